@@ -1,0 +1,87 @@
+"""Random changes to a picture and its mask: one geometry for both, lighting for the picture alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .camvid import VOID
+
+Picture = NDArray[np.uint8]  # (height, width, 3) RGB
+Mask = NDArray[np.uint8]  # (height, width)
+_FILL = (127.0, 127.0, 127.0)  # around a picture smaller than the crop; the network's zero
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentSettings:
+    scale_min: float = 0.75  # pictures are enlarged by a factor drawn log-uniformly from this range
+    scale_max: float = 2.0
+    flip: float = 0.5  # probability of mirroring left and right
+    brightness: float = 0.3  # largest relative change; 0.3 means times 0.7 to 1.3
+    contrast: float = 0.3
+    saturation: float = 0.4
+    hue_degrees: float = 8.0
+
+
+def augment(
+    picture: Picture,
+    mask: Mask,
+    *,
+    height: int,
+    width: int,
+    settings: AugmentSettings,
+    rng: np.random.Generator,
+) -> tuple[Picture, Mask]:
+    """A random crop of `height` x `width`; what lies outside the picture is gray and void."""
+    matrix = _random_geometry(picture.shape[0], picture.shape[1], height, width, settings, rng)
+    size = (width, height)  # OpenCV's order
+    picture = np.asarray(
+        cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderValue=_FILL), np.uint8
+    )
+    mask = np.asarray(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=(VOID,)), np.uint8)
+    return _random_lighting(picture, settings, rng), mask
+
+
+def _random_geometry(
+    height: int, width: int, crop_height: int, crop_width: int, settings: AugmentSettings, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    """The 2x3 matrix that takes a pixel of the picture to its place in the crop."""
+    scale = float(np.exp(rng.uniform(np.log(settings.scale_min), np.log(settings.scale_max))))
+    left = _random_offset(width * scale, crop_width, rng)
+    top = _random_offset(height * scale, crop_height, rng)
+    # Pixel centres lie at half integers, so that a scaled picture keeps its place: x' = s (x + 1/2) - 1/2 - left.
+    shift = (scale - 1) / 2
+    matrix = np.array([[scale, 0, shift - left], [0, scale, shift - top]])
+    if rng.random() < settings.flip:
+        matrix[0] = [-matrix[0, 0], 0, crop_width - 1 - matrix[0, 2]]
+    return matrix
+
+
+def _random_offset(size: float, crop: int, rng: np.random.Generator) -> float:
+    """Where the crop starts; below 0 when the picture is smaller than the crop."""
+    spare = size - crop
+    return float(rng.uniform(min(spare, 0), max(spare, 0)))
+
+
+def _random_lighting(picture: Picture, settings: AugmentSettings, rng: np.random.Generator) -> Picture:
+    brightness, contrast, saturation = (
+        1 + rng.uniform(-span, span) for span in (settings.brightness, settings.contrast, settings.saturation)
+    )
+    hue = np.deg2rad(rng.uniform(-settings.hue_degrees, settings.hue_degrees))
+    # All four are affine in RGB, so one 3x4 matrix does them in a single pass.
+    color = _hue_and_saturation(hue, saturation) * brightness * contrast
+    mean = float(picture.mean()) * brightness
+    offset = np.full((3, 1), mean * (1 - contrast))
+    changed = cv2.transform(picture, np.hstack([color, offset]))
+    return np.asarray(changed, np.uint8)  # cv2.transform rounds and saturates for uint8
+
+
+def _hue_and_saturation(hue: float, saturation: float) -> NDArray[np.float64]:
+    """Turn and stretch chroma about the gray axis, in the YIQ space (as in the SVG filter feColorMatrix)."""
+    to_yiq = np.array([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    cos, sin = np.cos(hue) * saturation, np.sin(hue) * saturation
+    turn = np.array([[1, 0, 0], [0, cos, -sin], [0, sin, cos]])
+    return np.asarray(np.linalg.inv(to_yiq) @ turn @ to_yiq)

@@ -1,0 +1,295 @@
+"""Labelled driving pictures on disk, and *the* class table.
+
+Two layouts are read:
+- fastai's CamVid: `images/NAME.*`, `labels/NAME_P.png`, `codes.txt` (a class a line, in the order of the ids) and
+  `valid.txt` (the validation pictures, a file name a line);
+- SegNet's: `train/ trainannot/ val/ valannot/ test/ testannot/` with equal names, and the 11 classes and void of the
+  SegNet tutorial unless there is a `codes.txt`.
+"""
+
+from __future__ import annotations
+
+import colorsys
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import DataError
+
+Color = tuple[int, int, int]
+
+VOID = 255  # in masks as training sees them: pixels that neither the loss nor a score counts
+VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
+_PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp"})
+
+# Names and colours (RGB) as published with the data: Brostow, Fauqueur, Cipolla, "Semantic object classes in video:
+# A high-definition ground truth database" (2008), label_colors.txt.
+CAMVID_COLORS: dict[str, Color] = {
+    "Animal": (64, 128, 64),
+    "Archway": (192, 0, 128),
+    "Bicyclist": (0, 128, 192),
+    "Bridge": (0, 128, 64),
+    "Building": (128, 0, 0),
+    "Car": (64, 0, 128),
+    "CartLuggagePram": (64, 0, 192),
+    "Child": (192, 128, 64),
+    "Column_Pole": (192, 192, 128),
+    "Fence": (64, 64, 128),
+    "LaneMkgsDriv": (128, 0, 192),
+    "LaneMkgsNonDriv": (192, 0, 64),
+    "Misc_Text": (128, 128, 64),
+    "MotorcycleScooter": (192, 0, 192),
+    "OtherMoving": (128, 64, 64),
+    "ParkingBlock": (64, 192, 128),
+    "Pedestrian": (64, 64, 0),
+    "Road": (128, 64, 128),
+    "RoadShoulder": (128, 128, 192),
+    "Sidewalk": (0, 0, 192),
+    "SignSymbol": (192, 128, 128),
+    "Sky": (128, 128, 128),
+    "SUVPickupTruck": (64, 128, 192),
+    "TrafficCone": (0, 0, 64),
+    "TrafficLight": (0, 64, 64),
+    "Train": (192, 64, 128),
+    "Tree": (128, 128, 0),
+    "Truck_Bus": (192, 128, 192),
+    "Tunnel": (64, 0, 64),
+    "VegetationMisc": (192, 192, 0),
+    "Void": (0, 0, 0),
+    "Wall": (64, 192, 0),
+}
+# The ids of the SegNet tutorial's label pictures, which come without a list.
+SEGNET_NAMES = (
+    "Sky",
+    "Building",
+    "Column_Pole",
+    "Road",
+    "Sidewalk",
+    "Tree",
+    "SignSymbol",
+    "Fence",
+    "Car",
+    "Pedestrian",
+    "Bicyclist",
+    "Void",
+)
+
+Layout = Literal["fastai", "segnet"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Example:
+    """A picture and the path its label picture should have."""
+
+    name: str
+    picture: Path
+    label: Path
+    folder: str  # "train", "val" or "test" in SegNet's layout; "images" in fastai's
+
+    @property
+    def drive(self) -> str:
+        """The recording a frame belongs to: the part of `DRIVE_frame` before the last underscore."""
+        return self.name.rpartition("_")[0] or self.name
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Dataset:
+    """The pictures below a folder, and how to read their labels."""
+
+    root: Path
+    layout: Layout
+    codes: tuple[str, ...]  # as in codes.txt, void among them
+    class_names: tuple[str, ...]  # without void
+    class_colors: tuple[Color, ...]
+    class_of_id: NDArray[np.uint8]  # (256,) id in a label picture to index into `class_names`, or VOID
+    examples: tuple[Example, ...]
+    listed_valid: frozenset[str]  # names in valid.txt
+
+    def read(self, example: Example) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The picture (height, width, 3) RGB and its mask (height, width), indices into `class_names` or `VOID`.
+
+        Raises:
+            DataError: a file is missing or no picture, the sizes differ, or an id is not in the class list.
+        """
+        picture = read_picture(example.picture)
+        ids = read_label_ids(example.label)
+        if picture.shape[:2] != ids.shape:
+            raise DataError(
+                f"{example.label}: label is {ids.shape[1]}x{ids.shape[0]}, "
+                f"its picture {picture.shape[1]}x{picture.shape[0]}; they must be of one size"
+            )
+        if (largest := int(ids.max())) >= len(self.codes):
+            raise DataError(
+                f"{example.label}: class id {largest} is not in the list of {len(self.codes)} classes (0 to "
+                f"{len(self.codes) - 1}); run 'roadmask data {self.root}' for all such files"
+            )
+        return picture, self.class_of_id[ids]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    train: tuple[Example, ...]
+    valid: tuple[Example, ...]
+    valid_by: str  # for people: how the validation pictures were chosen
+
+
+def open_dataset(root: Path) -> Dataset:
+    """Find the pictures below `root`; labels are not opened yet.
+
+    Raises:
+        DataError: `root` has neither layout, its class list is unusable, or it holds no picture.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    if (root / "images").is_dir() and (root / "labels").is_dir():
+        layout: Layout = "fastai"
+        examples = _fastai_examples(root)
+        listed = _read_list(root / "valid.txt") if (root / "valid.txt").is_file() else frozenset()
+    elif (root / "train").is_dir() and (root / "trainannot").is_dir():
+        layout, examples, listed = "segnet", _segnet_examples(root), frozenset()
+    else:
+        raise DataError(f"{root}: needs images/ and labels/ (fastai's layout) or train/ and trainannot/ (SegNet's)")
+    if not examples:
+        raise DataError(f"{root}: no pictures found ({', '.join(sorted(_PICTURE_SUFFIXES))})")
+    if (root / "codes.txt").is_file():
+        codes = _read_codes(root / "codes.txt")
+    elif layout == "segnet":
+        codes = SEGNET_NAMES
+    else:
+        raise DataError(f"{root}: no codes.txt with the class names, one a line in the order of the ids")
+    names = tuple(code for code in codes if code.lower() not in VOID_NAMES)
+    if not names:
+        raise DataError(f"{root / 'codes.txt'}: names no class but void")
+    class_of_id = np.full(256, VOID, np.uint8)
+    for class_id, code in enumerate(codes):
+        if code in names:
+            class_of_id[class_id] = names.index(code)
+    return Dataset(
+        root, layout, codes, names, class_colors(names), class_of_id, tuple(examples), frozenset(listed)
+    )
+
+
+def split(dataset: Dataset, *, valid_list: Path | None = None, valid_drives: Iterable[str] = ()) -> Split:
+    """Divide the pictures into those to train on and those to score on; never at random.
+
+    Frames of one drive show the same street, so a random choice would score what was learnt by heart. Without
+    options the data set's own choice holds: `valid.txt`, or the folder `val`.
+
+    Raises:
+        DataError: a named drive or file does not exist, or one side would be empty.
+    """
+    drives = frozenset(valid_drives)
+    if drives:
+        known = {example.drive for example in dataset.examples}
+        if unknown := sorted(drives - known):
+            raise DataError(f"{dataset.root}: no drive {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+        by = f"drive {', '.join(sorted(drives))}"
+        valid = [example for example in dataset.examples if example.drive in drives]
+    elif valid_list is not None or dataset.layout == "fastai":
+        path = valid_list or dataset.root / "valid.txt"
+        if not path.is_file():
+            raise DataError(f"{path}: no such list; name the validation drives instead (--valid-drive)")
+        listed = _read_list(path)
+        by = f"list {path.name}"
+        valid = [example for example in dataset.examples if example.name in listed]
+        if missing := sorted(listed - {example.name for example in valid}):
+            raise DataError(f"{path}: lists {missing[0]} and {len(missing) - 1} more that are no pictures here")
+    else:
+        by = "folder val"
+        valid = [example for example in dataset.examples if example.folder == "val"]
+    chosen = {id(example) for example in valid}
+    train = tuple(example for example in dataset.examples if id(example) not in chosen and example.folder != "test")
+    if not valid or not train:
+        raise DataError(f"{dataset.root}: by {by} there are {len(train)} pictures to train on, {len(valid)} to score")
+    return Split(train, tuple(valid), by)
+
+
+def class_colors(names: Iterable[str]) -> tuple[Color, ...]:
+    """CamVid's published colour of each class, or one of its own for a name that CamVid does not have."""
+    published = {name.lower(): color for name, color in CAMVID_COLORS.items()}
+    return tuple(published.get(name.lower(), _spread_color(index)) for index, name in enumerate(names))
+
+
+def class_shares(dataset: Dataset, examples: Iterable[Example]) -> NDArray[np.float64]:
+    """The share of each class among the pixels that are not void."""
+    counts = np.zeros(256, np.int64)
+    for example in examples:
+        counts += np.bincount(dataset.read(example)[1].ravel(), minlength=256)
+    known = counts[: len(dataset.class_names)]
+    if known.sum() == 0:
+        raise DataError(f"{dataset.root}: every pixel of the labels is void")
+    return np.asarray(known / known.sum(), np.float64)
+
+
+def read_picture(path: Path) -> NDArray[np.uint8]:
+    """(height, width, 3) RGB."""
+    picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if picture is None:
+        raise DataError(f"{path}: {'not a picture' if path.is_file() else 'no such file'}")
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+
+
+def read_label_ids(path: Path) -> NDArray[np.uint8]:
+    """(height, width) class ids as stored: one channel, also of a palette picture."""
+    from PIL import Image, UnidentifiedImageError
+
+    if not path.is_file():
+        raise DataError(f"{path}: no such label picture")
+    try:
+        with Image.open(path) as image:
+            # Pillow hands out palette indices; OpenCV would turn them into colours.
+            if image.mode not in ("L", "P", "1"):
+                raise DataError(f"{path}: labels must be one channel of class ids (8 bit), this is {image.mode}")
+            return np.asarray(image if image.mode != "1" else image.convert("L"), np.uint8)
+    except UnidentifiedImageError as exc:
+        raise DataError(f"{path}: not a picture") from exc
+    except OSError as exc:
+        raise DataError(f"{path}: damaged picture ({exc})") from exc
+
+
+def _fastai_examples(root: Path) -> list[Example]:
+    return [
+        Example(path.stem, path, root / "labels" / f"{path.stem}_P.png", "images")
+        for path in _pictures(root / "images")
+    ]
+
+
+def _segnet_examples(root: Path) -> list[Example]:
+    return [
+        Example(path.stem, path, root / f"{folder}annot" / f"{path.stem}.png", folder)
+        for folder in ("train", "val", "test")
+        for path in _pictures(root / folder)
+    ]
+
+
+def _pictures(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        return []
+    return sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURE_SUFFIXES)
+
+
+def _read_codes(path: Path) -> tuple[str, ...]:
+    codes = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
+    if len(set(codes)) != len(codes):
+        raise DataError(f"{path}: a class is named twice")
+    if not 2 <= len(codes) <= 255:
+        raise DataError(f"{path}: {len(codes)} classes; 2 to 255 can be told apart")
+    return codes
+
+
+def _read_list(path: Path) -> frozenset[str]:
+    """Picture names without suffix; a line may also be `folder/name.png`."""
+    lines = re.split(r"[\r\n]+", path.read_text(encoding="utf-8-sig"))
+    return frozenset(Path(line.strip()).stem for line in lines if line.strip())
+
+
+def _spread_color(index: int) -> Color:
+    """Hues a golden angle apart stay distinct however many there are."""
+    red, green, blue = colorsys.hsv_to_rgb(index * 0.618034 % 1, 0.65, 0.85)
+    return round(red * 255), round(green * 255), round(blue * 255)

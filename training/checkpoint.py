@@ -1,0 +1,88 @@
+"""The self-describing checkpoint: a plain dict that says everything export and resume need."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .camvid import Color
+from .errors import CheckpointError
+from .unet import UNet, UNetSettings
+
+_FORMAT = "roadmask-checkpoint"
+VERSION = 1
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Checkpoint:
+    """A trained network, or one in the making."""
+
+    network: UNetSettings
+    weights: dict[str, Tensor]  # the averaged ones: what to score and to export
+    class_names: tuple[str, ...]
+    class_colors: tuple[Color, ...]
+    input_mean: float  # the network sees (pixel - mean) / std
+    input_std: float
+    input_height: int  # about as large as the pictures it was trained on; multiples of `stride`
+    input_width: int
+    stride: int
+    settings: dict[str, Any]  # of the run, as `roadmask train` was given them
+    provenance: dict[str, str]  # data, licence note, versions, commit
+    scores: dict[str, Any]  # on the validation pictures
+    progress: dict[str, Any] | None  # what resume needs; None in a finished model
+
+    def build(self) -> UNet:
+        """The network with its weights, in evaluation mode."""
+        network = UNet(self.network)
+        network.load_state_dict(self.weights)
+        return network.eval()
+
+
+def save(checkpoint: Checkpoint, path: Path) -> None:
+    """Write so that `path` always holds a whole checkpoint, also after a power cut."""
+    content = {"format": _FORMAT, "version": VERSION, **_fields(checkpoint)}
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            torch.save(content, file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def load(path: Path) -> Checkpoint:
+    """Read a checkpoint; nothing in the file is executed (`weights_only`).
+
+    Raises:
+        CheckpointError: no such file, not a roadmask checkpoint, or of a newer version.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"{path}: no such checkpoint")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as exc:
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged") from exc
+    if not isinstance(content, dict) or content.get("format") != _FORMAT:
+        raise CheckpointError(f"{path}: not a checkpoint written by 'roadmask train'")
+    if content["version"] > VERSION:
+        raise CheckpointError(f"{path}: version {content['version']} is newer than this roadmask; upgrade it")
+    network = {**content["network"], "decoder_channels": tuple(content["network"]["decoder_channels"])}
+    fields = {name: content[name] for name in Checkpoint.__slots__}
+    fields["network"] = UNetSettings(**network)
+    fields["class_names"] = tuple(fields["class_names"])
+    fields["class_colors"] = tuple(tuple(color) for color in fields["class_colors"])
+    return Checkpoint(**fields)
+
+
+def _fields(checkpoint: Checkpoint) -> dict[str, Any]:
+    fields = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__}
+    fields["network"] = asdict(checkpoint.network)
+    return fields

@@ -1,0 +1,20 @@
+"""What training tells its user in one line.
+
+TrainingError
+├── DataError        a data set or one of its files cannot be used
+└── CheckpointError  a checkpoint cannot be read, or does not fit
+"""
+
+from __future__ import annotations
+
+
+class TrainingError(Exception):
+    """The message is for the user: what was wrong, and what to do."""
+
+
+class DataError(TrainingError):
+    """A data set or one of its files cannot be used."""
+
+
+class CheckpointError(TrainingError):
+    """A checkpoint cannot be read, or does not fit what was asked."""

@@ -1,0 +1,36 @@
+"""From a confusion matrix to the scores people compare."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+def confusion_matrix(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], class_count: int) -> NDArray[np.int64]:
+    """`[t, p]` counts the pixels of true class t predicted as p; truth outside the classes (void) is left out."""
+    known = truth < class_count
+    pairs = truth[known].astype(np.int64) * class_count + predicted[known]
+    return np.bincount(pairs, minlength=class_count**2).reshape(class_count, class_count)
+
+
+def iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Intersection over union of each class.
+
+    `confusion[t, p]` counts pixels of true class t predicted as p; void pixels are already left out.
+    A class absent from both truth and prediction gets nan, so that `np.nanmean` skips it.
+    """
+    hits = np.diag(confusion).astype(np.float64)
+    union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
+    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+
+
+def mean_iou(confusion: NDArray[np.int64]) -> float:
+    """The mean of `iou` over the classes that occur; nan if none does."""
+    scores = iou(confusion)
+    return float("nan") if np.isnan(scores).all() else float(np.nanmean(scores))
+
+
+def pixel_accuracy(confusion: NDArray[np.int64]) -> float:
+    """Share of the pixels that are not void whose class is right: fastai's `acc_camvid`."""
+    total = int(confusion.sum())
+    return float(np.trace(confusion)) / total if total else float("nan")
