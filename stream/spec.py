@@ -1,0 +1,155 @@
+"""What a model file promises: the JSON under the ONNX metadata key `roadmask.spec`.
+
+`export/metadata.py` writes it; this module reads it and trusts nothing. Schema 1:
+
+    {"schema": 1,
+     "input":   {"name", "layout": "NHWC", "dtype": "uint8", "color": "RGB", "height", "width", "stride"},
+     "output":  {"name", "layout": "NCHW", "dtype": "float32", "kind": "scores"},
+     "classes": [{"name", "color": [red, green, blue]}, ...],      in the order of the output's channels
+     "provenance": {...}}                                          strings: data, licence note, commit, versions
+                                                                   and "scores": {"miou": 0.7, ...}
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import ModelError
+
+METADATA_KEY = "roadmask.spec"
+LATEST_SCHEMA = 1
+MAX_CLASSES = 255  # a mask is 8 bit, and 255 stays free for "not decided"
+
+Color = tuple[int, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PixelClass:
+    """One thing that a pixel can show."""
+
+    name: str
+    color: Color  # RGB
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class ModelSpec:
+    """What a model file says of itself."""
+
+    schema: int
+    classes: tuple[PixelClass, ...]  # a mask holds indices into this
+    input_name: str
+    output_name: str
+    height: int  # the picture size it was trained on, about; others work, best with as many pixels
+    width: int
+    stride: int  # input sides must be multiples of it
+    provenance: Mapping[str, str]
+    scores: Mapping[str, float]  # on its validation pictures
+
+    @property
+    def class_names(self) -> tuple[str, ...]:
+        return tuple(item.name for item in self.classes)
+
+    def input_size(self, height: int, width: int) -> tuple[int, int]:
+        """The network's (height, width) for pictures of `height` x `width`.
+
+        Of the picture's aspect ratio and with about as many pixels as the network was trained on, as nearly as
+        multiples of the stride allow.
+        """
+        aspect = width / height
+        pixels = self.height * self.width
+        ideal_height = (pixels / aspect) ** 0.5
+        rows = max(round(ideal_height / self.stride), 1)
+
+        def misfit(size: tuple[int, int]) -> float:
+            """Distortion weighs twice as much as a network larger or smaller than trained."""
+            distortion = max(size[1] / size[0] / aspect, aspect * size[0] / size[1])
+            excess = max(size[0] * size[1] / pixels, pixels / (size[0] * size[1]))
+            return 2 * (distortion - 1) + (excess - 1)
+
+        candidates = [
+            (row * self.stride, max(round(row * aspect), 1) * self.stride)
+            for row in range(max(rows - 2, 1), rows + 3)
+        ]
+        return min(candidates, key=misfit)
+
+
+def parse_spec(text: str, path: str) -> ModelSpec:
+    """Read and check the JSON of a spec.
+
+    Args:
+        text: the value of the metadata key.
+        path: the model's name, for messages.
+
+    Raises:
+        ModelError: not JSON, of a newer schema, or a field is missing or wrong.
+    """
+    try:
+        content = json.loads(text)
+    except json.JSONDecodeError as exc:
+        raise ModelError(f"{path}: {METADATA_KEY} is not JSON ({exc}); export the model again") from exc
+    schema = content.get("schema") if isinstance(content, dict) else None
+    if not isinstance(schema, int):
+        raise ModelError(f"{path}: {METADATA_KEY} has no schema number; export the model again")
+    if schema > LATEST_SCHEMA:
+        raise ModelError(
+            f"{path}: spec schema {schema} is newer than this roadmask (knows up to {LATEST_SCHEMA}); "
+            "upgrade, or export again"
+        )
+    try:
+        return _spec(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+        what = f"{exc.args[0]} is missing" if isinstance(exc, KeyError) else str(exc)
+        raise ModelError(f"{path}: {METADATA_KEY}: {what}; export the model again") from exc
+
+
+def _spec(content: dict[str, Any]) -> ModelSpec:
+    inputs, outputs = content["input"], content["output"]
+    _check("input", inputs, layout="NHWC", dtype="uint8", color="RGB")
+    _check("output", outputs, layout="NCHW", dtype="float32", kind="scores")
+    classes = tuple(_pixel_class(item) for item in content["classes"])
+    names = [item.name.lower() for item in classes]
+    if not 1 <= len(classes) <= MAX_CLASSES:
+        raise ValueError(f"{len(classes)} classes; 1 to {MAX_CLASSES} are possible")
+    if len(set(names)) != len(names):
+        raise ValueError("two classes have the same name")
+    height, width, stride = (_positive(inputs, key) for key in ("height", "width", "stride"))
+    provenance = dict(content["provenance"])
+    scores = provenance.pop("scores", {})
+    return ModelSpec(
+        schema=content["schema"],
+        classes=classes,
+        input_name=str(inputs["name"]),
+        output_name=str(outputs["name"]),
+        height=height,
+        width=width,
+        stride=stride,
+        provenance={str(key): str(value) for key, value in provenance.items()},
+        scores={str(key): float(value) for key, value in scores.items()},
+    )
+
+
+def _check(part: str, content: dict[str, Any], **expected: str) -> None:
+    for key, value in expected.items():
+        if content[key] != value:
+            raise ValueError(f"{part} {key} is {content[key]!r}, not {value!r}")
+
+
+def _pixel_class(item: dict[str, Any]) -> PixelClass:
+    name = item["name"]
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"class name {name!r} is not a word")
+    color = item["color"]
+    if len(color) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in color):
+        raise ValueError(f"class {name}: colour {color!r} is not three numbers of 0 to 255")
+    red, green, blue = color
+    return PixelClass(name, (red, green, blue))
+
+
+def _positive(content: dict[str, Any], key: str) -> int:
+    value = content[key]
+    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        raise ValueError(f"input {key} is {value!r}, not a positive number")
+    return value
