@@ -1,0 +1,81 @@
+"""Segment driving video: the package behind `roadmask run`, and its Python API.
+
+    from stream import segment_video
+
+    for result in segment_video("drive.mp4"):
+        print(float(result.frame.time), result.mask.shape)
+"""
+
+from __future__ import annotations
+
+import os
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from .archive import MaskArchive, open_masks
+    from .errors import ArchiveError, DeviceError, ModelError, OutputError, RoadmaskError, SourceError
+    from .frames import Frame, SegmentedFrame, VideoInfo
+    from .model import Model
+    from .overlay import Overlay, color_mask
+    from .segment import Report, SegmentSettings, process_video, segment_video
+    from .source import open_source
+    from .spec import ModelSpec, PixelClass
+
+# The film of a street stays on the machine: ONNX Runtime writes a device id and sends telemetry unless this is set
+# before its import, which every module of ours that imports it comes after.
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+
+_HOMES = {
+    "ArchiveError": "errors",
+    "DeviceError": "errors",
+    "Frame": "frames",
+    "MaskArchive": "archive",
+    "Model": "model",
+    "ModelError": "errors",
+    "ModelSpec": "spec",
+    "OutputError": "errors",
+    "Overlay": "overlay",
+    "PixelClass": "spec",
+    "Report": "segment",
+    "RoadmaskError": "errors",
+    "SegmentSettings": "segment",
+    "SegmentedFrame": "frames",
+    "SourceError": "errors",
+    "VideoInfo": "frames",
+    "color_mask": "overlay",
+    "open_masks": "archive",
+    "open_source": "source",
+    "process_video": "segment",
+    "segment_video": "segment",
+}
+__all__ = [
+    "ArchiveError",
+    "DeviceError",
+    "Frame",
+    "MaskArchive",
+    "Model",
+    "ModelError",
+    "ModelSpec",
+    "OutputError",
+    "Overlay",
+    "PixelClass",
+    "Report",
+    "RoadmaskError",
+    "SegmentSettings",
+    "SegmentedFrame",
+    "SourceError",
+    "VideoInfo",
+    "color_mask",
+    "open_masks",
+    "open_source",
+    "process_video",
+    "segment_video",
+]
+
+
+def __getattr__(name: str) -> Any:
+    """Import a public name when it is first used: `roadmask --help` must not wait for OpenCV and ONNX Runtime."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import colorsys
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image, UnidentifiedImageError
 
 from .errors import DataError
 
@@ -117,8 +118,12 @@ class Dataset:
         Raises:
             DataError: a file is missing or no picture, the sizes differ, or an id is not in the class list.
         """
-        picture = read_picture(example.picture)
-        ids = read_label_ids(example.label)
+        return self.pair(example, read_picture(example.picture), read_label_ids(example.label))
+
+    def pair(
+        self, example: Example, picture: NDArray[np.uint8], ids: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+        """The second half of `read`: what the files of `example` held, checked against each other and the classes."""
         if picture.shape[:2] != ids.shape:
             raise DataError(
                 f"{example.label}: label is {ids.shape[1]}x{ids.shape[0]}, "
@@ -228,28 +233,35 @@ def class_shares(dataset: Dataset, examples: Iterable[Example]) -> NDArray[np.fl
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
-    """(height, width, 3) RGB."""
-    picture = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-    if picture is None:
-        raise DataError(f"{path}: {'not a picture' if path.is_file() else 'no such file'}")
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)
+    """(height, width, 3) RGB.
+
+    Raises:
+        DataError: no such file, not a picture, or only a part of one.
+    """
+    # By Pillow: OpenCV reads half a JPEG without complaint, and turns a picture by its EXIF note but not its label.
+    with _opened(path) as image:
+        return np.asarray(image.convert("RGB"), np.uint8)
 
 
 def read_label_ids(path: Path) -> NDArray[np.uint8]:
     """(height, width) class ids as stored: one channel, also of a palette picture."""
-    from PIL import Image, UnidentifiedImageError
+    with _opened(path) as image:
+        # Pillow hands out palette indices; OpenCV would turn them into colours.
+        if image.mode not in ("L", "P", "1"):
+            raise DataError(f"{path}: labels must be one channel of class ids (8 bit), this is {image.mode}")
+        return np.asarray(image, np.uint8)
 
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
     if not path.is_file():
-        raise DataError(f"{path}: no such label picture")
+        raise DataError(f"{path}: no such file")
     try:
         with Image.open(path) as image:
-            # Pillow hands out palette indices; OpenCV would turn them into colours.
-            if image.mode not in ("L", "P", "1"):
-                raise DataError(f"{path}: labels must be one channel of class ids (8 bit), this is {image.mode}")
-            return np.asarray(image if image.mode != "1" else image.convert("L"), np.uint8)
+            yield image
     except UnidentifiedImageError as exc:
         raise DataError(f"{path}: not a picture") from exc
-    except OSError as exc:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:  # what Pillow says of damage
         raise DataError(f"{path}: damaged picture ({exc})") from exc
 
 

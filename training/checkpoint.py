@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,15 +45,22 @@ class Checkpoint:
 
 
 def save(checkpoint: Checkpoint, path: Path) -> None:
-    """Write so that `path` always holds a whole checkpoint, also after a power cut."""
+    """Write so that `path` always holds a whole checkpoint, also after a power cut.
+
+    Raises:
+        CheckpointError: it cannot be written (the disk is full, ...); an older file stays as it was.
+    """
     content = {"format": _FORMAT, "version": VERSION, **_fields(checkpoint)}
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    # One process writes a run. The name is always the same, so that what a killed one left is written over.
+    temporary = path.with_name(f".{path.name}.tmp")
     try:
         with temporary.open("wb") as file:
             torch.save(content, file)
             file.flush()
             os.fsync(file.fileno())
-        os.replace(temporary, path)
+        temporary.replace(path)
+    except OSError as exc:
+        raise CheckpointError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
     finally:
         temporary.unlink(missing_ok=True)
 
@@ -68,12 +75,25 @@ def load(path: Path) -> Checkpoint:
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
         content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, ValueError) as exc:
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError) as exc:
+        # Each of these is what torch says of some kind of foreign file; a text file can be a LookupError.
         raise CheckpointError(f"{path}: not a checkpoint, or damaged") from exc
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint written by 'roadmask train'")
-    if content["version"] > VERSION:
-        raise CheckpointError(f"{path}: version {content['version']} is newer than this roadmask; upgrade it")
+    try:
+        if content["version"] > VERSION:
+            raise CheckpointError(f"{path}: version {content['version']} is newer than this roadmask; upgrade it")
+        return _from_content(content)
+    except (LookupError, TypeError) as exc:
+        raise CheckpointError(f"{path}: a checkpoint of roadmask, but {exc} is missing or wrong") from exc
+
+
+def finished(checkpoint: Checkpoint) -> Checkpoint:
+    """The model alone, a third of the size: without what only resume needs."""
+    return replace(checkpoint, progress=None)
+
+
+def _from_content(content: dict[str, Any]) -> Checkpoint:
     network = {**content["network"], "decoder_channels": tuple(content["network"]["decoder_channels"])}
     fields = {name: content[name] for name in Checkpoint.__slots__}
     fields["network"] = UNetSettings(**network)

@@ -110,4 +110,6 @@ class _InvertedResidual(nn.Module):
             x = self._relu(self._bn0(self._expand_conv(x)))
         x = self._relu(self._bn1(self._depthwise_conv(x)))
         x = self._bn2(self._project_conv(x))
-        return x + inputs if self._adds_input else x
+        if self._adds_input:
+            x = x + inputs
+        return x

@@ -21,7 +21,7 @@ def iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     """
     hits = np.diag(confusion).astype(np.float64)
     union = confusion.sum(axis=0) + confusion.sum(axis=1) - hits
-    return np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0)
+    return np.asarray(np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0))
 
 
 def mean_iou(confusion: NDArray[np.int64]) -> float:

@@ -45,7 +45,8 @@ class UNet(nn.Module):
 
     def forward(self, pictures: Tensor) -> Tensor:
         height, width = pictures.shape[-2:]
-        if not torch.jit.is_tracing() and (height % STRIDE or width % STRIDE):
+        tracing = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
+        if not tracing and (height % STRIDE or width % STRIDE):
             raise ValueError(f"height and width must be multiples of {STRIDE}, got {height} x {width}")
         *skips, x = self.encoder(pictures)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):

@@ -1,0 +1,74 @@
+"""What a model file says of itself: the writer of the spec that `stream/spec.py` reads."""
+
+from __future__ import annotations
+
+import json
+import math
+from typing import Any
+
+from stream.spec import METADATA_KEY
+from training.checkpoint import Checkpoint
+
+INPUT_NAME = "image"
+OUTPUT_NAME = "scores"
+
+# What ONNX defines for tensors of type IMAGE (onnx/docs/MetadataProps.md); other tools read it.
+_ONNX_IMAGE = {
+    "Image.BitmapPixelFormat": "Rgb8",
+    "Image.ColorSpaceGamma": "SRGB",
+    "Image.NominalPixelRange": "NominalRange_0_255",
+}
+# Of everything in a checkpoint only these are handed on. Its settings also hold folders of the person who trained it.
+_PROVENANCE = ("data", "license_note", "commit", "torch", "started")
+_RECIPE = ("epochs", "batch", "size", "crop", "lr", "encoder_lr", "weights", "convolution", "decoder", "seed")
+
+
+def metadata(checkpoint: Checkpoint) -> dict[str, str]:
+    """The metadata of the ONNX file; the same for the same checkpoint, so no date of export."""
+    return {METADATA_KEY: json.dumps(spec(checkpoint), allow_nan=False), **_ONNX_IMAGE}
+
+
+def spec(checkpoint: Checkpoint) -> dict[str, Any]:
+    """Schema 1, as `stream/spec.py` documents it."""
+    return {
+        "schema": 1,
+        "input": {
+            "name": INPUT_NAME,
+            "layout": "NHWC",
+            "dtype": "uint8",
+            "color": "RGB",
+            "height": checkpoint.input_height,
+            "width": checkpoint.input_width,
+            "stride": checkpoint.stride,
+        },
+        "output": {"name": OUTPUT_NAME, "layout": "NCHW", "dtype": "float32", "kind": "scores"},
+        "classes": [
+            {"name": name, "color": list(color)}
+            for name, color in zip(checkpoint.class_names, checkpoint.class_colors, strict=True)
+        ],
+        "provenance": {**_provenance(checkpoint), "scores": _finite(checkpoint.scores)},
+    }
+
+
+def _provenance(checkpoint: Checkpoint) -> dict[str, str]:
+    known = {key: str(checkpoint.provenance.get(key, "")) for key in _PROVENANCE}
+    known["recipe"] = _recipe(checkpoint.settings)
+    return {key: value for key, value in known.items() if value}
+
+
+def _recipe(settings: dict[str, Any]) -> str:
+    """As in "epochs 40, batch 8, crop 288x384, weights imagenet"; a text that could be a path is left out."""
+    facts = []
+    for key in _RECIPE:
+        value = settings.get(key)
+        if isinstance(value, (list, tuple)):
+            value = "x".join(str(side) for side in value)
+        elif value is None or (isinstance(value, str) and not value.isidentifier()):
+            continue
+        facts.append(f"{key} {value}")
+    return ", ".join(facts)
+
+
+def _finite(scores: dict[str, Any]) -> dict[str, float]:
+    """Without the IoU of classes that do not occur, which is nan: JSON has no such number."""
+    return {key: float(value) for key, value in scores.items() if math.isfinite(value)}

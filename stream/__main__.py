@@ -1,0 +1,5 @@
+"""`python -m stream` is `roadmask`."""
+
+from .cli import main
+
+raise SystemExit(main())

@@ -1,0 +1,104 @@
+"""The `roadmask` command: which module a subcommand lives in, and how failures are told."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib import import_module
+from types import ModuleType
+from typing import Annotated
+
+import typer
+
+
+@dataclass(frozen=True, slots=True)
+class _Command:
+    """A subcommand, imported only when it is called: torch alone takes seconds."""
+
+    name: str
+    module: str
+    function: str
+    help: str  # in the list of commands
+    extra: str = ""  # what pip must install for it
+
+
+_COMMANDS = (
+    _Command("run", "stream.commands", "run", "Segment videos: overlay video, masks, statistics."),
+    _Command("info", "stream.commands", "info", "Say what a video, a model or a mask archive is."),
+    _Command("train", "training.cli", "train", "Train a network on labelled pictures.", "train"),
+    _Command("data", "training.cli", "data", "Look through a data set and list its problems.", "train"),
+    _Command("export", "export.cli", "export", "Turn a checkpoint into a model file.", "export"),
+    _Command("eval", "export.cli", "evaluate", "Score a model file on labelled pictures.", "export"),
+)
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    logging.basicConfig(format="roadmask: %(message)s", level=logging.WARNING)
+    called = next((command for command in _COMMANDS if command.name in arguments[:1]), None)
+    module: ModuleType | None = None
+    if called is not None:
+        try:
+            module = import_module(called.module)
+        except ModuleNotFoundError as exc:
+            return _missing_package(called, exc)
+    expected: tuple[type[Exception], ...] = module.ERRORS if module is not None else ()
+    try:
+        _app(called, module)(arguments, prog_name="roadmask")
+    except expected as exc:
+        return _fail(str(exc), 1)
+    except SystemExit as exc:  # how Typer ends, well or not
+        return exc.code if isinstance(exc.code, int) else 0
+    return 0
+
+
+def _app(called: _Command | None, module: ModuleType | None) -> typer.Typer:
+    """All commands by name and help; only the one that is called with its options."""
+    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app.callback()(_options)
+    for command in _COMMANDS:
+        if command is called:
+            app.command(command.name)(getattr(module, command.function))
+        else:
+            app.command(command.name, help=command.help)(_not_called)
+    return app
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        from importlib.metadata import version  # 40 ms that no other call should pay
+
+        sys.stdout.write(f"roadmask {version('roadmask')}\n")
+        raise typer.Exit
+
+
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", help="Print the version and leave.", is_eager=True, callback=_print_version)
+    ] = False,
+) -> None:
+    """Segment driving video with a trained network.
+
+    \b
+    roadmask run drive.mp4 -o drive.overlay.mp4      an overlay video
+    roadmask run *.mp4 -o results/                   overlay, masks and statistics of each
+    roadmask COMMAND --help                          all options, with examples
+    """
+
+
+def _not_called() -> None:
+    """Stands for a command in the list of commands."""
+
+
+def _missing_package(command: _Command, exc: ModuleNotFoundError) -> int:
+    if command.extra and exc.name and exc.name.partition(".")[0] not in ("stream", "export", "training"):
+        return _fail(f"'{command.name}' needs {exc.name}: pip install 'roadmask[{command.extra}]'", 1)
+    raise exc
+
+
+def _fail(message: str, code: int) -> int:
+    sys.stderr.write(f"roadmask: {message}\n")
+    return code

@@ -1,0 +1,80 @@
+"""What a file is, as names and values: a video, a model, or a mask archive."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+from .archive import open_masks
+from .errors import ArchiveError, RoadmaskError
+from .model import Model
+from .source import open_source
+
+
+def describe(path: Path) -> dict[str, Any]:
+    """Facts about `path` that JSON can hold.
+
+    Raises:
+        RoadmaskError: there is no such file, or it is none of the three.
+    """
+    if not path.exists():
+        raise RoadmaskError(f"{path}: no such file")
+    if path.suffix.lower() == ".onnx":
+        return _model(path)
+    if path.is_dir() or path.suffix.lower() == ".zip":
+        return _archive(path)
+    if path.suffix.lower() == ".mkv":  # either
+        try:
+            return _archive(path)
+        except ArchiveError:
+            return _video(path)
+    return _video(path)
+
+
+def _model(path: Path) -> dict[str, Any]:
+    spec = Model.load(path, device="cpu").spec
+    return {
+        "kind": "model",
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "schema": spec.schema,
+        "trained at": f"{spec.width}x{spec.height}, sides multiples of {spec.stride}",
+        "provenance": dict(spec.provenance),
+        "scores": dict(spec.scores),
+        "classes": [{"name": item.name, "color": list(item.color)} for item in spec.classes],
+    }
+
+
+def _archive(path: Path) -> dict[str, Any]:
+    with open_masks(path) as masks:
+        first, last = masks.records[0], masks.records[-1]
+        return {
+            "kind": "mask archive",
+            "file": path.name,
+            "masks": len(masks),
+            "size": f"{first.width}x{first.height}",
+            "first": f"frame {first.index}, {float(first.time):.3f} s",
+            "last": f"frame {last.index}, {float(last.time):.3f} s",
+            "classes": [{"name": item.name, "color": list(item.color)} for item in masks.classes],
+        }
+
+
+def _video(path: Path) -> dict[str, Any]:
+    with open_source(path) as source:
+        info = source.info
+    return {
+        "kind": "video",
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "codec": f"{info.codec}, {info.pixel_format}",
+        "size": f"{info.width}x{info.height}",
+        "rotation": info.rotation,
+        "pixel aspect": str(info.sample_aspect_ratio),
+        "frames per second": None if info.rate is None else round(float(info.rate), 3),
+        "frames": info.frame_count,
+        "seconds": None if info.duration is None else round(float(info.duration), 3),
+        "time base": str(info.time_base),
+        "audio": info.has_audio,
+    }

@@ -1,0 +1,201 @@
+"""Colour a mask and blend it into a picture, in the picture's own YUV planes.
+
+No full-size RGB exists on the way: the class colours are converted once to the picture's colour space, looked up by
+class index, and mixed into each plane.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import RoadmaskError
+from .frames import SegmentedFrame
+from .spec import PixelClass
+
+Plane = NDArray[np.uint8]
+# Luma weights of red and blue (ITU-R BT.601, BT.709, BT.2020).
+_LUMA_WEIGHTS = {"601": (0.299, 0.114), "709": (0.2126, 0.0722), "2020": (0.2627, 0.0593)}
+_MATRICES = {1: "709", 5: "601", 6: "601", 9: "2020", 10: "2020"}  # FFmpeg's AVColorSpace
+_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
+_HD_HEIGHT = 720  # untagged video from this height on is BT.709, below it BT.601: what players assume
+
+
+def select_classes(
+    classes: Sequence[PixelClass], *, only: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[bool, ...]:
+    """Which classes to draw: those in `only` (all if empty) but not in `exclude`; names in any case.
+
+    Raises:
+        RoadmaskError: a name is no class of the model.
+    """
+    names = [item.name.lower() for item in classes]
+    for name in (*only, *exclude):
+        if name.lower() not in names:
+            known = ", ".join(item.name for item in classes)
+            raise RoadmaskError(f"class {name!r} is not known to this model; it has {known}")
+    wanted = {name.lower() for name in only} or set(names)
+    return tuple(name in wanted and name not in {item.lower() for item in exclude} for name in names)
+
+
+def color_mask(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> NDArray[np.uint8]:
+    """(height, width, 3) RGB picture of a mask; indices that are no class become black."""
+    table = np.zeros((256, 3), np.uint8)
+    table[: len(classes)] = [item.color for item in classes]
+    return table[mask]
+
+
+class Overlay:
+    """Draws masks over frames: one instance a video, for one thread.
+
+    Args:
+        classes: of the masks.
+        alpha: share of the class colour in the mix, 0 (picture alone) to 1 (colour alone).
+        drawn: of each class, whether it is coloured; `None` for all.
+        legend: draw a table of the drawn classes in the upper left corner.
+    """
+
+    def __init__(
+        self,
+        classes: Sequence[PixelClass],
+        *,
+        alpha: float = 0.5,
+        drawn: Sequence[bool] | None = None,
+        legend: bool = False,
+    ) -> None:
+        if not 0 <= alpha <= 1:
+            raise RoadmaskError(f"alpha {alpha:g} is not between 0 and 1")
+        self._classes = tuple(classes)
+        self._alpha = alpha
+        self._drawn = tuple(drawn) if drawn is not None else (True,) * len(self._classes)
+        self._has_legend = legend
+        self._legend: _Legend | None = None
+        self._tables: dict[tuple[str, bool], NDArray[np.uint8]] = {}
+        self._is_drawn = np.zeros(256, np.uint8)
+        self._is_drawn[: len(self._classes)] = np.where(self._drawn, 255, 0)
+
+    def render(self, result: SegmentedFrame) -> av.VideoFrame:
+        """A new yuv420p frame with the picture's times; odd sides grow by one row or column, never shrink."""
+        source = _as_yuv420p(result.frame.picture)
+        colorspace, full_range = _color_of(source)
+        height, width = result.mask.shape
+        frame = av.VideoFrame(width + width % 2, height + height % 2, "yuv420p")
+        tables = self._color_tables(colorspace, full_range)
+        mask = result.mask
+        for index, (target, plane) in enumerate(zip(planes_of(frame), planes_of(source), strict=True)):
+            if index == 1:  # chroma has half the rows and columns
+                mask = np.ascontiguousarray(mask[::2, ::2])
+            self._blend(plane, mask, tables[index], target)
+        if self._has_legend:
+            self._draw_legend(frame, colorspace, full_range)
+        frame.pts, frame.time_base = result.frame.pts, result.frame.time_base
+        frame.colorspace, frame.color_range = source.colorspace, source.color_range
+        return frame
+
+    def _blend(self, plane: Plane, mask: Plane, table: NDArray[np.uint8], target: Plane) -> None:
+        """Mix the colours of `table` at `mask` into `plane`; `target` may be one row or column larger."""
+        height, width = plane.shape
+        inner = target[:height, :width]
+        color = cv2.LUT(mask, table)
+        if all(self._drawn):
+            cv2.addWeighted(plane, 1 - self._alpha, color, self._alpha, 0, dst=inner)
+        else:
+            mixed = cv2.addWeighted(plane, 1 - self._alpha, color, self._alpha, 0)
+            np.copyto(inner, plane)
+            cv2.copyTo(mixed, cv2.LUT(mask, self._is_drawn), inner)
+        if target.shape[0] > height:
+            target[height] = target[height - 1]
+        if target.shape[1] > width:
+            target[:, width] = target[:, width - 1]
+
+    def _color_tables(self, colorspace: str, full_range: bool) -> NDArray[np.uint8]:
+        """(3, 256) Y, Cb and Cr of each class index."""
+        key = (colorspace, full_range)
+        if key not in self._tables:
+            colors = np.zeros((256, 3), np.uint8)
+            colors[: len(self._classes)] = [item.color for item in self._classes]
+            self._tables[key] = rgb_to_yuv(colors, colorspace, full_range=full_range).T.copy()
+        return self._tables[key]
+
+    def _draw_legend(self, frame: av.VideoFrame, colorspace: str, full_range: bool) -> None:
+        if self._legend is None or self._legend.frame_size != (frame.height, frame.width):
+            drawn = [item for item, is_drawn in zip(self._classes, self._drawn, strict=True) if is_drawn]
+            self._legend = _Legend(drawn, (frame.height, frame.width), colorspace, full_range)
+        self._legend.draw(frame)
+
+
+class _Legend:
+    """A table of colours and names, drawn once and copied into each frame."""
+
+    def __init__(
+        self, classes: Sequence[PixelClass], frame_size: tuple[int, int], colorspace: str, full_range: bool
+    ) -> None:
+        self.frame_size = frame_size
+        picture = legend_picture(classes, *frame_size)
+        yuv = rgb_to_yuv(picture, colorspace, full_range=full_range)
+        height, width = picture.shape[:2]
+        chroma = cv2.resize(yuv[..., 1:], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
+        self._planes = (yuv[..., 0], chroma[..., 0], chroma[..., 1])
+
+    def draw(self, frame: av.VideoFrame) -> None:
+        for plane, patch in zip(planes_of(frame), self._planes, strict=True):
+            height, width = patch.shape
+            corner = plane[:height, :width]
+            cv2.addWeighted(corner, 0.15, patch, 0.85, 0, dst=corner)
+
+
+def legend_picture(classes: Sequence[PixelClass], frame_height: int, frame_width: int) -> NDArray[np.uint8]:
+    """(even height, even width, 3) RGB: a swatch and a name a class, at most as large as the frame."""
+    line = min(max(frame_height // 27, 12), max(frame_height // max(len(classes), 1), 4))
+    font, scale = cv2.FONT_HERSHEY_SIMPLEX, line / 36
+    widths = [cv2.getTextSize(item.name, font, scale, 1)[0][0] for item in classes] or [0]
+    width = min(line * 2 + max(widths), frame_width) // 2 * 2
+    height = min(line * len(classes) + line // 2, frame_height) // 2 * 2
+    picture = np.full((max(height, 2), max(width, 2), 3), 24, np.uint8)
+    for row, item in enumerate(classes):
+        top = line // 4 + row * line
+        picture[top + line // 6 : top + line * 5 // 6, line // 3 : line * 4 // 3] = item.color
+        origin = (line * 5 // 3, top + line * 3 // 4)
+        cv2.putText(picture, item.name, origin, font, scale, (240, 240, 240), 1, cv2.LINE_AA)
+    return picture
+
+
+def rgb_to_yuv(colors: NDArray[np.uint8], colorspace: str, *, full_range: bool) -> NDArray[np.uint8]:
+    """(..., 3) RGB to (..., 3) Y, Cb, Cr in 8 bit (ITU-R BT.601 / 709 / 2020, non-constant luminance)."""
+    red_weight, blue_weight = _LUMA_WEIGHTS[colorspace]
+    red, green, blue = np.moveaxis(colors.astype(np.float64) / 255, -1, 0)
+    luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
+    cb = (blue - luma) / (2 * (1 - blue_weight))
+    cr = (red - luma) / (2 * (1 - red_weight))
+    if full_range:
+        yuv = np.stack([luma * 255, cb * 255 + 128, cr * 255 + 128], axis=-1)
+    else:
+        yuv = np.stack([luma * 219 + 16, cb * 224 + 128, cr * 224 + 128], axis=-1)
+    return np.clip(np.rint(yuv), 0, 255).astype(np.uint8)
+
+
+def planes_of(frame: av.VideoFrame) -> list[Plane]:
+    """Views of the planes, without the padding at the end of the rows."""
+    views = []
+    for plane in frame.planes:
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
+        views.append(rows[:, : plane.width])
+    return views
+
+
+def _as_yuv420p(picture: av.VideoFrame) -> av.VideoFrame:
+    """The picture itself where it is 8 bit 4:2:0 already, which nearly all video is."""
+    if picture.format.name in ("yuv420p", "yuvj420p"):
+        return picture
+    return picture.reformat(format="yuv420p")
+
+
+def _color_of(picture: av.VideoFrame) -> tuple[str, bool]:
+    """Matrix and range of a picture's YUV."""
+    full_range = int(picture.color_range) == _FULL_RANGE or picture.format.name.startswith("yuvj")
+    untagged = "709" if picture.height >= _HD_HEIGHT else "601"
+    return _MATRICES.get(int(picture.colorspace), untagged), full_range

@@ -1,0 +1,192 @@
+"""The whole job: open, decode, batch, infer, write, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+from threading import Event
+
+from .archive_sink import open_archive_sink
+from .errors import OutputError, SourceError
+from .frames import SegmentedFrame, VideoInfo, batched
+from .model import Model
+from .overlay import Overlay, select_classes
+from .pipeline import Pipeline
+from .sink import Sink
+from .source import Source, open_source
+from .stats_sink import StatsSink
+from .video_sink import OverlayVideoSink
+
+_AHEAD = 4  # items that wait between two stages: enough to even out, little enough to forget about memory
+_GPU_BATCH = 8
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSettings:
+    """What to make of one video. An output that is `None` is not made."""
+
+    source: Path
+    overlay: Path | None = None  # .mp4, .mov or .mkv
+    masks: Path | None = None  # a folder, .zip or .mkv
+    stats: Path | None = None  # .csv
+    alpha: float = 0.5  # share of the class colour in the overlay
+    classes: tuple[str, ...] = ()  # drawn in the overlay; empty for all
+    exclude: tuple[str, ...] = ()  # not drawn
+    legend: bool = False
+    start: Fraction | None = None  # seconds from the first frame
+    end: Fraction | None = None
+    stride: int = 1  # every n-th frame
+    max_frames: int | None = None
+    batch: int | None = None  # frames a call of the network; None: by the device
+    overwrite: bool = False
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.overlay, self.masks, self.stats) if path is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a run."""
+
+    frames: int  # written to every output
+    dropped: int  # discarded to keep up with a live source; always 0 for files
+    undecodable: int  # damaged pictures that gave no frame
+    seconds: float
+    interrupted: bool
+
+    def __str__(self) -> str:
+        rate = self.frames / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.frames} frames, {self.seconds:.1f} s, {rate:.1f} fps, "
+            f"{self.dropped} dropped, {self.undecodable} undecodable" + (", interrupted" if self.interrupted else "")
+        )
+
+
+def process_video(
+    settings: SegmentSettings,
+    model: Model,
+    *,
+    stop: Event | None = None,
+    on_open: Callable[[VideoInfo], None] | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> Report:
+    """Segment one video into the outputs that `settings` name.
+
+    Args:
+        settings: the source, and what to make of it.
+        model: from `Model.load`; several runs may use it one after another.
+        stop: set it to end early; outputs are then whole up to the last frame written.
+        on_open: told what the source is, before the first frame.
+        on_frame: told the number of frames written, after each.
+
+    Raises:
+        SourceError: the source cannot be opened, or not one frame of it decoded.
+        OutputError: an output exists, is the source itself, or cannot be written.
+    """
+    refuse_bad_outputs(settings)
+    started = time.monotonic()
+    with ExitStack() as stack:
+        source = stack.enter_context(_open(settings))
+        if on_open:
+            on_open(source.info)
+        sinks = [stack.enter_context(sink) for sink in _sinks(settings, source.info, model)]
+        pipeline = stack.enter_context(Pipeline())
+        frames = 0
+        for result in _results(source, model, pipeline, settings.batch):
+            for sink in sinks:
+                sink.write(result)
+            frames += 1
+            if on_frame:
+                on_frame(frames)
+            if stop is not None and stop.is_set():
+                break
+        interrupted = stop is not None and stop.is_set()
+        if frames == 0 and not interrupted:
+            raise SourceError(f"{settings.source}: no frame in the range asked for; the video is shorter")
+    return Report(frames, 0, source.undecodable, time.monotonic() - started, interrupted)
+
+
+def segment_video(
+    source: str | Path,
+    *,
+    model: Model | Path | str | None = None,
+    device: str = "auto",
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    stride: int = 1,
+    max_frames: int | None = None,
+    batch: int | None = None,
+) -> Iterator[SegmentedFrame]:
+    """Each frame of a video with its mask, in order, in bounded memory however long the video is.
+
+    Args:
+        source: a video file.
+        model: a loaded model, a model file, or `None` for the model in the box.
+        device: where to run a model that is not loaded yet: "auto", "cpu", "cuda", ...
+        start: seconds from the first frame; `end` likewise, and not included.
+        end: see `start`.
+        stride: take every n-th frame.
+        max_frames: stop after so many.
+        batch: frames a call of the network; `None` chooses by the device.
+    """
+    loaded = model if isinstance(model, Model) else Model.load(model, device=device)
+    settings = SegmentSettings(Path(source), start=start, end=end, stride=stride, max_frames=max_frames)
+    with _open(settings) as opened, Pipeline() as pipeline:
+        yield from _results(opened, loaded, pipeline, batch)
+
+
+def batch_size(model: Model, batch: int | None) -> int:
+    """What `--batch auto` means: a CPU gains nothing from batches, a GPU much."""
+    return batch or (1 if model.device == "cpu" else _GPU_BATCH)
+
+
+def refuse_bad_outputs(settings: SegmentSettings) -> None:
+    """Look at every path before anything is opened: a file opened for writing is lost already.
+
+    Raises:
+        OutputError: an output is the source or another output, or exists and may not be replaced.
+    """
+    seen: set[Path] = set()
+    for output in settings.outputs:
+        if output.exists() and settings.source.exists() and output.samefile(settings.source):
+            raise OutputError(f"{output}: is the source itself; choose another name for the output")
+        if output.resolve() in seen:
+            raise OutputError(f"{output}: named for two outputs")
+        seen.add(output.resolve())
+        if output.exists() and not settings.overwrite:
+            raise OutputError(f"{output}: exists; pass --overwrite to replace it")
+
+
+def _open(settings: SegmentSettings) -> Source:
+    return open_source(
+        settings.source,
+        start=settings.start,
+        end=settings.end,
+        stride=settings.stride,
+        max_frames=settings.max_frames,
+    )
+
+
+def _results(source: Source, model: Model, pipeline: Pipeline, batch: int | None) -> Iterator[SegmentedFrame]:
+    """Decoding and inference, each on its own thread."""
+    size = model.spec.input_size(source.info.height, source.info.width)
+    frames = pipeline.stage("decode", source.frames(size), depth=_AHEAD)
+    return pipeline.stage("infer", model.segment(batched(frames, batch_size(model, batch))), depth=_AHEAD)
+
+
+def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator[Sink]:
+    if settings.overlay is not None:
+        drawn = select_classes(model.spec.classes, only=settings.classes, exclude=settings.exclude)
+        overlay = Overlay(model.spec.classes, alpha=settings.alpha, drawn=drawn, legend=settings.legend)
+        yield OverlayVideoSink(
+            settings.overlay, info, overlay.render, source=settings.source, overwrite=settings.overwrite
+        )
+    if settings.masks is not None:
+        yield open_archive_sink(settings.masks, info, model.spec, overwrite=settings.overwrite)
+    if settings.stats is not None:
+        yield StatsSink(settings.stats, model.spec, overwrite=settings.overwrite)

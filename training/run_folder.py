@@ -1,0 +1,68 @@
+"""The folder of a run: what lies in it, and going on with one that was stopped."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+from . import checkpoint as checkpoints
+from .camvid import Dataset
+from .checkpoint import Checkpoint
+from .command import train_command
+from .errors import CheckpointError
+from .provenance import versions
+from .settings import TrainSettings, plain
+
+LAST = "last.pt"  # after the last whole epoch, with all that `--resume` needs
+BEST = "best.pt"  # the model with the best validation mIoU: the one to export
+HISTORY = "history.csv"
+SETTINGS = "settings.json"
+_MAY_CHANGE = frozenset({"device", "workers"})  # where a run is computed, not what
+
+
+def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkpoint | None:
+    """The checkpoint to go on from; None where `run` holds none yet.
+
+    Raises:
+        CheckpointError: there is a run but `resume` is off, or its settings were others.
+    """
+    last = run / LAST
+    if not last.exists():
+        return None
+    if not resume:
+        raise CheckpointError(f"{run}: holds a run already; go on with --resume, or choose another folder")
+    previous = checkpoints.load(last)
+    if previous.progress is None:
+        raise CheckpointError(f"{last}: a finished model, without what resuming needs; choose another folder")
+    before, now = previous.settings, plain(settings)
+    for name in now:
+        if name not in _MAY_CHANGE and before.get(name) != now[name]:
+            raise CheckpointError(
+                f"{run}: was started with {name} = {before.get(name)}, not {now[name]}; resume with the same "
+                f"settings (the command is in {run / SETTINGS}), or choose another folder"
+            )
+    return previous
+
+
+def check_same_data(previous: Checkpoint, dataset: Dataset) -> None:
+    if previous.class_names != dataset.class_names:
+        raise CheckpointError(
+            f"{dataset.root}: its classes ({', '.join(dataset.class_names)}) are no longer those of the run "
+            f"({', '.join(previous.class_names)})"
+        )
+
+
+def make_folder(run: Path, settings: TrainSettings) -> None:
+    """Make the folder and write into it how to repeat the run."""
+    content = {
+        "settings": plain(settings),
+        "command": train_command(settings, run),
+        "started_as": sys.argv,
+        "versions": versions(),
+    }
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        (run / SETTINGS).write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    except OSError as exc:
+        raise CheckpointError(f"{run}: cannot be used as a folder for the run ({exc.strerror})") from exc

@@ -1,0 +1,95 @@
+"""Everything that decides the result of a run, beside the data and the versions."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from .augment import AugmentSettings
+from .encoder import STRIDE, Weights
+from .errors import TrainingError
+from .unet import Convolution
+
+Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class TrainSettings:
+    """What `roadmask train` was asked for; stored in every checkpoint and in the run's `settings.json`."""
+
+    data: str  # folder
+    valid_list: str | None = None  # file with the names of the validation pictures
+    valid_drives: tuple[str, ...] = ()  # recordings held out for validation
+    epochs: int = 60
+    batch: int = 8
+    size: tuple[int, int] | None = None  # network input (height, width) at validation; None: that of the pictures
+    crop: tuple[int, int] | None = None  # (height, width) of training crops; None: as `size`
+    lr: float = 3e-3  # peak rate of the decoder
+    encoder_lr: float = 1e-3  # peak rate of the encoder
+    pct_start: float = 0.3  # share of the iterations in which the rate rises
+    frozen_epochs: int = 0  # at the start, with the encoder as it came
+    weight_decay: float = 1e-2
+    label_smoothing: float = 0.05
+    average: float = 0.99  # decay of the running mean of the weights; 0 for the last weights alone
+    weights: Weights = "imagenet"
+    decoder: tuple[int, int, int, int] = (128, 64, 48, 32)
+    convolution: Convolution = "separable"
+    dropout: float = 0.1
+    augment: AugmentSettings = field(default_factory=AugmentSettings)
+    seed: int = 0
+    device: str = "auto"
+    precision: Precision = "auto"  # "fp32", "bf16" (autocast), or by the device
+    workers: int | None = None  # processes that load pictures; None: by the device
+    license_note: str = ""  # about the data; goes into the model
+
+
+def plain(settings: TrainSettings) -> dict[str, Any]:
+    """Without tuples, as JSON and a loaded checkpoint have it."""
+    content: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
+    return content
+
+
+def check(settings: TrainSettings) -> None:
+    """Refuse values that could only fail later, or never learn.
+
+    Raises:
+        TrainingError: names the setting, its value and its range.
+    """
+    augment = settings.augment
+    ranges: list[tuple[str, float, float, float]] = [
+        ("epochs", settings.epochs, 1, 1_000_000),
+        ("batch", settings.batch, 1, 1_000_000),
+        ("pct_start", settings.pct_start, 0, 1),
+        ("frozen_epochs", settings.frozen_epochs, 0, settings.epochs),
+        ("label_smoothing", settings.label_smoothing, 0, 1),
+        ("average", settings.average, 0, 1),
+        ("dropout", settings.dropout, 0, 1),
+        ("weight_decay", settings.weight_decay, 0, 1),
+        ("seed", settings.seed, 0, 2**31 - 1),
+        ("workers", settings.workers or 0, 0, 1024),
+        ("flip", augment.flip, 0, 1),
+        ("brightness", augment.brightness, 0, 1),
+        ("contrast", augment.contrast, 0, 1),
+        ("saturation", augment.saturation, 0, 1),
+        ("hue", augment.hue_degrees, 0, 180),
+    ]
+    for name, value, least, most in ranges:
+        if not least <= value <= most:
+            raise TrainingError(f"{name} {value:g} is not between {least:g} and {most:g}")
+    if not 0 < augment.scale_min <= augment.scale_max:
+        raise TrainingError(f"scale {augment.scale_min:g},{augment.scale_max:g}: give the least, then the most")
+    if min(settings.lr, settings.encoder_lr) < 0 or min(settings.decoder) < 1:
+        raise TrainingError("learning rates must not be negative, and every decoder stage needs a channel")
+    for size in (settings.size, settings.crop):
+        if size is not None:
+            check_size(size)
+
+
+def check_size(size: tuple[int, int]) -> None:
+    height, width = size
+    if height % STRIDE or width % STRIDE or min(height, width) < STRIDE:
+        nearest = "x".join(str(max(round(side / STRIDE), 1) * STRIDE) for side in size)
+        raise TrainingError(
+            f"{height}x{width}: the network's height and width must be multiples of {STRIDE}; the nearest is {nearest}"
+        )
