@@ -72,7 +72,8 @@ def evaluate(
     roadmask eval street.onnx camvid/ --valid-drive 0016E5
     roadmask eval street.onnx mine/ --all --json > scores.json
     """  # noqa: D301 - as above
-    with Progress(console=Console(stderr=True), transient=True) as progress:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
         task = progress.add_task("pictures", total=None)
         evaluation = evaluate_model(
             model,
@@ -112,7 +113,7 @@ def _show_scores(evaluation: Evaluation) -> None:
     table.add_row("mIoU", f"{evaluation.mean_iou:.4f}")
     table.add_row("accuracy", f"{evaluation.accuracy:.4f}")
     console = Console()
-    console.print(f"{evaluation.picture_count} pictures, by {evaluation.chosen_by}", markup=False, highlight=False)
+    console.print(f"pictures: {evaluation.picture_count} ({evaluation.chosen_by})", markup=False, highlight=False)
     console.print(table)
 
 

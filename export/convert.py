@@ -13,8 +13,7 @@ import onnx
 import torch
 
 from stream.model import Model
-from training import checkpoint as checkpoints
-from training.checkpoint import Checkpoint
+from training.checkpoint import Checkpoint, load
 
 from .deploy import DeployedNetwork
 from .errors import ExportError
@@ -50,7 +49,7 @@ def export_model(
         DataError: one of `pictures` is no picture.
     """
     _check_output(output, checkpoint_path, overwrite=overwrite)
-    checkpoint = checkpoints.load(checkpoint_path)
+    checkpoint = load(checkpoint_path)
     compared = samples(checkpoint, pictures)
     network = _deployed(checkpoint, checkpoint_path)
     graph = _to_onnx(network, checkpoint, opset)
@@ -93,7 +92,7 @@ def _to_onnx(network: DeployedNetwork, checkpoint: Checkpoint, opset: int) -> on
         # It warns, in several ways, that it is the older one. Nothing else is silenced, and what would fix a size or
         # a value in the graph is an error.
         warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("error", torch.jit.TracerWarning)
+        warnings.simplefilter("error", torch.jit.TracerWarning)  # type: ignore[attr-defined]  # public, by its docs
         path = Path(folder, "traced.onnx")
         torch.onnx.export(
             network,

@@ -100,6 +100,6 @@ def _choose(dataset: Dataset, valid_drives: Sequence[str], *, every: bool) -> tu
     if every and valid_drives:
         raise ExportError("--all and --valid-drive exclude each other")
     if every:
-        return dataset.examples, "all pictures"
+        return dataset.examples, "all there are"
     chosen = split(dataset, valid_drives=valid_drives)
     return chosen.valid, chosen.valid_by

@@ -1,9 +1,9 @@
 """Segment driving video: the package behind `roadmask run`, and its Python API.
 
-    from stream import segment_video
+from stream import segment_video
 
-    for result in segment_video("drive.mp4"):
-        print(float(result.frame.time), result.mask.shape)
+for result in segment_video("drive.mp4"):
+    print(float(result.frame.time), result.mask.shape)
 """
 
 from __future__ import annotations

@@ -83,10 +83,10 @@ def _options(
     """Segment driving video with a trained network.
 
     \b
-    roadmask run drive.mp4 -o drive.overlay.mp4      an overlay video
+    roadmask run drive.mp4 -o drive_overlay.mp4      an overlay video
     roadmask run *.mp4 -o results/                   overlay, masks and statistics of each
     roadmask COMMAND --help                          all options, with examples
-    """
+    """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
 
 
 def _not_called() -> None:

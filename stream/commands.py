@@ -52,9 +52,7 @@ def run(
         str | None,
         typer.Option("-o", "--output", help="FILE.mp4 for the overlay, or DIR/ for overlay, masks and statistics."),
     ] = None,
-    overlay: Annotated[
-        Path | None, typer.Option(help="Overlay video: .mp4, .mov or .mkv.", show_default=False)
-    ] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Overlay video: .mp4, .mov or .mkv.", show_default=False)] = None,
     masks: Annotated[
         Path | None, typer.Option(help="Mask archive: a folder, .zip, or .mkv (FFV1).", show_default=False)
     ] = None,
@@ -87,12 +85,12 @@ def run(
     """Segment videos: overlay video, masks, statistics.
 
     \b
-    roadmask run drive.mp4                                   drive.overlay.mp4 in this folder
+    roadmask run drive.mp4                                   drive_overlay.mp4 in this folder
     roadmask run drive.mp4 -o seen.mp4 --legend --alpha 0.4
     roadmask run dashcam/ -o results/                        overlay, masks and statistics of each video
     roadmask run drive.mp4 --masks masks.zip --stats shares.csv
     roadmask run drive.mp4 -o cars.mp4 --classes car,pedestrian --start 1:00 --end 1:30
-    """
+    """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     if end is not None and end <= (start or 0):
         raise typer.BadParameter("--end must be later than --start")
     template = SegmentSettings(
@@ -143,8 +141,8 @@ def info(
     \b
     roadmask info drive.mp4
     roadmask info model.onnx
-    roadmask info results/drive.masks --json
-    """
+    roadmask info results/drive_masks --json
+    """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     facts = describe(path)
     if as_json:
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
@@ -201,7 +199,7 @@ def _stop_on_signal() -> Iterator[Event]:
     """An event that Ctrl-C or SIGTERM sets, so that files are finished; a second one ends at once."""
     stop = Event()
 
-    def on_signal(number: int, _frame: FrameType | None) -> None:
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
         if stop.is_set():
             raise KeyboardInterrupt
         stop.set()

@@ -34,7 +34,7 @@ class Decider:
             cv2.compare(candidate, best, cv2.CMP_GT, dst=wins)
             cv2.max(candidate, best, dst=best)
             # Indices rise, so the latest winner is the largest index: no masked assignment is needed.
-            cv2.bitwise_and(wins, (index,), dst=wins)
+            np.bitwise_and(wins, np.uint8(index), out=wins)
             cv2.max(mask, wins, dst=mask)
         return mask
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from .archive import open_masks
 from .errors import ArchiveError, RoadmaskError
+from .manifest import MaskRecord
 from .model import Model
 from .source import open_source
 
@@ -33,12 +34,13 @@ def describe(path: Path) -> dict[str, Any]:
 
 
 def _model(path: Path) -> dict[str, Any]:
-    spec = Model.load(path, device="cpu").spec
+    model = Model.load(path, device="cpu")
+    spec = model.spec
     return {
         "kind": "model",
         "file": path.name,
         "bytes": path.stat().st_size,
-        "sha256": hashlib.sha256(path.read_bytes()).hexdigest(),
+        "sha256": model.sha256(),
         "schema": spec.schema,
         "trained at": f"{spec.width}x{spec.height}, sides multiples of {spec.stride}",
         "provenance": dict(spec.provenance),
@@ -49,16 +51,23 @@ def _model(path: Path) -> dict[str, Any]:
 
 def _archive(path: Path) -> dict[str, Any]:
     with open_masks(path) as masks:
-        first, last = masks.records[0], masks.records[-1]
+        header = masks.header
         return {
             "kind": "mask archive",
             "file": path.name,
+            "source": header.source,
+            "model": header.model,
+            "model sha256": header.model_sha256,
             "masks": len(masks),
-            "size": f"{first.width}x{first.height}",
-            "first": f"frame {first.index}, {float(first.time):.3f} s",
-            "last": f"frame {last.index}, {float(last.time):.3f} s",
+            "size": f"{header.width}x{header.height}",
+            "first": _place(masks.records[:1]),
+            "last": _place(masks.records[-1:]),
             "classes": [{"name": item.name, "color": list(item.color)} for item in masks.classes],
         }
+
+
+def _place(records: Sequence[MaskRecord]) -> str | None:
+    return f"frame {records[0].index}, {float(records[0].time):.3f} s" if records else None
 
 
 def _video(path: Path) -> dict[str, Any]:

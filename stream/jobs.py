@@ -13,7 +13,27 @@ from .frames import VideoInfo
 from .segment import SegmentSettings
 
 VIDEO_SUFFIXES = frozenset(
-    ".mp4 .m4v .mov .mkv .webm .avi .ts .m2ts .mts .mpg .mpeg .wmv .flv .3gp .ogv .h264 .h265 .hevc .mjpeg".split()
+    [
+        ".mp4",
+        ".m4v",
+        ".mov",
+        ".mkv",
+        ".webm",
+        ".avi",
+        ".ts",
+        ".m2ts",
+        ".mts",
+        ".mpg",
+        ".mpeg",
+        ".wmv",
+        ".flv",
+        ".3gp",
+        ".ogv",
+        ".h264",
+        ".h265",
+        ".hevc",
+        ".mjpeg",
+    ]
 )
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
 
@@ -34,7 +54,7 @@ def find_sources(words: list[str]) -> list[Path]:
         elif path.exists() or not glob.has_magic(word):
             videos = [path]
         else:
-            videos = sorted(Path(match) for match in glob.glob(word, recursive=True))
+            videos = sorted(Path(match) for match in glob.glob(word, recursive=True))  # noqa: PTH207 - takes absolute patterns too
             if not videos:
                 raise SourceError(f"{word}: no file matches")
         found.update(dict.fromkeys(videos))
@@ -62,7 +82,7 @@ def plan(sources: list[Path], output: str | None, template: SegmentSettings) -> 
     if output is not None:
         template = replace(template, overlay=Path(output))
     if not template.outputs:
-        jobs = [replace(template, source=source, overlay=Path(f"{source.stem}.overlay.mp4")) for source in sources]
+        jobs = [replace(template, source=source, overlay=Path(f"{source.stem}_overlay.mp4")) for source in sources]
         _refuse_equal_names(jobs)
         return jobs
     if len(sources) > 1:
@@ -113,9 +133,9 @@ def _into_folder(source: Path, folder: Path, template: SegmentSettings) -> Segme
     return replace(
         template,
         source=source,
-        overlay=template.overlay or folder / f"{source.stem}.overlay.mp4",
-        masks=template.masks or folder / f"{source.stem}.masks",
-        stats=template.stats or folder / f"{source.stem}.stats.csv",
+        overlay=template.overlay or folder / f"{source.stem}_overlay.mp4",
+        masks=template.masks or folder / f"{source.stem}_masks",
+        stats=template.stats or folder / f"{source.stem}_stats.csv",
     )
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import warnings
 from collections.abc import Iterable, Iterator
 from importlib import resources
 from pathlib import Path
@@ -58,6 +60,10 @@ class Model:
         _check_graph(session, spec, path)
         return cls(session, spec, path)
 
+    def sha256(self) -> str:
+        """Of the model file: what tells one training run's masks from another's."""
+        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+
     def scores(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class scores (n, classes, h', w') of `pictures` (n, h, w, 3) RGB; h and w are multiples of the stride."""
         outputs = self._session.run([self.spec.output_name], {self.spec.input_name: pictures})
@@ -77,9 +83,7 @@ def bundled_model() -> Path:
     return Path(str(resources.files("stream").joinpath("models", f"{BUNDLED}.onnx")))
 
 
-def _session(
-    path: Path, provider: str, provider_options: dict[str, Any], threads: int
-) -> onnxruntime.InferenceSession:
+def _session(path: Path, provider: str, provider_options: dict[str, Any], threads: int) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = threads
     options.log_severity_level = 3  # errors only: its warnings are about graphs, and users cannot act on them
@@ -87,10 +91,12 @@ def _session(
     # whole run on two cores goes from 0.58 to 0.75 of the bare model's speed.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     try:
-        session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=[(provider, provider_options)]
-        )
-    except Exception as exc:  # noqa: BLE001 - its own classes share no base but Exception, and differ by version
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # about the provider that did not start: below it is an error
+            session = onnxruntime.InferenceSession(
+                str(path), sess_options=options, providers=[(provider, provider_options)]
+            )
+    except Exception as exc:  # its own classes share no base but Exception, and differ by version
         raise ModelError(f"{path}: ONNX Runtime cannot load this file ({_first_line(exc)})") from exc
     if session.get_providers()[0] != provider:  # it falls back to the CPU without a word
         raise DeviceError(f"device {device_of(provider)!r} did not start; is its driver installed?")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import av
 import numpy as np
-from av.video.reformatter import Colorspace, ColorRange, Interpolation, VideoReformatter
+from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 _HD_HEIGHT = 720  # video that does not say its matrix: BT.709 from here up, BT.601 below, as players assume
@@ -33,7 +33,7 @@ def network_input(picture: av.VideoFrame, size: tuple[int, int], reformatter: Vi
         height=height,
         format="rgb24",
         src_colorspace=matrix(picture),
-        src_color_range=_color_range(picture),
+        src_color_range=color_range(picture),
         dst_color_range=ColorRange.JPEG,
         # Downwards, swscale's bilinear widens its triangle by the ratio, as an antialiased resize does, so nothing
         # aliases; area averaging is a tenth faster and blocky at ratios near 1. Full chroma and accurate rounding
@@ -50,7 +50,8 @@ def matrix(picture: av.VideoFrame) -> Colorspace:
     return _MATRICES.get(picture.colorspace, Colorspace.ITU709 if picture.height >= _HD_HEIGHT else Colorspace.ITU601)
 
 
-def _color_range(picture: av.VideoFrame) -> ColorRange:
+def color_range(picture: av.VideoFrame) -> ColorRange:
+    """Full (JPEG) or limited (MPEG), which video is unless it says otherwise."""
     if picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj") or picture.format.is_rgb:
         return ColorRange.JPEG
     return ColorRange.MPEG

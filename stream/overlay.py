@@ -11,18 +11,23 @@ from collections.abc import Sequence
 import av
 import cv2
 import numpy as np
+from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
 from .errors import RoadmaskError
 from .frames import SegmentedFrame
+from .network_input import color_range, matrix
 from .spec import PixelClass
 
 Plane = NDArray[np.uint8]
-# Luma weights of red and blue (ITU-R BT.601, BT.709, BT.2020).
-_LUMA_WEIGHTS = {"601": (0.299, 0.114), "709": (0.2126, 0.0722), "2020": (0.2627, 0.0593)}
-_MATRICES = {1: "709", 5: "601", 6: "601", 9: "2020", 10: "2020"}  # FFmpeg's AVColorSpace
-_FULL_RANGE = 2  # AVCOL_RANGE_JPEG
-_HD_HEIGHT = 720  # untagged video from this height on is BT.709, below it BT.601: what players assume
+# Luma weights of red and blue (ITU-T H.273, table 4).
+_LUMA_WEIGHTS = {
+    Colorspace.ITU709: (0.2126, 0.0722),
+    Colorspace.FCC: (0.30, 0.11),
+    Colorspace.ITU601: (0.299, 0.114),
+    Colorspace.SMPTE240M: (0.212, 0.087),
+    Colorspace.BT2020: (0.2627, 0.0593),
+}
 
 
 def select_classes(
@@ -46,7 +51,7 @@ def color_mask(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> NDArra
     """(height, width, 3) RGB picture of a mask; indices that are no class become black."""
     table = np.zeros((256, 3), np.uint8)
     table[: len(classes)] = [item.color for item in classes]
-    return table[mask]
+    return np.asarray(table[mask], np.uint8)
 
 
 class Overlay:
@@ -74,14 +79,14 @@ class Overlay:
         self._drawn = tuple(drawn) if drawn is not None else (True,) * len(self._classes)
         self._has_legend = legend
         self._legend: _Legend | None = None
-        self._tables: dict[tuple[str, bool], NDArray[np.uint8]] = {}
+        self._tables: dict[tuple[Colorspace, bool], NDArray[np.uint8]] = {}
         self._is_drawn = np.zeros(256, np.uint8)
         self._is_drawn[: len(self._classes)] = np.where(self._drawn, 255, 0)
 
     def render(self, result: SegmentedFrame) -> av.VideoFrame:
         """A new yuv420p frame with the picture's times; odd sides grow by one row or column, never shrink."""
         source = _as_yuv420p(result.frame.picture)
-        colorspace, full_range = _color_of(source)
+        colorspace, full_range = matrix(source), color_range(source) == ColorRange.JPEG
         height, width = result.mask.shape
         frame = av.VideoFrame(width + width % 2, height + height % 2, "yuv420p")
         tables = self._color_tables(colorspace, full_range)
@@ -112,7 +117,7 @@ class Overlay:
         if target.shape[1] > width:
             target[:, width] = target[:, width - 1]
 
-    def _color_tables(self, colorspace: str, full_range: bool) -> NDArray[np.uint8]:
+    def _color_tables(self, colorspace: Colorspace, full_range: bool) -> NDArray[np.uint8]:
         """(3, 256) Y, Cb and Cr of each class index."""
         key = (colorspace, full_range)
         if key not in self._tables:
@@ -121,7 +126,7 @@ class Overlay:
             self._tables[key] = rgb_to_yuv(colors, colorspace, full_range=full_range).T.copy()
         return self._tables[key]
 
-    def _draw_legend(self, frame: av.VideoFrame, colorspace: str, full_range: bool) -> None:
+    def _draw_legend(self, frame: av.VideoFrame, colorspace: Colorspace, full_range: bool) -> None:
         if self._legend is None or self._legend.frame_size != (frame.height, frame.width):
             drawn = [item for item, is_drawn in zip(self._classes, self._drawn, strict=True) if is_drawn]
             self._legend = _Legend(drawn, (frame.height, frame.width), colorspace, full_range)
@@ -132,7 +137,7 @@ class _Legend:
     """A table of colours and names, drawn once and copied into each frame."""
 
     def __init__(
-        self, classes: Sequence[PixelClass], frame_size: tuple[int, int], colorspace: str, full_range: bool
+        self, classes: Sequence[PixelClass], frame_size: tuple[int, int], colorspace: Colorspace, full_range: bool
     ) -> None:
         self.frame_size = frame_size
         picture = legend_picture(classes, *frame_size)
@@ -164,8 +169,8 @@ def legend_picture(classes: Sequence[PixelClass], frame_height: int, frame_width
     return picture
 
 
-def rgb_to_yuv(colors: NDArray[np.uint8], colorspace: str, *, full_range: bool) -> NDArray[np.uint8]:
-    """(..., 3) RGB to (..., 3) Y, Cb, Cr in 8 bit (ITU-R BT.601 / 709 / 2020, non-constant luminance)."""
+def rgb_to_yuv(colors: NDArray[np.uint8], colorspace: Colorspace, *, full_range: bool) -> NDArray[np.uint8]:
+    """(..., 3) RGB to (..., 3) Y, Cb, Cr in 8 bit (non-constant luminance)."""
     red_weight, blue_weight = _LUMA_WEIGHTS[colorspace]
     red, green, blue = np.moveaxis(colors.astype(np.float64) / 255, -1, 0)
     luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
@@ -192,10 +197,3 @@ def _as_yuv420p(picture: av.VideoFrame) -> av.VideoFrame:
     if picture.format.name in ("yuv420p", "yuvj420p"):
         return picture
     return picture.reformat(format="yuv420p")
-
-
-def _color_of(picture: av.VideoFrame) -> tuple[str, bool]:
-    """Matrix and range of a picture's YUV."""
-    full_range = int(picture.color_range) == _FULL_RANGE or picture.format.name.startswith("yuvj")
-    untagged = "709" if picture.height >= _HD_HEIGHT else "601"
-    return _MATRICES.get(int(picture.colorspace), untagged), full_range

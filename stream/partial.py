@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -19,6 +19,8 @@ import av
 from .errors import OutputError
 
 log = logging.getLogger(__name__)
+
+Exit = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]
 
 
 class PartialOutput:
@@ -105,6 +107,25 @@ def writing(path: Path) -> Iterator[None]:
         yield
     except (OSError, av.FFmpegError) as exc:
         raise OutputError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
+
+
+def closing(path: Path, close: Callable[[], None]) -> Exit:
+    """`close` as the last step of writing `path`, for an `ExitStack`.
+
+    Its failure is an `OutputError`, except where an exception is on its way out already: that one came first and is
+    the one to tell.
+    """
+
+    def leave(_: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
+        try:
+            with writing(path):
+                close()
+        except OutputError as failure:
+            if exc is None or isinstance(exc, KeyboardInterrupt):
+                raise
+            log.warning("%s", failure)
+
+    return leave
 
 
 def _remove(path: Path) -> None:

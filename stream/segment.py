@@ -11,7 +11,7 @@ from pathlib import Path
 from threading import Event
 
 from .archive_sink import open_archive_sink
-from .errors import OutputError, SourceError
+from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo, batched
 from .model import Model
 from .overlay import Overlay, select_classes
@@ -90,24 +90,26 @@ def process_video(
     """
     refuse_bad_outputs(settings)
     started = time.monotonic()
-    with ExitStack() as stack:
-        source = stack.enter_context(_open(settings))
-        if on_open:
-            on_open(source.info)
-        sinks = [stack.enter_context(sink) for sink in _sinks(settings, source.info, model)]
-        pipeline = stack.enter_context(Pipeline())
-        frames = 0
-        for result in _results(source, model, pipeline, settings.batch):
-            for sink in sinks:
-                sink.write(result)
-            frames += 1
-            if on_frame:
-                on_frame(frames)
-            if stop is not None and stop.is_set():
-                break
-        interrupted = stop is not None and stop.is_set()
-        if frames == 0 and not interrupted:
-            raise SourceError(f"{settings.source}: no frame in the range asked for; the video is shorter")
+    frames, interrupted = 0, False
+    source = _open(settings)
+    try:
+        with ExitStack() as stack:
+            stack.enter_context(source)
+            if on_open:
+                on_open(source.info)
+            sinks = [stack.enter_context(sink) for sink in _sinks(settings, source.info, model)]
+            pipeline = stack.enter_context(Pipeline())
+            for result in _results(source, model, pipeline, settings.batch):
+                for sink in sinks:
+                    sink.write(result)
+                frames += 1
+                if on_frame:
+                    on_frame(frames)
+                _end_if_set(stop)
+    except KeyboardInterrupt:
+        if stop is None or not stop.is_set():
+            raise
+        interrupted = True
     return Report(frames, 0, source.undecodable, time.monotonic() - started, interrupted)
 
 
@@ -172,6 +174,11 @@ def _open(settings: SegmentSettings) -> Source:
     )
 
 
+def _end_if_set(stop: Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise KeyboardInterrupt  # tells the sinks to finish early, but well
+
+
 def _results(source: Source, model: Model, pipeline: Pipeline, batch: int | None) -> Iterator[SegmentedFrame]:
     """Decoding and inference, each on its own thread."""
     size = model.spec.input_size(source.info.height, source.info.width)
@@ -184,9 +191,21 @@ def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator
         drawn = select_classes(model.spec.classes, only=settings.classes, exclude=settings.exclude)
         overlay = Overlay(model.spec.classes, alpha=settings.alpha, drawn=drawn, legend=settings.legend)
         yield OverlayVideoSink(
-            settings.overlay, info, overlay.render, source=settings.source, overwrite=settings.overwrite
+            settings.overlay,
+            info,
+            overlay.render,
+            source=settings.source,
+            overwrite=settings.overwrite,
         )
     if settings.masks is not None:
-        yield open_archive_sink(settings.masks, info, model.spec, overwrite=settings.overwrite)
+        yield open_archive_sink(
+            settings.masks,
+            info,
+            model.spec,
+            source=settings.source,
+            model=model.path.name,
+            model_sha256=model.sha256(),
+            overwrite=settings.overwrite,
+        )
     if settings.stats is not None:
         yield StatsSink(settings.stats, model.spec, overwrite=settings.overwrite)

@@ -103,7 +103,7 @@ class FileSource:
         upright = Uprighter()
         given = 0
         for index, pts, picture in self._chosen():
-            picture = upright(picture)  # noqa: PLW2901 - the decoder's own is not needed again
+            picture = upright(picture)
             yield Frame(
                 index=index,
                 pts=pts,
@@ -167,10 +167,11 @@ class FileSource:
                 for packet in self._container.demux(self._stream):
                     errors_in_a_row = 0
                     yield packet
-                return
             except av.FFmpegError:
                 self.undecodable += 1
                 errors_in_a_row += 1
+            else:
+                return
 
     def __enter__(self) -> Self:
         return self
@@ -203,7 +204,7 @@ def _video_stream(container: InputContainer, path: Path) -> VideoStream:
     stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), _pixels(stream)))
     if stream.codec_context is None:
         raise SourceError(f"{path}: no decoder for its video")
-    stream.thread_type = "AUTO"  # type: ignore[assignment]  # the setter takes the name, its annotation does not
+    stream.thread_type = "AUTO"
     return stream
 
 

@@ -13,6 +13,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -70,8 +71,7 @@ class ModelSpec:
             return 2 * (distortion - 1) + (excess - 1)
 
         candidates = [
-            (row * self.stride, max(round(row * aspect), 1) * self.stride)
-            for row in range(max(rows - 2, 1), rows + 3)
+            (row * self.stride, max(round(row * aspect), 1) * self.stride) for row in range(max(rows - 2, 1), rows + 3)
         ]
         return min(candidates, key=misfit)
 
@@ -88,10 +88,10 @@ def parse_spec(text: str, path: str) -> ModelSpec:
     """
     try:
         content = json.loads(text)
-    except json.JSONDecodeError as exc:
+    except (ValueError, RecursionError) as exc:  # a file from a stranger may hold numbers and nests without end
         raise ModelError(f"{path}: {METADATA_KEY} is not JSON ({exc}); export the model again") from exc
     schema = content.get("schema") if isinstance(content, dict) else None
-    if not isinstance(schema, int):
+    if not _is_count(schema):
         raise ModelError(f"{path}: {METADATA_KEY} has no schema number; export the model again")
     if schema > LATEST_SCHEMA:
         raise ModelError(
@@ -100,7 +100,7 @@ def parse_spec(text: str, path: str) -> ModelSpec:
         )
     try:
         return _spec(content)
-    except (KeyError, TypeError, ValueError, AttributeError) as exc:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         what = f"{exc.args[0]} is missing" if isinstance(exc, KeyError) else str(exc)
         raise ModelError(f"{path}: {METADATA_KEY}: {what}; export the model again") from exc
 
@@ -116,8 +116,12 @@ def _spec(content: dict[str, Any]) -> ModelSpec:
     if len(set(names)) != len(names):
         raise ValueError("two classes have the same name")
     height, width, stride = (_positive(inputs, key) for key in ("height", "width", "stride"))
+    if height % stride or width % stride:
+        raise ValueError(f"input {height}x{width} is not a multiple of the stride {stride}")
     provenance = dict(content["provenance"])
-    scores = provenance.pop("scores", {})
+    scores = {str(key): float(value) for key, value in provenance.pop("scores", {}).items()}
+    if not all(map(math.isfinite, scores.values())):
+        raise ValueError("a score is not a finite number")
     return ModelSpec(
         schema=content["schema"],
         classes=classes,
@@ -127,7 +131,7 @@ def _spec(content: dict[str, Any]) -> ModelSpec:
         width=width,
         stride=stride,
         provenance={str(key): str(value) for key, value in provenance.items()},
-        scores={str(key): float(value) for key, value in scores.items()},
+        scores=scores,
     )
 
 
@@ -139,10 +143,10 @@ def _check(part: str, content: dict[str, Any], **expected: str) -> None:
 
 def _pixel_class(item: dict[str, Any]) -> PixelClass:
     name = item["name"]
-    if not isinstance(name, str) or not name:
+    if not isinstance(name, str) or not name or not name.isprintable():
         raise ValueError(f"class name {name!r} is not a word")
     color = item["color"]
-    if len(color) != 3 or not all(isinstance(value, int) and 0 <= value <= 255 for value in color):
+    if len(color) != 3 or not all(type(value) is int and 0 <= value <= 255 for value in color):
         raise ValueError(f"class {name}: colour {color!r} is not three numbers of 0 to 255")
     red, green, blue = color
     return PixelClass(name, (red, green, blue))
@@ -150,6 +154,10 @@ def _pixel_class(item: dict[str, Any]) -> PixelClass:
 
 def _positive(content: dict[str, Any], key: str) -> int:
     value = content[key]
-    if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+    if not _is_count(value):
         raise ValueError(f"input {key} is {value!r}, not a positive number")
-    return value
+    return int(value)
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value > 0  # True is an int too

@@ -6,10 +6,11 @@ Dashcams mounted upside down and phones write such a matrix instead of turning t
 from __future__ import annotations
 
 import struct
+from typing import cast
 
 import av
 from av.filter import Graph
-from av.sidedata.sidedata import Type
+from av.sidedata.sidedata import SideDataContainer, Type
 
 # What `ffmpeg` does to a picture (fftools, autorotate), by counter-clockwise degrees and by whether the matrix also
 # mirrors, that is, whether its determinant is negative.
@@ -50,9 +51,12 @@ class Uprighter:
 
 
 def _mirrored(picture: av.VideoFrame) -> bool:
-    if Type.DISPLAYMATRIX not in picture.side_data:
+    try:
+        # PyAV's annotation of `side_data` knows motion vectors only.
+        matrix = cast("SideDataContainer", picture.side_data)[Type.DISPLAYMATRIX]
+    except KeyError:
         return False
-    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(picture.side_data[Type.DISPLAYMATRIX]))
+    a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
     return bool(a * d - b * c < 0)
 
 

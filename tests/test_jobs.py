@@ -41,13 +41,13 @@ def test_words_that_name_nothing_are_refused(tmp_path: Path) -> None:
 
 def test_a_folder_takes_all_three_outputs_under_the_sources_name(tmp_path: Path) -> None:
     (job,) = plan([Path("drives/night.mp4")], f"{tmp_path}/", TEMPLATE)
-    assert [path.name for path in job.outputs] == ["night.overlay.mp4", "night.masks", "night.stats.csv"]
+    assert [path.name for path in job.outputs] == ["night_overlay.mp4", "night_masks", "night_stats.csv"]
     assert {path.parent for path in job.outputs} == {tmp_path}
 
 
 def test_without_any_output_the_overlay_goes_into_the_working_directory() -> None:
     (job,) = plan([Path("drives/night.mp4")], None, TEMPLATE)
-    assert job.outputs == (Path("night.overlay.mp4"),)
+    assert job.outputs == (Path("night_overlay.mp4"),)
 
 
 @pytest.mark.parametrize(
@@ -60,9 +60,7 @@ def test_without_any_output_the_overlay_goes_into_the_working_directory() -> Non
         (["a.mp4"], "out", "for a folder write out/"),
     ],
 )
-def test_outputs_that_cannot_hold_the_sources_are_refused(
-    sources: list[str], output: str | None, message: str
-) -> None:
+def test_outputs_that_cannot_hold_the_sources_are_refused(sources: list[str], output: str | None, message: str) -> None:
     with pytest.raises(OutputError, match=message):
         plan([Path(source) for source in sources], output, TEMPLATE)
 
@@ -92,5 +90,7 @@ def test_what_is_no_time_is_refused(text: str) -> None:
     ],
 )
 def test_the_expected_frames_follow_the_range_asked_for(changes: dict[str, object], frames: int) -> None:
-    info = VideoInfo(8, 8, Fraction(25), 100, Fraction(4), Fraction(1, 25), 0, Fraction(1), "h264", "yuv420p", False, False)
+    info = VideoInfo(
+        8, 8, Fraction(25), 100, Fraction(4), Fraction(1, 25), 0, Fraction(1), "h264", "yuv420p", False, False
+    )
     assert expected_frames(info, SegmentSettings(Path(), **changes)) == frames  # type: ignore[arg-type]

@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 from stream.errors import RoadmaskError
@@ -62,7 +63,7 @@ def test_alpha_0_leaves_every_plane_as_it_was_and_alpha_1_leaves_the_colours_alo
         np.testing.assert_array_equal(drawn, source)
     luma = planes_of(Overlay(CLASSES, alpha=1).render(result))[0]
     colors = np.array([item.color for item in CLASSES], np.uint8)
-    np.testing.assert_array_equal(luma, rgb_to_yuv(colors, "601", full_range=False)[:, 0][mask])
+    np.testing.assert_array_equal(luma, rgb_to_yuv(colors, Colorspace.ITU601, full_range=False)[:, 0][mask])
 
 
 def test_a_class_that_is_not_drawn_keeps_its_pixels() -> None:
@@ -127,10 +128,10 @@ def test_the_legend_shows_each_drawn_class_in_its_colour_and_fits_small_frames()
         Overlay(CLASSES, legend=True).render(result)
 
 
-@pytest.mark.parametrize(("name", "colorspace"), [("601", BT601), ("709", BT709)])
-def test_class_colours_convert_as_ffmpeg_converts_them(name: str, colorspace: int) -> None:
+@pytest.mark.parametrize("colorspace", [Colorspace.ITU601, Colorspace.ITU709, Colorspace.BT2020])
+def test_class_colours_convert_as_ffmpeg_converts_them(colorspace: Colorspace) -> None:
     colors = np.random.default_rng(0).integers(0, 256, (20, 3), np.uint8)
-    for color, ours in zip(colors, rgb_to_yuv(colors, name, full_range=False), strict=True):
+    for color, ours in zip(colors, rgb_to_yuv(colors, colorspace, full_range=False), strict=True):
         frame = av.VideoFrame.from_ndarray(np.broadcast_to(color, (16, 16, 3)).copy(), format="rgb24")
         theirs = frame.reformat(format="yuv420p", dst_colorspace=colorspace, dst_color_range=1)
         assert np.abs(np.array([plane[4, 4] for plane in planes_of(theirs)], int) - ours).max() <= 1

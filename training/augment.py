@@ -38,9 +38,7 @@ def augment(
     """A random crop of `height` x `width`; what lies outside the picture is gray and void."""
     matrix = _random_geometry(picture.shape[0], picture.shape[1], height, width, settings, rng)
     size = (width, height)  # OpenCV's order
-    picture = np.asarray(
-        cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderValue=_FILL), np.uint8
-    )
+    picture = np.asarray(cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderValue=_FILL), np.uint8)
     mask = np.asarray(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=(VOID,)), np.uint8)
     return _random_lighting(picture, settings, rng), mask
 

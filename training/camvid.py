@@ -10,18 +10,17 @@ Two layouts are read:
 from __future__ import annotations
 
 import colorsys
-import re
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from .errors import DataError
+from .files import read_label_ids, read_lines, read_list
+from .files import read_picture as read_picture  # for export too
 
 Color = tuple[int, int, int]
 
@@ -110,7 +109,6 @@ class Dataset:
     class_colors: tuple[Color, ...]
     class_of_id: NDArray[np.uint8]  # (256,) id in a label picture to index into `class_names`, or VOID
     examples: tuple[Example, ...]
-    listed_valid: frozenset[str]  # names in valid.txt
 
     def read(self, example: Example) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The picture (height, width, 3) RGB and its mask (height, width), indices into `class_names` or `VOID`.
@@ -152,22 +150,11 @@ def open_dataset(root: Path) -> Dataset:
     """
     if not root.is_dir():
         raise DataError(f"{root}: no such folder")
-    if (root / "images").is_dir() and (root / "labels").is_dir():
-        layout: Layout = "fastai"
-        examples = _fastai_examples(root)
-        listed = _read_list(root / "valid.txt") if (root / "valid.txt").is_file() else frozenset()
-    elif (root / "train").is_dir() and (root / "trainannot").is_dir():
-        layout, examples, listed = "segnet", _segnet_examples(root), frozenset()
-    else:
-        raise DataError(f"{root}: needs images/ and labels/ (fastai's layout) or train/ and trainannot/ (SegNet's)")
+    layout = _layout(root)
+    examples = _fastai_examples(root) if layout == "fastai" else _segnet_examples(root)
     if not examples:
         raise DataError(f"{root}: no pictures found ({', '.join(sorted(_PICTURE_SUFFIXES))})")
-    if (root / "codes.txt").is_file():
-        codes = _read_codes(root / "codes.txt")
-    elif layout == "segnet":
-        codes = SEGNET_NAMES
-    else:
-        raise DataError(f"{root}: no codes.txt with the class names, one a line in the order of the ids")
+    codes = _codes(root, layout)
     names = tuple(code for code in codes if code.lower() not in VOID_NAMES)
     if not names:
         raise DataError(f"{root / 'codes.txt'}: names no class but void")
@@ -175,43 +162,34 @@ def open_dataset(root: Path) -> Dataset:
     for class_id, code in enumerate(codes):
         if code in names:
             class_of_id[class_id] = names.index(code)
-    return Dataset(
-        root, layout, codes, names, class_colors(names), class_of_id, tuple(examples), frozenset(listed)
-    )
+    return Dataset(root, layout, codes, names, class_colors(names), class_of_id, tuple(examples))
 
 
 def split(dataset: Dataset, *, valid_list: Path | None = None, valid_drives: Iterable[str] = ()) -> Split:
     """Divide the pictures into those to train on and those to score on; never at random.
 
     Frames of one drive show the same street, so a random choice would score what was learnt by heart. Without
-    options the data set's own choice holds: `valid.txt`, or the folder `val`.
+    options the data set's own choice holds: `valid.txt`, or the folder `val`. The folder `test` is in neither part.
 
     Raises:
         DataError: a named drive or file does not exist, or one side would be empty.
     """
-    drives = frozenset(valid_drives)
-    if drives:
-        known = {example.drive for example in dataset.examples}
-        if unknown := sorted(drives - known):
-            raise DataError(f"{dataset.root}: no drive {', '.join(unknown)}; there are {', '.join(sorted(known))}")
+    candidates = [example for example in dataset.examples if example.folder != "test"]
+    if drives := frozenset(valid_drives):
         by = f"drive {', '.join(sorted(drives))}"
-        valid = [example for example in dataset.examples if example.drive in drives]
+        valid = _of_drives(dataset, candidates, drives)
     elif valid_list is not None or dataset.layout == "fastai":
         path = valid_list or dataset.root / "valid.txt"
-        if not path.is_file():
-            raise DataError(f"{path}: no such list; name the validation drives instead (--valid-drive)")
-        listed = _read_list(path)
         by = f"list {path.name}"
-        valid = [example for example in dataset.examples if example.name in listed]
-        if missing := sorted(listed - {example.name for example in valid}):
-            raise DataError(f"{path}: lists {missing[0]} and {len(missing) - 1} more that are no pictures here")
+        valid = _of_list(candidates, path)
     else:
         by = "folder val"
-        valid = [example for example in dataset.examples if example.folder == "val"]
+        valid = [example for example in candidates if example.folder == "val"]
     chosen = {id(example) for example in valid}
-    train = tuple(example for example in dataset.examples if id(example) not in chosen and example.folder != "test")
+    train = tuple(example for example in candidates if id(example) not in chosen)
     if not valid or not train:
-        raise DataError(f"{dataset.root}: by {by} there are {len(train)} pictures to train on, {len(valid)} to score")
+        counts = f"{len(train)} pictures to train on, {len(valid)} to score on"
+        raise DataError(f"{dataset.root}: by {by} there are {counts}")
     return Split(train, tuple(valid), by)
 
 
@@ -232,37 +210,45 @@ def class_shares(dataset: Dataset, examples: Iterable[Example]) -> NDArray[np.fl
     return np.asarray(known / known.sum(), np.float64)
 
 
-def read_picture(path: Path) -> NDArray[np.uint8]:
-    """(height, width, 3) RGB.
-
-    Raises:
-        DataError: no such file, not a picture, or only a part of one.
-    """
-    # By Pillow: OpenCV reads half a JPEG without complaint, and turns a picture by its EXIF note but not its label.
-    with _opened(path) as image:
-        return np.asarray(image.convert("RGB"), np.uint8)
+def _layout(root: Path) -> Layout:
+    if (root / "images").is_dir() and (root / "labels").is_dir():
+        return "fastai"
+    if (root / "train").is_dir() and (root / "trainannot").is_dir():
+        return "segnet"
+    raise DataError(f"{root}: needs images/ and labels/ (fastai's layout) or train/ and trainannot/ (SegNet's)")
 
 
-def read_label_ids(path: Path) -> NDArray[np.uint8]:
-    """(height, width) class ids as stored: one channel, also of a palette picture."""
-    with _opened(path) as image:
-        # Pillow hands out palette indices; OpenCV would turn them into colours.
-        if image.mode not in ("L", "P", "1"):
-            raise DataError(f"{path}: labels must be one channel of class ids (8 bit), this is {image.mode}")
-        return np.asarray(image, np.uint8)
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _codes(root: Path, layout: Layout) -> tuple[str, ...]:
+    path = root / "codes.txt"
     if not path.is_file():
-        raise DataError(f"{path}: no such file")
-    try:
-        with Image.open(path) as image:
-            yield image
-    except UnidentifiedImageError as exc:
-        raise DataError(f"{path}: not a picture") from exc
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:  # what Pillow says of damage
-        raise DataError(f"{path}: damaged picture ({exc})") from exc
+        if layout == "segnet":
+            return SEGNET_NAMES
+        raise DataError(f"{root}: no codes.txt with the class names, one a line in the order of the ids")
+    codes = tuple(read_lines(path))
+    if len(set(codes)) != len(codes):
+        raise DataError(f"{path}: a class is named twice")
+    if not 2 <= len(codes) <= 255:
+        raise DataError(f"{path}: {len(codes)} classes; 2 to 255 can be told apart")
+    return codes
+
+
+def _of_drives(dataset: Dataset, candidates: list[Example], drives: frozenset[str]) -> list[Example]:
+    known = sorted({example.drive for example in candidates})
+    if unknown := sorted(drives - set(known)):
+        some = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
+        raise DataError(f"{dataset.root}: no drive {', '.join(unknown)}; there are {some}")
+    return [example for example in candidates if example.drive in drives]
+
+
+def _of_list(candidates: list[Example], path: Path) -> list[Example]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such list; name the validation drives instead (--valid-drive)")
+    listed = read_list(path)
+    valid = [example for example in candidates if example.name in listed]
+    if absent := sorted(listed - {example.name for example in valid}):
+        others = f" and {len(absent) - 1} more that are" if len(absent) > 1 else ", which is"
+        raise DataError(f"{path}: lists {absent[0]}{others} not among the pictures here")
+    return valid
 
 
 def _fastai_examples(root: Path) -> list[Example]:
@@ -284,21 +270,6 @@ def _pictures(folder: Path) -> list[Path]:
     if not folder.is_dir():
         return []
     return sorted(path for path in folder.iterdir() if path.suffix.lower() in _PICTURE_SUFFIXES)
-
-
-def _read_codes(path: Path) -> tuple[str, ...]:
-    codes = tuple(line.strip() for line in path.read_text(encoding="utf-8-sig").splitlines() if line.strip())
-    if len(set(codes)) != len(codes):
-        raise DataError(f"{path}: a class is named twice")
-    if not 2 <= len(codes) <= 255:
-        raise DataError(f"{path}: {len(codes)} classes; 2 to 255 can be told apart")
-    return codes
-
-
-def _read_list(path: Path) -> frozenset[str]:
-    """Picture names without suffix; a line may also be `folder/name.png`."""
-    lines = re.split(r"[\r\n]+", path.read_text(encoding="utf-8-sig"))
-    return frozenset(Path(line.strip()).stem for line in lines if line.strip())
 
 
 def _spread_color(index: int) -> Color:

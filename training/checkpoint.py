@@ -10,6 +10,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.torch_version import TorchVersion
 
 from .camvid import Color
 from .errors import CheckpointError
@@ -74,7 +75,9 @@ def load(path: Path) -> Checkpoint:
     if not path.is_file():
         raise CheckpointError(f"{path}: no such checkpoint")
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        # The first checkpoints hold torch's version in its own class, a str and nothing more.
+        with torch.serialization.safe_globals([TorchVersion]):
+            content = torch.load(path, map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError) as exc:
         # Each of these is what torch says of some kind of foreign file; a text file can be a LookupError.
         raise CheckpointError(f"{path}: not a checkpoint, or damaged") from exc
@@ -97,6 +100,7 @@ def _from_content(content: dict[str, Any]) -> Checkpoint:
     network = {**content["network"], "decoder_channels": tuple(content["network"]["decoder_channels"])}
     fields = {name: content[name] for name in Checkpoint.__slots__}
     fields["network"] = UNetSettings(**network)
+    fields["provenance"] = {key: str(value) for key, value in fields["provenance"].items()}
     fields["class_names"] = tuple(fields["class_names"])
     fields["class_colors"] = tuple(tuple(color) for color in fields["class_colors"])
     return Checkpoint(**fields)

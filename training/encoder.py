@@ -109,7 +109,5 @@ class _InvertedResidual(nn.Module):
         if self._expands:
             x = self._relu(self._bn0(self._expand_conv(x)))
         x = self._relu(self._bn1(self._depthwise_conv(x)))
-        x = self._bn2(self._project_conv(x))
-        if self._adds_input:
-            x = x + inputs
-        return x
+        outputs: Tensor = self._bn2(self._project_conv(x))
+        return outputs + inputs if self._adds_input else outputs

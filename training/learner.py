@@ -77,9 +77,7 @@ def restore(job: Job, previous: Checkpoint) -> Learner:
 def _make_network(job: Job) -> UNet:
     settings = job.settings
     torch.manual_seed(settings.seed)
-    network = UNet(
-        UNetSettings(len(job.dataset.class_names), settings.decoder, settings.convolution, settings.dropout)
-    )
+    network = UNet(UNetSettings(len(job.dataset.class_names), settings.decoder, settings.convolution, settings.dropout))
     return network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 

@@ -19,9 +19,7 @@ def segmentation_loss(scores: Tensor, masks: Tensor, class_weights: Tensor, *, l
     scores = functional.interpolate(scores.float(), size=masks.shape[-2:], mode="bilinear")
     if not bool((masks != VOID).any()):
         return scores.sum() * 0  # cross_entropy would be 0 / 0
-    return functional.cross_entropy(
-        scores, masks, class_weights, ignore_index=VOID, label_smoothing=label_smoothing
-    )
+    return functional.cross_entropy(scores, masks, class_weights, ignore_index=VOID, label_smoothing=label_smoothing)
 
 
 def class_weights(shares: Tensor) -> Tensor:

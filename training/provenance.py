@@ -20,7 +20,7 @@ def provenance(settings: TrainSettings, dataset: Dataset, valid_by: str) -> dict
         "data": f"{dataset.root.resolve().name}, {len(dataset.examples)} pictures; validation by {valid_by}",
         "license_note": settings.license_note,
         "commit": commit(),
-        "torch": torch.__version__,
+        "torch": str(torch.__version__),  # of a class of its own, which `weights_only` would refuse to load
         "started": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
 

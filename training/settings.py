@@ -50,6 +50,12 @@ def plain(settings: TrainSettings) -> dict[str, Any]:
     return content
 
 
+def from_plain(content: dict[str, Any]) -> TrainSettings:
+    """The inverse of `plain`."""
+    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    return TrainSettings(**{**fields, "augment": AugmentSettings(**content["augment"])})
+
+
 def check(settings: TrainSettings) -> None:
     """Refuse values that could only fail later, or never learn.
 

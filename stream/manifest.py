@@ -1,0 +1,150 @@
+"""What a mask archive says of itself: `classes.json` once, and a line of `manifest.jsonl` for each mask.
+
+{"schema": 1, "classes": [{"name": "road", "color": [128, 64, 128]}, ...], "width": 1280, "height": 720,
+"source": "drive.mp4", "model": "roadmask.onnx", "model_sha256": "..."}      null where not known
+
+{"index": 12, "pts": 6144, "time_base": "1/12800", "time": 0.48, "file": "frame_000012.png",
+"crc32": "0a1b2c3d", "width": 1280, "height": 720}
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from dataclasses import dataclass
+from fractions import Fraction
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import ArchiveError
+from .frames import SegmentedFrame
+from .spec import PixelClass
+
+CLASSES_NAME = "classes.json"
+MANIFEST_NAME = "manifest.jsonl"
+_SCHEMA = 1
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveHeader:
+    """What holds for all masks of an archive."""
+
+    classes: tuple[PixelClass, ...]  # a mask holds indices into this
+    width: int
+    height: int
+    source: str | None = None  # the video's name, without its folder
+    model: str | None = None
+    model_sha256: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRecord:
+    """One mask of an archive."""
+
+    index: int  # of the frame, among all frames of the source
+    pts: int  # in units of `time_base`, as in the source
+    time_base: Fraction
+    file: str | None  # the PNG; None where the archive is a video
+    crc32: str  # of the mask's pixels, row by row: 8 hex digits
+    width: int
+    height: int
+
+    @property
+    def time(self) -> Fraction:
+        """Seconds on the source's own clock."""
+        return self.pts * self.time_base
+
+
+def record_of(result: SegmentedFrame, file: str | None) -> MaskRecord:
+    height, width = result.mask.shape
+    frame = result.frame
+    return MaskRecord(frame.index, frame.pts, frame.time_base, file, checksum(result.mask), width, height)
+
+
+def checksum(mask: NDArray[np.uint8]) -> str:
+    """CRC-32 of the pixels, row by row: 8 hex digits."""
+    return f"{zlib.crc32(np.ascontiguousarray(mask).data):08x}"
+
+
+def header_text(header: ArchiveHeader) -> str:
+    classes = [{"name": item.name, "color": list(item.color)} for item in header.classes]
+    content = {
+        "schema": _SCHEMA,
+        "classes": classes,
+        "width": header.width,
+        "height": header.height,
+        "source": header.source,
+        "model": header.model,
+        "model_sha256": header.model_sha256,
+    }
+    return json.dumps(content, indent=2) + "\n"
+
+
+def record_line(record: MaskRecord) -> str:
+    content = {
+        "index": record.index,
+        "pts": record.pts,
+        "time_base": str(record.time_base),
+        "time": float(record.time),
+        "file": record.file,
+        "crc32": record.crc32,
+        "width": record.width,
+        "height": record.height,
+    }
+    return json.dumps(content)
+
+
+def parse_header(text: str, path: str) -> ArchiveHeader:
+    """Read `classes.json`; `path` is the archive's name, for messages.
+
+    Raises:
+        ArchiveError: not JSON, of a newer schema, or a field is missing or wrong.
+    """
+    try:
+        content = json.loads(text)
+        if content["schema"] > _SCHEMA:
+            raise ArchiveError(f"{path}: schema {content['schema']} is newer than this roadmask; upgrade")
+        return ArchiveHeader(
+            classes=tuple(PixelClass(item["name"], _color(item["color"])) for item in content["classes"]),
+            width=content["width"],
+            height=content["height"],
+            source=content.get("source"),
+            model=content.get("model"),
+            model_sha256=content.get("model_sha256"),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise ArchiveError(f"{path}: its {CLASSES_NAME} cannot be used ({exc!r})") from exc
+
+
+def parse_records(text: str, path: str) -> tuple[MaskRecord, ...]:
+    """Read a manifest. A last line without its end is one that a crash cut off, and is left out.
+
+    Raises:
+        ArchiveError: a whole line is not a record.
+    """
+    records = []
+    for number, line in enumerate(text.split("\n")[:-1], start=1):
+        try:
+            records.append(_record(line))
+        except (ValueError, KeyError, TypeError, ZeroDivisionError) as exc:
+            raise ArchiveError(f"{path}: line {number} of its {MANIFEST_NAME} cannot be used ({exc!r})") from exc
+    return tuple(records)
+
+
+def _record(line: str) -> MaskRecord:
+    content = json.loads(line)
+    return MaskRecord(
+        index=content["index"],
+        pts=content["pts"],
+        time_base=Fraction(content["time_base"]),
+        file=content["file"],
+        crc32=content["crc32"],
+        width=content["width"],
+        height=content["height"],
+    )
+
+
+def _color(values: list[int]) -> tuple[int, int, int]:
+    red, green, blue = values
+    return red, green, blue

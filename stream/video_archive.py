@@ -1,0 +1,66 @@
+"""Read masks back from the video that `video_archive_sink` writes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import av
+import numpy as np
+from av.video.stream import VideoStream
+from numpy.typing import NDArray
+
+from .manifest import CLASSES_NAME, MaskRecord
+
+
+class VideoStore:
+    """One container, read once through for its manifest, then by position: forward without seeking.
+
+    Raises:
+        OSError, ValueError: not a video that can be read (PyAV's exceptions are also the built-in ones).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._container = av.open(path)
+        if not self._container.streams.video or not self._container.streams.subtitles:
+            self._container.close()
+            raise ValueError("it has no video or no manifest track")
+        self._stream = self._container.streams.video[0]
+        self._pts: list[int] = []
+        self._lines: list[str] = []
+        self._read_through()
+        self._rest: Iterator[av.Packet[VideoStream]] = iter(())
+        self._position = -1  # of the first packet in `_rest`
+
+    def _read_through(self) -> None:
+        for packet in self._container.demux(self._stream, self._container.streams.subtitles[0]):
+            if packet.pts is None:
+                continue
+            if packet.stream_index == self._stream.index:
+                self._pts.append(packet.pts)
+            else:
+                self._lines.append(bytes(packet).decode() + "\n")
+
+    def header(self) -> str:
+        for attachment in self._container.streams.attachments:
+            if attachment.name == CLASSES_NAME:
+                return attachment.data.decode()
+        raise KeyError(CLASSES_NAME)
+
+    def manifest(self) -> str:
+        # A killed process may have left a picture without its line, or the reverse.
+        return "".join(self._lines[: len(self._pts)])
+
+    def mask(self, position: int, record: MaskRecord) -> NDArray[np.uint8] | None:  # noqa: ARG002 - as the protocol
+        if position != self._position:
+            self._container.seek(self._pts[position], stream=self._stream)
+            self._rest = self._container.demux(self._stream)
+        self._position = position + 1
+        for packet in self._rest:
+            if packet.pts is not None and packet.pts >= self._pts[position]:
+                pictures = packet.decode()
+                return np.ascontiguousarray(pictures[0].to_ndarray(), dtype=np.uint8) if pictures else None
+        return None
+
+    def close(self) -> None:
+        self._container.close()

@@ -1,0 +1,176 @@
+"""Write the overlay video: H.264 at the source's own frame times, with the source's sound."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from contextlib import ExitStack, nullcontext
+from fractions import Fraction
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import av
+from av.container import OutputContainer
+from av.video.frame import PictureType
+from av.video.stream import VideoStream
+
+from .audio_copy import AudioCopy
+from .errors import OutputError
+from .frames import Frame, SegmentedFrame, VideoInfo
+from .partial import PartialOutput, closing, writing
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".mp4", ".mov", ".mkv")
+_ENCODER: Final = "libx264"
+_KEYFRAME_S = 2  # between keyframes: what a player has to decode to jump
+_USUAL_RATE = Fraction(25)  # for the encoder's rate control only, where the source has none
+_MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
+_RGB_MATRIX, _UNSPECIFIED_MATRIX = 0, 2  # ITU-T H.273
+
+
+class OverlayVideoSink:
+    """A `Sink` that encodes what `render` draws.
+
+    Times are those of the source; where the run leaves out the source's beginning, they count from the first frame
+    written. The sound begins and ends with the pictures.
+
+    Args:
+        path: .mp4, .mov or .mkv.
+        info: of the source.
+        render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
+        source: the file whose sound to copy; None for none.
+        overwrite: replace what is there.
+        crf: x264's quality, 0 (lossless) to 51.
+        preset: x264's speed.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        render: Callable[[SegmentedFrame], av.VideoFrame],
+        *,
+        source: Path | None = None,
+        overwrite: bool = False,
+        crf: int = 23,
+        preset: str = "veryfast",
+    ) -> None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise OutputError(f"{path}: a video's suffix is one of {', '.join(SUFFIXES)}")
+        if _ENCODER not in av.codecs_available:
+            raise OutputError(f"{path}: this FFmpeg has no {_ENCODER}; install PyAV's own wheel (pip install av)")
+        self._info = info
+        self._render = render
+        self._source = source
+        self._encoder_options = {"crf": str(crf), "preset": preset}
+        self._path = path
+        self._output = PartialOutput(path, overwrite=overwrite)
+        self._stack = ExitStack()
+        self._container: OutputContainer | None = None
+        self._audio: AudioCopy | None = None
+        self._shift = 0  # taken from every pts
+        self._last_time = self._last_gap = Fraction(0)
+        self._size: tuple[int, int] | None = None
+
+    def write(self, result: SegmentedFrame) -> None:
+        picture = self._render(result)
+        with writing(self._path):
+            container = self._container or self._open(picture, result.frame)
+            self._notice_size(picture)
+            picture.pts = result.frame.pts - self._shift
+            picture.time_base = result.frame.time_base
+            # What is left from the source's encoder would be an order to ours.
+            picture.pict_type = PictureType.NONE
+            # Before the picture: the muxer orders what it has, but waits for sound that it has not.
+            self._advance_audio(result.frame.time)
+            container.mux(self._stream.encode(picture))
+        self._output.used = True
+        self._last_gap = result.frame.time - self._last_time
+        self._last_time = result.frame.time
+
+    def _open(self, picture: av.VideoFrame, first: Frame) -> OutputContainer:
+        """Make the file for pictures like the first: only with it are size, colour and times known."""
+        cut = first.index > 0
+        # Times below 0 are not shown by players, so a video that begins there is moved to 0.
+        self._shift = first.pts if cut or first.pts < 0 else 0
+        self._last_time = first.time - 1 / (self._info.rate or _USUAL_RATE)
+        self._container = av.open(self._output.path, "w", container_options=self._container_options(first.time_base))
+        self._stream = self._add_stream(self._container, picture, first)
+        if self._source is not None and self._info.has_audio:
+            shift = self._shift * first.time_base
+            self._audio = AudioCopy(self._source, self._container, shift=shift, cut=cut)
+        return self._container
+
+    def _container_options(self, time_base: Fraction) -> dict[str, str]:
+        # Write out at once, and do not wait more than a second (in microseconds) for sound that does not come, so
+        # that a process that is killed leaves nearly all it had.
+        options = {"flush_packets": "1", "max_interleave_delta": "1000000"}
+        if self._path.suffix.lower() == ".mkv":
+            return options | {"cluster_time_limit": "1000"}  # ms; a cluster is in memory until it is whole
+        timescale = str(_timescale(time_base))
+        return options | {
+            # Fragments while it is written, so that it plays even then; an ordinary mp4 once closed. The delayed
+            # header makes room for an edit list, without which B-frames push all times back by two frames.
+            "movflags": "+hybrid_fragmented+delay_moov",
+            "frag_duration": "1000000",
+            "video_track_timescale": timescale,
+            # The edit list counts in this one. Its default, 1/1000 s, would round a first pts that is not 0.
+            "movie_timescale": timescale,
+        }
+
+    def _add_stream(self, container: OutputContainer, picture: av.VideoFrame, first: Frame) -> VideoStream:
+        rate = self._info.rate or _USUAL_RATE
+        stream = container.add_stream(
+            _ENCODER, rate=rate, options=self._encoder_options, width=picture.width, height=picture.height
+        )
+        stream.pix_fmt = "yuv420p"
+        # `rate` alone would make the encoder round every time to a multiple of 1/rate.
+        stream.time_base = first.time_base
+        encoder = stream.codec_context
+        encoder.time_base = first.time_base
+        encoder.gop_size = max(round(rate * _KEYFRAME_S), 1)
+        encoder.sample_aspect_ratio = self._info.sample_aspect_ratio
+        decoded = first.picture
+        encoder.color_range = decoded.color_range
+        encoder.color_primaries = decoded.color_primaries
+        encoder.color_trc = decoded.color_trc
+        encoder.colorspace = _UNSPECIFIED_MATRIX if decoded.colorspace == _RGB_MATRIX else decoded.colorspace
+        return stream
+
+    def _notice_size(self, picture: av.VideoFrame) -> None:
+        size = (picture.width, picture.height)
+        if self._size not in (None, size):
+            log.warning("%s: the picture is %dx%d from here on; it is scaled to the first size", self._path, *size)
+        self._size = size
+
+    def _advance_audio(self, until: Fraction) -> None:
+        if self._audio is not None:
+            self._audio.advance(until)
+
+    def _close(self) -> None:
+        """Write what the encoder still holds, the last of the sound, and the index."""
+        if self._container is None:
+            return
+        with self._container, self._audio or nullcontext():
+            self._container.mux(self._stream.encode(None))
+            self._advance_audio(self._last_time + self._last_gap)
+
+    def __enter__(self) -> Self:
+        self._stack.enter_context(self._output)
+        self._stack.push(closing(self._path, self._close))
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(exc_type, exc, traceback)
+
+
+def _timescale(time_base: Fraction) -> int:
+    """Ticks per second in which every multiple of `time_base` is whole, for a mp4 track."""
+    timescale = time_base.denominator
+    while timescale < _MIN_TIMESCALE:
+        timescale *= 2
+    return timescale

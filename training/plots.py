@@ -1,0 +1,134 @@
+"""Pictures of a run: how it learnt, and what it sees now."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure  # without pyplot: no window, no global state
+from matplotlib.ticker import MaxNLocator
+from PIL import Image
+
+from . import checkpoint as checkpoints
+from .batches import steps_in
+from .camvid import Dataset, Example, open_dataset, split
+from .checkpoint import Checkpoint
+from .evaluate import predict
+from .history import Row
+from .run_folder import BEST, LAST
+from .schedule import one_cycle_rate
+from .settings import TrainSettings, from_plain
+from .sheet import Cell, draw_sheet, evenly, paint
+
+LOSS, RATE, IOU, PREDICTIONS = "loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png"
+_DOTS_PER_INCH = 120
+_PREDICTIONS = 4  # validation pictures on the sheet
+
+
+def draw_run(run: Path) -> tuple[Path, ...]:
+    """Draw the plots of the run in this folder into it; the paths written.
+
+    Raises:
+        TrainingError: the folder holds no run, or its data set is no longer there.
+    """
+    last, best = checkpoints.load(run / LAST), checkpoints.load(run / BEST)
+    settings = from_plain(last.settings)
+    dataset = open_dataset(Path(settings.data))
+    chosen = split(
+        dataset,
+        valid_list=Path(settings.valid_list) if settings.valid_list else None,
+        valid_drives=settings.valid_drives,
+    )
+    history = (last.progress or {}).get("history", [])
+    steps_per_epoch = steps_in(len(chosen.train), settings.batch)
+    _save(loss_and_miou(history), run / LOSS)
+    _save(learning_rate(settings, steps_per_epoch), run / RATE)
+    _save(iou_per_class(best), run / IOU)
+    predictions(best, dataset, evenly(chosen.valid, _PREDICTIONS)).save(run / PREDICTIONS)
+    return run / LOSS, run / RATE, run / IOU, run / PREDICTIONS
+
+
+def loss_and_miou(history: Sequence[Row]) -> Figure:
+    """Losses on the left; on the right what the averaged weights score on the validation pictures."""
+    figure = Figure(figsize=(11, 4), layout="constrained")
+    losses, scores = figure.subplots(1, 2)
+    epochs = [row["epoch"] for row in history]
+    marker = "o" if len(epochs) < 3 else ""  # a line needs two points to be seen
+    for axes, names in ((losses, ("train_loss", "valid_loss")), (scores, ("miou", "accuracy"))):
+        for name in names:
+            axes.plot(epochs, [row[name] for row in history], marker=marker, label=_LABELS[name])
+        _finish(axes, "epoch")
+    losses.set(title="Loss", ylim=(0, None))
+    scores.set(title="On the validation pictures", ylim=(0, 1))
+    return figure
+
+
+def learning_rate(settings: TrainSettings, steps_per_epoch: int) -> Figure:
+    """The rates of decoder and encoder over the whole run; none for the encoder while it is frozen."""
+    step_count = settings.epochs * steps_per_epoch
+    steps = np.unique(np.linspace(0, step_count - 1, min(step_count, 1000)).astype(int))
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    frozen = settings.frozen_epochs * steps_per_epoch
+    for name, peak, first in (("decoder", settings.lr, 0), ("encoder", settings.encoder_lr, frozen)):
+        shown = steps[steps >= first]
+        rates = [one_cycle_rate(int(step), step_count, peak=peak, pct_start=settings.pct_start) for step in shown]
+        axes.plot(shown, rates, label=name)
+    _finish(axes, "step")
+    axes.set(title="Learning rate", ylim=(0, None))
+    return figure
+
+
+def iou_per_class(checkpoint: Checkpoint) -> Figure:
+    """A bar a class in its colour; the dashed line is the mean."""
+    names = checkpoint.class_names
+    values = [float(checkpoint.scores[f"iou_{name}"]) for name in names]
+    figure = Figure(figsize=(7, 1.2 + 0.32 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    colors = [tuple(channel / 255 for channel in color) for color in checkpoint.class_colors]
+    bars = axes.barh(range(len(names)), np.nan_to_num(values), color=colors, edgecolor="gray")
+    axes.bar_label(bars, [_figure_text(value) for value in values], padding=4)
+    axes.axvline(float(checkpoint.scores["miou"]), color="black", linestyle="--", linewidth=1)
+    axes.set(title=f"IoU per class, mean {checkpoint.scores['miou']:.3f}", xlim=(0, 1.08))
+    axes.set_yticks(range(len(names)), names)
+    axes.invert_yaxis()
+    axes.spines[["top", "right"]].set_visible(False)
+    return figure
+
+
+def predictions(checkpoint: Checkpoint, dataset: Dataset, examples: Sequence[Example]) -> Image.Image:
+    """A row an example: the picture, the truth over it, the prediction over it."""
+    network = checkpoint.build()
+    size = (checkpoint.input_height, checkpoint.input_width)
+    rows = []
+    for example in examples:
+        picture, mask = dataset.read(example)
+        predicted = predict(network, picture, size)
+        rows.append(
+            [
+                Cell(example.name, picture),
+                Cell("truth (void is uncoloured)", paint(picture, mask, dataset.class_colors)),
+                Cell("prediction", paint(picture, predicted, dataset.class_colors)),
+            ]
+        )
+    return draw_sheet(rows, dataset.class_names, dataset.class_colors)
+
+
+_LABELS = {"train_loss": "train", "valid_loss": "validation", "miou": "mean IoU", "accuracy": "pixel accuracy"}
+
+
+def _finish(axes: Axes, x_label: str) -> None:
+    axes.set_xlabel(x_label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+
+
+def _figure_text(value: float) -> str:
+    return "absent" if np.isnan(value) else f"{value:.3f}"
+
+
+def _save(figure: Figure, path: Path) -> None:
+    figure.savefig(path, dpi=_DOTS_PER_INCH)

@@ -1,0 +1,106 @@
+"""Look through a whole data set: what is in it, and everything that is wrong with it."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .camvid import Dataset, Example
+from .errors import DataError
+from .files import read_label_ids, read_list, read_picture
+
+_Result = TypeVar("_Result")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Survey:
+    frames_per_drive: Counter[str]
+    sizes: Counter[tuple[int, int]]  # (height, width) of the pictures
+    class_shares: NDArray[np.float64]  # among the pixels that are not void
+    void_share: float  # among all labelled pixels
+    usable: tuple[Example, ...]
+    problems: tuple[str, ...]  # a line each, with the file's path
+
+
+def survey(
+    dataset: Dataset, *, valid_list: Path | None = None, on_example: Callable[[int], None] | None = None
+) -> Survey:
+    """Read every picture and label; nothing is raised, every problem is noted.
+
+    `on_example` is told how many examples are done.
+    """
+    counts = np.zeros(256, np.int64)
+    sizes: Counter[tuple[int, int]] = Counter()
+    usable: list[Example] = []
+    problems: list[str] = []
+    for done, example in enumerate(dataset.examples, 1):
+        found = _read(dataset, example, problems)
+        if found is not None:
+            picture, mask = found
+            sizes[picture.shape[0], picture.shape[1]] += 1
+            counts += np.bincount(mask.ravel(), minlength=256)
+            usable.append(example)
+        if on_example:
+            on_example(done)
+    problems += _twice(dataset.examples)
+    problems += _labels_without_picture(dataset)
+    problems += _listed_but_absent(dataset, valid_list)
+    known = counts[: len(dataset.class_names)]
+    return Survey(
+        frames_per_drive=Counter(example.drive for example in dataset.examples),
+        sizes=sizes,
+        class_shares=known / max(known.sum(), 1),
+        void_share=float(1 - known.sum() / max(counts.sum(), 1)),
+        usable=tuple(usable),
+        problems=tuple(problems),
+    )
+
+
+def _read(
+    dataset: Dataset, example: Example, problems: list[str]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
+    """Picture and mask; or None and a line for each file at fault."""
+    picture = _noting(problems, lambda: read_picture(example.picture))
+    ids = _noting(problems, lambda: read_label_ids(example.label))
+    if picture is None or ids is None:
+        return None
+    found = _noting(problems, lambda: dataset.pair(example, picture, ids))
+    if found is not None and not (found[1] < len(dataset.class_names)).any():
+        problems.append(f"{example.label}: void everywhere; there is nothing to learn from it")
+    return found
+
+
+def _noting(problems: list[str], read: Callable[[], _Result]) -> _Result | None:
+    try:
+        return read()
+    except DataError as exc:
+        problems.append(str(exc))
+        return None
+
+
+def _twice(examples: Iterable[Example]) -> list[str]:
+    """One frame in two places may be trained on and scored on."""
+    count = Counter(example.name for example in examples)
+    twice = (example.picture for example in examples if count[example.name] > 1)
+    return [f"{picture}: there is another picture of this name" for picture in twice]
+
+
+def _labels_without_picture(dataset: Dataset) -> list[str]:
+    expected = {example.label for example in dataset.examples}
+    folders = sorted({label.parent for label in expected})
+    labels = (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.png")))
+    return [f"{label}: label without a picture" for label in labels if label not in expected]
+
+
+def _listed_but_absent(dataset: Dataset, valid_list: Path | None) -> list[str]:
+    path = valid_list or dataset.root / "valid.txt"
+    if not path.is_file():
+        return []
+    absent = read_list(path) - {example.name for example in dataset.examples}
+    return [f"{path}: lists {name}, which is no picture here" for name in sorted(absent)]
