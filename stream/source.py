@@ -24,6 +24,7 @@ from .frames import Frame, VideoInfo
 from .network_input import network_input
 from .upright import Uprighter, rotation
 
+_TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 
 
@@ -190,10 +191,14 @@ def _open(path: Path) -> InputContainer:
         raise SourceError(f"{path}: is a folder, not a video")
     try:
         # Cameras write metadata in any encoding; strict decoding would refuse the video for its title.
-        return av.open(path, metadata_errors="replace")
+        container = av.open(path, metadata_errors="replace")
     except (av.FFmpegError, OSError) as exc:
         reason = exc.strerror or str(exc)
         raise SourceError(f"{path}: not a video that can be read ({reason}); is the file complete?") from exc
+    if container.format.name in _TEXT_ART:
+        container.close()
+        raise SourceError(f"{path}: not a video, but text")
+    return container
 
 
 def _video_stream(container: InputContainer, path: Path) -> VideoStream:

@@ -1,0 +1,399 @@
+"""`roadmask run` and `roadmask info` as their users call them, on real codecs, with a model whose answers are known."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+import pytest
+from clips import cfr, make_clip, sound_times_of, times_of
+from color_model import COLORS, spec, write_color_model
+from numpy.typing import NDArray
+
+import stream
+from stream.archive import open_masks
+from stream.cli import main
+from stream.frames import Frame
+from stream.model import Model
+from stream.segment import SegmentSettings, process_video, segment_video
+
+VARIABLE_RATE = [0, 512, 1500, 1600, 4000, 9000, 9512]
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
+
+
+def halves(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
+    """Road on the left, sky on the right."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[:, : width // 2], picture[:, width // 2 :] = COLORS["Road"], COLORS["Sky"]
+    return picture
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "drive.mp4"
+    return make_clip(path, cfr(20), size=(96, 128), picture=halves(), sound_s=[0.8])
+
+
+def run(*arguments: object, model: Path) -> int:
+    return main(["run", *map(str, arguments), "--model", str(model)])
+
+
+def test_a_folder_gets_overlay_masks_and_statistics_of_every_frame(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(clip, "-o", f"{tmp_path}/", model=model) == 0
+    overlay, masks, stats = (tmp_path / name for name in ("drive_overlay.mp4", "drive_masks", "drive_stats.csv"))
+    talk = capsys.readouterr()
+    assert talk.out.split() == [str(overlay), str(masks), str(stats)]
+    assert "drive.mp4: 20 frames" in talk.err
+    assert "0 dropped, 0 undecodable" in talk.err
+    assert times_of(overlay) == times_of(clip)
+    assert sound_times_of(overlay) == sound_times_of(clip)
+    with open_masks(masks) as archive:
+        assert [record.time for record in archive.records] == times_of(clip)
+        assert [item.name for item in archive.classes] == list(COLORS)
+    with stats.open(newline="", encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert [Fraction(row["time"]) for row in rows] == times_of(clip)
+    assert {(row["Road"], row["Sky"], row["Car"]) for row in rows} == {("0.500000", "0.500000", "0.000000")}
+
+
+def test_the_mask_s_edge_is_where_the_picture_s_edge_is(model: Path, tmp_path: Path) -> None:
+    for edge in range(40, 100, 6):
+        picture = np.empty((96, 128, 3), np.uint8)
+        picture[:, :edge], picture[:, edge:] = COLORS["Road"], COLORS["Sky"]
+        clip = make_clip(tmp_path / f"{edge}.mp4", cfr(1), size=(96, 128), picture=picture)
+        (result,) = segment_video(clip, model=model)
+        found = (result.mask == 0).sum(axis=1)
+        assert np.abs(found - edge).max() <= 1, (
+            "the network sees three quarters of the size, at half of that it decides"
+        )
+
+
+def test_variable_frame_times_are_kept_in_every_output(model: Path, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "drive.mp4", VARIABLE_RATE)
+    assert run(clip, "-o", f"{tmp_path}/out/", model=model) == 0
+    assert times_of(tmp_path / "out/drive_overlay.mp4") == times_of(clip)
+    with open_masks(tmp_path / "out/drive_masks") as archive:
+        assert [record.pts for record in archive.records] == VARIABLE_RATE
+
+
+def test_a_turned_video_comes_out_upright(model: Path, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "drive.mp4", cfr(3), size=(96, 128), picture=halves(), rotation=90)
+    assert run(clip, "-o", f"{tmp_path}/out/", model=model) == 0
+    mask = cv2.imread(str(tmp_path / "out/drive_masks/frame_000000.png"), cv2.IMREAD_UNCHANGED)
+    assert mask is not None
+    assert mask.shape == (128, 96)
+    assert len(np.unique(mask[5])) == 1
+    assert {int(mask[5, 5]), int(mask[-5, 5])} == {0, 1}, "left and right have become top and bottom"
+    with av.open(tmp_path / "out/drive_overlay.mp4") as container:
+        frame = next(container.decode(video=0))
+        assert (frame.width, frame.height, frame.rotation) == (96, 128, 0)
+
+
+def test_the_overlay_blends_class_colours_into_the_picture(model: Path, tmp_path: Path) -> None:
+    gray = np.full((96, 128, 3), 160, np.uint8)  # nearest to Sky
+    clip = make_clip(tmp_path / "drive.mp4", cfr(3), size=(96, 128), picture=gray)
+    assert run(clip, "-o", tmp_path / "seen.mp4", "--alpha", "0.5", model=model) == 0
+    assert run(clip, "-o", tmp_path / "plain.mp4", "--exclude", "sky", model=model) == 0
+    expected = {"seen.mp4": 80 + np.array(COLORS["Sky"]) / 2, "plain.mp4": np.full(3, 160)}
+    for name, color in expected.items():
+        with av.open(tmp_path / name) as container:
+            picture = next(container.decode(video=0)).to_ndarray(format="rgb24")
+        assert np.abs(picture.mean(axis=(0, 1)) - color).max() < 5  # two lossy encodings
+
+
+@pytest.mark.parametrize(
+    ("options", "indices"),
+    [
+        (["--stride", "3"], [0, 3, 6, 9, 12, 15, 18]),
+        (["--max-frames", "4"], [0, 1, 2, 3]),
+        (["--start", "0.4", "--end", "0:00.6"], [10, 11, 12, 13, 14]),
+        (["--start", "0.4", "--stride", "4", "--max-frames", "2"], [10, 14]),
+    ],
+)
+def test_a_part_of_a_video_keeps_the_indices_of_the_whole(
+    clip: Path, model: Path, tmp_path: Path, options: list[str], indices: list[int]
+) -> None:
+    assert run(clip, "--masks", tmp_path / "masks.zip", *options, model=model) == 0
+    with open_masks(tmp_path / "masks.zip") as archive:
+        assert [record.index for record in archive.records] == indices
+
+
+@pytest.mark.parametrize("batch", ["1", "3", "7", "auto"])
+def test_any_batch_size_gives_the_same_masks(clip: Path, model: Path, tmp_path: Path, batch: str) -> None:
+    assert run(clip, "--masks", tmp_path / "masks", "--batch", batch, model=model) == 0
+    with open_masks(tmp_path / "masks") as archive:
+        assert len(archive) == 20
+        assert {record.crc32 for record in archive.records} == {archive.records[0].crc32}
+
+
+def test_every_kind_of_archive_holds_the_same_masks(clip: Path, model: Path, tmp_path: Path) -> None:
+    contents = []
+    for name in ("masks", "masks.zip", "masks.mkv"):
+        assert run(clip, "--masks", tmp_path / name, model=model) == 0
+        with open_masks(tmp_path / name) as archive:
+            contents.append([(record.index, record.pts, record.crc32) for record in archive.records])
+    assert contents[0] == contents[1] == contents[2]
+
+
+def test_the_same_run_gives_the_same_masks_and_statistics_byte_for_byte(
+    clip: Path, model: Path, tmp_path: Path
+) -> None:
+    for folder in ("first", "second"):
+        (tmp_path / folder).mkdir()
+        outputs = ["--masks", tmp_path / folder / "m.zip", "--stats", tmp_path / folder / "s.csv"]
+        assert run(clip, *outputs, model=model) == 0
+    for name in ("m.zip", "s.csv"):
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes()
+
+
+def bad(name: str, folder: Path, clip: Path) -> tuple[list[object], str]:
+    """A command line that must fail, and what it must say."""
+    text, empty = folder / "notes.txt", folder / "empty.mp4"
+    text.write_text("no video at all\n" * 50)
+    empty.touch()
+    sound = make_sound(folder / "sound.m4a")
+    out = ["-o", folder / "out.mp4"]
+    (folder / "taken.mp4").write_bytes(b"mine")
+    newer = write_color_model(folder / "newer.onnx", metadata=spec(schema=9))
+    nameless = write_color_model(folder / "nameless.onnx", metadata=None)
+    return {
+        "missing file": ([folder / "nowhere.mp4", *out], "nowhere.mp4: no such file"),
+        "not a video": ([text, *out], "notes.txt: not a video, but text"),
+        "empty file": ([empty, *out], "empty.mp4: not a video"),
+        "no video stream": ([sound, *out], "sound.m4a: holds no video"),
+        "missing model": ([clip, *out, "--model", folder / "no.onnx"], "no.onnx: no such model file"),
+        "model without a spec": ([clip, *out, "--model", nameless], "does not describe itself"),
+        "model of a newer schema": ([clip, *out, "--model", newer], "newer than this roadmask"),
+        "missing device": ([clip, *out, "--device", "warp"], "device 'warp' is not known"),
+        "unknown class": ([clip, *out, "--classes", "roda"], "class 'roda' is not known"),
+        "existing output": ([clip, "-o", folder / "taken.mp4"], "taken.mp4: exists; pass --overwrite"),
+        "output equal to input": ([clip, "-o", clip, "--overwrite"], "is the source itself"),
+        "unwritable output": ([clip, "-o", "/proc/nowhere/out.mp4"], "/proc/nowhere/out.mp4: cannot be written"),
+        "unknown suffix": ([clip, "--masks", folder / "masks.rar"], "no mask archive has the suffix .rar"),
+        "start after the end": ([clip, *out, "--start", "99"], "the video is shorter"),
+        "one path twice": ([clip, "--overlay", folder / "a.mkv", "--masks", folder / "a.mkv"], "named for two outputs"),
+    }[name]
+
+
+BAD = [
+    "missing file",
+    "not a video",
+    "empty file",
+    "no video stream",
+    "missing model",
+    "model without a spec",
+    "model of a newer schema",
+    "missing device",
+    "unknown class",
+    "existing output",
+    "output equal to input",
+    "unwritable output",
+    "unknown suffix",
+    "start after the end",
+    "one path twice",
+]
+
+
+def make_sound(path: Path) -> Path:
+    with av.open(path, "w", format="mp4") as container:
+        track = container.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_code_1_and_leaves_nothing_behind(
+    case: str, clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, message = bad(case, tmp_path, clip)
+    before = {path: path.read_bytes() for path in [clip, *tmp_path.iterdir()]}
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", model]
+    assert main(["run", *map(str, arguments)]) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("roadmask: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert {path: path.read_bytes() for path in [clip, *tmp_path.iterdir()]} == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["run", "x.mp4", "--alpha", "2"], ["run", "x.mp4", "--start", "soon"], ["runs"], ["info"]]
+)
+def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+def test_the_end_must_be_later_than_the_start(clip: Path, model: Path) -> None:
+    assert run(clip, "--start", "5", "--end", "5", model=model) == 2
+
+
+def test_overwrite_replaces_outputs(clip: Path, model: Path, tmp_path: Path) -> None:
+    (tmp_path / "out.mp4").write_bytes(b"old")
+    assert run(clip, "-o", tmp_path / "out.mp4", "--overwrite", model=model) == 0
+    assert len(times_of(tmp_path / "out.mp4")) == 20
+
+
+def test_a_bad_file_among_several_does_not_stop_the_others(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "a.mp4").write_bytes(b"junk")
+    (tmp_path / "b.mp4").write_bytes(clip.read_bytes())
+    assert run(tmp_path, "-o", f"{tmp_path}/out/", model=model) == 1
+    assert "1 of 2 videos failed" in capsys.readouterr().err
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b_masks", "b_overlay.mp4", "b_stats.csv"]
+
+
+def test_a_damaged_stretch_is_counted_and_the_rest_comes_out(model: Path, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "drive.mkv", cfr(60), codec="mjpeg", picture=halves(48, 64))
+    content = bytearray(clip.read_bytes())
+    middle = len(content) // 2
+    content[middle : middle + 400] = bytes(400)
+    clip.write_bytes(content)
+    assert run(clip, "--masks", tmp_path / "masks", model=model) == 0
+    with open_masks(tmp_path / "masks") as archive:
+        assert 40 <= len(archive) <= 60
+        assert archive.records[-1].pts > 50 * 40 - 100
+
+
+def start(clip: Path, model: Path, output: Path) -> subprocess.Popen[bytes]:
+    """`roadmask run` in a process of its own, returned once it has written its first mask."""
+    command = [sys.executable, "-m", "stream", "run", clip, "-o", f"{output}/", "--model", model, "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    manifest = output / "drive_masks.partial/manifest.jsonl"
+    while process.poll() is None and not (manifest.exists() and manifest.stat().st_size):
+        os.sched_yield()
+    return process
+
+
+@pytest.fixture(scope="module")
+def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "drive.mp4"
+    return make_clip(path, cfr(1200), size=(96, 128), picture=halves(), sound_s=[48])
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_leaves_whole_files_of_equal_length_and_code_130(
+    long_clip: Path, model: Path, tmp_path: Path, number: signal.Signals
+) -> None:
+    process = start(long_clip, model, tmp_path)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors.decode()
+    assert errors == b""
+    frames = times_of(tmp_path / "drive_overlay.mp4")
+    with open_masks(tmp_path / "drive_masks") as archive:
+        assert 0 < len(archive) < 1200
+        assert [record.time for record in archive.records] == frames
+    assert sound_times_of(tmp_path / "drive_overlay.mp4")[-1] <= frames[-1] + 1
+    assert len((tmp_path / "drive_stats.csv").read_text().splitlines()) == len(frames) + 1
+
+
+def test_a_killed_run_leaves_playable_partial_files_and_nothing_under_the_final_names(
+    long_clip: Path, model: Path, tmp_path: Path
+) -> None:
+    process = start(long_clip, model, tmp_path)
+    partial = tmp_path / "drive_masks.partial/manifest.jsonl"
+    while process.poll() is None and partial.read_text().count("\n") < 200:
+        os.sched_yield()
+    process.kill()
+    process.communicate(timeout=60)
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "drive_overlay.partial.mp4",
+        "drive_masks.partial",
+        "drive_stats.partial.csv",
+    }
+    written = partial.read_text().count("\n")
+    assert written >= 200
+    assert len(times_of(tmp_path / "drive_overlay.partial.mp4")) >= written - 150  # what the encoder still held
+    with open_masks(tmp_path / "drive_masks.partial") as archive:
+        assert len(list(archive)) in (written, written - 1)
+
+
+def test_a_failing_model_is_one_error_and_keeps_what_was_written(
+    long_clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    loaded = Model.load(model)
+    compute = loaded.scores
+    calls = iter(range(10))
+
+    def failing(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        if next(calls, None) is None:
+            raise MemoryError("no more")
+        return compute(pictures)
+
+    monkeypatch.setattr(loaded, "scores", failing)
+    with pytest.raises(MemoryError):
+        process_video(SegmentSettings(long_clip, masks=tmp_path / "masks"), loaded)
+    assert not (tmp_path / "masks").exists()
+    with open_masks(tmp_path / "masks.partial") as archive:
+        assert len(archive) == 10
+
+
+def test_the_api_gives_each_frame_with_its_mask(clip: Path, model: Path) -> None:
+    count = 0
+    for result in segment_video(clip, model=model):
+        assert isinstance(result.frame, Frame)
+        assert result.mask.shape == (96, 128)
+        np.testing.assert_allclose(result.shares(3), [0.5, 0.5, 0])
+        count += 1
+    assert count == 20
+
+
+def test_leaving_the_api_s_loop_early_ends_its_threads(clip: Path, model: Path) -> None:
+    import threading
+
+    before = threading.active_count()
+    results = segment_video(clip, model=stream.Model.load(model))
+    next(results)
+    results.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_info_tells_videos_models_and_archives_apart(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(clip, "--masks", tmp_path / "masks.mkv", "--overlay", tmp_path / "overlay.mkv", model=model) == 0
+    capsys.readouterr()
+    expected = {
+        clip: "video",
+        model: "model",
+        tmp_path / "masks.mkv": "mask archive",
+        tmp_path / "overlay.mkv": "video",
+    }
+    for path, kind in expected.items():
+        assert main(["info", str(path), "--json"]) == 0
+        facts = json.loads(capsys.readouterr().out)
+        assert facts["kind"] == kind
+        assert facts["file"] == path.name
+        assert main(["info", str(path)]) == 0
+        assert kind in capsys.readouterr().out
+    assert main(["info", str(tmp_path / "nothing")]) == 1
+
+
+def test_info_of_a_video_has_its_size_rate_frames_and_sound(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", str(clip), "--json"]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert facts["size"] == "128x96"
+    assert facts["frames per second"] == 25
+    assert facts["frames"] == 20
+    assert facts["seconds"] == 0.8
+    assert facts["audio"] is True
