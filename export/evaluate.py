@@ -6,16 +6,18 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from stream.decide import Decider
 from stream.model import Model
+from stream.network_input import network_input
 from training.camvid import VOID, Dataset, Example, open_dataset, split
 from training.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
 
 from .errors import ExportError
-from .pictures import fit
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -68,12 +70,15 @@ def evaluate_model(
     dataset = open_dataset(data)
     class_of_label = _match_classes(dataset, model.spec.class_names)
     examples, chosen_by = _choose(dataset, valid_drives, every=every)
+    reformatter = VideoReformatter()
     decider = Decider(len(model.spec.classes))
     confusion = np.zeros((len(model.spec.classes),) * 2, np.int64)
     for done, example in enumerate(examples, start=1):
         picture, labels = dataset.read(example)
         height, width = labels.shape
-        scores = model.scores(fit(picture, *model.spec.input_size(height, width))[None])[0]
+        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        inputs = network_input(frame, model.spec.input_size(height, width), reformatter)
+        scores = model.scores(inputs[None])[0]
         predicted = decider.mask(scores, height, width)
         confusion += confusion_matrix(class_of_label[labels], predicted, len(confusion))
         if on_picture:

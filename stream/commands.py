@@ -24,7 +24,7 @@ from .info import describe
 from .jobs import expected_frames, find_sources, parse_time, plan
 from .model import Model
 from .overlay import select_classes
-from .segment import Report, SegmentSettings, batch_size, process_video, refuse_bad_outputs
+from .segment import Report, SegmentSettings, batch_size, network_size, process_video, refuse_bad_outputs
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _talk = Console(stderr=True, highlight=False)
@@ -158,7 +158,7 @@ def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) ->
         task = progress.add_task(job.source.name, total=None)
 
         def opened(info: VideoInfo) -> None:
-            height, width = model.spec.input_size(info.height, info.width)
+            height, width = network_size(model, info)
             if not quiet:
                 progress.console.print(
                     f"{job.source.name}: {info.width}x{info.height}; {model.path.stem} on {model.device}, "

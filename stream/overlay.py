@@ -180,7 +180,7 @@ def rgb_to_yuv(colors: NDArray[np.uint8], colorspace: Colorspace, *, full_range:
         yuv = np.stack([luma * 255, cb * 255 + 128, cr * 255 + 128], axis=-1)
     else:
         yuv = np.stack([luma * 219 + 16, cb * 224 + 128, cr * 224 + 128], axis=-1)
-    return np.clip(np.rint(yuv), 0, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.rint(yuv), 0, 255), np.uint8)
 
 
 def planes_of(frame: av.VideoFrame) -> list[Plane]:

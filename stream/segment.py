@@ -147,6 +147,11 @@ def batch_size(model: Model, batch: int | None) -> int:
     return batch or (1 if model.device == "cpu" else _GPU_BATCH)
 
 
+def network_size(model: Model, info: VideoInfo) -> tuple[int, int]:
+    """The network's (height, width) for a video, as it is shown: pixels may be wider than high."""
+    return model.spec.input_size(info.height, round(info.width * info.sample_aspect_ratio))
+
+
 def refuse_bad_outputs(settings: SegmentSettings) -> None:
     """Look at every path before anything is opened: a file opened for writing is lost already.
 
@@ -181,7 +186,7 @@ def _end_if_set(stop: Event | None) -> None:
 
 def _results(source: Source, model: Model, pipeline: Pipeline, batch: int | None) -> Iterator[SegmentedFrame]:
     """Decoding and inference, each on its own thread."""
-    size = model.spec.input_size(source.info.height, source.info.width)
+    size = network_size(model, source.info)
     frames = pipeline.stage("decode", source.frames(size), depth=_AHEAD)
     return pipeline.stage("infer", model.segment(batched(frames, batch_size(model, batch))), depth=_AHEAD)
 

@@ -16,7 +16,7 @@ import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeGuard
 
 from .errors import ModelError
 
@@ -156,8 +156,8 @@ def _positive(content: dict[str, Any], key: str) -> int:
     value = content[key]
     if not _is_count(value):
         raise ValueError(f"input {key} is {value!r}, not a positive number")
-    return int(value)
+    return value
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and value > 0  # True is an int too

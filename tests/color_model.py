@@ -40,7 +40,7 @@ def write_color_model(
     input_type: int = TensorProto.UINT8,
     batch: int | str = "batch",
 ) -> Path:
-    """At half the input's size, score[c] = 2 color[c] . pixel - |color[c]|^2, largest where |pixel - color[c]| is least."""
+    """At half the input's size, score[c] = 2 color[c] . pixel - |color[c]|^2: largest for the nearest colour."""
     colors = np.array(list(COLORS.values()), np.float32)
     weights = (2 * colors)[:, :, None, None]
     nodes = [

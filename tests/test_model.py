@@ -85,7 +85,7 @@ def test_a_device_that_onnxruntime_was_not_built_for_is_an_error(monkeypatch: py
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
     assert provider_for("auto") == ("CPUExecutionProvider", {})
-    with pytest.raises(DeviceError, match="device 'cuda' is not there: this onnxruntime has cpu; .*onnxruntime-gpu"):
+    with pytest.raises(DeviceError, match=r"device 'cuda' is not there: this onnxruntime has cpu; .*onnxruntime-gpu"):
         provider_for("cuda")
 
 

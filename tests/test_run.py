@@ -104,6 +104,16 @@ def test_a_turned_video_comes_out_upright(model: Path, tmp_path: Path) -> None:
         assert (frame.width, frame.height, frame.rotation) == (96, 128, 0)
 
 
+def test_a_video_of_wide_pixels_is_seen_as_it_is_shown_and_stays_wide(model: Path, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "drive.mp4", cfr(2), size=(96, 96), sample_aspect_ratio=Fraction(2))
+    (first, _) = segment_video(clip, model=model)
+    assert first.frame.input.shape[1] == 2 * first.frame.input.shape[0]
+    assert first.mask.shape == (96, 96)
+    assert run(clip, "-o", tmp_path / "out.mp4", model=model) == 0
+    with av.open(tmp_path / "out.mp4") as container:
+        assert container.streams.video[0].sample_aspect_ratio == 2
+
+
 def test_the_overlay_blends_class_colours_into_the_picture(model: Path, tmp_path: Path) -> None:
     gray = np.full((96, 128, 3), 160, np.uint8)  # nearest to Sky
     clip = make_clip(tmp_path / "drive.mp4", cfr(3), size=(96, 128), picture=gray)

@@ -111,7 +111,7 @@ def test_pictures_are_upright_whatever_the_display_matrix(
             assert np.abs(seen - expected[8::16, 8::16]).max() <= 4
 
 
-def test_a_turned_picture_keeps_its_colour_tags_and_time(tmp_path: Path) -> None:
+def test_a_turned_picture_keeps_its_time_and_turns_its_pixel_shape(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "clip.mp4", cfr(3), rotation=90, sample_aspect_ratio=Fraction(4, 3))
     with open_source(path) as source:
         assert source.info.sample_aspect_ratio == Fraction(3, 4)
@@ -225,7 +225,7 @@ def test_a_name_with_a_percent_sign_or_colon_is_a_file(clip: Path, tmp_path: Pat
     assert len(frames_of(odd, max_frames=2)) == 2
 
 
-# Numbers: the clock
+# The clock
 
 
 def picture_at(pts: int | None) -> av.VideoFrame:
@@ -257,7 +257,7 @@ def test_times_always_rise(pts: list[int | None]) -> None:
     assert all(earlier < later for earlier, later in itertools.pairwise(times))
 
 
-# Pictures: the network's input
+# The network's input
 
 MATRICES = {1: (0.2126, 0.0722), 5: (0.299, 0.114), 6: (0.299, 0.114)}  # red and blue weights of BT.709 and BT.601
 COLORS = [(255, 0, 0), (0, 255, 0), (0, 0, 255), (255, 255, 0), (128, 64, 200), (20, 200, 90), (255,) * 3, (0,) * 3]

@@ -25,6 +25,7 @@ ALLOWED = {
         "training.metrics",
         "stream.model",
         "stream.decide",
+        "stream.network_input",
         "stream.spec",
         "stream.errors",
     },

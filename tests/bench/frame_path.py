@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from stream.model import Model
-from stream.segment import SegmentSettings, process_video
+from stream.segment import SegmentSettings, network_size, process_video
 from stream.source import open_source
 
 
@@ -33,7 +33,7 @@ def main() -> None:
 
     model = Model.load(options.model, device=options.device)
     with open_source(options.clip) as source:
-        size = model.spec.input_size(source.info.height, source.info.width)
+        size = network_size(model, source.info)
         pictures = [frame.input for frame in islice(source.frames(size), options.max_frames)]
     frames = len(pictures)
 
@@ -63,20 +63,25 @@ def main() -> None:
         "run, overlay": outputs("overlay"),
         "run, all three": outputs("overlay", "masks", "stats"),
     }
-    rates: dict[str, list[float]] = {name: [] for name in cases}
-    for repeat in range(options.repeats + 1):  # the first warms up and is not counted
-        for name, case in cases.items():
-            started = time.perf_counter()
-            case()
-            if repeat:
-                rates[name].append(frames / (time.perf_counter() - started))
-
+    rates = _time(cases, frames, options.repeats)
     print(f"{options.clip.name}, {frames} frames, network {size[1]}x{size[0]}, {model.device}")
     base = statistics.median(rates["bare model"])
     for name, values in rates.items():
         median = statistics.median(values)
         print(f"{name:<18} {median:7.1f} fps  ({min(values):.1f} to {max(values):.1f})  {median / base:5.2f} of bare")
     print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+
+
+def _time(cases: dict[str, Callable[[], None]], frames: int, repeats: int) -> dict[str, list[float]]:
+    """Frames per second of each case, round after round; the first round warms up and is not counted."""
+    rates: dict[str, list[float]] = {name: [] for name in cases}
+    for repeat in range(repeats + 1):
+        for name, case in cases.items():
+            started = time.perf_counter()
+            case()
+            if repeat:
+                rates[name].append(frames / (time.perf_counter() - started))
+    return rates
 
 
 if __name__ == "__main__":
