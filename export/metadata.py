@@ -62,7 +62,7 @@ def _recipe(settings: dict[str, Any]) -> str:
     for key in _RECIPE:
         value = settings.get(key)
         if isinstance(value, (list, tuple)):
-            value = "x".join(str(side) for side in value)
+            value = ("x" if key in ("size", "crop") else "-").join(map(str, value))
         elif value is None or (isinstance(value, str) and not value.isidentifier()):
             continue
         facts.append(f"{key} {value}")

@@ -150,7 +150,7 @@ def info(
     width = max(len(name) for name in facts)
     console = Console(highlight=False)
     for name, value in facts.items():
-        console.print(Text(f"{name:<{width}}  ", style="bold") + _shown(value))
+        console.print(Text(f"{name:<{width}}  ", style="bold") + _shown(value), soft_wrap=True)
 
 
 def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) -> Report:
