@@ -19,8 +19,20 @@ _ONNX_IMAGE = {
     "Image.NominalPixelRange": "NominalRange_0_255",
 }
 # Of everything in a checkpoint only these are handed on. Its settings also hold folders of the person who trained it.
-_PROVENANCE = ("data", "license_note", "commit", "torch", "started")
-_RECIPE = ("epochs", "batch", "size", "crop", "lr", "encoder_lr", "weights", "convolution", "decoder", "seed")
+_PROVENANCE = ("data", "license_note", "start_from", "commit", "torch", "started")
+_RECIPE = (
+    "epochs",
+    "batch",
+    "size",
+    "crop",
+    "lr",
+    "encoder_lr",
+    "class_weight_offset",
+    "weights",
+    "convolution",
+    "decoder",
+    "seed",
+)
 
 
 def metadata(checkpoint: Checkpoint) -> dict[str, str]:

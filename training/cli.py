@@ -49,6 +49,13 @@ def train(
     label_smoothing: Annotated[float, typer.Option(help="Of the cross-entropy.")] = _D.label_smoothing,
     average: Annotated[float, typer.Option(help="Decay of the running mean of the weights; 0: none.")] = _D.average,
     weights: Annotated[Weights, typer.Option(help="What the encoder starts from.")] = _D.weights,
+    start_from: Annotated[
+        Path | None,
+        typer.Option(metavar="CHECKPOINT", help="Begin with another run's weights; classes may differ."),
+    ] = None,
+    class_weight_offset: Annotated[
+        float, typer.Option(help="Nearer to 1, rare classes weigh more in the loss.")
+    ] = _D.class_weight_offset,
     decoder: Annotated[
         str, typer.Option(metavar="A,B,C,D", help="Channels of the decoder at strides 16, 8, 4, 2.")
     ] = ",".join(map(str, _D.decoder)),
@@ -86,6 +93,7 @@ def train(
     roadmask train camvid -o runs/first
     roadmask train camvid -o runs/first --resume
     roadmask train camvid -o runs/held-out --valid-drive 0006R0 --epochs 120
+    roadmask train mine -o runs/mine --start-from runs/first/best.pt --lr 1e-3 --epochs 20
     roadmask train camvid -o runs/small --crop 288x384 --decoder 64,48,32,24 --license-note "for research only"
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
     settings = TrainSettings(
@@ -103,7 +111,9 @@ def train(
         weight_decay=weight_decay,
         label_smoothing=label_smoothing,
         average=average,
+        class_weight_offset=class_weight_offset,
         weights=weights,
+        start_from=str(start_from) if start_from else None,
         decoder=_parse_decoder(decoder),
         convolution=convolution,
         dropout=dropout,

@@ -63,7 +63,7 @@ def prepare(settings: TrainSettings, say: OnMessage) -> Job:
         f"{len(chosen.train)} pictures to train on, {len(chosen.valid)} to score on (by {chosen.valid_by}); "
         f"{len(dataset.class_names)} classes; {device.type}, {precision_name(autocast)}"
     )
-    weights = class_weights(torch.from_numpy(shares).float()).to(device)
+    weights = class_weights(torch.from_numpy(shares).float(), settings.class_weight_offset).to(device)
     made_from = provenance(settings, dataset, chosen.valid_by)
     return Job(settings, dataset, chosen, size, crop, device, autocast, weights, made_from)
 

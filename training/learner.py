@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from .average import start_average
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, load
 from .encoder import load_imagenet
-from .errors import TrainingError
+from .errors import CheckpointError, TrainingError
 from .history import EpochScores, Row, history_row
 from .job import Job
 from .metrics import mean_iou
@@ -51,13 +52,16 @@ class Learner:
 
 
 def start(job: Job) -> Learner:
-    """Before the first step: the encoder by ImageNet or random, the rest random, the same for the same seed.
+    """Before the first step: as another run left it; or the encoder by ImageNet or random, and the rest random.
 
     Raises:
         TrainingError: the package with the ImageNet weights is not installed.
+        CheckpointError: the checkpoint to start from cannot be read, or is of a network of another shape.
     """
     network = _make_network(job)
-    if job.settings.weights == "imagenet":
+    if job.settings.start_from:
+        _load_checkpoint(network, Path(job.settings.start_from), job.dataset.class_names)
+    elif job.settings.weights == "imagenet":
         _load_imagenet(network)
     return Learner(network, start_average(network), make_optimizer(network, job.settings))
 
@@ -79,6 +83,21 @@ def _make_network(job: Job) -> UNet:
     torch.manual_seed(settings.seed)
     network = UNet(UNetSettings(len(job.dataset.class_names), settings.decoder, settings.convolution, settings.dropout))
     return network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _load_checkpoint(network: UNet, path: Path, class_names: tuple[str, ...]) -> None:
+    """All its weights; those of the classifier only if the classes are the same."""
+    checkpoint = load(path)
+    before, now = checkpoint.network, network.settings
+    if (before.decoder_channels, before.convolution) != (now.decoder_channels, now.convolution):
+        channels = ",".join(map(str, before.decoder_channels))
+        raise CheckpointError(
+            f"{path}: is of another shape; pass --decoder {channels} --convolution {before.convolution}"
+        )
+    weights = network.state_dict() | checkpoint.weights
+    if checkpoint.class_names != class_names:
+        weights |= {name: value for name, value in network.state_dict().items() if name.startswith("classifier.")}
+    network.load_state_dict(weights)
 
 
 def _load_imagenet(network: UNet) -> None:

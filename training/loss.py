@@ -22,7 +22,7 @@ def segmentation_loss(scores: Tensor, masks: Tensor, class_weights: Tensor, *, l
     return functional.cross_entropy(scores, masks, class_weights, ignore_index=VOID, label_smoothing=label_smoothing)
 
 
-def class_weights(shares: Tensor) -> Tensor:
-    """1 / log(1.1 + share) of each class, scaled to a mean of 1 (Paszke et al., "ENet", 2016, with c = 1.1)."""
-    weights = 1 / torch.log(1.1 + shares)
+def class_weights(shares: Tensor, offset: float) -> Tensor:
+    """1 / log(offset + share) of each class, scaled to a mean of 1 (Paszke et al., "ENet", 2016; there 1.02)."""
+    weights = 1 / torch.log(offset + shares)
     return weights / weights.mean()

@@ -11,6 +11,7 @@ from pathlib import Path
 import torch
 
 from .camvid import Dataset
+from .checkpoint import load
 from .settings import TrainSettings
 
 
@@ -19,10 +20,22 @@ def provenance(settings: TrainSettings, dataset: Dataset, valid_by: str) -> dict
     return {
         "data": f"{dataset.root.resolve().name}, {len(dataset.examples)} pictures; validation by {valid_by}",
         "license_note": settings.license_note,
+        **({"start_from": _ancestry(Path(settings.start_from))} if settings.start_from else {}),
         "commit": commit(),
         "torch": str(torch.__version__),  # of a class of its own, which `weights_only` would refuse to load
         "started": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def _ancestry(path: Path) -> str:
+    """The run that the weights came from: the data it saw, and its recipe."""
+    parent = load(path)
+    epochs = parent.settings["epochs"]
+    done = f"{parent.progress['epoch']} of {epochs}" if parent.progress else f"the best of {epochs}"
+    return (
+        f"epoch {done} on {parent.provenance['data']}; "
+        f"lr {parent.settings['lr']}, mIoU {parent.scores['miou']:.4f}, commit {parent.provenance['commit']}"
+    )
 
 
 def versions() -> dict[str, str]:

@@ -35,7 +35,8 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
     previous = checkpoints.load(last)
     if previous.progress is None:
         raise CheckpointError(f"{last}: a finished model, without what resuming needs; choose another folder")
-    before, now = previous.settings, plain(settings)
+    now = plain(settings)
+    before = plain(TrainSettings(settings.data)) | previous.settings  # an older run does not name newer settings
     for name in now:
         if name not in _MAY_CHANGE and before.get(name) != now[name]:
             raise CheckpointError(

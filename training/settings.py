@@ -32,7 +32,9 @@ class TrainSettings:
     weight_decay: float = 1e-2
     label_smoothing: float = 0.05
     average: float = 0.99  # decay of the running mean of the weights; 0 for the last weights alone
+    class_weight_offset: float = 1.1  # of a class: 1 / log(this + share); nearer to 1, rare classes weigh more
     weights: Weights = "imagenet"
+    start_from: str | None = None  # checkpoint to begin with, in place of `weights`
     decoder: tuple[int, int, int, int] = (128, 64, 48, 32)
     convolution: Convolution = "separable"
     dropout: float = 0.1
@@ -71,6 +73,7 @@ def check(settings: TrainSettings) -> None:
         ("label_smoothing", settings.label_smoothing, 0, 1),
         ("average", settings.average, 0, 1),
         ("dropout", settings.dropout, 0, 1),
+        ("class_weight_offset", settings.class_weight_offset, 1.001, 100),
         ("weight_decay", settings.weight_decay, 0, 1),
         ("seed", settings.seed, 0, 2**31 - 1),
         ("workers", settings.workers or 0, 0, 1024),
