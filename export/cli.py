@@ -33,6 +33,10 @@ def export(
         Path | None,
         typer.Option(help="Folder or data set to compare on; by default frames of the training data."),
     ] = None,
+    size: Annotated[
+        str | None,
+        typer.Option(metavar="HxW", help="Picture size it asks for, about: larger is finer and slower."),
+    ] = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model file if it is there.")] = False,
 ) -> None:
     """Turn a checkpoint into a model file.
@@ -43,13 +47,23 @@ def export(
     roadmask export runs/first/best.pt                       writes runs/first/best.onnx
     roadmask export runs/first/best.pt -o street.onnx
     roadmask export best.pt -o street.onnx --pictures frames/
+    roadmask export best.pt -o fine.onnx --size 416x544
     roadmask run drive.mp4 --model street.onnx               and uses it
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
     output = output or checkpoint.with_suffix(".onnx")
     paths = find_pictures(pictures) if pictures else None
-    report = export_model(checkpoint, output, overwrite=overwrite, pictures=paths)
+    report = export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=_size(size))
     _show_parity(report)
     typer.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _size(text: str | None) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, x, width = text.lower().partition("x")
+    if not (x and height.isdecimal() and width.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not HEIGHTxWIDTH, such as 416x544", param_hint="--size")
+    return int(height), int(width)
 
 
 def evaluate(

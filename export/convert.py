@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -30,6 +31,7 @@ def export_model(
     *,
     overwrite: bool = False,
     pictures: Sequence[Path] | None = None,
+    size: tuple[int, int] | None = None,
     opset: int = OPSET,
 ) -> ParityReport:
     """Write `output`, an ONNX file, and say how it compares with the checkpoint.
@@ -41,6 +43,8 @@ def export_model(
         output: ends with .onnx.
         overwrite: replace `output` if it is there.
         pictures: to compare on; `None` for frames of the data set it was trained on.
+        size: (height, width) that the model asks for, about; `None` for the one it was scored at in training. With
+            another one, those scores are left out of the file, as they would not hold.
         opset: version of the ONNX operators.
 
     Raises:
@@ -49,7 +53,7 @@ def export_model(
         DataError: one of `pictures` is no picture.
     """
     _check_output(output, checkpoint_path, overwrite=overwrite)
-    checkpoint = load(checkpoint_path)
+    checkpoint = _resized(load(checkpoint_path), size)
     compared = samples(checkpoint, pictures)
     network = _deployed(checkpoint, checkpoint_path)
     graph = _to_onnx(network, checkpoint, opset)
@@ -71,6 +75,15 @@ def _check_output(output: Path, checkpoint_path: Path, *, overwrite: bool) -> No
         raise ExportError(f"{output}: is the checkpoint itself; name another output")
     if output.exists() and not overwrite:
         raise ExportError(f"{output}: exists already; replace it with --overwrite, or name another with -o")
+
+
+def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint:
+    if size is None or size == (checkpoint.input_height, checkpoint.input_width):
+        return checkpoint
+    height, width = size
+    if height < 1 or width < 1 or height % checkpoint.stride or width % checkpoint.stride:
+        raise ExportError(f"size {height}x{width}: height and width must be multiples of {checkpoint.stride}")
+    return replace(checkpoint, input_height=height, input_width=width, scores={})
 
 
 def _deployed(checkpoint: Checkpoint, path: Path) -> DeployedNetwork:

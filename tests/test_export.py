@@ -168,6 +168,17 @@ def test_no_folder_of_the_user_is_in_the_file(checkpoint_path: Path, model_path:
         assert secret.encode() not in content
 
 
+def test_another_size_is_asked_for_and_claims_no_scores(checkpoint_path: Path, tmp_path: Path) -> None:
+    export_model(checkpoint_path, tmp_path / "fine.onnx", size=(96, 128))
+    spec = Model.load(tmp_path / "fine.onnx").spec
+    assert (spec.height, spec.width) == (96, 128)
+    assert not spec.scores
+    with pytest.raises(ExportError, match="size 96x100: height and width must be multiples of 32"):
+        export_model(checkpoint_path, tmp_path / "odd.onnx", size=(96, 100))
+    assert main(["export", str(checkpoint_path), "-o", str(tmp_path / "odd.onnx"), "--size", "big"]) == 2
+    assert not (tmp_path / "odd.onnx").exists()
+
+
 def test_the_graph_is_one_plain_network(model_path: Path) -> None:
     graph = onnx.load_model(model_path).graph
     kinds = {node.op_type for node in graph.node}
