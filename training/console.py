@@ -67,7 +67,8 @@ def print_class_table(
 ) -> None:
     """On stdout: a class a line, with its colour where the terminal can show it."""
     console = Console()
-    table = Table(title=title, title_justify="left")
+    print_line(title)  # a table would wrap it to its own width
+    table = Table()
     if console.is_terminal:
         table.add_column("")
     table.add_column("class")

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .batches import steps_in
 from .camvid import Dataset, Split, class_shares, open_dataset, split
+from .checkpoint import Checkpoint
 from .device import Autocast, choose_autocast, choose_device, precision_name
 from .encoder import STRIDE
 from .errors import DataError
@@ -44,7 +45,13 @@ class Job:
         return self.steps_per_epoch * self.settings.epochs
 
 
-def prepare(settings: TrainSettings, say: OnMessage) -> Job:
+def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage) -> Job:
+    """Check and choose everything before the first step; a resumed run keeps the provenance that it began with.
+
+    Raises:
+        DataError: the data set is unusable.
+        TrainingError: the device is not there.
+    """
     device = choose_device(settings.device)
     autocast = choose_autocast(settings.precision, device)
     dataset = open_dataset(Path(settings.data))
@@ -64,7 +71,7 @@ def prepare(settings: TrainSettings, say: OnMessage) -> Job:
         f"{len(dataset.class_names)} classes; {device.type}, {precision_name(autocast)}"
     )
     weights = class_weights(torch.from_numpy(shares).float(), settings.class_weight_offset).to(device)
-    made_from = provenance(settings, dataset, chosen.valid_by)
+    made_from = previous.provenance if previous else provenance(settings, dataset, chosen.valid_by)
     return Job(settings, dataset, chosen, size, crop, device, autocast, weights, made_from)
 
 

@@ -74,12 +74,11 @@ def evenly(examples: Sequence[Example], count: int) -> list[Example]:
 
 
 def _row_width(row: Sequence[Cell]) -> int:
-    return sum(cell.picture.shape[1] + _GAP for cell in row) + _GAP
+    return sum(int(cell.picture.shape[1]) + _GAP for cell in row) + _GAP
 
 
 def _row_height(row: Sequence[Cell]) -> int:
-    height: int = max(cell.picture.shape[0] for cell in row)
-    return height + _CAPTION_HEIGHT + _GAP
+    return max(int(cell.picture.shape[0]) for cell in row) + _CAPTION_HEIGHT + _GAP
 
 
 def _legend_places(names: Sequence[str], width: int, font: _Font) -> list[tuple[int, int]]:

@@ -50,7 +50,7 @@ def train(
     say = on_message or (lambda _message: None)
     check(settings)
     previous = load_previous(run, settings, resume=resume)
-    job = prepare(settings, say)
+    job = prepare(settings, previous, say)
     if previous is None:
         learner = start(job)
         make_folder(run, settings)

