@@ -162,7 +162,8 @@ def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) ->
             if not quiet:
                 progress.console.print(
                     f"{job.source.name}: {info.width}x{info.height}; {model.path.stem} on {model.device}, "
-                    f"network {width}x{height}, batch {batch_size(model, job.batch)}"
+                    f"network {width}x{height}, batch {batch_size(model, job.batch)}",
+                    soft_wrap=True,
                 )
             progress.update(task, total=expected_frames(info, job))
 
@@ -170,7 +171,7 @@ def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) ->
             job, model, stop=stop, on_open=opened, on_frame=lambda frames: progress.update(task, completed=frames)
         )
     if not quiet:
-        _talk.print(f"{job.source.name}: {report}")
+        _talk.print(f"{job.source.name}: {report}", soft_wrap=True)
     for output in job.outputs:
         sys.stdout.write(f"{output}\n")
     return report
