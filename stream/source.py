@@ -5,7 +5,8 @@ Here: files. Every frame that can be decoded comes out, once, in order and uprig
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
 from pathlib import Path
@@ -146,7 +147,7 @@ class FileSource:
                 f"{self._path}: no frame could be decoded ({self.undecodable} corrupt packets); is the file complete?"
             ) from None
 
-    def _decode(self) -> Iterator[av.VideoFrame]:
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
         """Decode to the end, counting what cannot be."""
         for packet in self._packets():
             try:
@@ -181,6 +182,10 @@ class FileSource:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._closed = True
+        # The generator holds this object and this object the generator: unless it ends here, the decoder's tens of
+        # megabytes wait for the garbage collector. ValueError: it still runs, on a thread that did not stop in time.
+        with suppress(ValueError):
+            self._pictures.close()
         self._container.close()
 
 

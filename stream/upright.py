@@ -35,17 +35,23 @@ class Uprighter:
     """Turns pictures of one video; its filter graph is made again only when their shape changes."""
 
     def __init__(self) -> None:
+        self._turn: int | None = None
+        self._filters: tuple[tuple[str, str], ...] = ()
         self._shape: object = None
         self._graph: Graph | None = None
 
     def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
         """The picture upright; itself, untouched, where it stands upright already."""
-        filters = _FILTERS[rotation(picture), _mirrored(picture)]
-        if not filters:
+        turn = rotation(picture)
+        if turn != self._turn:
+            # Not for each picture: PyAV's side data and its frame hold each other, so a picture that was asked for
+            # them stays in memory until the garbage collector comes by.
+            self._turn, self._filters = turn, _FILTERS[turn, _mirrored(picture)]
+        if not self._filters:
             return picture
-        shape = (picture.width, picture.height, picture.format.name, filters)
+        shape = (picture.width, picture.height, picture.format.name, self._filters)
         if self._graph is None or shape != self._shape:
-            self._graph, self._shape = _graph(picture, filters), shape
+            self._graph, self._shape = _graph(picture, self._filters), shape
         self._graph.vpush(picture)
         return self._graph.vpull()
 

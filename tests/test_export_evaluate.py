@@ -124,5 +124,5 @@ def test_the_command_fails_with_one_line(
 def test_help_shows_each_example_on_its_own_line(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     assert main([command, "--help"]) == 0
     out, _ = capfd.readouterr()
-    assert sum(line.startswith(f"  roadmask {command} ") for line in out.splitlines()) == 3
+    assert sum(line.startswith(f"  roadmask {command} ") for line in out.splitlines()) >= 3
     assert "\\b" not in out

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
 import shutil
+import weakref
 from collections.abc import Iterable
 from fractions import Fraction
 from pathlib import Path
@@ -311,3 +313,30 @@ def test_a_coloured_edge_stays_in_its_place(ratio: int) -> None:
         share = np.clip((small[:, :, channel] - left) / (right - left), 0, 1)  # of magenta
         # The area right of the edge is half of the picture: a shift of a quarter pixel would show.
         assert abs(share.sum(axis=1) - 48).max() < 0.25
+
+
+def test_pictures_are_freed_without_the_garbage_collector(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", cfr(30))
+    gc.collect()
+    gc.disable()  # 4K pictures that wait for it are gigabytes
+    try:
+        with open_source(clip) as source:
+            for _ in source.frames((32, 32)):
+                pass
+        alive = sum(isinstance(item, av.VideoFrame) for item in gc.get_objects())
+        assert alive < 10, "the first, the last, and what the scaler holds; not all thirty"
+    finally:
+        gc.enable()
+
+
+def test_a_closed_source_is_freed_at_once(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", cfr(5))
+    gc.disable()  # a decoder's buffers must not wait for it
+    try:
+        with open_source(clip) as source:
+            next(source.frames((32, 32)))
+            alive = weakref.ref(source)
+        del source
+        assert alive() is None
+    finally:
+        gc.enable()
