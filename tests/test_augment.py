@@ -8,6 +8,8 @@ import cv2
 import numpy as np
 import pytest
 from datasets import ID_COLORS, STILL, draw_ids
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
@@ -24,14 +26,14 @@ def augmented(
     """A picture whose colours are its mask's ids."""
     ids = draw_ids(3, HEIGHT, WIDTH)
     rng = np.random.default_rng(seed)
-    return augment(ID_COLORS[ids], ids, height=height, width=width, settings=settings, rng=rng)
+    return augment(ID_COLORS[ids], ids, height=height, width=width, full_height=HEIGHT, settings=settings, rng=rng)
 
 
 def away_from_edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
-    """Pixels whose neighbours are all of their own class: nothing was interpolated there."""
-    square = np.ones((3, 3), np.uint8)
+    """Pixels two away from any other class: shrinking by area and then sampling mixes no farther."""
+    square = np.ones((5, 5), np.uint8)
     inner = np.asarray(cv2.erode(mask, square) == cv2.dilate(mask, square))
-    inner[[0, -1]] = inner[:, [0, -1]] = False  # their neighbours are not in the crop
+    inner[[0, 1, -2, -1]] = inner[:, [0, 1, -2, -1]] = False  # their neighbours are not in the crop
     return inner
 
 
@@ -76,10 +78,92 @@ def test_light_changes_the_picture_and_never_the_mask() -> None:
 def test_gray_has_no_hue_to_turn_and_no_saturation_to_stretch() -> None:
     gray = np.full((32, 32, 3), 90, np.uint8)
     settings = replace(STILL, saturation=0.9, hue_degrees=90)
-    picture, _ = augment(gray, gray[..., 0], height=32, width=32, settings=settings, rng=np.random.default_rng(0))
+    picture, _ = augment(
+        gray, gray[..., 0], height=32, width=32, full_height=32, settings=settings, rng=np.random.default_rng(0)
+    )
     assert np.abs(picture.astype(int) - 90).max() <= 1  # the published YIQ matrix is rounded to three digits
 
 
 def test_the_same_generator_gives_the_same_crop() -> None:
     assert_array_equal(augmented(AugmentSettings(), 5)[0], augmented(AugmentSettings(), 5)[0])
     assert (augmented(AugmentSettings(), 5)[0] != augmented(AugmentSettings(), 6)[0]).any()
+
+
+def edge_position(row: NDArray[np.uint8]) -> float:
+    """Where a row turns from black to white, to a fraction of a pixel: the mean says how much of it is black."""
+    return float(len(row) * (1 - row.astype(float).mean() / 255))
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    height=st.integers(40, 90), full_height=st.integers(32, 200), edge=st.integers(20, 40), seed=st.integers(0, 1000)
+)
+def test_a_drawn_edge_is_in_picture_and_mask_at_the_same_place(
+    height: int, full_height: int, edge: int, seed: int
+) -> None:
+    mask = np.zeros((height, 60), np.uint8)
+    mask[:, edge:] = 1
+    picture = np.repeat(mask[..., None] * 255, 3, axis=2)
+    scale = full_height / height
+    width = max(round(60 * scale), 1)  # the whole picture, so that no crop shifts it by less than a pixel
+    moved, moved_mask = augment(
+        picture,
+        mask,
+        height=full_height,
+        width=width,
+        full_height=full_height,
+        settings=replace(STILL, flip=0.5),
+        rng=np.random.default_rng(seed),
+    )
+    middle = full_height // 2
+    known = moved_mask[middle] != VOID
+    assert known.mean() > 0.9
+    found, labelled = (
+        edge_position(row[known].astype(np.uint8)) for row in (moved[middle, :, 0], moved_mask[middle] * 255)
+    )
+    # A label has whole pixels, so its edge is up to half a one away; the rest is rounding and lighting's 1/255.
+    assert abs(found - labelled) <= 0.55
+
+
+@pytest.mark.parametrize("height", [48, 96, 192])
+def test_pictures_of_any_size_are_brought_to_the_same_height(height: int) -> None:
+    """At a scale of 1 the whole picture is as high as at validation, whatever it came as."""
+    ids = draw_ids(3, height, height * 4 // 3)
+    _, mask = augment(
+        ID_COLORS[ids],
+        ids,
+        height=96,
+        width=128,
+        full_height=96,
+        settings=STILL,
+        rng=np.random.default_rng(0),
+    )
+    assert (mask != VOID).all()
+    sky = np.count_nonzero(mask[:, 0] == 0)
+    assert sky == pytest.approx(48, abs=1)
+
+
+@settings(max_examples=40, deadline=None)
+@given(seed=st.integers(0, 10_000), scale=st.floats(0.4, 3))
+def test_a_crop_placed_about_a_class_has_that_class_in_view(seed: int, scale: float) -> None:
+    ids = np.full((120, 160), 2, np.uint8)
+    ids[100:104, 20:24] = 3  # 16 of 19200 pixels; with two classes in the picture half of the crops must show it
+    settings = replace(STILL, scale_min=scale, scale_max=scale, class_crops=1)
+    shown = 0
+    for offset in range(20):
+        rng = np.random.default_rng((seed, offset))
+        picture = np.zeros((120, 160, 3), np.uint8)
+        _, mask = augment(picture, ids, height=32, width=32, full_height=120, settings=settings, rng=rng)
+        assert (mask != VOID).any()
+        shown += bool((mask == 3).any())
+    assert shown >= 3  # of 20 that show it with a probability of a half each: fewer in 2 of 10,000 tries
+
+
+def test_crops_about_classes_leave_a_mask_of_nothing_but_void_alone() -> None:
+    void = np.full((40, 40), VOID, np.uint8)
+    settings = replace(STILL, class_crops=1)
+    rng = np.random.default_rng(0)
+    _, mask = augment(
+        np.zeros((40, 40, 3), np.uint8), void, height=32, width=32, full_height=40, settings=settings, rng=rng
+    )
+    assert (mask == VOID).all()

@@ -13,10 +13,11 @@ from PIL import Image
 
 import training.cli
 import training.plots
+import training.session
 from stream.cli import main
 from training.augment import AugmentSettings
 from training.command import train_command
-from training.settings import TrainSettings
+from training.settings import TrainSettings, from_plain, plain
 
 PLOTS = ("loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png")
 # Differs from the defaults in every field.
@@ -25,6 +26,7 @@ CHANGED = TrainSettings(
     valid_list="some list.txt",
     valid_drives=("A", "B"),
     epochs=7,
+    passes=3,
     batch=5,
     size=(64, 96),
     crop=(32, 64),
@@ -32,16 +34,21 @@ CHANGED = TrainSettings(
     encoder_lr=0.002,
     pct_start=0.25,
     frozen_epochs=2,
+    frozen_scales=1,
+    layer_decay=0.7,
     weight_decay=0.1,
+    clip=1.5,
     label_smoothing=0.0,
     average=0.5,
     class_weight_offset=1.02,
+    lovasz=0.25,
     weights="none",
     start_from="a/best.pt",
     decoder=(8, 7, 6, 5),
     convolution="plain",
+    context="pyramid",
     dropout=0.2,
-    augment=AugmentSettings(0.5, 2.5, 0.1, 0.2, 0.25, 0.35, 4.0),
+    augment=AugmentSettings(0.5, 2.5, 0.1, 0.2, 0.25, 0.35, 4.0, 0.45, 0.55),
     seed=3,
     device="cpu",
     precision="fp32",
@@ -59,11 +66,12 @@ def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainSettin
     """The settings that a command line means."""
     seen: list[TrainSettings] = []
 
-    def note(settings: TrainSettings, _run: Path, *, resume: bool) -> None:
+    def note(settings: TrainSettings, _run: Path, *, resume: bool, stop_at: float | None) -> None:
         assert not resume
+        assert stop_at is None
         seen.append(settings)
 
-    monkeypatch.setattr(training.cli, "_train", note)
+    monkeypatch.setattr(training.cli, "train_once", note)
     assert main(arguments) == 0
     return seen[0]
 
@@ -84,6 +92,29 @@ def test_every_setting_has_an_option() -> None:
         assert getattr(CHANGED, field.name) != getattr(default, field.name), f"{field.name}: change it in CHANGED"
     for field in fields(AugmentSettings):
         assert getattr(CHANGED.augment, field.name) != getattr(default.augment, field.name)
+
+
+ONE_CHANGE = [
+    *(
+        replace(TrainSettings("camvid"), **{field.name: getattr(CHANGED, field.name)})
+        for field in fields(TrainSettings)
+    ),
+    *(
+        replace(
+            TrainSettings("camvid"),
+            augment=replace(AugmentSettings(), **{field.name: getattr(CHANGED.augment, field.name)}),
+        )
+        for field in fields(AugmentSettings)
+    ),
+]
+
+
+@pytest.mark.parametrize("settings", ONE_CHANGE)
+def test_each_setting_alone_survives_the_command_line_and_json(
+    settings: TrainSettings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert parsed(shlex.split(train_command(settings, Path("run")))[1:], monkeypatch) == settings
+    assert from_plain(json.loads(json.dumps(plain(settings)))) == settings
 
 
 def test_settings_at_their_defaults_make_a_short_command() -> None:
@@ -130,7 +161,7 @@ def test_a_run_from_the_command_line_ends_with_scores_plots_and_the_next_step(
     assert "mIoU" in told.err
     assert "\r" not in told.err  # no progress bar where nobody looks
     assert all(name in told.out for name in NAMES)
-    files = ("last.pt", "best.pt", "history.csv", "settings.json", *PLOTS)
+    files = ("last.pt", "best.pt", "history.csv", "steps.csv", "settings.json", *PLOTS)
     assert {path.name for path in run.iterdir()} == set(files)
     assert all(f"wrote {run / name}" in told.out for name in files)
     assert f"next: roadmask export {run / 'best.pt'} -o model.onnx" in told.out
@@ -152,7 +183,7 @@ def test_a_run_from_the_command_line_ends_with_scores_plots_and_the_next_step(
 def test_a_plot_that_fails_loses_nothing_but_itself(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def fail(_history: object) -> None:
+    def fail(*_arguments: object) -> None:
         raise RuntimeError("out of ink")
 
     monkeypatch.setattr(training.plots, "loss_and_miou", fail)
@@ -170,7 +201,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.cli, "train_network", interrupted)
+    monkeypatch.setattr(training.session, "train_network", interrupted)
     assert main(["train", str(data), "-o", str(tmp_path / "run"), "--epochs", "9"]) == 130
     assert f"roadmask train {data} -o {tmp_path / 'run'} --epochs 9 --resume" in capsys.readouterr().err
 

@@ -48,7 +48,7 @@ def test_the_encoder_halves_its_features_five_times() -> None:
 
 def test_the_encoders_groups_hold_each_weight_once() -> None:
     encoder = EfficientNetLite0()
-    grouped = [value for stage in encoder.stages() for module in stage for value in module.parameters()]
+    grouped = [value for scale in encoder.scales() for module in scale for value in module.parameters()]
     assert sorted(map(id, grouped)) == sorted(map(id, encoder.parameters()))
 
 

@@ -22,7 +22,9 @@ from training.camvid import open_dataset
 from training.checkpoint import Checkpoint, load
 from training.errors import CheckpointError, TrainingError
 from training.history import EpochScores
+from training.schedule import one_cycle_rate
 from training.settings import TrainSettings, from_plain, plain
+from training.step_log import read_steps
 from training.train import train
 from training.unet import UNet, UNetSettings
 
@@ -75,12 +77,31 @@ def assert_same_run(run: Path, whole: Path) -> None:
     assert_equal(load(run / "best.pt").weights, load(whole / "best.pt").weights)
     assert load(run / "best.pt").scores == load(whole / "best.pt").scores
     assert table(run) == table(whole)
+    assert table(run, "steps.csv") == table(whole, "steps.csv")
     assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
 
 
-def table(run: Path) -> list[dict[str, str]]:
-    with (run / "history.csv").open(newline="", encoding="utf-8") as file:
+def table(run: Path, name: str = "history.csv") -> list[dict[str, str]]:
+    with (run / name).open(newline="", encoding="utf-8") as file:
         return [{key: row[key] for key in row if key not in UNEQUAL} for row in csv.DictReader(file)]
+
+
+def test_each_step_of_a_run_is_a_row_of_its_log(data: Path, whole: Path) -> None:
+    rows = read_steps(whole / "steps.csv")
+    assert [(row.step, row.epoch) for row in rows] == [(1, 1), (2, 1), (3, 2), (4, 2), (5, 3), (6, 3)]
+    history = table(whole)
+    for epoch in (1, 2, 3):
+        mean = sum(row.loss for row in rows if row.epoch == epoch) / 2
+        assert float(history[epoch - 1]["train_loss"]) == pytest.approx(mean, abs=1e-5)  # five places are written
+    settings = tiny_settings(data)
+    for row in rows:
+        rates = [
+            one_cycle_rate(row.step - 1, 6, peak=peak, pct_start=settings.pct_start)
+            for peak in (settings.lr, settings.encoder_lr)
+        ]
+        assert [row.lr, row.encoder_lr] == pytest.approx(rates)
+        assert row.gradient_norm > 0
+        assert row.seconds > 0
 
 
 def kill_at_step(fatal: int) -> Any:
@@ -163,7 +184,9 @@ def test_resuming_a_whole_run_trains_no_more(data: Path, whole: Path) -> None:
 
 def test_batches_are_the_same_whichever_process_loads_them(data: Path) -> None:
     dataset = open_dataset(data)
-    crops = Crops(dataset, dataset.examples, (32, 64), AugmentSettings(), seed=1, epoch=2)
+    crops = Crops(
+        dataset, dataset.examples, (32, 64), 64, 1, AugmentSettings(harsh=0.5, class_crops=0.5), seed=1, epoch=2
+    )
     here, there = (list(train_batches(crops, 3, workers=workers, device=torch.device("cpu"))) for workers in (0, 1))
     assert len(here) == len(there) == 2  # 8 pictures: the last two would be a batch of another size
     for ours, theirs in zip(here, there, strict=True):
@@ -173,7 +196,7 @@ def test_batches_are_the_same_whichever_process_loads_them(data: Path) -> None:
 
 def test_fewer_pictures_than_a_batch_are_one_small_batch(data: Path) -> None:
     dataset = open_dataset(data)
-    crops = Crops(dataset, dataset.examples, (32, 64), AugmentSettings(), seed=1, epoch=0)
+    crops = Crops(dataset, dataset.examples, (32, 64), 64, 1, AugmentSettings(), seed=1, epoch=0)
     (batch,) = train_batches(crops, 99, workers=0, device=torch.device("cpu"))
     assert batch[0].shape == (8, 3, 32, 64)
     assert steps_in(8, 99) == 1
@@ -223,7 +246,7 @@ def test_a_frozen_encoder_keeps_its_weights_bit_for_bit(data: Path, tmp_path: Pa
 
     train(settings, tmp_path / "run", on_epoch=note)
     torch.manual_seed(settings.seed)
-    start = UNet(UNetSettings(3, settings.decoder, settings.convolution, settings.dropout)).state_dict()
+    start = UNet(UNetSettings(3, settings.decoder, settings.convolution, dropout=settings.dropout)).state_dict()
     encoder = [name for name in start if name.startswith("encoder.")]
     assert all(torch.equal(seen[0][name], start[name]) for name in encoder)
     assert not torch.equal(seen[0]["classifier.weight"], start["classifier.weight"])
@@ -310,6 +333,52 @@ def test_a_run_needs_a_folder_not_a_file(data: Path, tmp_path: Path) -> None:
     (tmp_path / "run").write_text("", encoding="utf-8")
     with pytest.raises(CheckpointError, match="cannot be used as a folder"):
         train(tiny_settings(data), tmp_path / "run")
+
+
+def as_of_an_older_version(run: Path, folder: Path) -> Path:
+    """The checkpoint of a run, without the settings that came later."""
+    content = torch.load(run / "last.pt", weights_only=True)
+    for name in ("passes", "frozen_scales", "layer_decay", "clip", "lovasz", "context"):
+        del content["settings"][name]
+    del content["settings"]["augment"]["class_crops"], content["settings"]["augment"]["harsh"]
+    del content["network"]["context"]
+    folder.mkdir()
+    torch.save(content, folder / "last.pt")
+    return folder / "last.pt"
+
+
+def test_a_checkpoint_without_newer_settings_is_read_and_gone_on_from(data: Path, whole: Path, tmp_path: Path) -> None:
+    path = as_of_an_older_version(whole, tmp_path / "old")
+    old = load(path)
+    assert from_plain(old.settings) == tiny_settings(data)
+    assert old.network == load(whole / "last.pt").network
+    assert old.build().settings.context == "none"
+    train(tiny_settings(data), tmp_path / "old", resume=True)  # finds its settings to be the same
+
+
+def test_a_run_whose_encoder_was_one_group_of_the_optimizer_says_how_to_go_on(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    path = as_of_an_older_version(whole, tmp_path / "old")
+    content = torch.load(path, weights_only=True)
+    *encoder, decoder = content["progress"]["optimizer"]["param_groups"]
+    joined = {**encoder[0], "params": [index for group in encoder for index in group["params"]]}
+    content["progress"]["optimizer"]["param_groups"] = [joined, decoder]
+    torch.save(content, path)
+    with pytest.raises(CheckpointError, match=r"of an older roadmask, .*--start-from"):
+        train(tiny_settings(data), tmp_path / "old", resume=True)
+
+
+def test_weights_without_a_pyramid_start_one_with_it_but_not_the_reverse(
+    data: Path, whole: Path, tmp_path: Path
+) -> None:
+    parent = str(whole / "best.pt")
+    settings = tiny_settings(data, start_from=parent, context="pyramid", lr=0, encoder_lr=0, average=0, epochs=1)
+    child = train(settings, tmp_path / "child")
+    assert child.network.context == "pyramid"
+    assert not child.weights["context.project.weight"].any()  # begins as if it were not there
+    with pytest.raises(CheckpointError, match="pass --context pyramid"):
+        train(tiny_settings(data, start_from=str(tmp_path / "child" / "best.pt")), tmp_path / "other")
 
 
 def _raise(_scores: EpochScores) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camvid import VOID
+from .harsh import make_harsh
 
 Picture = NDArray[np.uint8]  # (height, width, 3) RGB
 Mask = NDArray[np.uint8]  # (height, width)
@@ -17,13 +18,15 @@ _FILL = (127.0, 127.0, 127.0)  # around a picture smaller than the crop; the net
 
 @dataclass(frozen=True, slots=True)
 class AugmentSettings:
-    scale_min: float = 0.75  # pictures are enlarged by a factor drawn log-uniformly from this range
+    scale_min: float = 0.75  # relative to the size at validation, a factor drawn log-uniformly from this range
     scale_max: float = 2.0
     flip: float = 0.5  # probability of mirroring left and right
     brightness: float = 0.3  # largest relative change; 0.3 means times 0.7 to 1.3
     contrast: float = 0.3
     saturation: float = 0.4
     hue_degrees: float = 8.0
+    class_crops: float = 0.0  # probability that a crop is placed about a pixel of a class drawn evenly
+    harsh: float = 0.0  # probability of night, bad weather, a bad camera
 
 
 def augment(
@@ -32,24 +35,46 @@ def augment(
     *,
     height: int,
     width: int,
+    full_height: int,
     settings: AugmentSettings,
     rng: np.random.Generator,
 ) -> tuple[Picture, Mask]:
-    """A random crop of `height` x `width`; what lies outside the picture is gray and void."""
-    matrix = _random_geometry(picture.shape[0], picture.shape[1], height, width, settings, rng)
+    """A random crop of `height` x `width`; what lies outside the picture is gray and void.
+
+    At a scale of 1 the whole picture would be `full_height` high.
+    """
+    scale = float(np.exp(rng.uniform(np.log(settings.scale_min), np.log(settings.scale_max))))
+    picture = _shrunk(picture, scale * full_height / len(mask))
+    matrix = _random_geometry(mask, scale * full_height / len(mask), height, width, settings, rng)
+    to_picture = matrix @ _between(mask.shape, picture.shape)
     size = (width, height)  # OpenCV's order
-    picture = np.asarray(cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderValue=_FILL), np.uint8)
+    crop = np.asarray(cv2.warpAffine(picture, to_picture, size, flags=cv2.INTER_LINEAR, borderValue=_FILL), np.uint8)
     mask = np.asarray(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=(VOID,)), np.uint8)
-    return _random_lighting(picture, settings, rng), mask
+    crop = _random_lighting(crop, settings, rng)
+    return make_harsh(crop, mask, rng) if rng.random() < settings.harsh else (crop, mask)
+
+
+def _shrunk(picture: Picture, scale: float) -> Picture:
+    """By area where it is to be much smaller, so that nothing aliases; else as it is."""
+    if scale > 0.75:
+        return picture
+    size = (max(round(picture.shape[1] * scale), 1), max(round(picture.shape[0] * scale), 1))
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _between(mask: tuple[int, ...], picture: tuple[int, ...]) -> NDArray[np.float64]:
+    """The 3x3 matrix that takes a pixel of the (shrunk) picture to its place in the mask."""
+    rows, columns = mask[0] / picture[0], mask[1] / picture[1]
+    return np.array([[columns, 0, (columns - 1) / 2], [0, rows, (rows - 1) / 2], [0, 0, 1]])
 
 
 def _random_geometry(
-    height: int, width: int, crop_height: int, crop_width: int, settings: AugmentSettings, rng: np.random.Generator
+    mask: Mask, scale: float, crop_height: int, crop_width: int, settings: AugmentSettings, rng: np.random.Generator
 ) -> NDArray[np.float64]:
-    """The 2x3 matrix that takes a pixel of the picture to its place in the crop."""
-    scale = float(np.exp(rng.uniform(np.log(settings.scale_min), np.log(settings.scale_max))))
-    left = _random_offset(width * scale, crop_width, rng)
-    top = _random_offset(height * scale, crop_height, rng)
+    """The 2x3 matrix that takes a pixel of the mask to its place in the crop."""
+    y, x = _random_center(mask, settings, rng)
+    left = _random_offset(mask.shape[1] * scale, crop_width, x, rng)
+    top = _random_offset(mask.shape[0] * scale, crop_height, y, rng)
     # Pixel centres lie at half integers, so that a scaled picture keeps its place: x' = s (x + 1/2) - 1/2 - left.
     shift = (scale - 1) / 2
     matrix = np.array([[scale, 0, shift - left], [0, scale, shift - top]])
@@ -58,10 +83,31 @@ def _random_geometry(
     return matrix
 
 
-def _random_offset(size: float, crop: int, rng: np.random.Generator) -> float:
-    """Where the crop starts; below 0 when the picture is smaller than the crop."""
+def _random_center(
+    mask: Mask, settings: AugmentSettings, rng: np.random.Generator
+) -> tuple[float | None, float | None]:
+    """What a crop is placed about, as shares of height and width: a pixel of some class, or nothing.
+
+    Each class in the picture is as likely as any other, so small things are seen as often as the road (after Zhu et
+    al., "Improving semantic segmentation via video propagation and label relaxation", 2019: class uniform sampling).
+    """
+    if rng.random() >= settings.class_crops:
+        return None, None
+    present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:VOID])
+    if not len(present):
+        return None, None
+    places = np.flatnonzero(mask.ravel() == rng.choice(present))
+    row, column = divmod(int(places[rng.integers(len(places))]), mask.shape[1])
+    return row / mask.shape[0], column / mask.shape[1]
+
+
+def _random_offset(size: float, crop: int, center: float | None, rng: np.random.Generator) -> float:
+    """Where the crop starts; below 0 when the picture is smaller than the crop; so that `center` is in it."""
     spare = size - crop
-    return float(rng.uniform(min(spare, 0), max(spare, 0)))
+    least, most = min(spare, 0), max(spare, 0)
+    if center is not None:
+        least, most = max(least, center * size - crop), min(most, center * size)
+    return float(rng.uniform(least, max(least, most)))
 
 
 def _random_lighting(picture: Picture, settings: AugmentSettings, rng: np.random.Generator) -> Picture:

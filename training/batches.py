@@ -28,18 +28,28 @@ class Crops(TorchDataset[Crop]):
     dataset: Dataset
     examples: Sequence[Example]
     crop: tuple[int, int]  # (height, width)
+    full_height: int  # of a whole picture at a scale of 1
+    passes: int
     augment: AugmentSettings
     seed: int
     epoch: int
 
     def __len__(self) -> int:
-        return len(self.examples)
+        return len(self.examples) * self.passes
 
     def __getitem__(self, index: int) -> Crop:
-        picture, mask = self.dataset.read(self.examples[index])
+        picture, mask = self.dataset.read(self.examples[index % len(self.examples)])
         rng = np.random.default_rng((self.seed, self.epoch, index))
         height, width = self.crop
-        return augment(picture, mask, height=height, width=width, settings=self.augment, rng=rng)
+        return augment(
+            picture,
+            mask,
+            height=height,
+            width=width,
+            full_height=self.full_height,
+            settings=self.augment,
+            rng=rng,
+        )
 
 
 def steps_in(example_count: int, batch: int) -> int:

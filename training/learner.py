@@ -74,15 +74,27 @@ def restore(job: Job, previous: Checkpoint) -> Learner:
     network.load_state_dict(progress["weights"])
     average = {name: value.to(job.device) for name, value in previous.weights.items()}
     optimizer = make_optimizer(network, job.settings)
-    optimizer.load_state_dict(progress["optimizer"])
+    try:
+        optimizer.load_state_dict(progress["optimizer"])
+    except ValueError as exc:  # there the encoder was one group, now each of its scales is
+        raise CheckpointError(
+            "the run is of an older roadmask, whose optimizer this one cannot go on with; begin another run with its "
+            "weights (--start-from)"
+        ) from exc
     return Learner(network, average, optimizer, progress["epoch"], progress["best"], tuple(progress["history"]))
 
 
 def _make_network(job: Job) -> UNet:
-    settings = job.settings
-    torch.manual_seed(settings.seed)
-    network = UNet(UNetSettings(len(job.dataset.class_names), settings.decoder, settings.convolution, settings.dropout))
+    torch.manual_seed(job.settings.seed)
+    network = UNet(_shape(job))
     return network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _shape(job: Job) -> UNetSettings:
+    settings = job.settings
+    return UNetSettings(
+        len(job.dataset.class_names), settings.decoder, settings.convolution, settings.context, settings.dropout
+    )
 
 
 def _load_checkpoint(network: UNet, path: Path, class_names: tuple[str, ...]) -> None:
@@ -94,6 +106,8 @@ def _load_checkpoint(network: UNet, path: Path, class_names: tuple[str, ...]) ->
         raise CheckpointError(
             f"{path}: is of another shape; pass --decoder {channels} --convolution {before.convolution}"
         )
+    if before.context != "none" and now.context == "none":  # the other way round it begins as if it were not there
+        raise CheckpointError(f"{path}: is of another shape; pass --context {before.context}")
     weights = network.state_dict() | checkpoint.weights
     if checkpoint.class_names != class_names:
         weights |= {name: value for name, value in network.state_dict().items() if name.startswith("classifier.")}

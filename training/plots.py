@@ -17,10 +17,12 @@ from .camvid import Dataset, Example, open_dataset, split
 from .checkpoint import Checkpoint
 from .evaluate import predict
 from .history import Row
-from .run_folder import BEST, LAST
+from .lr_find import Point, Suggestions
+from .run_folder import BEST, LAST, STEPS
 from .schedule import one_cycle_rate
 from .settings import TrainSettings, from_plain
 from .sheet import Cell, draw_sheet, evenly, paint
+from .step_log import StepRow, read_steps
 
 LOSS, RATE, IOU, PREDICTIONS = "loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png"
 _DOTS_PER_INCH = 120
@@ -42,15 +44,32 @@ def draw_run(run: Path) -> tuple[Path, ...]:
         valid_drives=settings.valid_drives,
     )
     history = (last.progress or {}).get("history", [])
-    steps_per_epoch = steps_in(len(chosen.train), settings.batch)
-    _save(loss_and_miou(history), run / LOSS)
+    steps_per_epoch = steps_in(len(chosen.train) * settings.passes, settings.batch)
+    _save(loss_and_miou(history, read_steps(run / STEPS), steps_per_epoch), run / LOSS)
     _save(learning_rate(settings, steps_per_epoch), run / RATE)
     _save(iou_per_class(best), run / IOU)
     predictions(best, dataset, evenly(chosen.valid, _PREDICTIONS)).save(run / PREDICTIONS)
     return run / LOSS, run / RATE, run / IOU, run / PREDICTIONS
 
 
-def loss_and_miou(history: Sequence[Row]) -> Figure:
+def draw_lr_find(points: Sequence[Point], found: Suggestions, path: Path) -> None:
+    """The loss over the rate, with what `found` suggests."""
+    figure = Figure(figsize=(7, 4), layout="constrained")
+    axes = figure.subplots()
+    rates = [point.lr for point in points]
+    axes.plot(rates, [point.loss for point in points], color="lightgray", label="loss")
+    axes.plot(rates, [point.smoothed_loss for point in points], label="smoothed")
+    for point, name, marker in ((found.steepest, "steepest descent", "o"), (found.valley, "valley", "s")):
+        axes.plot(point.lr, point.smoothed_loss, marker, label=f"{name}: {point.lr:.2g}")
+    axes.set(title="Loss while the rate rises", xlabel="rate of the decoder", xscale="log")
+    before_the_explosion = max(point.smoothed_loss for point in points[: len(points) // 2 + 1])
+    axes.set_ylim(0.95 * min(point.loss for point in points), 1.3 * before_the_explosion)
+    axes.grid(alpha=0.3)
+    axes.legend(frameon=False)
+    _save(figure, path)
+
+
+def loss_and_miou(history: Sequence[Row], step_rows: Sequence[StepRow] = (), steps_per_epoch: int = 1) -> Figure:
     """Losses on the left; on the right what the averaged weights score on the validation pictures."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
@@ -60,6 +79,11 @@ def loss_and_miou(history: Sequence[Row]) -> Figure:
         for name in names:
             axes.plot(epochs, [row[name] for row in history], marker=marker, label=_LABELS[name])
         _finish(axes, "epoch")
+    if step_rows:
+        shown = [row.step / steps_per_epoch for row in step_rows]
+        losses.plot(
+            shown, [row.loss for row in step_rows], color="lightgray", linewidth=0.8, zorder=0, label="train, each step"
+        )
     losses.set(title="Loss", ylim=(0, None))
     scores.set(title="On the validation pictures", ylim=(0, 1))
     return figure

@@ -12,11 +12,12 @@ from .checkpoint import Checkpoint
 from .command import train_command
 from .errors import CheckpointError
 from .provenance import versions
-from .settings import TrainSettings, plain
+from .settings import TrainSettings, from_plain, plain
 
 LAST = "last.pt"  # after the last whole epoch, with all that `--resume` needs
 BEST = "best.pt"  # the model with the best validation mIoU: the one to export
-HISTORY = "history.csv"
+HISTORY = "history.csv"  # a row an epoch
+STEPS = "steps.csv"
 SETTINGS = "settings.json"
 _MAY_CHANGE = frozenset({"device", "workers"})  # where a run is computed, not what
 
@@ -36,7 +37,7 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
     if previous.progress is None:
         raise CheckpointError(f"{last}: a finished model, without what resuming needs; choose another folder")
     now = plain(settings)
-    before = plain(TrainSettings(settings.data)) | previous.settings  # an older run does not name newer settings
+    before = plain(from_plain(previous.settings))  # an older run does not name newer settings
     for name in now:
         if name not in _MAY_CHANGE and before.get(name) != now[name]:
             raise CheckpointError(

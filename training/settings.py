@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from .augment import AugmentSettings
-from .encoder import STRIDE, Weights
+from .encoder import CHANNELS, STRIDE, Weights
 from .errors import TrainingError
-from .unet import Convolution
+from .unet import Context, Convolution
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -22,6 +22,7 @@ class TrainSettings:
     valid_list: str | None = None  # file with the names of the validation pictures
     valid_drives: tuple[str, ...] = ()  # recordings held out for validation
     epochs: int = 60
+    passes: int = 1  # how often an epoch sees every picture
     batch: int = 8
     size: tuple[int, int] | None = None  # network input (height, width) at validation; None: that of the pictures
     crop: tuple[int, int] | None = None  # (height, width) of training crops; None: as `size`
@@ -29,14 +30,19 @@ class TrainSettings:
     encoder_lr: float = 1e-3  # peak rate of the encoder
     pct_start: float = 0.3  # share of the iterations in which the rate rises
     frozen_epochs: int = 0  # at the start, with the encoder as it came
+    frozen_scales: int = 0  # of the encoder's five, from the input, that stay as they came
+    layer_decay: float = 1.0  # peak rate of an encoder scale, relative to the one behind it
     weight_decay: float = 1e-2
+    clip: float = 0.0  # largest norm of all gradients together; 0: any
     label_smoothing: float = 0.05
     average: float = 0.99  # decay of the running mean of the weights; 0 for the last weights alone
     class_weight_offset: float = 1.1  # of a class: 1 / log(this + share); nearer to 1, rare classes weigh more
+    lovasz: float = 0.0  # weight of the Lovasz loss beside the cross-entropy
     weights: Weights = "imagenet"
     start_from: str | None = None  # checkpoint to begin with, in place of `weights`
     decoder: tuple[int, int, int, int] = (128, 64, 48, 32)
     convolution: Convolution = "separable"
+    context: Context = "none"
     dropout: float = 0.1
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     seed: int = 0
@@ -69,7 +75,12 @@ def check(settings: TrainSettings) -> None:
         ("epochs", settings.epochs, 1, 1_000_000),
         ("batch", settings.batch, 1, 1_000_000),
         ("pct_start", settings.pct_start, 0, 1),
+        ("passes", settings.passes, 1, 1_000_000),
         ("frozen_epochs", settings.frozen_epochs, 0, settings.epochs),
+        ("frozen_scales", settings.frozen_scales, 0, len(CHANNELS)),
+        ("layer_decay", settings.layer_decay, 0, 1),
+        ("clip", settings.clip, 0, 1e6),
+        ("lovasz", settings.lovasz, 0, 100),
         ("label_smoothing", settings.label_smoothing, 0, 1),
         ("average", settings.average, 0, 1),
         ("dropout", settings.dropout, 0, 1),
@@ -82,6 +93,8 @@ def check(settings: TrainSettings) -> None:
         ("contrast", augment.contrast, 0, 1),
         ("saturation", augment.saturation, 0, 1),
         ("hue", augment.hue_degrees, 0, 180),
+        ("class_crops", augment.class_crops, 0, 1),
+        ("harsh", augment.harsh, 0, 1),
     ]
     for name, value, least, most in ranges:
         if not least <= value <= most:

@@ -5,25 +5,27 @@ from __future__ import annotations
 import math
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import torch
 
 from . import checkpoint as checkpoints
+from .allocator import keep_freed_memory
 from .average import update_average, with_weights
-from .batches import Crops, train_batches
+from .batches import Batch, Crops, train_batches
 from .checkpoint import Checkpoint, finished
-from .encoder import INPUT_MEAN, INPUT_STD, STRIDE
+from .encoder import CHANNELS, INPUT_MEAN, INPUT_STD, STRIDE
 from .errors import TrainingError
 from .evaluate import evaluate
 from .history import EpochScores, scores_in, write_history
 from .job import Job, OnMessage, prepare
 from .learner import Learner, restore, start
-from .loss import segmentation_loss
-from .optimizer import DECODER, set_rates, set_training
-from .run_folder import BEST, HISTORY, LAST, check_same_data, load_previous, make_folder
+from .optimizer import rates, set_rates, set_training
+from .run_folder import BEST, HISTORY, LAST, STEPS, check_same_data, load_previous, make_folder
 from .settings import TrainSettings, check, plain
+from .step import take_step
+from .step_log import StepLog, StepRow
 
 OnStep = Callable[[int, int, float], None]  # steps done, steps in all, mean loss of the epoch so far
 OnEpoch = Callable[[EpochScores], None]
@@ -34,13 +36,16 @@ def train(
     run: Path,
     *,
     resume: bool = False,
+    stop_at: float | None = None,
     on_step: OnStep | None = None,
     on_epoch: OnEpoch | None = None,
     on_message: OnMessage | None = None,
 ) -> Checkpoint:
-    """Train by `settings`; `run` gets `last.pt`, `best.pt` (by validation mIoU), `history.csv` and `settings.json`.
+    """Train by `settings`; `run` gets `last.pt`, `best.pt` (by validation mIoU), `history.csv`, `steps.csv` and
+    `settings.json`.
 
-    A run killed at any moment goes on with `resume` from its last whole epoch, to the same result.
+    A run killed at any moment goes on with `resume` from its last whole epoch, to the same result. So does one that
+    ended after the first epoch to be over at `stop_at`, on the clock of `time.monotonic`.
 
     Raises:
         DataError: the data set is unusable; found before the first step.
@@ -49,6 +54,7 @@ def train(
     """
     say = on_message or (lambda _message: None)
     check(settings)
+    keep_freed_memory()
     previous = load_previous(run, settings, resume=resume)
     job = prepare(settings, previous, say)
     if previous is None:
@@ -61,46 +67,77 @@ def train(
         say(f"resuming after epoch {learner.epoch} of {settings.epochs}")
 
     checkpoint = previous
-    while learner.epoch < settings.epochs:
-        started = time.monotonic()
-        train_loss = _train_epoch(job, learner, on_step)
-        scores = _score_epoch(job, learner, train_loss, started)
-        is_best = learner.add(scores, job.dataset.class_names)
-        checkpoint = _checkpoint(job, learner)
-        if is_best:  # before `last.pt`: a kill between the two repeats the epoch, and nothing is lost
-            checkpoints.save(finished(checkpoint), run / BEST)
-        checkpoints.save(checkpoint, run / LAST)
-        write_history(learner.history, run / HISTORY)
-        if on_epoch:
-            on_epoch(scores)
+    with StepLog(run / STEPS, done=learner.epoch * job.steps_per_epoch) as log:
+        while learner.epoch < settings.epochs:
+            started = time.monotonic()
+            train_loss = _train_epoch(job, learner, run, log, on_step)
+            scores = _score_epoch(job, learner, train_loss, started)
+            if not math.isfinite(scores.valid_loss):
+                raise _diverged(learner, run, f"validation loss is {scores.valid_loss} after epoch {scores.epoch}")
+            is_best = learner.add(scores, job.dataset.class_names)
+            checkpoint = _checkpoint(job, learner)
+            if is_best:  # before `last.pt`: a kill between the two repeats the epoch, and nothing is lost
+                checkpoints.save(finished(checkpoint), run / BEST)
+            checkpoints.save(checkpoint, run / LAST)
+            write_history(learner.history, run / HISTORY)
+            if on_epoch:
+                on_epoch(scores)
+            if stop_at is not None and time.monotonic() >= stop_at:
+                break
     assert checkpoint is not None  # there is an epoch at least
     return checkpoint
 
 
-def _train_epoch(job: Job, learner: Learner, on_step: OnStep | None) -> float:
+def _train_epoch(job: Job, learner: Learner, run: Path, log: StepLog, on_step: OnStep | None) -> float:
     """One pass over the training pictures; the mean loss."""
-    settings, network, epoch = job.settings, learner.network, learner.epoch
+    settings, epoch = job.settings, learner.epoch
     torch.manual_seed(settings.seed * 1_000_003 + epoch)  # dropout: the same whether resumed or not
-    set_training(network, encoder_frozen=epoch < settings.frozen_epochs)
-    crops = Crops(job.dataset, job.split.train, job.crop, settings.augment, settings.seed, epoch)
-    batches = train_batches(crops, settings.batch, workers=settings.workers, device=job.device)
+    frozen_scales = len(CHANNELS) if epoch < settings.frozen_epochs else settings.frozen_scales
+    set_training(learner.network, frozen_scales=frozen_scales)
     loss_sum = 0.0
-    for index, (pictures, masks) in enumerate(batches):
+    started = time.monotonic()
+    for index, batch in enumerate(epoch_batches(job, epoch)):
         step = epoch * job.steps_per_epoch + index
         set_rates(learner.optimizer, step, job.step_count, settings.pct_start)
-        learner.optimizer.zero_grad(set_to_none=True)
-        with job.autocast:
-            scores = network(pictures)
-        loss = segmentation_loss(scores, masks, job.class_weights, label_smoothing=settings.label_smoothing)
-        loss.backward()  # type: ignore[no-untyped-call]
-        learner.optimizer.step()
-        update_average(learner.average, network, settings.average, step)
-        loss_sum += float(loss.detach())
-        if not math.isfinite(loss_sum):
-            raise TrainingError(f"the loss is {loss_sum} in step {step + 1} of {job.step_count}; lower --lr")
+        taken = take_step(job, learner, batch)
+        now = time.monotonic()
+        lr, encoder_lr = rates(learner.optimizer)
+        seconds, started = round(now - started, 3), now
+        log.write(StepRow(step + 1, epoch + 1, taken.loss, lr, encoder_lr, taken.gradient_norm, seconds))
+        if not taken.is_finite:
+            what = f"loss is {taken.loss:g} and the gradient's norm {taken.gradient_norm:g}"
+            raise _diverged(learner, run, f"{what} in step {step + 1} of {job.step_count}")
+        update_average(learner.average, learner.network, settings.average, step)
+        loss_sum += taken.loss
         if on_step:
             on_step(step + 1, job.step_count, loss_sum / (index + 1))
     return loss_sum / job.steps_per_epoch
+
+
+def epoch_batches(job: Job, epoch: int) -> Iterator[Batch]:
+    """The training pictures once (or `passes` times), in an order and with changes of this epoch's own."""
+    settings = job.settings
+    crops = Crops(
+        job.dataset,
+        job.split.train,
+        job.crop,
+        job.size[0],
+        settings.passes,
+        settings.augment,
+        settings.seed,
+        epoch,
+    )
+    return train_batches(crops, settings.batch, workers=settings.workers, device=job.device)
+
+
+def _diverged(learner: Learner, run: Path, what: str) -> TrainingError:
+    """`last.pt` is sound: it is only written where the validation loss is a number."""
+    lr, encoder_lr = rates(learner.optimizer)
+    message = f"the {what}, at a rate of {lr:.3g} (encoder {encoder_lr:.3g}); lower --lr and --encoder-lr"
+    if not learner.epoch:
+        return TrainingError(f"{message}, and start again")
+    last = run / LAST
+    return TrainingError(f"{message}, and go on in another folder from epoch {learner.epoch}: --start-from {last}")
 
 
 def _score_epoch(job: Job, learner: Learner, train_loss: float, started: float) -> EpochScores:
@@ -119,7 +156,7 @@ def _score_epoch(job: Job, learner: Learner, train_loss: float, started: float) 
         train_loss=train_loss,
         valid_loss=valid_loss,
         confusion=confusion,
-        lr=float(learner.optimizer.param_groups[DECODER]["lr"]),
+        lr=rates(learner.optimizer)[0],
         seconds=time.monotonic() - started,
         peak_memory_mb=_peak_memory_mb(),
     )

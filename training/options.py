@@ -1,0 +1,43 @@
+"""Options that more than one command of training has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .encoder import Weights
+from .settings import Precision
+
+DataFolder = Annotated[
+    Path, typer.Argument(help="Data set: images/, labels/ and codes.txt; or train/ and trainannot/.")
+]
+Batch = Annotated[int, typer.Option(help="Pictures a step.")]
+Size = Annotated[
+    str | None,
+    typer.Option(metavar="HxW", help="What the network sees at validation; default: the pictures' size."),
+]
+Crop = Annotated[str | None, typer.Option(metavar="HxW", help="Training crops; default: as --size.")]
+StartWeights = Annotated[Weights, typer.Option(help="What the encoder starts from.")]
+StartFrom = Annotated[
+    Path | None, typer.Option(metavar="CHECKPOINT", help="Begin with another run's weights; classes may differ.")
+]
+ValidList = Annotated[
+    Path | None, typer.Option(help="File that names the validation pictures; default: valid.txt or val/.")
+]
+ValidDrive = Annotated[
+    list[str] | None, typer.Option(metavar="DRIVE", help="Hold out this drive for validation; repeatable.")
+]
+Seed = Annotated[int, typer.Option(help="Same seed, same machine: same result.")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
+Precise = Annotated[Precision, typer.Option(help="auto: bf16 where the hardware has it.")]
+
+
+def parse_size(text: str | None, option: str) -> tuple[int, int] | None:
+    if text is None:
+        return None
+    height, x, width = text.lower().partition("x")
+    if not (x and height.isdecimal() and width.isdecimal()):
+        raise typer.BadParameter(f"{text!r} is not HEIGHTxWIDTH, such as 352x480", param_hint=option)
+    return int(height), int(width)

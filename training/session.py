@@ -1,0 +1,89 @@
+"""A run at the terminal: progress, interruption, plots, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import typer
+
+from .checkpoint import Checkpoint, load
+from .command import train_command
+from .console import Talk, print_class_table, print_line
+from .run_folder import BEST, HISTORY, LAST, SETTINGS, STEPS
+from .settings import TrainSettings
+from .train import train as train_network
+
+_INTERRUPTED = 130
+
+
+def train_once(settings: TrainSettings, run: Path, *, resume: bool, stop_at: float | None) -> None:
+    command = f"{train_command(settings, run)} --resume"
+    with interruption(command):
+        last, plots = train_watched(settings, run, resume=resume, stop_at=stop_at)
+    _print_result(run)
+    for path in [*(run / name for name in (LAST, BEST, HISTORY, STEPS, SETTINGS)), *plots]:
+        print_line(f"wrote {path}")
+    if is_whole(last):
+        print_line(f"next: roadmask export {run / BEST} -o model.onnx")
+    else:
+        print_stopped(last, command)
+
+
+def train_watched(
+    settings: TrainSettings, run: Path, *, resume: bool, stop_at: float | None, label: str = "training"
+) -> tuple[Checkpoint, list[Path]]:
+    """Train with talk and a bar; the last checkpoint and the plots."""
+    with Talk(label) as talk:
+        last = train_network(
+            settings,
+            run,
+            resume=resume,
+            stop_at=stop_at,
+            on_step=lambda done, total, loss: talk.step(done, total, f"loss {loss:.4f}"),
+            on_epoch=talk.epoch,
+            on_message=talk.say,
+        )
+        return last, _draw(run, talk)
+
+
+def is_whole(checkpoint: Checkpoint) -> bool:
+    return _epochs_done(checkpoint) >= int(checkpoint.settings["epochs"])
+
+
+@contextmanager
+def interruption(command: str) -> Iterator[None]:
+    """Ctrl-C ends with the code for it, and with the command to go on with."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        typer.echo(f"roadmask: interrupted; go on with\n  {command}", err=True)
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def print_stopped(checkpoint: Checkpoint, command: str) -> None:
+    done, epochs = _epochs_done(checkpoint), checkpoint.settings["epochs"]
+    print_line(f"stopped after epoch {done} of {epochs}, as its time was over; go on with\n  {command}")
+
+
+def _epochs_done(checkpoint: Checkpoint) -> int:
+    return int((checkpoint.progress or {})["epoch"])
+
+
+def _draw(run: Path, talk: Talk) -> list[Path]:
+    """The plots; a run without them is still a run, so a failure is told and no more."""
+    try:
+        from .plots import draw_run
+
+        return list(draw_run(run))
+    except Exception as exc:  # noqa: BLE001 - whatever it is: the weights are safe on disk, and the user is told
+        talk.say(f"roadmask: the plots could not be drawn ({type(exc).__name__}: {exc})")
+        return []
+
+
+def _print_result(run: Path) -> None:
+    best = load(run / BEST)
+    values = [f"{best.scores[f'iou_{name}']:.4f}" for name in best.class_names]
+    title = f"best epoch: mIoU {best.scores['miou']:.4f}, accuracy {best.scores['accuracy']:.4f}"
+    print_class_table(title, "IoU", best.class_names, best.class_colors, values)
