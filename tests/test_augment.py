@@ -121,8 +121,8 @@ def test_a_drawn_edge_is_in_picture_and_mask_at_the_same_place(
     found, labelled = (
         edge_position(row[known].astype(np.uint8)) for row in (moved[middle, :, 0], moved_mask[middle] * 255)
     )
-    # A label has whole pixels, so its edge is up to half a one away; the rest is rounding and lighting's 1/255.
-    assert abs(found - labelled) <= 0.55
+    # A label has whole pixels, so its edge is up to half a one away. OpenCV knows places in the source to 1/32 pixel.
+    assert abs(found - labelled) <= 0.52 + scale / 32
 
 
 @pytest.mark.parametrize("height", [48, 96, 192])
@@ -141,29 +141,3 @@ def test_pictures_of_any_size_are_brought_to_the_same_height(height: int) -> Non
     assert (mask != VOID).all()
     sky = np.count_nonzero(mask[:, 0] == 0)
     assert sky == pytest.approx(48, abs=1)
-
-
-@settings(max_examples=40, deadline=None)
-@given(seed=st.integers(0, 10_000), scale=st.floats(0.4, 3))
-def test_a_crop_placed_about_a_class_has_that_class_in_view(seed: int, scale: float) -> None:
-    ids = np.full((120, 160), 2, np.uint8)
-    ids[100:104, 20:24] = 3  # 16 of 19200 pixels; with two classes in the picture half of the crops must show it
-    settings = replace(STILL, scale_min=scale, scale_max=scale, class_crops=1)
-    shown = 0
-    for offset in range(20):
-        rng = np.random.default_rng((seed, offset))
-        picture = np.zeros((120, 160, 3), np.uint8)
-        _, mask = augment(picture, ids, height=32, width=32, full_height=120, settings=settings, rng=rng)
-        assert (mask != VOID).any()
-        shown += bool((mask == 3).any())
-    assert shown >= 3  # of 20 that show it with a probability of a half each: fewer in 2 of 10,000 tries
-
-
-def test_crops_about_classes_leave_a_mask_of_nothing_but_void_alone() -> None:
-    void = np.full((40, 40), VOID, np.uint8)
-    settings = replace(STILL, class_crops=1)
-    rng = np.random.default_rng(0)
-    _, mask = augment(
-        np.zeros((40, 40, 3), np.uint8), void, height=32, width=32, full_height=40, settings=settings, rng=rng
-    )
-    assert (mask == VOID).all()

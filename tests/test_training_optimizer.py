@@ -26,7 +26,7 @@ from training.unet import UNet, UNetSettings
 
 def small_network() -> UNet:
     torch.manual_seed(0)
-    return UNet(UNetSettings(3, (8, 8, 8, 8), context="pyramid"))
+    return UNet(UNetSettings(3, (8, 8, 8, 8)))
 
 
 def one_step(network: UNet, optimizer: torch.optim.Optimizer) -> None:

@@ -184,9 +184,7 @@ def test_resuming_a_whole_run_trains_no_more(data: Path, whole: Path) -> None:
 
 def test_batches_are_the_same_whichever_process_loads_them(data: Path) -> None:
     dataset = open_dataset(data)
-    crops = Crops(
-        dataset, dataset.examples, (32, 64), 64, 1, AugmentSettings(harsh=0.5, class_crops=0.5), seed=1, epoch=2
-    )
+    crops = Crops(dataset, dataset.examples, (32, 64), 64, 1, AugmentSettings(harsh=0.5), seed=1, epoch=2)
     here, there = (list(train_batches(crops, 3, workers=workers, device=torch.device("cpu"))) for workers in (0, 1))
     assert len(here) == len(there) == 2  # 8 pictures: the last two would be a batch of another size
     for ours, theirs in zip(here, there, strict=True):
@@ -338,10 +336,9 @@ def test_a_run_needs_a_folder_not_a_file(data: Path, tmp_path: Path) -> None:
 def as_of_an_older_version(run: Path, folder: Path) -> Path:
     """The checkpoint of a run, without the settings that came later."""
     content = torch.load(run / "last.pt", weights_only=True)
-    for name in ("passes", "frozen_scales", "layer_decay", "clip", "lovasz", "context"):
+    for name in ("passes", "frozen_scales", "layer_decay", "clip", "lovasz"):
         del content["settings"][name]
-    del content["settings"]["augment"]["class_crops"], content["settings"]["augment"]["harsh"]
-    del content["network"]["context"]
+    del content["settings"]["augment"]["harsh"]
     folder.mkdir()
     torch.save(content, folder / "last.pt")
     return folder / "last.pt"
@@ -352,7 +349,6 @@ def test_a_checkpoint_without_newer_settings_is_read_and_gone_on_from(data: Path
     old = load(path)
     assert from_plain(old.settings) == tiny_settings(data)
     assert old.network == load(whole / "last.pt").network
-    assert old.build().settings.context == "none"
     train(tiny_settings(data), tmp_path / "old", resume=True)  # finds its settings to be the same
 
 
@@ -367,18 +363,6 @@ def test_a_run_whose_encoder_was_one_group_of_the_optimizer_says_how_to_go_on(
     torch.save(content, path)
     with pytest.raises(CheckpointError, match=r"of an older roadmask, .*--start-from"):
         train(tiny_settings(data), tmp_path / "old", resume=True)
-
-
-def test_weights_without_a_pyramid_start_one_with_it_but_not_the_reverse(
-    data: Path, whole: Path, tmp_path: Path
-) -> None:
-    parent = str(whole / "best.pt")
-    settings = tiny_settings(data, start_from=parent, context="pyramid", lr=0, encoder_lr=0, average=0, epochs=1)
-    child = train(settings, tmp_path / "child")
-    assert child.network.context == "pyramid"
-    assert not child.weights["context.project.weight"].any()  # begins as if it were not there
-    with pytest.raises(CheckpointError, match="pass --context pyramid"):
-        train(tiny_settings(data, start_from=str(tmp_path / "child" / "best.pt")), tmp_path / "other")
 
 
 def _raise(_scores: EpochScores) -> None:

@@ -25,7 +25,6 @@ class AugmentSettings:
     contrast: float = 0.3
     saturation: float = 0.4
     hue_degrees: float = 8.0
-    class_crops: float = 0.0  # probability that a crop is placed about a pixel of a class drawn evenly
     harsh: float = 0.0  # probability of night, bad weather, a bad camera
 
 
@@ -72,9 +71,8 @@ def _random_geometry(
     mask: Mask, scale: float, crop_height: int, crop_width: int, settings: AugmentSettings, rng: np.random.Generator
 ) -> NDArray[np.float64]:
     """The 2x3 matrix that takes a pixel of the mask to its place in the crop."""
-    y, x = _random_center(mask, settings, rng)
-    left = _random_offset(mask.shape[1] * scale, crop_width, x, rng)
-    top = _random_offset(mask.shape[0] * scale, crop_height, y, rng)
+    left = _random_offset(mask.shape[1] * scale, crop_width, rng)
+    top = _random_offset(mask.shape[0] * scale, crop_height, rng)
     # Pixel centres lie at half integers, so that a scaled picture keeps its place: x' = s (x + 1/2) - 1/2 - left.
     shift = (scale - 1) / 2
     matrix = np.array([[scale, 0, shift - left], [0, scale, shift - top]])
@@ -83,31 +81,10 @@ def _random_geometry(
     return matrix
 
 
-def _random_center(
-    mask: Mask, settings: AugmentSettings, rng: np.random.Generator
-) -> tuple[float | None, float | None]:
-    """What a crop is placed about, as shares of height and width: a pixel of some class, or nothing.
-
-    Each class in the picture is as likely as any other, so small things are seen as often as the road (after Zhu et
-    al., "Improving semantic segmentation via video propagation and label relaxation", 2019: class uniform sampling).
-    """
-    if rng.random() >= settings.class_crops:
-        return None, None
-    present = np.flatnonzero(np.bincount(mask.ravel(), minlength=256)[:VOID])
-    if not len(present):
-        return None, None
-    places = np.flatnonzero(mask.ravel() == rng.choice(present))
-    row, column = divmod(int(places[rng.integers(len(places))]), mask.shape[1])
-    return row / mask.shape[0], column / mask.shape[1]
-
-
-def _random_offset(size: float, crop: int, center: float | None, rng: np.random.Generator) -> float:
-    """Where the crop starts; below 0 when the picture is smaller than the crop; so that `center` is in it."""
+def _random_offset(size: float, crop: int, rng: np.random.Generator) -> float:
+    """Where the crop starts; below 0 when the picture is smaller than the crop."""
     spare = size - crop
-    least, most = min(spare, 0), max(spare, 0)
-    if center is not None:
-        least, most = max(least, center * size - crop), min(most, center * size)
-    return float(rng.uniform(least, max(least, most)))
+    return float(rng.uniform(min(spare, 0), max(spare, 0)))
 
 
 def _random_lighting(picture: Picture, settings: AugmentSettings, rng: np.random.Generator) -> Picture:

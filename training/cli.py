@@ -31,7 +31,7 @@ from .session import train_once
 from .settings import TrainSettings
 from .sheet import evenly, label_sheet
 from .survey import Survey, survey
-from .unet import Context, Convolution
+from .unet import Convolution
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 Folds = Literal["drives"]
@@ -75,7 +75,6 @@ def train(
         str, typer.Option(metavar="A,B,C,D", help="Channels of the decoder at strides 16, 8, 4, 2.")
     ] = ",".join(map(str, _D.decoder)),
     convolution: Annotated[Convolution, typer.Option(help="Of the decoder.")] = _D.convolution,
-    context: Annotated[Context, typer.Option(help="Pyramid pooling at the deepest features, or none.")] = _D.context,
     dropout: Annotated[float, typer.Option(help="Share of channels dropped before the classifier.")] = _D.dropout,
     scale: Annotated[
         str, typer.Option(metavar="LEAST,MOST", help="Random enlargement of the pictures.")
@@ -85,9 +84,6 @@ def train(
     contrast: Annotated[float, typer.Option(help="Largest relative change.")] = _A.contrast,
     saturation: Annotated[float, typer.Option(help="Largest relative change.")] = _A.saturation,
     hue: Annotated[float, typer.Option(help="Largest change in degrees.")] = _A.hue_degrees,
-    class_crops: Annotated[
-        float, typer.Option(help="Probability that a crop is placed about a class drawn evenly.")
-    ] = _A.class_crops,
     harsh: Annotated[float, typer.Option(help="Probability of night, bad weather, a bad camera.")] = _A.harsh,
     valid_list: ValidList = None,
     valid_drive: ValidDrive = None,
@@ -149,9 +145,8 @@ def train(
         start_from=str(start_from) if start_from else None,
         decoder=_parse_decoder(decoder),
         convolution=convolution,
-        context=context,
         dropout=dropout,
-        augment=AugmentSettings(*_parse_scale(scale), flip, brightness, contrast, saturation, hue, class_crops, harsh),
+        augment=AugmentSettings(*_parse_scale(scale), flip, brightness, contrast, saturation, hue, harsh),
         seed=seed,
         device=device,
         precision=precision,

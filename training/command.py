@@ -9,7 +9,7 @@ from pathlib import Path
 from .augment import AugmentSettings
 from .settings import TrainSettings
 
-_AUGMENT_OPTIONS = ("flip", "brightness", "contrast", "saturation", "class_crops", "harsh")
+_AUGMENT_OPTIONS = ("flip", "brightness", "contrast", "saturation", "harsh")
 
 
 def train_command(settings: TrainSettings, run: Path) -> str:

@@ -92,9 +92,7 @@ def _make_network(job: Job) -> UNet:
 
 def _shape(job: Job) -> UNetSettings:
     settings = job.settings
-    return UNetSettings(
-        len(job.dataset.class_names), settings.decoder, settings.convolution, settings.context, settings.dropout
-    )
+    return UNetSettings(len(job.dataset.class_names), settings.decoder, settings.convolution, settings.dropout)
 
 
 def _load_checkpoint(network: UNet, path: Path, class_names: tuple[str, ...]) -> None:
@@ -106,8 +104,6 @@ def _load_checkpoint(network: UNet, path: Path, class_names: tuple[str, ...]) ->
         raise CheckpointError(
             f"{path}: is of another shape; pass --decoder {channels} --convolution {before.convolution}"
         )
-    if before.context != "none" and now.context == "none":  # the other way round it begins as if it were not there
-        raise CheckpointError(f"{path}: is of another shape; pass --context {before.context}")
     weights = network.state_dict() | checkpoint.weights
     if checkpoint.class_names != class_names:
         weights |= {name: value for name, value in network.state_dict().items() if name.startswith("classifier.")}

@@ -9,7 +9,7 @@ from typing import Any, Literal
 from .augment import AugmentSettings
 from .encoder import CHANNELS, STRIDE, Weights
 from .errors import TrainingError
-from .unet import Context, Convolution
+from .unet import Convolution
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -42,7 +42,6 @@ class TrainSettings:
     start_from: str | None = None  # checkpoint to begin with, in place of `weights`
     decoder: tuple[int, int, int, int] = (128, 64, 48, 32)
     convolution: Convolution = "separable"
-    context: Context = "none"
     dropout: float = 0.1
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     seed: int = 0
@@ -93,7 +92,6 @@ def check(settings: TrainSettings) -> None:
         ("contrast", augment.contrast, 0, 1),
         ("saturation", augment.saturation, 0, 1),
         ("hue", augment.hue_degrees, 0, 180),
-        ("class_crops", augment.class_crops, 0, 1),
         ("harsh", augment.harsh, 0, 1),
     ]
     for name, value, least, most in ranges:

@@ -12,7 +12,6 @@ from torch.nn import functional
 from .encoder import CHANNELS, STRIDE, EfficientNetLite0
 
 Convolution = Literal["separable", "plain"]
-Context = Literal["none", "pyramid"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,7 +21,6 @@ class UNetSettings:
     class_count: int
     decoder_channels: tuple[int, int, int, int] = (128, 64, 48, 32)  # at strides 16, 8, 4, 2
     convolution: Convolution = "separable"
-    context: Context = "none"  # "pyramid": the deepest features also see means over large windows
     dropout: float = 0.1  # share of channels dropped before the classifier, in training
 
 
@@ -37,7 +35,6 @@ class UNet(nn.Module):
         super().__init__()
         self.settings = settings
         self.encoder = EfficientNetLite0()
-        self.context = _PyramidPooling(CHANNELS[-1]) if settings.context == "pyramid" else nn.Identity()
         self.decoder = nn.ModuleList()
         channels = CHANNELS[-1]
         for skip, out_channels in zip(reversed(CHANNELS[:-1]), settings.decoder_channels, strict=True):
@@ -52,41 +49,10 @@ class UNet(nn.Module):
         if not tracing and (height % STRIDE or width % STRIDE):
             raise ValueError(f"height and width must be multiples of {STRIDE}, got {height} x {width}")
         *skips, x = self.encoder(pictures)
-        x = self.context(x)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(x, skip)
         scores: Tensor = self.classifier(self.dropout(x))
         return scores
-
-
-class _PyramidPooling(nn.Module):
-    """Adds to each place what lies around it: means over windows of 3, 7 and 15 places, and over all.
-
-    After Zhao et al., "Pyramid Scene Parsing Network" (2017), with windows of fixed size (as in Hong et al., "Deep
-    Dual-Resolution Networks", 2021), so that a graph for pictures of any size needs no sizes.
-    """
-
-    def __init__(self, channels: int, branch_channels: int = 64) -> None:
-        super().__init__()
-        self.windows = (3, 7, 15)
-        self.branches = nn.ModuleList(
-            nn.Conv2d(channels, branch_channels, 1, bias=False) for _ in range(len(self.windows) + 1)
-        )
-        joined = (len(self.windows) + 1) * branch_channels
-        self.norm = nn.BatchNorm2d(joined)
-        self.relu = nn.ReLU(inplace=True)
-        self.project = nn.Conv2d(joined, channels, 1, bias=False)
-        nn.init.zeros_(self.project.weight)  # begins as if it were not there
-
-    def forward(self, x: Tensor) -> Tensor:
-        pooled = [
-            functional.avg_pool2d(branch(x), window, stride=1, padding=window // 2, count_include_pad=False)
-            for window, branch in zip(self.windows, self.branches, strict=False)
-        ]
-        everywhere = self.branches[-1](x.mean(dim=(2, 3), keepdim=True))
-        pooled.append(everywhere.expand_as(pooled[0]))
-        context: Tensor = self.project(self.relu(self.norm(torch.cat(pooled, dim=1))))
-        return x + context
 
 
 class _DecoderBlock(nn.Module):
