@@ -1,10 +1,9 @@
-"""`roadmask export` and `roadmask eval`: options in, tables out."""
+"""`roadmask export`: options in, a table out."""
 
 from __future__ import annotations
 
-import json
-import math
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
@@ -13,26 +12,47 @@ from rich.progress import Progress
 from rich.table import Table
 
 from stream.errors import RoadmaskError
+from stream.model import bundled_models, find_model
 from training.errors import TrainingError
 
+from .calibration import PICTURE_COUNT
 from .convert import export_model
 from .errors import ExportError
-from .evaluate import Evaluation, evaluate_model
+from .model_file import check_output
 from .pictures import find_pictures
+from .quantize import quantize_model
 from .verify import ParityReport
 
 ERRORS: tuple[type[Exception], ...] = (ExportError, TrainingError, RoadmaskError)
 
 
 def export(
-    checkpoint: Annotated[Path, typer.Argument(help="Written by 'roadmask train', as in runs/first/best.pt.")],
+    checkpoint: Annotated[
+        Path,
+        typer.Argument(help="Written by 'roadmask train', as in runs/first/best.pt. With --int8 also a model file."),
+    ],
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="Model file; by default beside the checkpoint, .onnx.")
+        Path | None,
+        typer.Option("--output", "-o", help="Model file; by default beside the checkpoint, .onnx or -int8.onnx."),
     ] = None,
     pictures: Annotated[
         Path | None,
         typer.Option(help="Folder or data set to compare on; by default frames of the training data."),
     ] = None,
+    int8: Annotated[
+        bool, typer.Option("--int8", help="Smaller and faster on CPUs, for nearly the same labels; needs --calibrate.")
+    ] = False,
+    calibrate: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATA",
+            help="For --int8: a data set (its training pictures), a folder of pictures or a video, as it will see.",
+            show_default=False,
+        ),
+    ] = None,
+    calibrate_pictures: Annotated[
+        int, typer.Option(min=1, metavar="N", help="At most so many of them, spread evenly.")
+    ] = PICTURE_COUNT,
     size: Annotated[
         str | None,
         typer.Option(metavar="HxW", help="Picture size it asks for, about: larger is finer and slower."),
@@ -48,13 +68,57 @@ def export(
     roadmask export runs/first/best.pt -o street.onnx
     roadmask export best.pt -o street.onnx --pictures frames/
     roadmask export best.pt -o fine.onnx --size 416x544
+    roadmask export best.pt --int8 --calibrate camvid/       writes best-int8.onnx
+    roadmask export street.onnx --int8 --calibrate drive.mp4
     roadmask run drive.mp4 --model street.onnx               and uses it
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
-    output = output or checkpoint.with_suffix(".onnx")
+    if int8 != (calibrate is not None):
+        raise typer.BadParameter("--int8 and --calibrate DATA go together")
+    is_model = checkpoint.suffix.lower() == ".onnx" or str(checkpoint) in bundled_models()
+    if is_model and not int8:
+        raise typer.BadParameter(f"{checkpoint} is a model file already; --int8 --calibrate DATA makes its int8 twin")
+    if is_model and size:
+        raise typer.BadParameter("a model file keeps the size it asks for; give its checkpoint", param_hint="--size")
+    output = output or _default_output(checkpoint, int8=int8)
     paths = find_pictures(pictures) if pictures else None
-    report = export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=_size(size))
-    _show_parity(report)
+    if calibrate is None:
+        _show_parity(
+            "checkpoint (torch) against model (ONNX Runtime)",
+            export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=_size(size)),
+        )
+    elif is_model:
+        _quantize(find_model(checkpoint), output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
+    else:
+        check_output(output, checkpoint, source_kind="checkpoint", overwrite=overwrite)
+        with TemporaryDirectory() as folder:
+            model = Path(folder, output.name)
+            report = export_model(checkpoint, model, pictures=paths, size=_size(size))
+            _show_parity("checkpoint (torch) against model (ONNX Runtime)", report)
+            _quantize(model, output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
     typer.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _default_output(source: Path, *, int8: bool) -> Path:
+    """Beside its source; for a model in the box, in the working folder."""
+    return source.with_name(f"{source.stem}-int8.onnx") if int8 else source.with_suffix(".onnx")
+
+
+def _quantize(
+    model: Path, output: Path, data: Path, count: int, *, overwrite: bool, pictures: list[Path] | None
+) -> None:
+    console = Console(stderr=True)
+    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+        task = progress.add_task("calibrating", total=None)
+        report = quantize_model(
+            model,
+            output,
+            data,
+            count=count,
+            overwrite=overwrite,
+            pictures=pictures,
+            on_picture=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    _show_parity("float32 model against int8 model", report)
 
 
 def _size(text: str | None) -> tuple[int, int] | None:
@@ -66,81 +130,18 @@ def _size(text: str | None) -> tuple[int, int] | None:
     return int(height), int(width)
 
 
-def evaluate(
-    model: Annotated[Path, typer.Argument(help="Model file, written by 'roadmask export'.")],
-    data: Annotated[Path, typer.Argument(help="Labelled data set, laid out as for 'roadmask train'.")],
-    valid_drive: Annotated[
-        list[str] | None,
-        typer.Option(help="Score this recording instead of the data set's choice; may be repeated."),
-    ] = None,
-    every: Annotated[bool, typer.Option("--all", help="Score every picture there is.")] = False,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False,
-) -> None:
-    """Score a model file on labelled pictures.
-
-    Mean intersection over union (mIoU), IoU of each class, and accuracy; void pixels do not count.
-
-    \b
-    roadmask eval street.onnx camvid/                        its validation pictures
-    roadmask eval street.onnx camvid/ --valid-drive 0016E5
-    roadmask eval street.onnx mine/ --all --json > scores.json
-    """  # noqa: D301 - as above
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
-        task = progress.add_task("pictures", total=None)
-        evaluation = evaluate_model(
-            model,
-            data,
-            valid_drives=valid_drive or (),
-            every=every,
-            device=device,
-            on_picture=lambda done, total: progress.update(task, completed=done, total=total),
-        )
-    if as_json:
-        typer.echo(json.dumps(_plain(evaluation), indent=2))
-    else:
-        _show_scores(evaluation)
-
-
-def _show_parity(report: ParityReport) -> None:
-    table = Table("pictures", "batch", "network input", "largest difference", "scores span", "equal labels")
+def _show_parity(what: str, report: ParityReport) -> None:
+    table = Table("pictures", "batch", "network input", "mean difference", "largest", "scores span", "equal labels")
     for case in report.cases:
         table.add_row(
             str(case.picture_count),
             str(case.batch),
             f"{case.width}x{case.height}",
+            f"{case.mean_difference:.1e}",
             f"{case.max_difference:.1e}",
             f"{case.score_range:.1f}",
             f"{case.equal_labels:.4%}",
         )
     console = Console(stderr=True)
-    console.print(f"checkpoint (torch) against model (ONNX Runtime) on {report.origin}:", markup=False, highlight=False)
+    console.print(f"{what} on {report.origin}:", markup=False, highlight=False)
     console.print(table)
-
-
-def _show_scores(evaluation: Evaluation) -> None:
-    table = Table("class", "IoU")
-    for name, value in evaluation.iou.items():
-        table.add_row(name, "-" if math.isnan(value) else f"{value:.4f}")
-    table.add_section()
-    table.add_row("mIoU", f"{evaluation.mean_iou:.4f}")
-    table.add_row("accuracy", f"{evaluation.accuracy:.4f}")
-    console = Console()
-    console.print(f"pictures: {evaluation.picture_count} ({evaluation.chosen_by})", markup=False, highlight=False)
-    console.print(table)
-
-
-def _plain(evaluation: Evaluation) -> dict[str, object]:
-    """For JSON, which has no nan: null is a class that neither occurs nor is predicted."""
-    return {
-        "pictures": evaluation.picture_count,
-        "chosen_by": evaluation.chosen_by,
-        "miou": _or_null(evaluation.mean_iou),
-        "accuracy": _or_null(evaluation.accuracy),
-        "iou": {name: _or_null(value) for name, value in evaluation.iou.items()},
-    }
-
-
-def _or_null(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 6)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import warnings
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +17,7 @@ from training.checkpoint import Checkpoint, load
 from .deploy import DeployedNetwork
 from .errors import ExportError
 from .metadata import INPUT_NAME, OUTPUT_NAME, metadata
+from .model_file import check_output, placed, write
 from .pictures import samples
 from .verify import ParityReport, verify
 
@@ -52,29 +51,16 @@ def export_model(
         CheckpointError: not a checkpoint.
         DataError: one of `pictures` is no picture.
     """
-    _check_output(output, checkpoint_path, overwrite=overwrite)
+    check_output(output, checkpoint_path, source_kind="checkpoint", overwrite=overwrite)
     checkpoint = _resized(load(checkpoint_path), size)
     compared = samples(checkpoint, pictures)
     network = _deployed(checkpoint, checkpoint_path)
     graph = _to_onnx(network, checkpoint, opset)
     onnx.helper.set_model_props(graph, metadata(checkpoint))
     onnx.checker.check_model(graph, full_check=True)
-    with _placed(output) as temporary:
-        _write(graph, temporary)
+    with placed(output) as temporary:
+        write(graph, temporary)
         return verify(network, Model.load(temporary, device="cpu"), compared)
-
-
-def _check_output(output: Path, checkpoint_path: Path, *, overwrite: bool) -> None:
-    if output.suffix.lower() != ".onnx":
-        raise ExportError(f"{output}: a model file must end with .onnx")
-    if not output.parent.is_dir():
-        raise ExportError(f"{output.parent}: no such folder")
-    if output.is_dir():
-        raise ExportError(f"{output}: is a folder")
-    if output.exists() and checkpoint_path.exists() and output.samefile(checkpoint_path):
-        raise ExportError(f"{output}: is the checkpoint itself; name another output")
-    if output.exists() and not overwrite:
-        raise ExportError(f"{output}: exists already; replace it with --overwrite, or name another with -o")
 
 
 def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint:
@@ -124,23 +110,3 @@ def _to_onnx(network: DeployedNetwork, checkpoint: Checkpoint, opset: int) -> on
     graph.graph.input[0].type.denotation = "IMAGE"
     graph.doc_string = f"roadmask: segments driving pictures into {len(checkpoint.class_names)} classes"
     return graph
-
-
-@contextmanager
-def _placed(output: Path) -> Iterator[Path]:
-    """A name beside `output` that becomes `output` if the block ends well, and goes away if it does not."""
-    temporary = output.with_name(f".{output.stem}.{os.getpid()}.onnx")
-    try:
-        yield temporary
-        temporary.replace(output)
-    except OSError as exc:
-        raise ExportError(f"{output}: cannot be written ({exc.strerror or exc})") from exc
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def _write(graph: onnx.ModelProto, path: Path) -> None:
-    with path.open("wb") as file:
-        file.write(graph.SerializeToString(deterministic=True))
-        file.flush()
-        os.fsync(file.fileno())

@@ -1,8 +1,8 @@
-"""How well a model file does on labelled pictures, by the code that `roadmask run` uses."""
+"""How well a model file does on labelled pictures, by the code that `roadmask run` uses. Reads top to bottom."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,99 +12,148 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from stream.decide import Decider
+from stream.flicker import FlickerMeter
 from stream.model import Model
 from stream.network_input import network_input
-from training.camvid import VOID, Dataset, Example, open_dataset, split
-from training.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
+from stream.pipeline import Pipeline
+from stream.smooth import Smoother
+from training.camvid import VOID, Dataset, Example, open_dataset
+from training.metrics import confusion_matrix
 
+from .choice import Choice, own_choice
+from .classmap import match_classes, parse_map
 from .errors import ExportError
+from .scores import Evaluation, FrameScore, Scores, frame_score
+from .sequence import follows, frame_number, in_order
+
+_AHEAD = 2  # pictures between two stages: enough that neither waits for a slow file
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Evaluation:
-    class_names: tuple[str, ...]  # in the model's order
-    confusion: NDArray[np.int64]  # [true, predicted] pixels, void left out
-    picture_count: int
-    chosen_by: str  # for people: which pictures of the data set
+class LabelledFrame:
+    example: Example
+    follows: bool  # it is the next frame of the same video as the one before
+    picture: NDArray[np.uint8]  # (height, width, 3) RGB
+    truth: NDArray[np.uint8]  # (height, width) index into the model's classes, or VOID
 
-    @property
-    def iou(self) -> dict[str, float]:
-        """Of each class; nan for one that neither occurs nor is predicted."""
-        return dict(zip(self.class_names, iou(self.confusion).tolist(), strict=True))
 
-    @property
-    def mean_iou(self) -> float:
-        return mean_iou(self.confusion)
-
-    @property
-    def accuracy(self) -> float:
-        """Share of the pixels that are not void whose class is right."""
-        return pixel_accuracy(self.confusion)
+@dataclass(frozen=True, slots=True, eq=False)
+class DecidedFrame:
+    labelled: LabelledFrame
+    predicted: NDArray[np.uint8]  # (height, width) index into the model's classes
 
 
 def evaluate_model(
-    model_path: Path,
+    model_path: Path | str,
     data: Path,
     *,
-    valid_drives: Sequence[str] = (),
-    every: bool = False,
+    choice: Choice = own_choice,
+    class_map: Sequence[str] = (),
+    smooth: bool = False,
     device: str = "auto",
+    on_frame: Callable[[DecidedFrame, FrameScore], None] | None = None,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
-    """Score a model on the validation pictures of a data set, each decided at its own size.
+    """Score a model on pictures of a data set, each decided at its own size.
 
     Args:
-        model_path: an ONNX file written by `roadmask export`.
+        model_path: as in `Model.load`.
         data: a labelled data set, as `training/camvid.py` reads it.
-        valid_drives: score these recordings instead of the data set's own choice.
-        every: score every picture there is.
+        choice: which pictures, one of `export/choice.py`.
+        class_map: classes that go by other names in the data, as `parse_map` takes them.
+        smooth: blend the scores over time where the pictures are a video's, as `roadmask run --smooth` does.
         device: as in `Model.load`.
+        on_frame: told each frame with its scores.
         on_picture: told the pictures done, and how many there are.
 
     Raises:
-        ExportError: the classes of model and data set are not the same.
+        ExportError: the classes of model and data do not match, or there is nothing to score.
         ModelError, DeviceError: the model cannot be used, or not on that device.
         DataError: the data set or a file of it is unusable.
     """
     model = Model.load(model_path, device=device)
     dataset = open_dataset(data)
-    class_of_label = _match_classes(dataset, model.spec.class_names)
-    examples, chosen_by = _choose(dataset, valid_drives, every=every)
+    chosen = choice(dataset)
+    mapping = parse_map(class_map, dataset)
+    class_of_label = match_classes(dataset, model.spec.class_names, mapping)
+    tally = _Tally(class_of_label, len(model.spec.classes))
+    with Pipeline() as pipeline:
+        labelled = pipeline.stage("read", _read(dataset, chosen.examples, class_of_label), depth=_AHEAD)
+        decided = pipeline.stage("decide", _decide(model, labelled, smooth=smooth), depth=_AHEAD)
+        for done, frame in enumerate(decided, start=1):
+            score = tally.add(frame)
+            if on_frame:
+                on_frame(frame, score)
+            if on_picture:
+                on_picture(done, len(chosen.examples))
+    if tally.total.confusion.sum() == 0:
+        raise ExportError(f"{dataset.root}: nothing but void in the pictures chosen ({chosen.by}); nothing to score")
+    return Evaluation(
+        class_names=model.spec.class_names,
+        class_colors=tuple(item.color for item in model.spec.classes),
+        total=tally.total,
+        drives=tally.drives,
+        frames=tuple(tally.frames),
+        model=model.path,
+        model_sha256=model.sha256(),
+        data=dataset.root,
+        chosen_by=chosen.by,
+        mapping=mapping,
+        is_smoothed=smooth,
+    )
+
+
+def _read(dataset: Dataset, examples: Iterable[Example], class_of_label: NDArray[np.uint8]) -> Iterator[LabelledFrame]:
+    previous: LabelledFrame | None = None
+    for example in in_order(examples):
+        picture, labels = dataset.read(example)
+        is_next = (
+            previous is not None and follows(previous.example, example) and previous.picture.shape == picture.shape
+        )
+        previous = LabelledFrame(example, is_next, picture, class_of_label[labels])
+        yield previous
+
+
+def _decide(model: Model, frames: Iterable[LabelledFrame], *, smooth: bool) -> Iterator[DecidedFrame]:
     reformatter = VideoReformatter()
     decider = Decider(len(model.spec.classes))
-    confusion = np.zeros((len(model.spec.classes),) * 2, np.int64)
-    for done, example in enumerate(examples, start=1):
-        picture, labels = dataset.read(example)
-        height, width = labels.shape
-        frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-        inputs = network_input(frame, model.spec.input_size(height, width), reformatter)
+    smoother = Smoother() if smooth else None
+    for frame in frames:
+        height, width = frame.truth.shape
+        picture = av.VideoFrame.from_ndarray(frame.picture, format="rgb24")
+        inputs = network_input(picture, model.spec.input_size(height, width), reformatter)
         scores = model.scores(inputs[None])[0]
-        predicted = decider.mask(scores, height, width)
-        confusion += confusion_matrix(class_of_label[labels], predicted, len(confusion))
-        if on_picture:
-            on_picture(done, len(examples))
-    return Evaluation(model.spec.class_names, confusion, len(examples), chosen_by)
+        if smoother:
+            if not frame.follows:
+                smoother.reset()
+            scores = smoother.blend(scores, inputs)
+        yield DecidedFrame(frame, decider.mask(scores, height, width))
 
 
-def _match_classes(dataset: Dataset, class_names: Sequence[str]) -> NDArray[np.uint8]:
-    """(256,) the data set's class to the model's of the same name; void stays void."""
-    index_of = {name.lower(): index for index, name in enumerate(class_names)}
-    labelled = {name.lower() for name in dataset.class_names}
-    for name in dataset.class_names:
-        if name.lower() not in index_of:
-            raise ExportError(f"{dataset.root}: class {name} is not in the model, which has {', '.join(class_names)}")
-    for name in class_names:
-        if name.lower() not in labelled:
-            raise ExportError(f"{dataset.root}: has no labels of {name}, which the model tells apart; scores would lie")
-    class_of_label = np.full(256, VOID, np.uint8)
-    class_of_label[: len(dataset.class_names)] = [index_of[name.lower()] for name in dataset.class_names]
-    return class_of_label
+class _Tally:
+    """The counts of all frames, and of each drive."""
 
+    def __init__(self, class_of_label: NDArray[np.uint8], class_count: int) -> None:
+        self._is_scored = np.isin(np.arange(class_count), class_of_label[class_of_label != VOID])
+        self._meter = FlickerMeter()
+        self.total = Scores(0, np.zeros((class_count, class_count), np.int64), self._is_scored, 0, 0)
+        self.drives: dict[str, Scores] = {}
+        self.frames: list[FrameScore] = []
 
-def _choose(dataset: Dataset, valid_drives: Sequence[str], *, every: bool) -> tuple[tuple[Example, ...], str]:
-    if every and valid_drives:
-        raise ExportError("--all and --valid-drive exclude each other")
-    if every:
-        return dataset.examples, "all there are"
-    chosen = split(dataset, valid_drives=valid_drives)
-    return chosen.valid, chosen.valid_by
+    def add(self, frame: DecidedFrame) -> FrameScore:
+        confusion = confusion_matrix(frame.labelled.truth, frame.predicted, len(self._is_scored))
+        scores = Scores(1, confusion, self._is_scored, *self._follow(frame))
+        self.total += scores
+        example = frame.labelled.example
+        if frame_number(example) is not None:
+            self.drives[example.drive] = self.drives[example.drive] + scores if example.drive in self.drives else scores
+        self.frames.append(frame_score(example.name, example.drive, scores))
+        return self.frames[-1]
+
+    def _follow(self, frame: DecidedFrame) -> tuple[int, int]:
+        """Pixels followed from the frame before into this one, and those that changed their class on the way."""
+        if not frame.labelled.follows:
+            self._meter.reset()
+        tracked, changed = self._meter.tracked, self._meter.changed
+        self._meter.add(frame.labelled.picture, frame.predicted)
+        return self._meter.tracked - tracked, self._meter.changed - changed

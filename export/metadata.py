@@ -6,6 +6,8 @@ import json
 import math
 from typing import Any
 
+import onnx
+
 from stream.spec import METADATA_KEY
 from training.checkpoint import Checkpoint
 
@@ -38,6 +40,17 @@ _RECIPE = (
 def metadata(checkpoint: Checkpoint) -> dict[str, str]:
     """The metadata of the ONNX file; the same for the same checkpoint, so no date of export."""
     return {METADATA_KEY: json.dumps(spec(checkpoint), allow_nan=False), **_ONNX_IMAGE}
+
+
+def quantized_metadata(model: onnx.ModelProto, note: str) -> dict[str, str]:
+    """The metadata of `model` for a file of other numbers.
+
+    It keeps the classes, the input and where the weights come from, and loses the scores: they are not its own.
+    """
+    known = {item.key: item.value for item in model.metadata_props}
+    content = json.loads(known[METADATA_KEY])
+    provenance = {**content["provenance"], "quantization": note, "scores": {}}
+    return {**known, METADATA_KEY: json.dumps({**content, "provenance": provenance}, allow_nan=False)}
 
 
 def spec(checkpoint: Checkpoint) -> dict[str, Any]:

@@ -28,9 +28,10 @@ _COMMANDS = (
     _Command("run", "stream.commands", "run", "Segment videos: overlay video, masks, statistics."),
     _Command("info", "stream.commands", "info", "Say what a video, a model or a mask archive is."),
     _Command("train", "training.cli", "train", "Train a network on labelled pictures.", "train"),
+    _Command("lr-find", "training.lr_find_cli", "lr_find", "Find the learning rate to train with.", "train"),
     _Command("data", "training.cli", "data", "Look through a data set and list its problems.", "train"),
     _Command("export", "export.cli", "export", "Turn a checkpoint into a model file.", "export"),
-    _Command("eval", "export.cli", "evaluate", "Score a model file on labelled pictures.", "export"),
+    _Command("eval", "export.eval_cli", "evaluate", "Score a model file on labelled pictures.", "export"),
 )
 
 

@@ -1,0 +1,79 @@
+"""Which pictures of a data set to score: its own choice, or a drive, a list, a folder, or all there are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from training.camvid import Dataset, Example, of_drives, of_list
+
+from .errors import ExportError
+
+Folder = Literal["train", "val", "test"]  # of SegNet's layout
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Chosen:
+    examples: tuple[Example, ...]
+    by: str  # for people
+
+
+# Raises ExportError or DataError where there is nothing to choose.
+Choice = Callable[[Dataset], Chosen]
+
+
+def own_choice(dataset: Dataset) -> Chosen:
+    """`valid.txt`, or the folder `val`."""
+    if dataset.layout == "segnet":
+        return in_folder("val")(dataset)
+    path = dataset.root / "valid.txt"
+    if not path.is_file():
+        raise ExportError(f"{dataset.root}: has no valid.txt; choose by --drive or --list, or score --all")
+    return on_list(path)(dataset)
+
+
+def everything(dataset: Dataset) -> Chosen:
+    return Chosen(dataset.examples, "all there are")
+
+
+def of_drive(names: Sequence[str]) -> Choice:
+    """The frames of these recordings, whichever folder they lie in."""
+
+    def choose(dataset: Dataset) -> Chosen:
+        found = of_drives(dataset, list(dataset.examples), frozenset(names))
+        return Chosen(tuple(found), f"drive {', '.join(sorted(set(names)))}")
+
+    return choose
+
+
+def on_list(path: Path) -> Choice:
+    """The pictures that a file names, a line each."""
+
+    def choose(dataset: Dataset) -> Chosen:
+        if not path.is_file():
+            raise ExportError(f"{path}: no such list of pictures")
+        found = of_list(list(dataset.examples), path)
+        if not found:
+            raise ExportError(f"{path}: names no picture; it should name one a line, as valid.txt does")
+        return Chosen(tuple(found), f"list {path.name}")
+
+    return choose
+
+
+def in_folder(name: Folder) -> Choice:
+    """One part of a data set in SegNet's layout."""
+
+    def choose(dataset: Dataset) -> Chosen:
+        if dataset.layout != "segnet":
+            raise ExportError(
+                f"{dataset.root}: has images/ and no folder {name}/ (--folder is for SegNet's layout); "
+                "choose by --drive or --list"
+            )
+        found = tuple(example for example in dataset.examples if example.folder == name)
+        if not found:
+            raise ExportError(f"{dataset.root / name}: no pictures in this folder")
+        return Chosen(found, f"folder {name}")
+
+    return choose

@@ -1,0 +1,127 @@
+"""`roadmask eval`: options in, tables and files out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from stream.errors import RoadmaskError
+from training.errors import TrainingError
+
+from .choice import Choice, Folder, everything, in_folder, of_drive, on_list, own_choice
+from .errors import ExportError
+from .eval_folder import result_folder, result_paths, write_results
+from .eval_report import plain, show
+from .evaluate import evaluate_model
+from .worst import WorstFrames
+
+ERRORS: tuple[type[Exception], ...] = (ExportError, TrainingError, RoadmaskError)
+
+
+def evaluate(
+    model: Annotated[
+        str, typer.Argument(help="Model file, written by 'roadmask export', or the name of one in the box.")
+    ],
+    data: Annotated[Path, typer.Argument(help="Labelled data set, laid out as for 'roadmask train'.")],
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help="Folder for scores.json, frames.csv, confusion.csv and .png, worst.png."),
+    ] = None,
+    drive: Annotated[list[str] | None, typer.Option(metavar="DRIVE", help="Score this recording; repeatable.")] = None,
+    list_file: Annotated[
+        Path | None, typer.Option("--list", metavar="FILE", help="Score the pictures it names, as valid.txt does.")
+    ] = None,
+    folder: Annotated[Folder | None, typer.Option(help="Score this part of a data set in SegNet's layout.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Score every picture there is.")] = False,
+    class_map: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--map",
+            metavar="CLASS=CLASS",
+            help="A class of the data as one of the model's, or as void; also camvid32 (CamVid's 32 classes as 11) "
+            "or a .json file of pairs; repeatable, the last one counts.",
+        ),
+    ] = None,
+    smooth: Annotated[
+        bool, typer.Option("--smooth/--no-smooth", help="Decide video as 'roadmask run --smooth' does.")
+    ] = False,
+    worst: Annotated[int, typer.Option(min=1, help="With -o: frames on the sheet of the worst.")] = 8,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace such files in the folder.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+) -> None:
+    """Score a model file on labelled pictures.
+
+    Mean intersection over union (mIoU), IoU of each class, and accuracy, over all and over each drive; void pixels
+    do not count. Where the pictures are a video's (DRIVE_number, at most 3 apart), also flicker: the share of the
+    points, followed from frame to frame, that change their class.
+
+    \b
+    roadmask eval street.onnx camvid/                        its validation pictures
+    roadmask eval street.onnx camvid/ --drive 0016E5 --drive 0006R0 -o scores/
+    roadmask eval camvid-lite0 segnet/ --folder test --smooth
+    roadmask eval street.onnx camvid32/ --map camvid32 --map Tunnel=Building
+    roadmask eval street.onnx mine/ --all --json > scores.json
+    """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
+    choice = _choice(drive or (), list_file, folder, every=every)
+    worst_frames = WorstFrames(worst)
+    with ExitStack() as stack:
+        written = stack.enter_context(result_folder(output, overwrite=overwrite)) if output else None
+        on_picture = stack.enter_context(_progress())
+        evaluation = evaluate_model(
+            model,
+            data,
+            choice=choice,
+            class_map=class_map or (),
+            smooth=smooth,
+            device=device,
+            on_frame=worst_frames.add if written else None,
+            on_picture=on_picture,
+        )
+        if written:
+            write_results(written, evaluation, worst_frames)
+    if as_json:
+        typer.echo(json.dumps(plain(evaluation), indent=2))
+    else:
+        show(evaluation)
+    for path in result_paths(output) if output else ():
+        Console(stderr=True).print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+
+
+def _choice(drives: Sequence[str], list_file: Path | None, folder: Folder | None, *, every: bool) -> Choice:
+    choices: dict[str, Choice] = {}
+    if drives:
+        choices["--drive"] = of_drive(drives)
+    if list_file is not None:
+        choices["--list"] = on_list(list_file)
+    if folder is not None:
+        choices["--folder"] = in_folder(folder)
+    if every:
+        choices["--all"] = everything
+    if len(choices) > 1:
+        raise typer.BadParameter(f"{' and '.join(choices)} exclude each other; choose the pictures in one way")
+    return next(iter(choices.values()), own_choice)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[int, int], None]]:
+    """A bar on stderr, where that is a terminal; what it gives is told the pictures done, and of how many."""
+    console = Console(stderr=True)
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("pictures", total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
