@@ -9,17 +9,19 @@ from typing import Any
 from .archive import open_masks
 from .errors import ArchiveError, RoadmaskError
 from .manifest import MaskRecord
-from .model import Model
+from .model import Model, bundled_models, find_model
 from .source import open_source
 
 
 def describe(path: Path) -> dict[str, Any]:
-    """Facts about `path` that JSON can hold.
+    """Facts about `path`, or about the model of that name in the box, that JSON can hold.
 
     Raises:
         RoadmaskError: there is no such file, or it is none of the three.
     """
     if not path.exists():
+        if str(path) in bundled_models():
+            return _model(find_model(path))
         raise RoadmaskError(f"{path}: no such file")
     if path.suffix.lower() == ".onnx":
         return _model(path)

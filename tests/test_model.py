@@ -10,7 +10,7 @@ from color_model import COLORS, SPEC, spec, write_color_model
 from onnx import TensorProto
 
 from stream.errors import DeviceError, ModelError
-from stream.model import Model, bundled_model
+from stream.model import Model, find_model
 from stream.providers import provider_for
 
 
@@ -28,7 +28,7 @@ def test_scores_come_at_half_size_for_any_batch_and_size(tmp_path: Path) -> None
 
 def test_the_model_in_the_box_loads_and_names_the_camvid_classes() -> None:
     model = Model.load()
-    assert model.path == bundled_model()
+    assert model.path == find_model()
     assert {"Road", "Car", "Pedestrian", "Sky"} <= set(model.spec.class_names)
     assert len(model.spec.classes) == 11
     size = model.spec.input_size(540, 960)
