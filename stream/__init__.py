@@ -15,10 +15,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .archive import MaskArchive, open_masks
     from .errors import ArchiveError, DeviceError, ModelError, OutputError, RoadmaskError, SourceError
+    from .flicker import FlickerMeter
     from .frames import Frame, SegmentedFrame, VideoInfo
     from .model import Model
     from .overlay import Overlay, color_mask
     from .segment import Report, SegmentSettings, process_video, segment_video
+    from .smooth import Smoother
     from .source import open_source
     from .spec import ModelSpec, PixelClass
 
@@ -29,6 +31,7 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOMES = {
     "ArchiveError": "errors",
     "DeviceError": "errors",
+    "FlickerMeter": "flicker",
     "Frame": "frames",
     "MaskArchive": "archive",
     "Model": "model",
@@ -41,6 +44,7 @@ _HOMES = {
     "RoadmaskError": "errors",
     "SegmentSettings": "segment",
     "SegmentedFrame": "frames",
+    "Smoother": "smooth",
     "SourceError": "errors",
     "VideoInfo": "frames",
     "color_mask": "overlay",
@@ -52,6 +56,7 @@ _HOMES = {
 __all__ = [
     "ArchiveError",
     "DeviceError",
+    "FlickerMeter",
     "Frame",
     "MaskArchive",
     "Model",
@@ -64,6 +69,7 @@ __all__ = [
     "RoadmaskError",
     "SegmentSettings",
     "SegmentedFrame",
+    "Smoother",
     "SourceError",
     "VideoInfo",
     "color_mask",

@@ -37,6 +37,7 @@ def open_archive_sink(
     source: Path | None = None,
     model: str | None = None,
     model_sha256: str | None = None,
+    smoothed: bool | None = None,
     overwrite: bool = False,
 ) -> Sink:
     """The sink for the kind of archive that the path's suffix means.
@@ -48,13 +49,14 @@ def open_archive_sink(
         source: the video; the archive keeps its name, not its folder.
         model: the model file's name.
         model_sha256: its digest.
+        smoothed: whether the masks are blended over time.
         overwrite: replace what is there.
 
     Raises:
         OutputError: the suffix means no archive, or the path is taken.
     """
     name = None if source is None else source.name
-    header = ArchiveHeader(spec.classes, info.width, info.height, name, model, model_sha256)
+    header = ArchiveHeader(spec.classes, info.width, info.height, name, model, model_sha256, smoothed)
     match mask_format(path):
         case "folder":
             return MaskFolderSink(path, header, overwrite=overwrite)

@@ -78,6 +78,9 @@ def run(
     ] = None,
     stride: Annotated[int, typer.Option(min=1, help="Every n-th frame.")] = 1,
     max_frames: Annotated[int | None, typer.Option(min=1, help="At most so many.", show_default=False)] = None,
+    smooth: Annotated[
+        bool, typer.Option("--smooth/--no-smooth", help="Steady masks over time, or decide each frame by itself.")
+    ] = True,
     threads: Annotated[int, typer.Option(min=0, help="The network's, on the CPU; 0 for one a core.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
@@ -107,6 +110,7 @@ def run(
         stride=stride,
         max_frames=max_frames,
         batch=batch or None,
+        smooth=smooth,
         overwrite=overwrite,
     )
     jobs = plan(find_sources(sources), output, template)
@@ -162,7 +166,8 @@ def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) ->
             if not quiet:
                 progress.console.print(
                     f"{job.source.name}: {info.width}x{info.height}; {model.path.stem} on {model.device}, "
-                    f"network {width}x{height}, batch {batch_size(model, job.batch)}",
+                    f"network {width}x{height}, batch {batch_size(model, job.batch)}"
+                    + (", smoothed over time" if job.smooth else ""),
                     soft_wrap=True,
                 )
             progress.update(task, total=expected_frames(info, job))

@@ -60,6 +60,7 @@ def _archive(path: Path) -> dict[str, Any]:
             "source": header.source,
             "model": header.model,
             "model sha256": header.model_sha256,
+            "smoothed": header.smoothed,
             "masks": len(masks),
             "size": f"{header.width}x{header.height}",
             "first": _place(masks.records[:1]),

@@ -1,7 +1,7 @@
 """What a mask archive says of itself: `classes.json` once, and a line of `manifest.jsonl` for each mask.
 
 {"schema": 1, "classes": [{"name": "road", "color": [128, 64, 128]}, ...], "width": 1280, "height": 720,
-"source": "drive.mp4", "model": "roadmask.onnx", "model_sha256": "..."}      null where not known
+"source": "drive.mp4", "model": "roadmask.onnx", "model_sha256": "...", "smoothed": true}   null where not known
 
 {"index": 12, "pts": 6144, "time_base": "1/12800", "time": 0.48, "file": "frame_000012.png",
 "crc32": "0a1b2c3d", "width": 1280, "height": 720}
@@ -36,6 +36,7 @@ class ArchiveHeader:
     source: str | None = None  # the video's name, without its folder
     model: str | None = None
     model_sha256: str | None = None
+    smoothed: bool | None = None  # over time; else each mask is of its frame alone
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ def header_text(header: ArchiveHeader) -> str:
         "source": header.source,
         "model": header.model,
         "model_sha256": header.model_sha256,
+        "smoothed": header.smoothed,
     }
     return json.dumps(content, indent=2) + "\n"
 
@@ -112,6 +114,7 @@ def parse_header(text: str, path: str) -> ArchiveHeader:
             source=content.get("source"),
             model=content.get("model"),
             model_sha256=content.get("model_sha256"),
+            smoothed=content.get("smoothed"),
         )
     except (ValueError, KeyError, TypeError, AttributeError) as exc:
         raise ArchiveError(f"{path}: its {CLASSES_NAME} cannot be used ({exc!r})") from exc

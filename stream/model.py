@@ -17,9 +17,10 @@ from .decide import Decider
 from .errors import DeviceError, ModelError
 from .frames import Frame, SegmentedFrame
 from .providers import device_of, provider_for
+from .smooth import Smoother
 from .spec import METADATA_KEY, ModelSpec, parse_spec
 
-BUNDLED = "camvid-lite0"  # the model in the box, by the name of its file
+BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named
 
 
 class Model:
@@ -34,10 +35,10 @@ class Model:
 
     @classmethod
     def load(cls, path: Path | str | None = None, *, device: str = "auto", threads: int = 0) -> Model:
-        """Open a model file; `None` is the model in the box.
+        """Open a model.
 
         Args:
-            path: an ONNX file written by `roadmask export`.
+            path: an ONNX file written by `roadmask export`, or what else `find_model` takes.
             device: "auto", or one that must be there: "cpu", "cuda", "cuda:1", ...
             threads: ONNX Runtime's, on the CPU; 0 for one a core.
 
@@ -46,9 +47,7 @@ class Model:
             DeviceError: a named device is not there.
         """
         provider, provider_options = provider_for(device)
-        path = bundled_model() if path is None else Path(path)
-        if not path.is_file():
-            raise ModelError(f"{path}: no such model file")
+        path = find_model(path)
         session = _session(path, provider, provider_options, threads)
         metadata = session.get_modelmeta().custom_metadata_map
         if METADATA_KEY not in metadata:
@@ -69,18 +68,45 @@ class Model:
         outputs = self._session.run([self.spec.output_name], {self.spec.input_name: pictures})
         return np.asarray(outputs[0], np.float32)
 
-    def segment(self, batches: Iterable[tuple[Frame, ...]]) -> Iterator[SegmentedFrame]:
-        """Each frame with its mask, in order."""
+    def segment(
+        self, batches: Iterable[tuple[Frame, ...]], *, smoother: Smoother | None = None
+    ) -> Iterator[SegmentedFrame]:
+        """Each frame of one video with its mask, in order; with a new `smoother`, steady over time."""
         for batch in batches:
             scores = self.scores(np.stack([frame.input for frame in batch]))
             for frame, frame_scores in zip(batch, scores, strict=True):
+                if smoother:
+                    frame_scores = smoother.blend(frame_scores, frame.input, time=frame.time)
                 mask = self._decider.mask(frame_scores, frame.picture.height, frame.picture.width)
                 yield SegmentedFrame(frame, mask)
 
 
-def bundled_model() -> Path:
-    """The file of the model in the box."""
-    return Path(str(resources.files("stream").joinpath("models", f"{BUNDLED}.onnx")))
+def find_model(name: Path | str | None = None) -> Path:
+    """The file of a model: a path, the bare name of a model in the box, or `None` for the one to take as a rule.
+
+    A bare name has neither a folder nor the suffix .onnx, as in "camvid-lite0-int8". It means the model in the box,
+    whatever lies in the working folder, so that a command does the same everywhere.
+
+    Raises:
+        ModelError: there is no such file, and no such name in the box.
+    """
+    if name is None:
+        return bundled_models()[BUNDLED]
+    path = Path(name)
+    is_bare = str(name) == path.name and path.suffix.lower() != ".onnx"
+    if is_bare and path.name in bundled_models():
+        return bundled_models()[path.name]
+    if path.is_file():
+        return path
+    if is_bare:
+        raise ModelError(f"{name}: no such model file, and the box has only {', '.join(bundled_models())}")
+    raise ModelError(f"{path}: no such model file")
+
+
+def bundled_models() -> dict[str, Path]:
+    """The files of the models in the box, by their names."""
+    folder = Path(str(resources.files("stream").joinpath("models")))
+    return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 
 
 def _session(path: Path, provider: str, provider_options: dict[str, Any], threads: int) -> onnxruntime.InferenceSession:

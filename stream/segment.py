@@ -17,6 +17,7 @@ from .model import Model
 from .overlay import Overlay, select_classes
 from .pipeline import Pipeline
 from .sink import Sink
+from .smooth import Smoother
 from .source import Source, open_source
 from .stats_sink import StatsSink
 from .video_sink import OverlayVideoSink
@@ -42,6 +43,7 @@ class SegmentSettings:
     stride: int = 1  # every n-th frame
     max_frames: int | None = None
     batch: int | None = None  # frames a call of the network; None: by the device
+    smooth: bool = True  # blend the scores over time, so that masks are steady
     overwrite: bool = False
 
     @property
@@ -99,7 +101,7 @@ def process_video(
                 on_open(source.info)
             sinks = [stack.enter_context(sink) for sink in _sinks(settings, source.info, model)]
             pipeline = stack.enter_context(Pipeline())
-            for result in _results(source, model, pipeline, settings.batch):
+            for result in _results(source, model, pipeline, settings):
                 for sink in sinks:
                     sink.write(result)
                 frames += 1
@@ -123,6 +125,7 @@ def segment_video(
     stride: int = 1,
     max_frames: int | None = None,
     batch: int | None = None,
+    smooth: bool = True,
 ) -> Iterator[SegmentedFrame]:
     """Each frame of a video with its mask, in order, in bounded memory however long the video is.
 
@@ -135,11 +138,14 @@ def segment_video(
         stride: take every n-th frame.
         max_frames: stop after so many.
         batch: frames a call of the network; `None` chooses by the device.
+        smooth: blend the scores over time, so that masks are steady; without, each frame stands for itself.
     """
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
-    settings = SegmentSettings(Path(source), start=start, end=end, stride=stride, max_frames=max_frames)
+    settings = SegmentSettings(
+        Path(source), start=start, end=end, stride=stride, max_frames=max_frames, batch=batch, smooth=smooth
+    )
     with _open(settings) as opened, Pipeline() as pipeline:
-        yield from _results(opened, loaded, pipeline, batch)
+        yield from _results(opened, loaded, pipeline, settings)
 
 
 def batch_size(model: Model, batch: int | None) -> int:
@@ -184,11 +190,13 @@ def _end_if_set(stop: Event | None) -> None:
         raise KeyboardInterrupt  # tells the sinks to finish early, but well
 
 
-def _results(source: Source, model: Model, pipeline: Pipeline, batch: int | None) -> Iterator[SegmentedFrame]:
+def _results(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[SegmentedFrame]:
     """Decoding and inference, each on its own thread."""
     size = network_size(model, source.info)
     frames = pipeline.stage("decode", source.frames(size), depth=_AHEAD)
-    return pipeline.stage("infer", model.segment(batched(frames, batch_size(model, batch))), depth=_AHEAD)
+    batches = batched(frames, batch_size(model, settings.batch))
+    smoother = Smoother() if settings.smooth else None
+    return pipeline.stage("infer", model.segment(batches, smoother=smoother), depth=_AHEAD)
 
 
 def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator[Sink]:
@@ -210,6 +218,7 @@ def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator
             source=settings.source,
             model=model.path.name,
             model_sha256=model.sha256(),
+            smoothed=settings.smooth,
             overwrite=settings.overwrite,
         )
     if settings.stats is not None:
