@@ -121,8 +121,9 @@ def test_a_drawn_edge_is_in_picture_and_mask_at_the_same_place(
     found, labelled = (
         edge_position(row[known].astype(np.uint8)) for row in (moved[middle, :, 0], moved_mask[middle] * 255)
     )
-    # A label has whole pixels, so its edge is up to half a one away. OpenCV knows places in the source to 1/32 pixel.
-    assert abs(found - labelled) <= 0.52 + scale / 32
+    # A label has whole pixels, so its edge is up to half a one away; OpenCV knows places in the source to 1/32 pixel,
+    # and shrinking rounds gray levels on both sides of the edge.
+    assert abs(found - labelled) <= 0.56 + scale / 32
 
 
 @pytest.mark.parametrize("height", [48, 96, 192])
