@@ -89,41 +89,29 @@ def test_the_same_generator_gives_the_same_crop() -> None:
     assert (augmented(AugmentSettings(), 5)[0] != augmented(AugmentSettings(), 6)[0]).any()
 
 
-def edge_position(row: NDArray[np.uint8]) -> float:
-    """Where a row turns from black to white, to a fraction of a pixel: the mean says how much of it is black."""
-    return float(len(row) * (1 - row.astype(float).mean() / 255))
-
-
 @settings(max_examples=60, deadline=None)
-@given(
-    height=st.integers(40, 90), full_height=st.integers(32, 200), edge=st.integers(20, 40), seed=st.integers(0, 1000)
-)
-def test_a_drawn_edge_is_in_picture_and_mask_at_the_same_place(
-    height: int, full_height: int, edge: int, seed: int
-) -> None:
-    mask = np.zeros((height, 60), np.uint8)
-    mask[:, edge:] = 1
-    picture = np.repeat(mask[..., None] * 255, 3, axis=2)
-    scale = full_height / height
-    width = max(round(60 * scale), 1)  # the whole picture, so that no crop shifts it by less than a pixel
+@given(height=st.integers(40, 90), full_height=st.integers(32, 200), seed=st.integers(0, 1000))
+def test_a_column_is_in_picture_and_mask_at_the_same_place(height: int, full_height: int, seed: int) -> None:
+    """Both say which column a pixel came from: the mask to a whole one, the picture by a gray ramp of 4 levels each."""
+    mask = np.tile(np.arange(60, dtype=np.uint8), (height, 1))
+    picture = np.repeat(4 * mask[..., None], 3, axis=2)
     moved, moved_mask = augment(
         picture,
         mask,
         height=full_height,
-        width=width,
+        width=max(round(60 * full_height / height), 1),
         full_height=full_height,
         settings=replace(STILL, flip=0.5),
         rng=np.random.default_rng(seed),
     )
     middle = full_height // 2
-    known = moved_mask[middle] != VOID
-    assert known.mean() > 0.9
-    found, labelled = (
-        edge_position(row[known].astype(np.uint8)) for row in (moved[middle, :, 0], moved_mask[middle] * 255)
-    )
-    # A label has whole pixels, so its edge is up to half a one away; OpenCV knows places in the source to 1/32 pixel,
-    # and shrinking rounds gray levels on both sides of the edge.
-    assert abs(found - labelled) <= 0.56 + scale / 32
+    # Not the outermost columns, which the gray around the picture is mixed into.
+    known = (moved_mask[middle] >= 4) & (moved_mask[middle] < 56)
+    assert known.sum() > 0.8 * (moved_mask[middle] != VOID).sum()
+    found = moved[middle, known, 0] / 4
+    # Half a column for the mask; half a level each time the picture is rounded, shrunk and moved; and 1/32 pixel for
+    # OpenCV's fixed point in either. Over all these sizes the largest is 0.75.
+    assert np.abs(found - moved_mask[middle, known]).max() <= 0.5 + 2 * 0.125 + 2 / 32
 
 
 @pytest.mark.parametrize("height", [48, 96, 192])
