@@ -42,9 +42,10 @@ def augment(
 
     At a scale of 1 the whole picture would be `full_height` high.
     """
-    scale = float(np.exp(rng.uniform(np.log(settings.scale_min), np.log(settings.scale_max))))
-    picture = _shrunk(picture, scale * full_height / len(mask))
-    matrix = _random_geometry(mask, scale * full_height / len(mask), height, width, settings, rng)
+    drawn = float(np.exp(rng.uniform(np.log(settings.scale_min), np.log(settings.scale_max))))
+    scale = drawn * full_height / len(mask)
+    picture = _shrunk(picture, scale)
+    matrix = _random_geometry(mask.shape[0], mask.shape[1], scale, height, width, settings, rng)
     to_picture = matrix @ _between(mask.shape, picture.shape)
     size = (width, height)  # OpenCV's order
     crop = np.asarray(cv2.warpAffine(picture, to_picture, size, flags=cv2.INTER_LINEAR, borderValue=_FILL), np.uint8)
@@ -68,11 +69,17 @@ def _between(mask: tuple[int, ...], picture: tuple[int, ...]) -> NDArray[np.floa
 
 
 def _random_geometry(
-    mask: Mask, scale: float, crop_height: int, crop_width: int, settings: AugmentSettings, rng: np.random.Generator
+    height: int,
+    width: int,
+    scale: float,
+    crop_height: int,
+    crop_width: int,
+    settings: AugmentSettings,
+    rng: np.random.Generator,
 ) -> NDArray[np.float64]:
     """The 2x3 matrix that takes a pixel of the mask to its place in the crop."""
-    left = _random_offset(mask.shape[1] * scale, crop_width, rng)
-    top = _random_offset(mask.shape[0] * scale, crop_height, rng)
+    left = _random_offset(width * scale, crop_width, rng)
+    top = _random_offset(height * scale, crop_height, rng)
     # Pixel centres lie at half integers, so that a scaled picture keeps its place: x' = s (x + 1/2) - 1/2 - left.
     shift = (scale - 1) / 2
     matrix = np.array([[scale, 0, shift - left], [0, scale, shift - top]])

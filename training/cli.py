@@ -44,7 +44,7 @@ _A = AugmentSettings()
 def train(
     data: DataFolder,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the run.")],
-    epochs: Annotated[int, typer.Option(help="How often every picture is seen.")] = _D.epochs,
+    epochs: Annotated[int, typer.Option(help="Rounds, each with a checkpoint and scores at its end.")] = _D.epochs,
     passes: Annotated[int, typer.Option(help="How often an epoch sees every picture.")] = _D.passes,
     batch: Batch = _D.batch,
     size: Size = None,

@@ -89,7 +89,7 @@ def train(
 
 
 def _train_epoch(job: Job, learner: Learner, run: Path, log: StepLog, on_step: OnStep | None) -> float:
-    """One pass over the training pictures; the mean loss."""
+    """One epoch; the mean loss."""
     settings, epoch = job.settings, learner.epoch
     torch.manual_seed(settings.seed * 1_000_003 + epoch)  # dropout: the same whether resumed or not
     frozen_scales = len(CHANNELS) if epoch < settings.frozen_epochs else settings.frozen_scales
