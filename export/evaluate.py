@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import av
@@ -34,6 +35,7 @@ class LabelledFrame:
     example: Example
     follows: bool  # it is the next frame of the same video as the one before
     picture: NDArray[np.uint8]  # (height, width, 3) RGB
+    input: NDArray[np.uint8]  # (h, w, 3) RGB, at the network's size
     truth: NDArray[np.uint8]  # (height, width) index into the model's classes, or VOID
 
 
@@ -78,8 +80,10 @@ def evaluate_model(
     class_of_label = match_classes(dataset, model.spec.class_names, mapping)
     tally = _Tally(class_of_label, len(model.spec.classes))
     with Pipeline() as pipeline:
-        labelled = pipeline.stage("read", _read(dataset, chosen.examples, class_of_label), depth=_AHEAD)
-        decided = pipeline.stage("decide", _decide(model, labelled, smooth=smooth), depth=_AHEAD)
+        labelled = pipeline.stage("read", _read(dataset, chosen.examples, class_of_label, model), depth=_AHEAD)
+        scored = pipeline.parallel("infer", partial(_scored, model), labelled, workers=model.workers, depth=_AHEAD)
+        results = _decide(scored, len(model.spec.classes), smooth=smooth)
+        decided = pipeline.stage("decide", results, depth=_AHEAD)
         for done, frame in enumerate(decided, start=1):
             score = tally.add(frame)
             if on_frame:
@@ -103,31 +107,37 @@ def evaluate_model(
     )
 
 
-def _read(dataset: Dataset, examples: Iterable[Example], class_of_label: NDArray[np.uint8]) -> Iterator[LabelledFrame]:
+def _read(
+    dataset: Dataset, examples: Iterable[Example], class_of_label: NDArray[np.uint8], model: Model
+) -> Iterator[LabelledFrame]:
+    reformatter = VideoReformatter()
     previous: LabelledFrame | None = None
     for example in in_order(examples):
         picture, labels = dataset.read(example)
         is_next = (
             previous is not None and follows(previous.example, example) and previous.picture.shape == picture.shape
         )
-        previous = LabelledFrame(example, is_next, picture, class_of_label[labels])
+        shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
+        inputs = network_input(shown, model.spec.input_size(*labels.shape), reformatter)
+        previous = LabelledFrame(example, is_next, picture, inputs, class_of_label[labels])
         yield previous
 
 
-def _decide(model: Model, frames: Iterable[LabelledFrame], *, smooth: bool) -> Iterator[DecidedFrame]:
-    reformatter = VideoReformatter()
-    decider = Decider(len(model.spec.classes))
+def _scored(model: Model, frame: LabelledFrame) -> tuple[LabelledFrame, NDArray[np.float32]]:
+    return frame, model.scores(frame.input[None])[0]
+
+
+def _decide(
+    scored: Iterable[tuple[LabelledFrame, NDArray[np.float32]]], class_count: int, *, smooth: bool
+) -> Iterator[DecidedFrame]:
+    decider = Decider(class_count)
     smoother = Smoother() if smooth else None
-    for frame in frames:
-        height, width = frame.truth.shape
-        picture = av.VideoFrame.from_ndarray(frame.picture, format="rgb24")
-        inputs = network_input(picture, model.spec.input_size(height, width), reformatter)
-        scores = model.scores(inputs[None])[0]
+    for frame, scores in scored:
         if smoother:
             if not frame.follows:
                 smoother.reset()
-            scores = smoother.blend(scores, inputs)
-        yield DecidedFrame(frame, decider.mask(scores, height, width))
+            scores = smoother.blend(scores, frame.input)
+        yield DecidedFrame(frame, decider.mask(scores, *frame.truth.shape))
 
 
 class _Tally:

@@ -56,7 +56,7 @@ def quantize_model(
         DataError, SourceError: `data` or one of `pictures` is unusable.
     """
     check_output(output, source, source_kind="model", overwrite=overwrite)
-    reference = Model.load(source, device="cpu")
+    reference = Model.load(source, device="cpu", workers=1)
     graph = onnx.load_model(source)
     if any(node.op_type in ("DequantizeLinear", "QLinearConv") for node in graph.graph.node):
         raise ExportError(f"{source}: is an int8 model already; give the float32 one or its checkpoint")
@@ -68,7 +68,7 @@ def quantize_model(
     with placed(output) as temporary:
         write(quantized, temporary)
         compared = calibration.compared if pictures is None else given_samples(pictures)
-        return verify_int8(reference, Model.load(temporary, device="cpu"), compared)
+        return verify_int8(reference, Model.load(temporary, device="cpu", workers=1), compared)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped

@@ -82,6 +82,7 @@ def run(
         bool, typer.Option("--smooth/--no-smooth", help="Steady masks over time, or decide each frame by itself.")
     ] = True,
     threads: Annotated[int, typer.Option(min=0, help="The network's, on the CPU; 0 for one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Network calls at a time; 0 for what suits the device.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
 ) -> None:
@@ -116,7 +117,7 @@ def run(
     jobs = plan(find_sources(sources), output, template)
     for job in jobs:
         refuse_bad_outputs(job)
-    network = Model.load(model, device=device, threads=threads)
+    network = Model.load(model, device=device, threads=threads, workers=workers)
     select_classes(network.spec.classes, only=template.classes, exclude=template.exclude)
     failed = 0
     with _stop_on_signal() as stop:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 from threading import Event
 
 from .archive_sink import open_archive_sink
+from .decide import Decider
 from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo, batched
-from .model import Model
+from .model import Model, ScoredFrames
 from .overlay import Overlay, select_classes
 from .pipeline import Pipeline
 from .sink import Sink
@@ -60,6 +62,7 @@ class Report:
     undecodable: int  # damaged pictures that gave no frame
     seconds: float
     interrupted: bool
+    processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
 
     def __str__(self) -> str:
         rate = self.frames / self.seconds if self.seconds else 0.0
@@ -91,16 +94,16 @@ def process_video(
         OutputError: an output exists, is the source itself, or cannot be written.
     """
     refuse_bad_outputs(settings)
-    started = time.monotonic()
+    started, writing_started = time.monotonic(), time.thread_time()
     frames, interrupted = 0, False
-    source = _open(settings)
+    source, pipeline = _open(settings), Pipeline()
     try:
         with ExitStack() as stack:
             stack.enter_context(source)
             if on_open:
                 on_open(source.info)
             sinks = [stack.enter_context(sink) for sink in _sinks(settings, source.info, model)]
-            pipeline = stack.enter_context(Pipeline())
+            stack.enter_context(pipeline)
             for result in _results(source, model, pipeline, settings):
                 for sink in sinks:
                     sink.write(result)
@@ -112,7 +115,8 @@ def process_video(
         if stop is None or not stop.is_set():
             raise
         interrupted = True
-    return Report(frames, 0, source.undecodable, time.monotonic() - started, interrupted)
+    processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
+    return Report(frames, 0, source.undecodable, time.monotonic() - started, interrupted, processor_s)
 
 
 def segment_video(
@@ -191,12 +195,21 @@ def _end_if_set(stop: Event | None) -> None:
 
 
 def _results(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[SegmentedFrame]:
-    """Decoding and inference, each on its own thread."""
+    """Decoding, inference and deciding, each on threads of their own."""
     size = network_size(model, source.info)
     frames = pipeline.stage("decode", source.frames(size), depth=_AHEAD)
     batches = batched(frames, batch_size(model, settings.batch))
-    smoother = Smoother() if settings.smooth else None
-    return pipeline.stage("infer", model.segment(batches, smoother=smoother), depth=_AHEAD)
+    scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=_AHEAD)
+    return pipeline.stage("decide", _decided(scored, model, smooth=settings.smooth), depth=_AHEAD)
+
+
+def _decided(scored: Iterable[ScoredFrames], model: Model, *, smooth: bool) -> Iterator[SegmentedFrame]:
+    decider = Decider(len(model.spec.classes))
+    smoother = Smoother() if smooth else None
+    for frame, scores in chain.from_iterable(scored):
+        if smoother:
+            scores = smoother.blend(scores, frame.input, time=frame.time)
+        yield SegmentedFrame(frame, decider.mask(scores, frame.picture.height, frame.picture.width))
 
 
 def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator[Sink]:

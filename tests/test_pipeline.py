@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import pytest
 from hypothesis import given, settings
@@ -192,3 +192,82 @@ def test_any_mix_of_faults_ends_with_a_prefix_of_the_right_answer(
         taken = []
     assert taken == [2 * number for number in range(count)][: len(taken)]
     assert not {"decode", "infer"} & {thread.name for thread in threading.enumerate()}
+
+
+def test_several_workers_work_at_once_and_keep_the_order() -> None:
+    second_done = threading.Event()
+
+    def function(number: int) -> int:
+        if number == 0:
+            assert second_done.wait(LIMIT_S), "the second item waits for the first"
+        if number == 1:
+            second_done.set()
+        return 2 * number
+
+    with Pipeline(stop_timeout_s=LIMIT_S) as pipeline:
+        results = pipeline.parallel("infer", function, numbers(100), workers=2, depth=1)
+        assert list(results) == [2 * number for number in range(100)]
+
+
+@given(count=st.integers(0, 30), workers=st.integers(1, 5), depth=st.integers(1, 4))
+@settings(max_examples=50, deadline=None)
+def test_parallel_results_are_the_same_for_any_workers_and_depth(count: int, workers: int, depth: int) -> None:
+    with Pipeline(stop_timeout_s=LIMIT_S) as pipeline:
+        results = pipeline.parallel("infer", lambda number: number + 1, numbers(count), workers=workers, depth=depth)
+        assert list(results) == list(range(1, count + 1))
+
+
+def failing_at(bad: int) -> Callable[[int], int]:
+    def function(number: int) -> int:
+        if number == bad:
+            raise RuntimeError("model failed")
+        return number
+
+    return function
+
+
+def test_a_worker_s_error_comes_out_in_its_item_s_place() -> None:
+    with Pipeline(stop_timeout_s=LIMIT_S) as pipeline:
+        results = pipeline.parallel("infer", failing_at(5), numbers(50), workers=3, depth=2)
+        assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+        with pytest.raises(RuntimeError, match="model failed"):
+            next(results)
+
+
+def test_an_error_of_the_items_comes_out_after_the_results_before_it() -> None:
+    log: list[str] = []
+    with Pipeline(stop_timeout_s=LIMIT_S) as pipeline:
+        results = pipeline.parallel("infer", failing_at(-1), numbers(50, 5, log), workers=3, depth=2)
+        assert [next(results) for _ in range(5)] == [0, 1, 2, 3, 4]
+        with pytest.raises(RuntimeError, match="decode failed"):
+            next(results)
+    assert len(log) == 1, "the items are closed once"
+
+
+def test_workers_wait_while_too_many_results_do() -> None:
+    taken: list[int] = []
+    begun = threading.Semaphore(0)
+
+    def function(number: int) -> int:
+        taken.append(number)
+        begun.release()
+        return number
+
+    with Pipeline(stop_timeout_s=LIMIT_S) as pipeline:
+        results = pipeline.parallel("infer", function, numbers(10**9), workers=2, depth=3)
+        for _ in range(5):
+            assert begun.acquire(timeout=LIMIT_S)
+        assert not begun.acquire(timeout=0.05), f"{taken} were taken though nobody reads"
+        assert next(results) == 0
+        assert begun.acquire(timeout=LIMIT_S)
+
+
+def test_the_time_of_each_stage_on_a_core_is_told() -> None:
+    def busy(number: int) -> int:
+        return sum(range(20_000 * (number + 1)))
+
+    with Pipeline(stop_timeout_s=LIMIT_S) as pipeline:
+        frames = pipeline.stage("decode", numbers(20), depth=2)
+        assert len(list(pipeline.parallel("infer", busy, frames, workers=2, depth=2))) == 20
+    assert set(pipeline.processor_s) == {"decode", "infer"}
+    assert pipeline.processor_s["infer"] > pipeline.processor_s["decode"] >= 0
