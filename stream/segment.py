@@ -203,6 +203,18 @@ def _results(source: Source, model: Model, pipeline: Pipeline, settings: Segment
     return pipeline.stage("decide", _decided(scored, model, smooth=settings.smooth), depth=_AHEAD)
 
 
+def most_waiting(model: Model, batch: int | None) -> tuple[int, int, int]:
+    """How many frames there are at most between decoder and outputs; of them, how many have scores, and masks.
+
+    It is what bounds a run's memory, whatever the length of the video.
+    """
+    size = batch_size(model, batch)
+    decoded = _AHEAD + 1  # one more is in the hands of the thread that waits for room
+    scored = size * (model.workers + _AHEAD + 2)  # worked on and waiting, taken in advance, being decided
+    decided = _AHEAD + 2  # and one being written
+    return decoded + scored + decided, scored, decided
+
+
 def _decided(scored: Iterable[ScoredFrames], model: Model, *, smooth: bool) -> Iterator[SegmentedFrame]:
     decider = Decider(len(model.spec.classes))
     smoother = Smoother() if smooth else None

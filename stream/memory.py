@@ -1,0 +1,29 @@
+"""The most memory that this process had in use at a time."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+_PROCESS = Path("/proc/self")
+
+
+def forget_peak() -> None:
+    """Begin a new peak. Only Linux can; elsewhere the peak is that of the process's life."""
+    with suppress(OSError):
+        (_PROCESS / "clear_refs").write_text("5", encoding="ascii")  # proc(5): resets VmHWM
+
+
+def peak_memory_mb() -> float | None:
+    """The peak of resident memory, in MB of a million bytes; `None` on Windows."""
+    with suppress(OSError):
+        for line in (_PROCESS / "status").read_text(encoding="utf-8").splitlines():
+            if line.startswith("VmHWM:"):
+                return int(line.split()[1]) * 1024 / 1e6
+    with suppress(ImportError):
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6
+    return None
