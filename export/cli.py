@@ -14,6 +14,7 @@ from rich.table import Table
 from stream.errors import RoadmaskError
 from stream.model import bundled_models, find_model
 from training.errors import TrainingError
+from training.options import parse_size
 
 from .calibration import PICTURE_COUNT
 from .convert import export_model
@@ -84,7 +85,7 @@ def export(
     if calibrate is None:
         _show_parity(
             "checkpoint (torch) against model (ONNX Runtime)",
-            export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=_size(size)),
+            export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=parse_size(size, "--size")),
         )
     elif is_model:
         _quantize(find_model(checkpoint), output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
@@ -92,7 +93,7 @@ def export(
         check_output(output, checkpoint, source_kind="checkpoint", overwrite=overwrite)
         with TemporaryDirectory() as folder:
             model = Path(folder, output.name)
-            report = export_model(checkpoint, model, pictures=paths, size=_size(size))
+            report = export_model(checkpoint, model, pictures=paths, size=parse_size(size, "--size"))
             _show_parity("checkpoint (torch) against model (ONNX Runtime)", report)
             _quantize(model, output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
     typer.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
@@ -119,15 +120,6 @@ def _quantize(
             on_picture=lambda done, total: progress.update(task, completed=done, total=total),
         )
     _show_parity("float32 model against int8 model", report)
-
-
-def _size(text: str | None) -> tuple[int, int] | None:
-    if text is None:
-        return None
-    height, x, width = text.lower().partition("x")
-    if not (x and height.isdecimal() and width.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is not HEIGHTxWIDTH, such as 416x544", param_hint="--size")
-    return int(height), int(width)
 
 
 def _show_parity(what: str, report: ParityReport) -> None:

@@ -23,6 +23,7 @@ ALLOWED = {
         "training.camvid",
         "training.errors",
         "training.metrics",
+        "training.options",
         "training.sheet",
         "stream.model",
         "stream.decide",
