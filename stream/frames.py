@@ -8,8 +8,11 @@ from fractions import Fraction
 from itertools import islice
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+_COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,7 +58,22 @@ class SegmentedFrame:
 
     def shares(self, class_count: int) -> NDArray[np.float64]:
         """The share of the picture that each class covers; they add up to 1."""
-        return np.bincount(self.mask.ravel(), minlength=class_count)[:class_count] / self.mask.size
+        return _counts(self.mask.reshape(-1), class_count) / self.mask.size
+
+
+def _counts(mask: NDArray[np.uint8], class_count: int) -> NDArray[np.int64]:
+    """How often each class occurs in a flat mask.
+
+    In pairs, by OpenCV: `np.bincount` makes 64-bit numbers of the pixels first and takes two to three times as long.
+    """
+    paired, bins = mask.size // 2 * 2, 256 * class_count
+    counts = np.bincount(mask[paired:], minlength=class_count)
+    for start in range(0, paired, _COUNTED_AT_A_TIME):
+        pairs = mask[start : min(start + _COUNTED_AT_A_TIME, paired)].view(np.uint16).reshape(1, -1)
+        by_pair = cv2.calcHist([pairs], [0], None, [bins], [0, bins]).reshape(class_count, 256)
+        of_pairs = by_pair[:, :class_count].astype(np.int64)
+        counts += of_pairs.sum(axis=0) + of_pairs.sum(axis=1)
+    return counts
 
 
 def batched(frames: Iterable[Frame], size: int) -> Iterator[tuple[Frame, ...]]:

@@ -1,11 +1,18 @@
-"""A decoded picture to the network's small RGB, in one swscale call."""
+"""A decoded picture to the network's small RGB, in one swscale call.
+
+Planar RGB, that is: swscale writes it with vector instructions, packed RGB without. Joined here, it is the same picture
+for less than half of the time; of pictures that are not shrunk a few values differ by 1.
+"""
 
 from __future__ import annotations
 
 import av
+import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
+
+from .planes import planes_of
 
 _HD_HEIGHT = 720  # video that does not say its matrix: BT.709 from here up, BT.601 below, as players assume
 
@@ -31,7 +38,7 @@ def network_input(picture: av.VideoFrame, size: tuple[int, int], reformatter: Vi
         picture,
         width=width,
         height=height,
-        format="rgb24",
+        format="gbrp",
         src_colorspace=matrix(picture),
         src_color_range=color_range(picture),
         dst_color_range=ColorRange.JPEG,
@@ -42,7 +49,8 @@ def network_input(picture: av.VideoFrame, size: tuple[int, int], reformatter: Vi
         # The decoder and the network have the cores already; starting threads costs more than a small picture.
         threads=1,
     )
-    return np.ascontiguousarray(small.to_ndarray(), dtype=np.uint8)
+    green, blue, red = planes_of(small)
+    return np.asarray(cv2.merge([red, green, blue]), np.uint8)
 
 
 def matrix(picture: av.VideoFrame) -> Colorspace:

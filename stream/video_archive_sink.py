@@ -14,6 +14,7 @@ from types import TracebackType
 from typing import Final, Self
 
 import av
+import numpy as np
 from av.container import OutputContainer
 from av.stream import Stream
 from av.video.stream import VideoStream
@@ -22,6 +23,7 @@ from .errors import OutputError
 from .frames import SegmentedFrame
 from .manifest import CLASSES_NAME, MANIFEST_NAME, ArchiveHeader, header_text, record_line, record_of
 from .partial import PartialOutput, closing, writing
+from .planes import planes_of
 
 _CODEC: Final = "ffv1"
 # Version 3 has a checksum for each slice: damage is found. The encoder knows how many slices suit a size.
@@ -48,7 +50,9 @@ class MaskVideoSink:
                     f"{self._path}: the picture size changes at frame {result.frame.index}, which a video of masks "
                     "cannot follow; use a folder or a .zip"
                 )
-            picture = av.VideoFrame.from_ndarray(result.mask, format="gray")
+            height, width = self._size
+            picture = av.VideoFrame(width, height, "gray")
+            np.copyto(planes_of(picture)[0], result.mask)
             picture.pts, picture.time_base = result.frame.pts, result.frame.time_base
             self._container.mux(self._video.encode(picture))
             self._container.mux(self._line(result))

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from stream.errors import RoadmaskError
 from stream.frames import Frame, SegmentedFrame
-from stream.overlay import Overlay, color_mask, legend_picture, planes_of, rgb_to_yuv, select_classes
+from stream.overlay import Overlay, color_mask, legend_picture, rgb_to_yuv, select_classes
+from stream.planes import planes_of
 from stream.spec import PixelClass
 
 CLASSES = (
@@ -75,6 +76,28 @@ def test_a_class_that_is_not_drawn_keeps_its_pixels() -> None:
         half = plane.shape[1] // 2
         np.testing.assert_array_equal(plane[:, :half], source[:, :half])
         assert (plane[:, half:] != source[:, half:]).all()
+
+
+@pytest.mark.parametrize("size", [(32, 48), (31, 47)])
+def test_with_some_classes_drawn_each_pixel_is_the_fully_drawn_one_or_the_source(size: tuple[int, int]) -> None:
+    rng = np.random.default_rng(0)
+    result = segmented(rng.integers(0, 256, (*size, 3), np.uint8), rng.integers(0, 3, size, np.uint8))
+    full = planes_of(Overlay(CLASSES, alpha=0.3).render(result))
+    some = planes_of(Overlay(CLASSES, alpha=0.3, drawn=(True, False, True)).render(result))
+    masks = [result.mask, result.mask[::2, ::2], result.mask[::2, ::2]]
+    for drawn, all_drawn, source, mask in zip(some, full, planes_of(result.frame.picture), masks, strict=True):
+        height, width = mask.shape
+        np.testing.assert_array_equal(drawn[:height, :width], np.where(mask == 1, source, all_drawn[:height, :width]))
+
+
+def test_a_frame_drawn_before_stays_as_it_was() -> None:
+    overlay = Overlay(CLASSES, alpha=1)
+    first = overlay.render(segmented(gray(32, 48), np.zeros((32, 48), np.uint8)))
+    before = [plane.copy() for plane in planes_of(first)]
+    for size in ((32, 48), (16, 20)):
+        overlay.render(segmented(gray(*size), np.ones(size, np.uint8)))
+    for plane, was in zip(planes_of(first), before, strict=True):
+        np.testing.assert_array_equal(plane, was)
 
 
 def test_the_colour_edge_is_where_the_mask_edge_is() -> None:

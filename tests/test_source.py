@@ -14,7 +14,7 @@ import av
 import numpy as np
 import pytest
 from av.stream import Disposition
-from av.video.reformatter import VideoReformatter
+from av.video.reformatter import Interpolation, VideoReformatter
 from clips import RATE, TICK, cfr, make_clip
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from stream.clock import FrameClock
 from stream.errors import SourceError
 from stream.frames import Frame
-from stream.network_input import network_input
+from stream.network_input import color_range, network_input
 from stream.source import open_source
 
 SIZE = (32, 48)
@@ -295,6 +295,23 @@ def test_colours_follow_the_tags_within_two_levels(color: tuple[int, ...], tag: 
 def test_untagged_pictures_are_bt601_below_720_lines_and_bt709_from_there(height: int, tag: int) -> None:
     picture = flat_picture((20, 200, 90), MATRICES[tag], (height, 960), full=False)
     assert np.abs(network_input(picture, SIZE, VideoReformatter()).astype(int) - (20, 200, 90)).max() <= 2
+
+
+@pytest.mark.parametrize("pixel_format", ["yuv420p", "nv12", "yuv422p10le", "gray", "rgb24"])
+@pytest.mark.parametrize("full", [False, True])
+def test_the_input_is_the_packed_rgb_that_swscale_makes(pixel_format: str, *, full: bool) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (90, 160, 3), np.uint8)
+    picture = av.VideoFrame.from_ndarray(noise, format="rgb24").reformat(360, 180, pixel_format)
+    picture.color_range = 2 if full else 1
+    seen = network_input(picture, SIZE, VideoReformatter())
+    flags = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+    packed = picture.reformat(
+        SIZE[1], SIZE[0], "rgb24", src_colorspace=5, src_color_range=color_range(picture), dst_color_range=2,
+        interpolation=flags,
+    )  # fmt: skip
+    np.testing.assert_array_equal(seen, packed.to_ndarray())
+    assert seen.flags.c_contiguous
+    assert seen.flags.owndata
 
 
 def edge_picture(size: tuple[int, int], column: int) -> av.VideoFrame:
