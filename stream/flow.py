@@ -7,11 +7,14 @@ brightness at both ends says, and whether the way back and forth leads home.
 
 from __future__ import annotations
 
-from typing import TypeVar
+from functools import lru_cache
+from typing import NamedTuple, TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+from .lucas_kanade import Tracker
 
 T = TypeVar("T", np.uint8, np.float32)
 
@@ -22,35 +25,65 @@ _SAMPLE = 4  # what holds for the whole picture is taken from every fourth pixel
 _TORN = 1.0  # pixels by which the origins of neighbours lie apart, or on each other, more than they do themselves
 _CONTRAST = 16  # levels from the middle, so that a ratio says more than noise
 _MAX_GAIN = 2.0  # of the exposure from one frame to the next; beyond, it is another picture
+# Of the quick flow. Most of DIS's time goes into patches that overlap: wider apart, at half the picture's size, and
+# with the pixels' own steps after them, takes half the time of patches at the picture's size for nearly the same masks.
+_STRIDE = 6
+_STEPS = 2
+
+
+class Exposure(NamedTuple):
+    """What turns the levels of one picture into those of another that shows the same."""
+
+    gain: float
+    offset: float
+
+
+_UNCHANGED = Exposure(1.0, 0.0)
 
 
 class Flow:
     """Optical flow between gray pictures (h, w) of any size. For one thread.
 
     Args:
-        refined: find each patch's motion more thoroughly, and smooth the field: twice the time for a little.
+        refined: find each patch's motion more thoroughly, and smooth the field: four times the time for a little.
     """
 
     def __init__(self, *, refined: bool = False) -> None:
-        self._preset = cv2.DISOPTICAL_FLOW_PRESET_FAST if refined else cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
-        self._pixels = np.empty((0, 0, 2), np.float32)
+        self._refined = refined
+        self._shape = (0, 0)
 
-    def origins(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """(h, w, 2): x and y in `before` of what each pixel of `now` shows. Tiny pictures are taken to stand still."""
-        if self._pixels.shape[:2] != now.shape:
+    def motion(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(h, w, 2): how far right and down of each pixel of `now` it was in `before`. Tiny pictures stand still."""
+        if self._shape != now.shape:
             self._make_ready(*now.shape)
         if min(now.shape) < _MIN_SIDE:
-            return self._pixels
-        motion = self._dis.calc(now, before, None)  # type: ignore[call-overload]  # no array to write to
-        return np.asarray(cv2.add(motion, self._pixels), np.float32)
+            return np.zeros((*now.shape, 2), np.float32)
+        motion = np.asarray(self._dis.calc(now, before, None), np.float32)  # type: ignore[call-overload]
+        return motion if self._refined else _stepped(motion, now, before)
+
+    def origins(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """(h, w, 2): x and y in `before` of what each pixel of `now` shows."""
+        return origins_of(self.motion(now, before), *now.shape)
 
     def _make_ready(self, height: int, width: int) -> None:
         # A new one for each size: what OpenCV changes in it for a small picture it never changes back.
-        self._dis = cv2.DISOpticalFlow.create(self._preset)
+        preset = cv2.DISOPTICAL_FLOW_PRESET_FAST if self._refined else cv2.DISOPTICAL_FLOW_PRESET_ULTRAFAST
+        self._dis = cv2.DISOpticalFlow.create(preset)
         # The presets stop at a quarter of the size. Going on to half keeps class borders in place: measured, it takes
         # a tenth from the flicker that smoothing leaves.
         self._dis.setFinestScale(1)
-        self._pixels = _pixels(height, width)
+        if not self._refined:
+            self._dis.setPatchStride(_STRIDE)
+        self._shape = (height, width)
+
+
+def origins_of(motion: NDArray[np.float32], height: int, width: int) -> NDArray[np.float32]:
+    """(height, width, 2): x and y of each pixel's origin, by the `motion` (h, w, 2) of pictures as large or smaller."""
+    rows, columns = motion.shape[:2]
+    if (rows, columns) != (height, width):
+        scaled = motion * np.array([width / columns, height / rows], np.float32)
+        motion = np.asarray(cv2.resize(scaled, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+    return np.asarray(cv2.add(motion, _pixels(height, width)), np.float32)
 
 
 def moved(image: NDArray[T], origins: NDArray[np.float32], *, nearest: bool = False) -> NDArray[T]:
@@ -68,12 +101,21 @@ def residuals(now: NDArray[np.uint8], before: NDArray[np.uint8], origins: NDArra
     A change of exposure between the two does not count. Colour does: a red car is as bright as the road.
     """
     expected = moved(before, origins)
-    gain, offset = _exposure(now, expected)
-    exposed = cv2.addWeighted(expected, gain, expected, 0, offset)
-    red, green, blue = cv2.split(cv2.absdiff(now, exposed))
-    worst = np.asarray(cv2.max(cv2.max(red, green), blue), np.uint8)
-    worst[_outside(origins)] = UNSEEN
-    return worst
+    return differences(now, expected, origins, exposure(now, expected))
+
+
+def differences(
+    now: NDArray[np.uint8], expected: NDArray[np.uint8], origins: NDArray[np.float32], change: Exposure
+) -> NDArray[np.uint8]:
+    """(h, w): by how many levels, in the worst channel, `now` differs from `expected`, moved from `origins`."""
+    red, green, blue = cv2.split(cv2.absdiff(now, exposed(expected, change)))
+    unseen = cv2.bitwise_not(_inside(origins))  # UNSEEN there, else 0
+    return np.asarray(cv2.max(cv2.max(cv2.max(red, green), blue), unseen), np.uint8)
+
+
+def exposed(picture: NDArray[T], change: Exposure) -> NDArray[np.uint8]:
+    """`picture` as it would look after a change of exposure."""
+    return np.asarray(cv2.addWeighted(picture, change.gain, picture, 0, change.offset, dtype=cv2.CV_8U), np.uint8)
 
 
 def explained(residual: NDArray[np.uint8], origins: NDArray[np.float32], *, limit: float) -> float:
@@ -103,29 +145,58 @@ def returning(back: NDArray[np.float32], forth: NDArray[np.float32]) -> NDArray[
     forth_flow = moved(forth - pixels, back)
     missed = np.square(back_flow + forth_flow).sum(axis=2)
     covered = np.square(back_flow).sum(axis=2) + np.square(forth_flow).sum(axis=2)
-    return np.asarray((missed < 0.01 * covered + 0.5) & ~_outside(back), np.bool_)
+    return np.asarray((missed < 0.01 * covered + 0.5) & (_inside(back) > 0), np.bool_)
 
 
-def _pixels(height: int, width: int) -> NDArray[np.float32]:
-    """(height, width, 2): x and y of each pixel."""
-    return np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
-
-
-def _exposure(now: NDArray[np.uint8], expected: NDArray[np.uint8]) -> tuple[float, float]:
-    """Gain and offset from `expected` to `now`, one for all channels: a change of colour is not the exposure's.
+def exposure(now: NDArray[np.uint8], expected: NDArray[np.uint8]) -> Exposure:
+    """What turns `expected` into `now`, one for all channels: a change of colour is not the exposure's.
 
     Medians, as what is new or badly followed must not count; of green, which is most of the brightness.
     """
     x = expected[::_SAMPLE, ::_SAMPLE, 1].astype(np.float32).ravel()
     y = now[::_SAMPLE, ::_SAMPLE, 1].astype(np.float32).ravel()
-    from_middle = x - np.median(x)
+    from_middle = x - _median(x)
     useful = np.abs(from_middle) > _CONTRAST
-    gain = float(np.median((y - np.median(y))[useful] / from_middle[useful])) if useful.any() else 1.0
+    gain = _median((y - _median(y))[useful] / from_middle[useful]) if useful.any() else 1.0
     gain = min(max(gain, 1 / _MAX_GAIN), _MAX_GAIN)
-    return gain, float(np.median(y - gain * x))
+    return Exposure(gain, _median(y - gain * x))
 
 
-def _outside(origins: NDArray[np.float32]) -> NDArray[np.bool_]:
+def likely_exposure(now: NDArray[np.uint8], expected: NDArray[np.uint8], *, limit: float) -> Exposure:
+    """`exposure`, or none at all where as much of the two pictures is alike to `limit` levels without it.
+
+    Where much of a picture is new, or flow errs, medians tell of a change that there was not: a light road that turns
+    dark, found on a motorway.
+    """
+    change = exposure(now, expected)
+    x = expected[::_SAMPLE, ::_SAMPLE, 1].astype(np.float32)
+    y = now[::_SAMPLE, ::_SAMPLE, 1]
+    alike = [np.count_nonzero(np.abs(y - (gain * x + offset)) < limit) for gain, offset in (change, _UNCHANGED)]
+    return change if alike[0] > alike[1] else _UNCHANGED
+
+
+def _stepped(motion: NDArray[np.float32], now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+    tracker = Tracker(now)
+    for _ in range(_STEPS):
+        motion = np.asarray(cv2.add(motion, tracker.step(moved(before, origins_of(motion, *now.shape)))), np.float32)
+    return motion
+
+
+@lru_cache(maxsize=8)
+def _pixels(height: int, width: int) -> NDArray[np.float32]:
+    """(height, width, 2): x and y of each pixel. Not to be written to."""
+    pixels = np.dstack(np.meshgrid(np.arange(width), np.arange(height))).astype(np.float32)
+    pixels.flags.writeable = False
+    return pixels
+
+
+def _median(values: NDArray[np.float32]) -> float:
+    """What np.median gives, but it takes longer to make ready than to order a few hundred values."""
+    middle = [(len(values) - 1) // 2, len(values) // 2]
+    return float(np.partition(values, middle)[middle].mean())
+
+
+def _inside(origins: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """(h, w): 255 where the origin is in the picture, 0 elsewhere."""
     height, width = origins.shape[:2]
-    x, y = origins[..., 0], origins[..., 1]
-    return np.asarray((x < -0.5) | (y < -0.5) | (x > width - 0.5) | (y > height - 0.5), np.bool_)
+    return np.asarray(cv2.inRange(origins, (-0.5, -0.5, 0, 0), (width - 0.5, height - 0.5, 0, 0)), np.uint8)

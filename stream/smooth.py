@@ -8,22 +8,33 @@ from __future__ import annotations
 
 import math
 from fractions import Fraction
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .flow import Flow, explained, moved, residuals
+from .flow import Flow, differences, explained, exposed, likely_exposure, moved, origins_of
+from .moving_planes import MovingPlanes
 
 # Measured on CamVid's valid.txt, which is at 15 Hz, with the model in the box: more costs IoU, less flickers.
 _MEMORY_S = 0.3  # seconds after which what was weighs 1/e, where the pictures agree
 _MAX_MEMORY = 0.9  # weight of what was, as at 30 Hz: each move blurs it a little, and equal times must not freeze it
 _FRAME_S = 1 / 15  # where times are not known
-_RESIDUAL = 16.0  # levels of difference at which it has 1/e of that
-# Below, it is a cut. Over seven drives the frame before explained 0.77 at least and one a tenth of a second back on a
-# motorway 0.51; of 378 pairs from different drives none explained more than 0.32.
+_RESIDUAL = 21.0  # levels of difference at which it has 1/e of that
+_ALIKE = 16.0  # levels of difference up to which a point of the picture before explains one of this
+# Below, it is a cut. Over seven drives the frame before explained 0.76 at least, and one three frames back 0.57; of 378
+# pairs from different drives none explained more than 0.22.
 _MIN_EXPLAINED = 0.4
 _MAX_GAP_S = 0.3  # at 0.2 s smoothing still pays, at 0.4 s it costs IoU
+
+
+class _View(NamedTuple):
+    """What the scores of a frame are compared by. Colour takes half the resolution, as it does in most video."""
+
+    bright: NDArray[np.uint8]  # (h, w) gray, of the scores' size
+    small: NDArray[np.uint8]  # RGB, of half that size
+    gray: NDArray[np.uint8]  # likewise
 
 
 class Smoother:
@@ -35,11 +46,13 @@ class Smoother:
     def __init__(self) -> None:
         self._flow = Flow()
         self._trust = np.exp(-np.square(np.arange(256) / _RESIDUAL))  # by the difference between the pictures
+        self._blended = np.empty((0, 0, 0), np.float32)
+        self._past = MovingPlanes(0, 0, 0)
         self.reset()
 
     def reset(self) -> None:
         """The next frame does not follow from the last one."""
-        self._small: NDArray[np.uint8] | None = None
+        self._view: _View | None = None
         self._time: Fraction | None = None
 
     def blend(
@@ -47,39 +60,63 @@ class Smoother:
     ) -> NDArray[np.float32]:
         """The frame's `scores` (classes, h, w) blended with those of the frames before; good until the next call.
 
+        Where there are none before, or they do not count, it is `scores` itself.
+
         Args:
             scores: any that are compared with each other: a class twice as large stays so.
             picture: (H, W, 3) RGB, what the network saw.
             time: of the frame, in seconds; None where frames are known to follow each other, at a rate that is not.
         """
-        height, width = scores.shape[1:]
-        small = np.asarray(cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
-        gray = np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+        view = _view(picture, *scores.shape[1:])
         gap_s = _FRAME_S if time is None or self._time is None else float(time - self._time)
-        if not (self._follows(scores, gap_s) and self._add_past(scores, small, gray, gap_s)):
-            self._past = scores.copy()
-            self._blended = np.empty_like(self._past)
-        self._small, self._gray, self._time = small, gray, time
-        return self._past
+        result = scores
+        if self._follows(scores, gap_s) and self._add_past(scores, view, gap_s):
+            result = self._blended
+        self._keep(result, view)
+        self._time = time
+        return result
 
     def _follows(self, scores: NDArray[np.float32], gap_s: float) -> bool:
-        return self._small is not None and self._past.shape == scores.shape and 0 <= gap_s <= _MAX_GAP_S
+        return self._view is not None and self._blended.shape == scores.shape and 0 <= gap_s <= _MAX_GAP_S
 
-    def _add_past(
-        self, scores: NDArray[np.float32], small: NDArray[np.uint8], gray: NDArray[np.uint8], gap_s: float
-    ) -> bool:
+    def _add_past(self, scores: NDArray[np.float32], view: _View, gap_s: float) -> bool:
         """Blend, unless too little of the picture can be explained by the one before: then it is a cut."""
-        assert self._small is not None
-        origins = self._flow.origins(gray, self._gray)
-        # Blurred: one pixel's noise is no sign of another thing.
-        difference = np.asarray(cv2.blur(residuals(small, self._small, origins), (3, 3)), np.uint8)
-        if explained(difference, origins, limit=_RESIDUAL) < _MIN_EXPLAINED:
+        assert self._view is not None
+        motion = self._flow.motion(view.gray, self._view.gray)
+        origins = origins_of(motion, *view.gray.shape)
+        expected = moved(self._view.small, origins)
+        change = likely_exposure(view.small, expected, limit=_ALIKE)
+        difference = differences(view.small, expected, origins, change)
+        if explained(difference, origins, limit=_ALIKE) < _MIN_EXPLAINED:
             return False
+        bright, *past = self._past.moved(origins_of(motion, *view.bright.shape))
         memory = min(math.exp(-gap_s / _MEMORY_S), _MAX_MEMORY)
-        weights = cv2.LUT(difference, (memory * self._trust).astype(np.float32))
-        for past, present, blended in zip(self._past, scores, self._blended, strict=True):
-            cv2.subtract(moved(past, origins), present, dst=blended)
-            cv2.multiply(blended, weights, dst=blended)
-            cv2.add(blended, present, dst=blended)
-        self._past, self._blended = self._blended, self._past
+        weights = self._weights(view.bright, exposed(bright, change), difference, memory)
+        rest = 1 - weights
+        for earlier, present, blended in zip(past, scores, self._blended, strict=True):
+            cv2.blendLinear(earlier, present, weights, rest, dst=blended)
         return True
+
+    def _weights(
+        self, bright: NDArray[np.uint8], expected: NDArray[np.uint8], difference: NDArray[np.uint8], memory: float
+    ) -> NDArray[np.float32]:
+        """(h, w): those of the past, by the brightness, present and expected, and the `difference` at half the size."""
+        height, width = bright.shape
+        # Blurred: one pixel's noise is no sign of another thing.
+        of_brightness = cv2.blur(cv2.absdiff(bright, expected), (3, 3))
+        worst = cv2.max(of_brightness, cv2.resize(difference, (width, height), interpolation=cv2.INTER_LINEAR))
+        return np.asarray(cv2.LUT(worst, (memory * self._trust).astype(np.float32)), np.float32)
+
+    def _keep(self, result: NDArray[np.float32], view: _View) -> None:
+        if self._blended.shape != result.shape:
+            self._blended = np.empty_like(result)
+            self._past = MovingPlanes(1 + len(result), *view.bright.shape)
+        self._past.keep([view.bright.astype(np.float32), *result])
+        self._view = view
+
+
+def _view(picture: NDArray[np.uint8], height: int, width: int) -> _View:
+    whole = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    small = cv2.resize(whole, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
+    bright, gray = (cv2.cvtColor(item, cv2.COLOR_RGB2GRAY) for item in (whole, small))
+    return _View(np.asarray(bright, np.uint8), np.asarray(small, np.uint8), np.asarray(gray, np.uint8))

@@ -1,8 +1,8 @@
 """What smoothing gains on videos, and what it costs: python tests/bench/smooth.py CLIP... [--model M].
 
 Flicker, the share of followed points whose label changes from frame to frame, with and without smoothing, of the same
-scores; and the time of the smoother beside that of the network, frame by frame in turn: read the ratio. To see what it
-does to the IoU: roadmask eval MODEL DATA --smooth, and without.
+scores; and the processor time of the smoother beside that of the network, frame by frame in turn: read the ratio. To
+see what it does to the IoU: roadmask eval MODEL DATA --smooth, and without.
 """
 
 from __future__ import annotations
@@ -52,9 +52,9 @@ def _measure(name: str, model: Model, frames: list[Frame]) -> None:
     seconds: dict[str, list[float]] = {"network": [], "smoother": []}
 
     def timed(step: str, call: Callable[[], T]) -> T:
-        started = time.perf_counter()
+        started = time.process_time()
         result = call()
-        seconds[step].append(time.perf_counter() - started)
+        seconds[step].append(time.process_time() - started)
         return result
 
     for frame in frames:
