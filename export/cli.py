@@ -13,14 +13,16 @@ from rich.table import Table
 
 from stream.errors import RoadmaskError
 from stream.model import bundled_models, find_model
+from training.checkpoint import load
 from training.errors import TrainingError
 from training.options import parse_size
 
-from .calibration import PICTURE_COUNT
+from .calibration import PICTURE_COUNT, given_samples
 from .convert import export_model
 from .errors import ExportError
+from .half import halve_model
 from .model_file import check_output
-from .pictures import find_pictures
+from .pictures import find_pictures, samples
 from .quantize import quantize_model
 from .verify import ParityReport
 
@@ -30,11 +32,13 @@ ERRORS: tuple[type[Exception], ...] = (ExportError, TrainingError, RoadmaskError
 def export(
     checkpoint: Annotated[
         Path,
-        typer.Argument(help="Written by 'roadmask train', as in runs/first/best.pt. With --int8 also a model file."),
+        typer.Argument(help="Written by 'roadmask train', as in runs/first/best.pt. For a twin also a model file."),
     ],
     output: Annotated[
         Path | None,
-        typer.Option("--output", "-o", help="Model file; by default beside the checkpoint, .onnx or -int8.onnx."),
+        typer.Option(
+            "--output", "-o", help="Model file; by default beside the checkpoint, as .onnx, -int8.onnx or -fp16.onnx."
+        ),
     ] = None,
     pictures: Annotated[
         Path | None,
@@ -42,6 +46,9 @@ def export(
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Smaller and faster on CPUs, for nearly the same labels; needs --calibrate.")
+    ] = False,
+    fp16: Annotated[
+        bool, typer.Option("--fp16", help="Smaller, and faster on GPUs, for nearly the same labels.")
     ] = False,
     calibrate: Annotated[
         Path | None,
@@ -71,18 +78,26 @@ def export(
     roadmask export best.pt -o fine.onnx --size 416x544
     roadmask export best.pt --int8 --calibrate camvid/       writes best-int8.onnx
     roadmask export street.onnx --int8 --calibrate drive.mp4
+    roadmask export best.pt --fp16                           writes best-fp16.onnx
+    roadmask export street.onnx --fp16 --pictures frames/
     roadmask run drive.mp4 --model street.onnx               and uses it
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
     if int8 != (calibrate is not None):
         raise typer.BadParameter("--int8 and --calibrate DATA go together")
+    if int8 and fp16:
+        raise typer.BadParameter("--int8 and --fp16 are twins, not one model; make them one after the other")
     is_model = checkpoint.suffix.lower() == ".onnx" or str(checkpoint) in bundled_models()
-    if is_model and not int8:
-        raise typer.BadParameter(f"{checkpoint} is a model file already; --int8 --calibrate DATA makes its int8 twin")
+    if is_model and not (int8 or fp16):
+        raise typer.BadParameter(
+            f"{checkpoint} is a model file already; --int8 --calibrate DATA or --fp16 makes a twin of it"
+        )
     if is_model and size:
         raise typer.BadParameter("a model file keeps the size it asks for; give its checkpoint", param_hint="--size")
-    output = output or _default_output(checkpoint, int8=int8)
+    output = output or _default_output(checkpoint, "-int8" if int8 else "-fp16" if fp16 else "")
     paths = find_pictures(pictures) if pictures else None
-    if calibrate is None:
+    if fp16:
+        _halve(checkpoint, output, is_model=is_model, size=size, overwrite=overwrite, pictures=paths)
+    elif calibrate is None:
         _show_parity(
             "checkpoint (torch) against model (ONNX Runtime)",
             export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=parse_size(size, "--size")),
@@ -99,9 +114,26 @@ def export(
     typer.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
-def _default_output(source: Path, *, int8: bool) -> Path:
+def _default_output(source: Path, twin: str) -> Path:
     """Beside its source; for a model in the box, in the working folder."""
-    return source.with_name(f"{source.stem}-int8.onnx") if int8 else source.with_suffix(".onnx")
+    return source.with_name(f"{source.stem}{twin}.onnx")
+
+
+def _halve(
+    source: Path, output: Path, *, is_model: bool, size: str | None, overwrite: bool, pictures: list[Path] | None
+) -> None:
+    what = "float32 model against fp16 model"
+    compared = given_samples(pictures) if pictures else None
+    if is_model:
+        _show_parity(what, halve_model(find_model(source), output, samples=compared, overwrite=overwrite))
+        return
+    check_output(output, source, source_kind="checkpoint", overwrite=overwrite)
+    with TemporaryDirectory() as folder:
+        model = Path(folder, output.name)
+        report = export_model(source, model, pictures=pictures, size=parse_size(size, "--size"))
+        _show_parity("checkpoint (torch) against model (ONNX Runtime)", report)
+        compared = samples(load(source), pictures)
+        _show_parity(what, halve_model(model, output, samples=compared, overwrite=overwrite))
 
 
 def _quantize(

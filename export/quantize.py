@@ -60,6 +60,8 @@ def quantize_model(
     graph = onnx.load_model(source)
     if any(node.op_type in ("DequantizeLinear", "QLinearConv") for node in graph.graph.node):
         raise ExportError(f"{source}: is an int8 model already; give the float32 one or its checkpoint")
+    if reference.spec.provenance.get("quantization"):
+        raise ExportError(f"{source}: is no float32 model; give the float32 one or its checkpoint")
     calibration = find_calibration(data, reference.spec, count)
     pictures_in_turn = _counted(calibration.pictures, calibration.count, on_picture)
     quantized = _quantize(graph, _Reader(reference.spec.input_name, pictures_in_turn))

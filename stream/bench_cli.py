@@ -10,6 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import cv2
 import typer
 from rich.console import Console
 
@@ -63,6 +64,7 @@ def bench(
     roadmask bench --size 1280x720 --model camvid-lite0-int8 --json > bench.json
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     height, width = _size(size)
+    cv2.setNumThreads(1)  # as run does
     network = Model.load(model, device=device, threads=threads, workers=workers)
     with TemporaryDirectory(prefix="roadmask-") as folder:
         if clip is None:

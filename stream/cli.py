@@ -28,6 +28,7 @@ _COMMANDS = (
     _Command("run", "stream.commands", "run", "Segment videos: overlay video, masks, statistics."),
     _Command("info", "stream.commands", "info", "Say what a video, a model or a mask archive is."),
     _Command("bench", "stream.bench_cli", "bench", "Measure how fast a run is, beside the bare model."),
+    _Command("warmup", "stream.warmup_cli", "warmup", "Make a device ready beforehand: TensorRT builds for minutes."),
     _Command("train", "training.cli", "train", "Train a network on labelled pictures.", "train"),
     _Command("lr-find", "training.lr_find_cli", "lr_find", "Find the learning rate to train with.", "train"),
     _Command("data", "training.cli", "data", "Look through a data set and list its problems.", "train"),

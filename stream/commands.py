@@ -13,6 +13,7 @@ from threading import Event
 from types import FrameType
 from typing import Annotated
 
+import cv2
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
@@ -20,6 +21,7 @@ from rich.text import Text
 
 from .errors import RoadmaskError
 from .frames import VideoInfo
+from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from .info import describe
 from .jobs import expected_frames, find_sources, parse_time, plan
 from .model import Model
@@ -81,6 +83,15 @@ def run(
     smooth: Annotated[
         bool, typer.Option("--smooth/--no-smooth", help="Steady masks over time, or decide each frame by itself.")
     ] = True,
+    reuse: Annotated[
+        bool, typer.Option("--reuse/--no-reuse", help="Keep a mask while the picture stays as it is, up to a second.")
+    ] = False,
+    encoder: Annotated[EncoderChoice, typer.Option(help="Of the overlay.")] = "auto",
+    crf: Annotated[int, typer.Option(min=0, max=51, help="Quality of the overlay; 0 is lossless.")] = DEFAULT_CRF,
+    preset: Annotated[Preset, typer.Option(help="x264's speed.")] = DEFAULT_PRESET,
+    decode: Annotated[
+        str, typer.Option(help="auto, software, cuda, videotoolbox, ...; auto: on the network's own GPU.")
+    ] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="The network's, on the CPU; 0 for one a core.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Network calls at a time; 0 for what suits the device.")] = 0,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
@@ -112,8 +123,14 @@ def run(
         max_frames=max_frames,
         batch=batch or None,
         smooth=smooth,
+        reuse=reuse,
+        decode=decode,
+        encoder=encoder,
+        crf=crf,
+        preset=preset,
         overwrite=overwrite,
     )
+    cv2.setNumThreads(1)  # its threads would only be in the way: every stage has one, and the network the cores
     jobs = plan(find_sources(sources), output, template)
     for job in jobs:
         refuse_bad_outputs(job)
@@ -168,7 +185,8 @@ def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) ->
                 progress.console.print(
                     f"{job.source.name}: {info.width}x{info.height}; {model.path.stem} on {model.device}, "
                     f"network {width}x{height}, batch {batch_size(model, job.batch)}"
-                    + (", smoothed over time" if job.smooth else ""),
+                    + (", smoothed over time" if job.smooth else "")
+                    + (", masks of still pictures reused" if job.reuse else ""),
                     soft_wrap=True,
                 )
             progress.update(task, total=expected_frames(info, job))

@@ -4,7 +4,7 @@
 "source": "drive.mp4", "model": "roadmask.onnx", "model_sha256": "...", "smoothed": true}   null where not known
 
 {"index": 12, "pts": 6144, "time_base": "1/12800", "time": 0.48, "file": "frame_000012.png",
-"crc32": "0a1b2c3d", "width": 1280, "height": 720}
+"crc32": "0a1b2c3d", "width": 1280, "height": 720}   and "reused": true where it is the mask of the line before
 """
 
 from __future__ import annotations
@@ -50,6 +50,7 @@ class MaskRecord:
     crc32: str  # of the mask's pixels, row by row: 8 hex digits
     width: int
     height: int
+    reused: bool = False  # the picture had not changed, and the mask before was taken
 
     @property
     def time(self) -> Fraction:
@@ -60,7 +61,8 @@ class MaskRecord:
 def record_of(result: SegmentedFrame, file: str | None) -> MaskRecord:
     height, width = result.mask.shape
     frame = result.frame
-    return MaskRecord(frame.index, frame.pts, frame.time_base, file, checksum(result.mask), width, height)
+    crc32 = checksum(result.mask)
+    return MaskRecord(frame.index, frame.pts, frame.time_base, file, crc32, width, height, frame.unchanged)
 
 
 def checksum(mask: NDArray[np.uint8]) -> str:
@@ -94,7 +96,7 @@ def record_line(record: MaskRecord) -> str:
         "width": record.width,
         "height": record.height,
     }
-    return json.dumps(content)
+    return json.dumps(content | ({"reused": True} if record.reused else {}))
 
 
 def parse_header(text: str, path: str) -> ArchiveHeader:
@@ -145,6 +147,7 @@ def _record(line: str) -> MaskRecord:
         crc32=content["crc32"],
         width=content["width"],
         height=content["height"],
+        reused=content.get("reused", False),
     )
 
 

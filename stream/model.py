@@ -1,4 +1,4 @@
-"""The ONNX Runtime session: a batch of pictures in, class scores out.
+"""The model: a batch of pictures in, class scores out, on the device that was asked for.
 
 On a CPU several calls run side by side, one thread each, rather than one call on all threads: a network's many small
 steps then wait for no other thread. Measured on two cores: 1.23 times the frames of one call at a time, for 0.84 of
@@ -8,11 +8,10 @@ the processor time; and other stages that need a core for a moment stop one call
 from __future__ import annotations
 
 import hashlib
-import warnings
+import logging
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -21,24 +20,40 @@ from numpy.typing import NDArray
 from .errors import DeviceError, ModelError
 from .frames import Frame
 from .machine import usable_cores
-from .providers import device_of, provider_for
+from .networks import FixedSize, FreeSize, Network
+from .provider_options import Work
+from .providers import Placement, placements
+from .sessions import describe, open_session
 from .spec import METADATA_KEY, ModelSpec, parse_spec
 
 BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named
 _MAX_WORKERS = 8  # beyond, they cost more memory than they gain over two threads each
 
-ScoredFrames = list[tuple[Frame, NDArray[np.float32]]]  # frames, each with its scores (classes, h', w')
+_log = logging.getLogger(__name__)
+
+# Frames, each with its scores (classes, h', w'); None for unchanged ones.
+ScoredFrames = list[tuple[Frame, NDArray[np.float32] | None]]
 
 
 class Model:
     """A network ready to run. `workers` is how many threads should call it at a time; more may."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path, *, workers: int = 1) -> None:
+    def __init__(self, network: Network, spec: ModelSpec, path: Path, placement: Placement, *, workers: int) -> None:
         self.spec = spec
         self.path = path
         self.workers = workers
-        self.device = device_of(session.get_providers()[0])
-        self._session = session
+        self.placement = placement
+        self._network = network
+
+    @property
+    def device(self) -> str:
+        """As users call it: "cpu", "cuda", "cuda:1", ..."""
+        return str(self.placement)
+
+    @property
+    def default_batch(self) -> int:
+        """Frames a call that suit the device."""
+        return self.placement.device.batch
 
     @classmethod
     def load(cls, path: Path | str | None = None, *, device: str = "auto", threads: int = 0, workers: int = 0) -> Model:
@@ -55,35 +70,64 @@ class Model:
             ModelError: no such file, not ONNX, without a spec, or the graph breaks the spec's promises.
             DeviceError: a named device is not there.
         """
-        provider, provider_options = provider_for(device)
+        *better, last = placements(device)
         path = find_model(path)
-        on_cpu = device_of(provider) == "cpu"
+        for placement in better:  # there are several only where the user leaves the choice
+            try:
+                return cls._on(placement, path, threads, workers)
+            except DeviceError as exc:
+                _log.warning("%s", exc)
+        return cls._on(last, path, threads, workers)
+
+    @classmethod
+    def _on(cls, placement: Placement, path: Path, threads: int, workers: int) -> Model:
         threads = threads or usable_cores()
-        workers = workers or (min(threads, _MAX_WORKERS) if on_cpu else 1)
-        session = _session(path, provider, provider_options, max(threads // workers, 1))
-        metadata = session.get_modelmeta().custom_metadata_map
-        if METADATA_KEY not in metadata:
-            raise ModelError(
-                f"{path}: this ONNX file does not describe itself (no {METADATA_KEY}); "
-                "make one from a checkpoint with 'roadmask export'"
+        workers = workers or placement.device.workers or min(threads, _MAX_WORKERS)
+        threads = max(threads // workers, 1)
+        if placement.device.fixed_size:
+            session = describe(path)
+            spec = _spec_of(session, path)
+            free = session.get_inputs()[0].shape[:3]
+            return cls(
+                FixedSize(path, placement, spec, dimensions=free, threads=threads),
+                spec,
+                path,
+                placement,
+                workers=workers,
             )
-        spec = parse_spec(metadata[METADATA_KEY], str(path))
-        _check_graph(session, spec, path)
-        return cls(session, spec, path, workers=workers)
+        session = open_session(path, placement, Work(None, threads=threads))
+        spec = _spec_of(session, path)
+        return cls(FreeSize(session, placement, spec), spec, path, placement, workers=workers)
+
+    def prepare(self, batch: int, size: tuple[int, int]) -> None:
+        """Do now what the first call for `batch` pictures of `size` (height, width) would have to: minutes, on some.
+
+        Raises:
+            DeviceError: the device does not start, or its memory is too small.
+        """
+        self._network.prepare((batch, *size))
+
+    def compiled_folder(self, batch: int, size: tuple[int, int]) -> Path | None:
+        """Where the device keeps what it compiles for `batch` pictures of `size`; `None` if it keeps nothing."""
+        return self._network.compiled_folder((batch, *size))
 
     def sha256(self) -> str:
         """Of the model file: what tells one training run's masks from another's."""
         return hashlib.sha256(self.path.read_bytes()).hexdigest()
 
     def scores(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Class scores (n, classes, h', w') of `pictures` (n, h, w, 3) RGB; h and w are multiples of the stride."""
-        outputs = self._session.run([self.spec.output_name], {self.spec.input_name: pictures})
-        return np.asarray(outputs[0], np.float32)
+        """Class scores (n, classes, h', w') of `pictures` (n, h, w, 3) RGB; h and w are multiples of the stride.
+
+        Raises:
+            DeviceError: the device's memory is too small for so many, or it does not start.
+        """
+        return self._network.run(pictures)
 
     def scored(self, frames: Sequence[Frame]) -> ScoredFrames:
-        """Each of `frames` with its scores (classes, h', w'), by one call of the network."""
-        scores = self.scores(np.stack([frame.input for frame in frames]))
-        return list(zip(frames, scores, strict=True))
+        """Each of `frames` with its scores (classes, h', w'), by one call of the network; unchanged ones without."""
+        pictures = [frame.input for frame in frames if not frame.unchanged]
+        scores = iter(self.scores(np.stack(pictures)) if pictures else ())
+        return [(frame, None if frame.unchanged else next(scores)) for frame in frames]
 
 
 def find_model(name: Path | str | None = None) -> Path:
@@ -114,24 +158,16 @@ def bundled_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 
 
-def _session(path: Path, provider: str, provider_options: dict[str, Any], threads: int) -> onnxruntime.InferenceSession:
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3  # errors only: its warnings are about graphs, and users cannot act on them
-    # Threads that spin while they wait take the cores from decoding and encoding: measured, without spinning a
-    # whole run on two cores goes from 0.58 to 0.75 of the bare model's speed.
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # about the provider that did not start: below it is an error
-            session = onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=[(provider, provider_options)]
-            )
-    except Exception as exc:  # its own classes share no base but Exception, and differ by version
-        raise ModelError(f"{path}: ONNX Runtime cannot load this file ({_first_line(exc)})") from exc
-    if session.get_providers()[0] != provider:  # it falls back to the CPU without a word
-        raise DeviceError(f"device {device_of(provider)!r} did not start; is its driver installed?")
-    return session
+def _spec_of(session: onnxruntime.InferenceSession, path: Path) -> ModelSpec:
+    metadata = session.get_modelmeta().custom_metadata_map
+    if METADATA_KEY not in metadata:
+        raise ModelError(
+            f"{path}: this ONNX file does not describe itself (no {METADATA_KEY}); "
+            "make one from a checkpoint with 'roadmask export'"
+        )
+    spec = parse_spec(metadata[METADATA_KEY], str(path))
+    _check_graph(session, spec, path)
+    return spec
 
 
 def _check_graph(session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path) -> None:
@@ -151,7 +187,3 @@ def _check_graph(session: onnxruntime.InferenceSession, spec: ModelSpec, path: P
         raise ModelError(f"{path}: the graph scores {result.shape[1]} classes, the spec names {len(spec.classes)}")
     if any(isinstance(side, int) for side in source.shape[:3]):
         raise ModelError(f"{path}: input {source.shape} has a fixed size; export again with 'roadmask export'")
-
-
-def _first_line(exc: Exception) -> str:
-    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__

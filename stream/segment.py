@@ -15,9 +15,12 @@ from .archive_sink import open_archive_sink
 from .decide import Decider
 from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo, batched
+from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from .hardware_decode import decoder_for
 from .model import Model, ScoredFrames
 from .overlay import Overlay, select_classes
 from .pipeline import Pipeline
+from .reuse import StillClock, marked
 from .sink import Sink
 from .smooth import Smoother
 from .source import Source, open_source
@@ -25,7 +28,6 @@ from .stats_sink import StatsSink
 from .video_sink import OverlayVideoSink
 
 _AHEAD = 4  # items that wait between two stages: enough to even out, little enough to forget about memory
-_GPU_BATCH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,11 @@ class SegmentSettings:
     max_frames: int | None = None
     batch: int | None = None  # frames a call of the network; None: by the device
     smooth: bool = True  # blend the scores over time, so that masks are steady
+    reuse: bool = False  # keep a mask while the picture stays as it is, for a second at most
+    decode: str = "auto"  # in software or hardware, as `decoder_for` takes it
+    encoder: EncoderChoice = "auto"  # of the overlay, as `choose_encoder` takes it, and the two below
+    crf: int = DEFAULT_CRF
+    preset: Preset = DEFAULT_PRESET
     overwrite: bool = False
 
     @property
@@ -63,12 +70,15 @@ class Report:
     seconds: float
     interrupted: bool
     processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
+    reused: int = 0  # frames, of those written, that took the mask of the frame before
 
     def __str__(self) -> str:
         rate = self.frames / self.seconds if self.seconds else 0.0
         return (
             f"{self.frames} frames, {self.seconds:.1f} s, {rate:.1f} fps, "
-            f"{self.dropped} dropped, {self.undecodable} undecodable" + (", interrupted" if self.interrupted else "")
+            f"{self.dropped} dropped, {self.undecodable} undecodable"
+            + (f", {self.reused} reused" if self.reused else "")
+            + (", interrupted" if self.interrupted else "")
         )
 
 
@@ -95,19 +105,21 @@ def process_video(
     """
     refuse_bad_outputs(settings)
     started, writing_started = time.monotonic(), time.thread_time()
-    frames, interrupted = 0, False
-    source, pipeline = _open(settings), Pipeline()
+    frames, reused, interrupted = 0, 0, False
+    source, pipeline = _open(settings, model), Pipeline()
     try:
         with ExitStack() as stack:
             stack.enter_context(source)
             if on_open:
                 on_open(source.info)
+            model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
             sinks = [stack.enter_context(sink) for sink in _sinks(settings, source.info, model)]
             stack.enter_context(pipeline)
             for result in _results(source, model, pipeline, settings):
                 for sink in sinks:
                     sink.write(result)
                 frames += 1
+                reused += result.frame.unchanged
                 if on_frame:
                     on_frame(frames)
                 _end_if_set(stop)
@@ -116,7 +128,7 @@ def process_video(
             raise
         interrupted = True
     processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
-    return Report(frames, 0, source.undecodable, time.monotonic() - started, interrupted, processor_s)
+    return Report(frames, 0, source.undecodable, time.monotonic() - started, interrupted, processor_s, reused)
 
 
 def segment_video(
@@ -130,6 +142,7 @@ def segment_video(
     max_frames: int | None = None,
     batch: int | None = None,
     smooth: bool = True,
+    reuse: bool = False,
 ) -> Iterator[SegmentedFrame]:
     """Each frame of a video with its mask, in order, in bounded memory however long the video is.
 
@@ -143,18 +156,27 @@ def segment_video(
         max_frames: stop after so many.
         batch: frames a call of the network; `None` chooses by the device.
         smooth: blend the scores over time, so that masks are steady; without, each frame stands for itself.
+        reuse: keep a mask while the picture stays as it is, for a second at most. `result.frame.unchanged` says for
+            which frames; `result.mask` is then the very array of the frame before.
     """
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     settings = SegmentSettings(
-        Path(source), start=start, end=end, stride=stride, max_frames=max_frames, batch=batch, smooth=smooth
+        Path(source),
+        start=start,
+        end=end,
+        stride=stride,
+        max_frames=max_frames,
+        batch=batch,
+        smooth=smooth,
+        reuse=reuse,
     )
-    with _open(settings) as opened, Pipeline() as pipeline:
+    with _open(settings, loaded) as opened, Pipeline() as pipeline:
         yield from _results(opened, loaded, pipeline, settings)
 
 
 def batch_size(model: Model, batch: int | None) -> int:
-    """What `--batch auto` means: a CPU gains nothing from batches, a GPU much."""
-    return batch or (1 if model.device == "cpu" else _GPU_BATCH)
+    """What `--batch auto` means: what suits the device."""
+    return batch or model.default_batch
 
 
 def network_size(model: Model, info: VideoInfo) -> tuple[int, int]:
@@ -179,13 +201,14 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
             raise OutputError(f"{output}: exists; pass --overwrite to replace it")
 
 
-def _open(settings: SegmentSettings) -> Source:
+def _open(settings: SegmentSettings, model: Model) -> Source:
     return open_source(
         settings.source,
         start=settings.start,
         end=settings.end,
         stride=settings.stride,
         max_frames=settings.max_frames,
+        hardware=decoder_for(settings.decode, model.device),
     )
 
 
@@ -198,7 +221,8 @@ def _results(source: Source, model: Model, pipeline: Pipeline, settings: Segment
     """Decoding, inference and deciding, each on threads of their own."""
     size = network_size(model, source.info)
     frames = pipeline.stage("decode", source.frames(size), depth=_AHEAD)
-    batches = batched(frames, batch_size(model, settings.batch))
+    # Marked before workers share them out, so that their number and the batch change no mask.
+    batches = batched(marked(frames) if settings.reuse else frames, batch_size(model, settings.batch))
     scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=_AHEAD)
     return pipeline.stage("decide", _decided(scored, model, smooth=settings.smooth), depth=_AHEAD)
 
@@ -217,11 +241,14 @@ def most_waiting(model: Model, batch: int | None) -> tuple[int, int, int]:
 
 def _decided(scored: Iterable[ScoredFrames], model: Model, *, smooth: bool) -> Iterator[SegmentedFrame]:
     decider = Decider(len(model.spec.classes))
-    smoother = Smoother() if smooth else None
+    smoother, clock = Smoother() if smooth else None, StillClock()
     for frame, scores in chain.from_iterable(scored):
-        if smoother:
-            scores = smoother.blend(scores, frame.input, time=frame.time)
-        yield SegmentedFrame(frame, decider.mask(scores, frame.picture.height, frame.picture.width))
+        time = clock.time(frame)
+        if scores is not None:
+            if smoother:
+                scores = smoother.blend(scores, frame.input, time=time)
+            mask = decider.mask(scores, frame.picture.height, frame.picture.width)
+        yield SegmentedFrame(frame, mask)
 
 
 def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator[Sink]:
@@ -234,6 +261,10 @@ def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator
             overlay.render,
             source=settings.source,
             overwrite=settings.overwrite,
+            encoder=settings.encoder,
+            device=model.device,
+            crf=settings.crf,
+            preset=settings.preset,
         )
     if settings.masks is not None:
         yield open_archive_sink(

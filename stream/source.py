@@ -22,6 +22,7 @@ from av.video.stream import VideoStream
 from .clock import FrameClock
 from .errors import SourceError
 from .frames import Frame, VideoInfo
+from .hardware_decode import HardwareDecoder, as_software
 from .network_input import network_input
 from .upright import Uprighter, rotation
 
@@ -60,6 +61,7 @@ def open_source(
     end: Fraction | None = None,
     stride: int = 1,
     max_frames: int | None = None,
+    hardware: HardwareDecoder | None = None,
 ) -> Source:
     """Open a video and decode its first frame.
 
@@ -69,18 +71,26 @@ def open_source(
         end: leave out the frames from it on.
         stride: of the frames between, give each `stride`-th, beginning with the first.
         max_frames: give so many at most.
+        hardware: to decode with, where it starts; `None` for software.
 
     Raises:
-        SourceError: not there, not a video, or no frame can be decoded.
+        SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
     """
-    return FileSource(Path(url), start=start, end=end, stride=stride, max_frames=max_frames)
+    return FileSource(Path(url), start=start, end=end, stride=stride, max_frames=max_frames, hardware=hardware)
 
 
 class FileSource:
     """A `Source` that reads a file; the arguments are those of `open_source`."""
 
     def __init__(
-        self, path: Path, *, start: Fraction | None, end: Fraction | None, stride: int, max_frames: int | None
+        self,
+        path: Path,
+        *,
+        start: Fraction | None,
+        end: Fraction | None,
+        stride: int,
+        max_frames: int | None,
+        hardware: HardwareDecoder | None,
     ) -> None:
         self.undecodable = 0
         self._path = path
@@ -89,7 +99,7 @@ class FileSource:
         self._stride = stride
         self._max_frames = max_frames
         self._closed = False
-        self._container = _open(path)
+        self._container = _open(path, hardware)
         try:
             self._stream = _video_stream(self._container, path)
             # One decoder loop for the whole file: a second one would lose the frames still inside the decoder.
@@ -149,6 +159,7 @@ class FileSource:
 
     def _decode(self) -> Generator[av.VideoFrame, None, None]:
         """Decode to the end, counting what cannot be."""
+        reformatter = VideoReformatter() if self._stream.codec_context.is_hwaccel else None
         for packet in self._packets():
             try:
                 pictures = packet.decode()
@@ -156,7 +167,7 @@ class FileSource:
                 self.undecodable += 1
                 continue
             for picture in pictures:
-                yield picture
+                yield as_software(picture, reformatter) if reformatter else picture
                 # PyAV crashes the process when a container is read after `close`; a generator may outlive the `with`.
                 if self._closed:
                     return
@@ -189,7 +200,7 @@ class FileSource:
         self._container.close()
 
 
-def _open(path: Path) -> InputContainer:
+def _open(path: Path, hardware: HardwareDecoder | None) -> InputContainer:
     if not path.exists():
         raise SourceError(f"{path}: no such file")
     if path.is_dir():
@@ -197,6 +208,9 @@ def _open(path: Path) -> InputContainer:
     try:
         # Cameras write metadata in any encoding; strict decoding would refuse the video for its title.
         container = av.open(path, metadata_errors="replace")
+        if hardware and (faster := hardware.open(path)):  # last: that it can be read at all is known then
+            container.close()
+            container = faster
     except (av.FFmpegError, OSError) as exc:
         reason = exc.strerror or str(exc)
         raise SourceError(f"{path}: not a video that can be read ({reason}); is the file complete?") from exc

@@ -8,7 +8,7 @@ from contextlib import ExitStack, nullcontext
 from fractions import Fraction
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Self
+from typing import Self
 
 import av
 from av.container import OutputContainer
@@ -18,12 +18,12 @@ from av.video.stream import VideoStream
 from .audio_copy import AudioCopy
 from .errors import OutputError
 from .frames import Frame, SegmentedFrame, VideoInfo
+from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
 from .partial import PartialOutput, closing, writing
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
-_ENCODER: Final = "libx264"
 _KEYFRAME_S = 2  # between keyframes: what a player has to decode to jump
 _USUAL_RATE = Fraction(25)  # for the encoder's rate control only, where the source has none
 _MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
@@ -42,8 +42,13 @@ class OverlayVideoSink:
         render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
         source: the file whose sound to copy; None for none.
         overwrite: replace what is there.
-        crf: x264's quality, 0 (lossless) to 51.
+        encoder: "auto", "x264" or "nvenc"; see `choose_encoder`, also for the two below.
+        device: what the network runs on.
+        crf: quality, 0 (lossless) to 51.
         preset: x264's speed.
+
+    Raises:
+        OutputError: the path, or what is asked of the encoder, cannot be.
     """
 
     def __init__(
@@ -54,17 +59,18 @@ class OverlayVideoSink:
         *,
         source: Path | None = None,
         overwrite: bool = False,
-        crf: int = 23,
-        preset: str = "veryfast",
+        encoder: str = "auto",
+        device: str = "cpu",
+        crf: int = DEFAULT_CRF,
+        preset: str = DEFAULT_PRESET,
     ) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise OutputError(f"{path}: a video's suffix is one of {', '.join(SUFFIXES)}")
-        if _ENCODER not in av.codecs_available:
-            raise OutputError(f"{path}: this FFmpeg has no {_ENCODER}; install PyAV's own wheel (pip install av)")
         self._info = info
         self._render = render
         self._source = source
-        self._encoder_options = {"crf": str(crf), "preset": preset}
+        size = (info.height + info.height % 2, info.width + info.width % 2)
+        self._encoder = choose_encoder(encoder, size=size, device=device, crf=crf, preset=preset)
         self._path = path
         self._output = PartialOutput(path, overwrite=overwrite)
         self._stack = ExitStack()
@@ -75,7 +81,7 @@ class OverlayVideoSink:
         self._size: tuple[int, int] | None = None
 
     def write(self, result: SegmentedFrame) -> None:
-        picture = self._render(result)
+        picture, time = self._render(result), result.frame.time
         with writing(self._path):
             container = self._container or self._open(picture, result.frame)
             self._notice_size(picture)
@@ -84,11 +90,11 @@ class OverlayVideoSink:
             # What is left from the source's encoder would be an order to ours.
             picture.pict_type = PictureType.NONE
             # Before the picture: the muxer orders what it has, but waits for sound that it has not.
-            self._advance_audio(result.frame.time)
+            self._advance_audio(time)
             container.mux(self._stream.encode(picture))
         self._output.used = True
-        self._last_gap = result.frame.time - self._last_time
-        self._last_time = result.frame.time
+        self._last_gap = time - self._last_time
+        self._last_time = time
 
     def _open(self, picture: av.VideoFrame, first: Frame) -> OutputContainer:
         """Make the file for pictures like the first: only with it are size, colour and times known."""
@@ -112,7 +118,8 @@ class OverlayVideoSink:
         timescale = str(_timescale(time_base))
         return options | {
             # Fragments while it is written, so that it plays even then; an ordinary mp4 once closed. The delayed
-            # header makes room for an edit list, without which B-frames push all times back by two frames.
+            # header makes room for an edit list, without which B-frames, where there are any, push all times back by
+            # two frames.
             "movflags": "+hybrid_fragmented+delay_moov",
             "frag_duration": "1000000",
             "video_track_timescale": timescale,
@@ -123,12 +130,14 @@ class OverlayVideoSink:
     def _add_stream(self, container: OutputContainer, picture: av.VideoFrame, first: Frame) -> VideoStream:
         rate = self._info.rate or _USUAL_RATE
         stream = container.add_stream(
-            _ENCODER, rate=rate, options=self._encoder_options, width=picture.width, height=picture.height
+            self._encoder.name, rate=rate, options=self._encoder.options, width=picture.width, height=picture.height
         )
+        assert isinstance(stream, VideoStream)
         stream.pix_fmt = "yuv420p"
         # `rate` alone would make the encoder round every time to a multiple of 1/rate.
         stream.time_base = first.time_base
         encoder = stream.codec_context
+        self._encoder.set_up(encoder)
         encoder.time_base = first.time_base
         encoder.gop_size = max(round(rate * _KEYFRAME_S), 1)
         encoder.sample_aspect_ratio = self._info.sample_aspect_ratio
