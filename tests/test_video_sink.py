@@ -20,6 +20,7 @@ from full_disk import full_disk
 
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
+from stream.h264 import DEFAULT_PRESET
 from stream.partial import partial_path
 from stream.source import open_source
 from stream.video_sink import OverlayVideoSink
@@ -42,12 +43,13 @@ def rewrite(
     render: Callable[[SegmentedFrame], av.VideoFrame] = redraw,
     fail_after: int | None = None,
     error: BaseException | None = None,
+    preset: str = DEFAULT_PRESET,
     **options: object,
 ) -> Path:
     """Run a video through source and sink."""
     with open_source(source_path, **options) as source:  # type: ignore[arg-type]
         mask = np.zeros((source.info.height, source.info.width), np.uint8)
-        with OverlayVideoSink(path, source.info, render, source=source_path) as sink:
+        with OverlayVideoSink(path, source.info, render, source=source_path, preset=preset) as sink:
             for number, frame in enumerate(source.frames((16, 16))):
                 if number == fail_after:
                     assert error is not None
@@ -79,6 +81,17 @@ def test_every_frame_keeps_its_time(tmp_path: Path, suffix: str, schedule: str) 
         assert max(abs(one - other) for one, other in zip(times, expected, strict=True)) <= MILLISECOND
     else:
         assert times == expected
+
+
+@pytest.mark.parametrize("schedule", ["ntsc", "variable", "late start"])
+def test_every_frame_keeps_its_time_with_a_preset_that_reorders_them(tmp_path: Path, schedule: str) -> None:
+    time_base, pts = SCHEDULES[schedule]
+    source = make_clip(tmp_path / "clip.mp4", pts, time_base=time_base)
+    out = rewrite(source, tmp_path / "out.mp4", preset="veryfast")
+    assert times_of(out) == [time * time_base for time in pts]
+    with av.open(out) as container:
+        order = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
+    assert order != sorted(order)
 
 
 def test_a_video_that_begins_before_zero_is_moved_to_zero(tmp_path: Path) -> None:
@@ -225,6 +238,13 @@ def test_a_full_disk_is_one_line(tmp_path: Path, suffix: str) -> None:
     assert "\n" not in str(caught.value)
     assert caught.value.__cause__ is not None
     assert not (tmp_path / f"out{suffix}").exists()
+
+
+@pytest.mark.parametrize("wrong", [{"encoder": "h265"}, {"preset": "fastest"}, {"crf": 99}])
+def test_an_encoder_that_cannot_be_leaves_no_file(tmp_path: Path, wrong: dict[str, object]) -> None:
+    with pytest.raises(OutputError, match=r"h265|fastest|99"):
+        OverlayVideoSink(tmp_path / "out.mp4", video_info(), redraw, **wrong)  # type: ignore[arg-type]
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_suffix_that_is_no_video_is_refused(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from typing import TypeAlias
 
 import av
 import cv2
@@ -32,6 +33,8 @@ from stream.overlay import Overlay
 from stream.planes import planes_of
 from stream.segment import segment_video
 from stream.source import open_source
+
+VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"  # a class that takes no brackets when it runs
 
 CRFS = (20, 23, 26)
 _USUAL_CRF = 1  # its place
@@ -51,7 +54,11 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--model", type=Path)
     parser.add_argument(
-        "--try", dest="candidates", nargs="+", default=[], help="FFmpeg's options of libx264, joined by colons"
+        "--try",
+        dest="candidates",
+        nargs="+",
+        default=[],
+        help="FFmpeg's options of libx264, joined by colons; FFmpeg passes over what it does not know",
     )
     parser.add_argument(
         "--only", action="store_true", help="the first of the usual candidates, ours, and those of --try"
@@ -110,8 +117,8 @@ class Candidate:
 
     def at(self, ssim: float) -> tuple[float, float]:
         """Kilobytes a second and processor milliseconds a frame at an SSIM."""
-        # In decibels of what is lacking the three are nearly on a line with the logarithm of the size; a line through
-        # all serves for values a little beyond them too.
+        # In decibels of what is lacking the three are nearly on a line with the logarithm of the size, so that their
+        # parabola serves a little beyond them too.
         decibels = [_decibels(encoding.ssim) for encoding in self.encodings]
         sizes = [math.log(encoding.kilobytes_s) for encoding in self.encodings]
         times = [statistics.median(encoding.processor_ms) for encoding in self.encodings]
@@ -142,7 +149,7 @@ def _overlays(clip: Path, model: Model, count: int) -> tuple[list[av.VideoFrame]
     return pictures, rate
 
 
-def _encode(pictures: Sequence[av.VideoFrame], rate: Fraction, settings: str) -> tuple[list[av.Packet], int]:
+def _encode(pictures: Sequence[av.VideoFrame], rate: Fraction, settings: str) -> tuple[list[VideoPacket], int]:
     """The packets, and how many pictures went in before the first came out."""
     options = dict(option.split("=", 1) for option in settings.split(":"))
     encoder = av.CodecContext.create("libx264", "w")
@@ -152,14 +159,15 @@ def _encode(pictures: Sequence[av.VideoFrame], rate: Fraction, settings: str) ->
     encoder.thread_type = ThreadType.FRAME  # PyAV's default would be slices
     encoder.thread_count = int(options.pop("threads", "0"))
     encoder.options = options
-    packets, ahead = [], 0
+    packets: list[VideoPacket] = []
+    ahead = 0
     for picture in (*pictures, None):
         ahead += not packets
         packets += encoder.encode(picture)
     return packets, ahead - 1
 
 
-def _decoded(packets: list[av.Packet]) -> list[av.VideoFrame]:
+def _decoded(packets: list[VideoPacket]) -> list[av.VideoFrame]:
     decoder = av.CodecContext.create("h264", "r")
     assert isinstance(decoder, av.VideoCodecContext)
     return [picture for packet in (*packets, None) for picture in decoder.decode(packet)]
@@ -198,11 +206,11 @@ def _windowed(values: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _decibels(ssim: float) -> float:
-    return -10 * math.log10(1 - ssim)
+    return -10 * math.log10(max(1 - ssim, 1e-9))
 
 
 def _psnr(error: float) -> float:
-    return 10 * math.log10(255**2 / error)
+    return 10 * math.log10(255**2 / max(error, 1e-9))
 
 
 def _on_curve(xs: Sequence[float], ys: Sequence[float], x: float) -> float:
@@ -226,7 +234,7 @@ def _added_memory(name: str) -> float:
 def _repeated(height: int, width: int) -> Iterator[av.VideoFrame]:
     """One picture of noise, again and again."""
     noise = np.random.default_rng(0).integers(0, 255, (height * 3 // 2, width), np.uint8)
-    picture = av.VideoFrame.from_ndarray(cv2.GaussianBlur(noise, (9, 9), 3), format="yuv420p")
+    picture = av.VideoFrame.from_ndarray(np.asarray(cv2.GaussianBlur(noise, (9, 9), 3), np.uint8), format="yuv420p")
     number = 0
     while True:
         picture.pts, number = number, number + 1
