@@ -77,4 +77,5 @@ def decoder_for(option: str, device: str) -> HardwareDecoder | None:
 def as_software(picture: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
     """The picture in the format that a decoder in software would have left it in."""
     wanted = _AS_SOFTWARE.get(picture.format.name)
-    return reformatter.reformat(picture, format=wanted) if wanted else picture
+    # One thread: with several, swscale writes over the ends of other threads' rows at some widths.
+    return reformatter.reformat(picture, format=wanted, threads=1) if wanted else picture

@@ -197,4 +197,5 @@ def _as_yuv420p(picture: av.VideoFrame) -> av.VideoFrame:
     """The picture itself where it is 8 bit 4:2:0 already, which nearly all video is."""
     if picture.format.name in ("yuv420p", "yuvj420p"):
         return picture
-    return picture.reformat(format="yuv420p")
+    # One thread: with several, swscale writes over the ends of other threads' rows at some widths.
+    return picture.reformat(format="yuv420p", threads=1)

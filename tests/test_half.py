@@ -61,10 +61,10 @@ def half_path(float_path: Path) -> Path:
     return path
 
 
-def test_its_labels_are_those_of_the_trained_model_in_the_box_but_one_in_a_hundred(tmp_path: Path) -> None:
+def test_its_labels_are_those_of_the_trained_model_in_the_box_but_two_in_a_hundred(tmp_path: Path) -> None:
     picture = Samples((draw(96, 128, seed=1),), "a drawn picture")  # one: a CPU computes fp16 slowly
     report = halve_model(find_model(), tmp_path / "fp16.onnx", samples=picture)
-    assert report.equal_labels > 0.99
+    assert report.equal_labels > 0.98
     assert report.max_difference > 0  # or it would compute in float32
     assert (tmp_path / "fp16.onnx").stat().st_size < 0.55 * find_model().stat().st_size
 

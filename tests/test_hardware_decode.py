@@ -42,9 +42,9 @@ def test_auto_decodes_on_the_gpu_of_the_network_alone(
 @pytest.mark.parametrize("full_range", [False, True])
 def test_its_pictures_become_those_of_software_to_the_bit(software: str, hardware: str, full_range: bool) -> None:
     reformatter = VideoReformatter()
-    expected = reformatter.reformat(noise(34, 66), format=software)
+    expected = reformatter.reformat(noise(34, 66), format=software, threads=1)
     expected.pts, expected.color_range = 7, ColorRange.JPEG if full_range else ColorRange.MPEG
-    downloaded = reformatter.reformat(expected, format=hardware)
+    downloaded = reformatter.reformat(expected, format=hardware, threads=1)
     actual = as_software(downloaded, VideoReformatter())
     assert (actual.format.name, actual.pts, actual.color_range) == (software, 7, expected.color_range)
     np.testing.assert_array_equal(actual.to_ndarray(), expected.to_ndarray())
