@@ -24,8 +24,8 @@ MIN_EQUAL_LABELS = 0.999
 # Eight bits round every tensor of the network. Measured on CamVid, 98.7 to 99.0 % stay equal, and 97 % with sums that
 # saturate; below 95 % something has gone wrong, as with ranges of pictures all alike.
 MIN_EQUAL_LABELS_INT8 = 0.95
-# Eleven bits of each number stay: measured on CamVid, 99.9 % of the labels, and 99.0 % on drawn pictures, which a network
-# is less sure about.
+# Eleven bits of each number stay: measured on CamVid, 99.9 % of the labels, and 99.0 % on drawn pictures, of which a
+# network is less sure.
 MIN_EQUAL_LABELS_FP16 = 0.98
 
 
