@@ -85,9 +85,9 @@ def _of_video(path: Path, spec: ModelSpec, count: int) -> Calibration:
     wanted = count + SAMPLE_COUNT
     with open_source(path) as source:
         size = spec.input_size(source.info.height, source.info.width)
-        total = _frame_count(source.info) or sum(1 for _ in source.frames(size))
+        total = _frame_count(source.info) or sum(1 for _ in source.frames(lambda _: size))
     with open_source(path, stride=max(total // wanted, 1), max_frames=wanted) as source:
-        frames = [frame.input for frame in source.frames(size)]
+        frames = [frame.input for frame in source.frames(lambda _: size)]
     calibrated, compared = _held_out(frames, count)
     return Calibration(calibrated, len(calibrated), path.name, Samples(tuple(compared), f"other frames of {path.name}"))
 

@@ -103,7 +103,7 @@ def prepare(template: SegmentSettings, model: Model, *, device: str, folder: Pat
     with open_source(template.source, max_frames=template.max_frames) as source:
         info = source.info
         size = network_size(model, info)
-        first, *others = islice(source.frames(size), template.max_frames)
+        first, *others = islice(source.frames(lambda _: size), template.max_frames)
     inputs = [frame.input for frame in (first, *others)]
     waiting = _waiting(first, model, template.batch)
 
@@ -187,7 +187,7 @@ def _side_by_side(model: Model, inputs: list[NDArray[np.uint8]]) -> tuple[int, d
 
 def _decoded(template: SegmentSettings, size: tuple[int, int]) -> Iterator[object]:
     with open_source(template.source, max_frames=template.max_frames) as source:
-        yield from source.frames(size)
+        yield from source.frames(lambda _: size)
 
 
 def _segmented(template: SegmentSettings, model: Model) -> Iterator[object]:

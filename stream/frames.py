@@ -42,6 +42,8 @@ class Frame:
     time_base: Fraction
     picture: av.VideoFrame  # the decoder's pixels (YUV as a rule), full size; not to be written to
     input: NDArray[np.uint8]  # (h, w, 3) RGB, at the network's size
+    info: VideoInfo  # of the stretch of video it is from; another object where a camera changes its picture
+    arrived: float | None = None  # when a camera's frame came, on `time.monotonic`'s clock
     unchanged: bool = False  # since the last frame that is not: takes its mask, the mask of the frame before
 
     @property

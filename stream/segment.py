@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
+from functools import partial
 from itertools import chain
 from pathlib import Path
 from threading import Event
@@ -219,8 +220,7 @@ def _end_if_set(stop: Event | None) -> None:
 
 def _results(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[SegmentedFrame]:
     """Decoding, inference and deciding, each on threads of their own."""
-    size = network_size(model, source.info)
-    frames = pipeline.stage("decode", source.frames(size), depth=_AHEAD)
+    frames = pipeline.stage("decode", source.frames(partial(network_size, model)), depth=_AHEAD)
     # Marked before workers share them out, so that their number and the batch change no mask.
     batches = batched(marked(frames) if settings.reuse else frames, batch_size(model, settings.batch))
     scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=_AHEAD)

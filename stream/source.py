@@ -5,7 +5,7 @@ Here: files. Every frame that can be decoded comes out, once, in order and uprig
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
 from itertools import chain
@@ -30,6 +30,9 @@ _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 
 
+InputSize = Callable[[VideoInfo], tuple[int, int]]  # the network's (height, width) for a video
+
+
 class Source(Protocol):
     """A video being read. Its frames are read by one thread, and it is closed after that thread has ended."""
 
@@ -40,8 +43,8 @@ class Source(Protocol):
     def undecodable(self) -> int:
         """Packets that could not be read or decoded, so far."""
 
-    def frames(self, input_size: tuple[int, int]) -> Iterator[Frame]:
-        """The frames, each with a network input of `input_size` (height, width). To be called once.
+    def frames(self, input_size: InputSize) -> Iterator[Frame]:
+        """The frames, each with a network input of the size that `input_size` gives. To be called once.
 
         Raises:
             SourceError: no frame was left to give.
@@ -110,7 +113,8 @@ class FileSource:
             self._container.close()
             raise
 
-    def frames(self, input_size: tuple[int, int]) -> Iterator[Frame]:
+    def frames(self, input_size: InputSize) -> Iterator[Frame]:
+        size = input_size(self.info)
         reformatter = VideoReformatter()
         upright = Uprighter()
         given = 0
@@ -121,7 +125,8 @@ class FileSource:
                 pts=pts,
                 time_base=self.info.time_base,
                 picture=picture,
-                input=network_input(picture, input_size, reformatter),
+                input=network_input(picture, size, reformatter),
+                info=self.info,
             )
             given += 1
         if not given and not self._closed:

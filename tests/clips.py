@@ -135,5 +135,6 @@ def result_of(mask: NDArray[np.uint8], index: int = 0, pts: int | None = None) -
         time_base=TICK,
         picture=av.VideoFrame(width, height, "yuv420p"),
         input=np.zeros((16, 16, 3), np.uint8),
+        info=video_info(width, height),
     )
     return SegmentedFrame(frame, mask)

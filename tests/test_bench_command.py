@@ -93,7 +93,7 @@ def test_the_drawn_drive_moves_and_has_the_size_asked_for(tmp_path: Path) -> Non
     draw_drive(tmp_path / "drive.mp4", height=90, width=160, frames=4)
     with open_source(tmp_path / "drive.mp4") as source:
         assert (source.info.width, source.info.height, source.info.rate) == (160, 90, 30)
-        pictures = [frame.input.astype(int) for frame in source.frames((96, 160))]
+        pictures = [frame.input.astype(int) for frame in source.frames(lambda _: (96, 160))]
     assert len(pictures) == 4
     ground = slice(48, None)
     for before, after in pairwise(pictures):

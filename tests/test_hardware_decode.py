@@ -118,7 +118,7 @@ def decoded(clip: Path, hardware: HardwareDecoder | None) -> list[tuple[int, str
     with open_source(clip, hardware=hardware) as source:
         return [
             (frame.pts, frame.picture.format.name, frame.picture.to_ndarray().tobytes(), frame.input.tobytes())
-            for frame in source.frames((32, 64))
+            for frame in source.frames(lambda _: (32, 64))
         ]
 
 

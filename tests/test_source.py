@@ -36,7 +36,7 @@ def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def frames_of(path: Path, **options: object) -> list[Frame]:
     with open_source(path, **options) as source:  # type: ignore[arg-type]
-        return list(source.frames(SIZE))
+        return list(source.frames(lambda _: SIZE))
 
 
 def indices(frames: list[Frame]) -> list[int]:
@@ -106,7 +106,7 @@ def test_pictures_are_upright_whatever_the_display_matrix(
     height, width = expected.shape[:2]
     with open_source(path) as source:
         assert (source.info.height, source.info.width) == (height, width)
-        for frame in source.frames((height, width)):
+        for frame in source.frames(lambda _: (height, width)):
             assert (frame.picture.height, frame.picture.width) == (height, width)
             # x264 leaves flat areas within a few levels; the block that an edge runs through is not flat.
             seen = frame.input[8::16, 8::16].astype(int)
@@ -118,7 +118,7 @@ def test_a_turned_picture_keeps_its_time_and_turns_its_pixel_shape(tmp_path: Pat
     with open_source(path) as source:
         assert source.info.sample_aspect_ratio == Fraction(3, 4)
         assert source.info.rotation == 90
-        assert [frame.picture.pts for frame in source.frames(SIZE)] == cfr(3)
+        assert [frame.picture.pts for frame in source.frames(lambda _: SIZE)] == cfr(3)
 
 
 def damaged(path: Path, first: float, last: float) -> Path:
@@ -145,7 +145,7 @@ def test_damage_in_the_middle_does_not_end_the_video(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).integers(0, 255, (48, 64, 3), np.uint8)
     path = damaged(make_clip(tmp_path / "clip.mkv", cfr(100), picture=noise), 0.4, 0.5)
     with open_source(path) as source:
-        frames = list(source.frames(SIZE))
+        frames = list(source.frames(lambda _: SIZE))
     assert frames[0].time == 0
     assert frames[-1].time == Fraction(99, 25)
     times = [frame.pts for frame in frames]
@@ -170,7 +170,7 @@ def test_one_undecodable_packet_is_counted(tmp_path: Path) -> None:
     path = make_clip(tmp_path / "clip.avi", cfr(31), codec="mjpeg")
     spoil_packets(path, [7])
     with open_source(path) as source:
-        assert len(list(source.frames(SIZE))) == 30
+        assert len(list(source.frames(lambda _: SIZE))) == 30
         assert source.undecodable == 1
 
 
@@ -211,12 +211,12 @@ def test_a_cover_picture_is_not_the_video(tmp_path: Path) -> None:
         container.mux(video.encode(None))
     with open_source(path) as source:
         assert (source.info.width, source.info.codec) == (64, "h264")
-        assert len(list(source.frames(SIZE))) == 5
+        assert len(list(source.frames(lambda _: SIZE))) == 5
 
 
 def test_a_frame_asked_for_after_closing_is_not_a_crash(clip: Path) -> None:
     with open_source(clip) as source:
-        frames = source.frames(SIZE)
+        frames = source.frames(lambda _: SIZE)
         next(frames)
     assert list(frames) == []
 
@@ -339,7 +339,7 @@ def test_pictures_are_freed_without_the_garbage_collector(tmp_path: Path) -> Non
     gc.disable()  # 4K pictures that wait for it are gigabytes
     try:
         with open_source(clip) as source:
-            for _ in source.frames((32, 32)):
+            for _ in source.frames(lambda _: (32, 32)):
                 pass
         # `type`, as `isinstance` would wake what other packages deprecate.
         alive = sum(type(item) is av.VideoFrame for item in gc.get_objects())
@@ -353,7 +353,7 @@ def test_a_closed_source_is_freed_at_once(tmp_path: Path) -> None:
     gc.disable()  # a decoder's buffers must not wait for it
     try:
         with open_source(clip) as source:
-            next(source.frames((32, 32)))
+            next(source.frames(lambda _: (32, 32)))
             alive = weakref.ref(source)
         del source
         assert alive() is None

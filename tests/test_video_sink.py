@@ -50,7 +50,7 @@ def rewrite(
     with open_source(source_path, **options) as source:  # type: ignore[arg-type]
         mask = np.zeros((source.info.height, source.info.width), np.uint8)
         with OverlayVideoSink(path, source.info, render, source=source_path, preset=preset) as sink:
-            for number, frame in enumerate(source.frames((16, 16))):
+            for number, frame in enumerate(source.frames(lambda _: (16, 16))):
                 if number == fail_after:
                     assert error is not None
                     raise error
@@ -163,7 +163,7 @@ def test_a_source_without_sound_gives_a_video_without_sound(tmp_path: Path) -> N
 def test_pixel_shape_and_colour_tags_are_those_of_the_source(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "clip.mp4", cfr(5), sample_aspect_ratio=Fraction(4, 3), rotation=90)
     with open_source(source) as opened:
-        frame = next(opened.frames((16, 16)))
+        frame = next(opened.frames(lambda _: (16, 16)))
         picture = frame.picture
         picture.colorspace, picture.color_range, picture.color_primaries, picture.color_trc = 6, 1, 6, 6
         with OverlayVideoSink(tmp_path / "out.mp4", opened.info, redraw) as sink:

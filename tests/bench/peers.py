@@ -86,7 +86,7 @@ def main() -> None:
     model = Model.load(options.model, device="cpu")
     with open_source(options.clip) as source:
         size = network_size(model, source.info)
-        inputs = [frame.input for frame in islice(source.frames(size), options.max_frames)]
+        inputs = [frame.input for frame in islice(source.frames(lambda _: size), options.max_frames)]
     peer, frames = Peer(model, size), len(inputs)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "peer.mp4"

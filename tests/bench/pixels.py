@@ -11,7 +11,7 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -73,7 +73,7 @@ def _frames_and_scores(clip: Path, model: Model, count: int) -> tuple[list[Frame
     smoother, frames, scores = Smoother(), [], []
     with open_source(clip) as source:
         size = model.spec.input_size(source.info.height, source.info.width)
-        for frame in islice(source.frames(size), None, count * 10, 10):
+        for frame in islice(source.frames(lambda _: size), None, count * 10, 10):
             frames.append(frame)
             blended = smoother.blend(model.scores(frame.input[None])[0], frame.input, time=Fraction(len(frames), 30))
             scores.append(blended.copy())
@@ -83,7 +83,7 @@ def _frames_and_scores(clip: Path, model: Model, count: int) -> tuple[list[Frame
 def _scaled(frame: Frame, lines: int) -> Frame:
     width = round(frame.picture.width * lines / frame.picture.height / 2) * 2
     picture = frame.picture.reformat(width, lines, "yuv420p")
-    return Frame(frame.index, frame.pts, frame.time_base, picture, frame.input)
+    return replace(frame, picture=picture)
 
 
 def _steps(
