@@ -102,6 +102,6 @@ class CameraStatus:
 
     def _rate(self, now: float) -> float:
         """Frames a second over the stretch that is remembered, up to now: it falls when frames stop coming."""
-        if len(self._recent) < 2:  # noqa: PLR2004 - a rate needs two
+        if len(self._recent) < 2:
             return 0.0
         return (len(self._recent) - 1) / (now - self._recent[0][0])

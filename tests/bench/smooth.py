@@ -42,8 +42,7 @@ def main() -> None:
     model = Model.load(options.model, device=options.device, threads=options.threads)
     for clip in options.clips:
         with open_source(clip) as source:
-            size = network_size(model, source.info)
-            _measure(clip.name, model, list(islice(source.frames(lambda _: size), options.max_frames)))
+            _measure(clip.name, model, list(islice(source.frames(partial(network_size, model)), options.max_frames)))
 
 
 def _measure(name: str, model: Model, frames: list[Frame]) -> None:
