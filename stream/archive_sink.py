@@ -34,7 +34,7 @@ def open_archive_sink(
     info: VideoInfo,
     spec: ModelSpec,
     *,
-    source: Path | None = None,
+    source: str | None = None,
     model: str | None = None,
     model_sha256: str | None = None,
     smoothed: bool | None = None,
@@ -46,7 +46,7 @@ def open_archive_sink(
         path: a folder, .zip or .mkv.
         info: of the source.
         spec: of the model; the archive takes its classes.
-        source: the video; the archive keeps its name, not its folder.
+        source: the video's name, without its folder.
         model: the model file's name.
         model_sha256: its digest.
         smoothed: whether the masks are blended over time.
@@ -55,8 +55,7 @@ def open_archive_sink(
     Raises:
         OutputError: the suffix means no archive, or the path is taken.
     """
-    name = None if source is None else source.name
-    header = ArchiveHeader(spec.classes, info.width, info.height, name, model, model_sha256, smoothed)
+    header = ArchiveHeader(spec.classes, info.width, info.height, source, model, model_sha256, smoothed)
     match mask_format(path):
         case "folder":
             return MaskFolderSink(path, header, overwrite=overwrite)

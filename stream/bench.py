@@ -24,7 +24,7 @@ from .model import Model
 from .pipeline import Pipeline
 from .providers import provider_for
 from .segment import Report, SegmentSettings, most_waiting, network_size, process_video, segment_video
-from .source import open_source
+from .source import Source, open_source
 
 BARE = "bare model"
 SIDE_BY_SIDE = "bare model, side by side"
@@ -100,7 +100,7 @@ def prepare(template: SegmentSettings, model: Model, *, device: str, folder: Pat
     Raises:
         SourceError: the clip cannot be read.
     """
-    with open_source(template.source, max_frames=template.max_frames) as source:
+    with _opened(template) as source:
         info = source.info
         size = network_size(model, info)
         first, *others = islice(source.frames(lambda _: size), template.max_frames)
@@ -186,8 +186,13 @@ def _side_by_side(model: Model, inputs: list[NDArray[np.uint8]]) -> tuple[int, d
 
 
 def _decoded(template: SegmentSettings, size: tuple[int, int]) -> Iterator[object]:
-    with open_source(template.source, max_frames=template.max_frames) as source:
+    with _opened(template) as source:
         yield from source.frames(lambda _: size)
+
+
+def _opened(template: SegmentSettings) -> Source:
+    assert template.file is not None, "only files are measured"
+    return open_source(template.file, max_frames=template.max_frames)
 
 
 def _segmented(template: SegmentSettings, model: Model) -> Iterator[object]:

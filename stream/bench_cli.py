@@ -89,7 +89,7 @@ def _facts(prepared: Bench, network: Model, template: SegmentSettings) -> dict[s
     info, (height, width) = prepared.info, prepared.input_size
     frames, size = prepared.waiting
     return {
-        "clip": f"{template.source.name}, {info.width}x{info.height} {info.codec}, {prepared.frames} frames",
+        "clip": f"{template.name}, {info.width}x{info.height} {info.codec}, {prepared.frames} frames",
         "model": f"{network.path.stem} on {network.device}, network {width}x{height}, "
         f"batch {batch_size(network, template.batch)}, workers {network.workers}",
         "smoothed": template.smooth,

@@ -56,6 +56,10 @@ class CameraStatus:
         if self._on_event:
             self._on_event(event)
 
+    @property
+    def state(self) -> CameraState:
+        return self._event.state
+
     def count(
         self, *, received: int = 0, dropped: int = 0, undecodable: int = 0, damaged: int = 0, reconnects: int = 0
     ) -> None:

@@ -177,13 +177,13 @@ def info(
 
 def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) -> Report:
     with _progress(quiet=quiet) as progress:
-        task = progress.add_task(job.source.name, total=None)
+        task = progress.add_task(job.name, total=None)
 
         def opened(info: VideoInfo) -> None:
             height, width = network_size(model, info)
             if not quiet:
                 progress.console.print(
-                    f"{job.source.name}: {info.width}x{info.height}; {model.path.stem} on {model.device}, "
+                    f"{job.name}: {info.width}x{info.height}; {model.path.stem} on {model.device}, "
                     f"network {width}x{height}, batch {batch_size(model, job.batch)}"
                     + (", smoothed over time" if job.smooth else "")
                     + (", masks of still pictures reused" if job.reuse else ""),
@@ -195,7 +195,7 @@ def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) ->
             job, model, stop=stop, on_open=opened, on_frame=lambda frames: progress.update(task, completed=frames)
         )
     if not quiet:
-        _talk.print(f"{job.source.name}: {report}", soft_wrap=True)
+        _talk.print(f"{job.name}: {report}", soft_wrap=True)
     for output in job.outputs:
         sys.stdout.write(f"{output}\n")
     return report

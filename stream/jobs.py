@@ -140,9 +140,9 @@ def _into_folder(source: Path, folder: Path, template: SegmentSettings) -> Segme
 
 
 def _refuse_equal_names(jobs: list[SegmentSettings]) -> None:
-    by_output: dict[Path, Path] = {}
+    by_output: dict[Path, str] = {}
     for job in jobs:
         for output in job.outputs:
             if output in by_output:
-                raise OutputError(f"{job.source} and {by_output[output]} would both write {output}; run them apart")
-            by_output[output] = job.source
+                raise OutputError(f"{job.name} and {by_output[output]} would both write {output}; run them apart")
+            by_output[output] = job.name

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import resources
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from .networks import FixedSize, FreeSize, Network
 from .provider_options import Work
 from .providers import Placement, placements
 from .sessions import describe, open_session
+from .shared_network import SharedNetwork
 from .spec import METADATA_KEY, ModelSpec, parse_spec
 
 BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named
@@ -98,6 +100,19 @@ class Model:
         session = open_session(path, placement, Work(None, threads=threads))
         spec = _spec_of(session, path)
         return cls(FreeSize(session, placement, spec), spec, path, placement, workers=workers)
+
+    @contextmanager
+    def shared(self, threads: int) -> Iterator[Model]:
+        """This model for so many threads, each of which uses it as if it were its own.
+
+        They are served in turn, and pictures of one size together where the device gains by that.
+        """
+        if threads == 1:
+            yield self
+            return
+        batch = min(self.default_batch, threads)
+        with SharedNetwork(self._network, workers=self.workers, batch=batch) as network:
+            yield Model(network, self.spec, self.path, self.placement, workers=max(self.workers // threads, 1))
 
     def prepare(self, batch: int, size: tuple[int, int]) -> None:
         """Do now what the first call for `batch` pictures of `size` (height, width) would have to: minutes, on some.

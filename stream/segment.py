@@ -13,15 +13,19 @@ from pathlib import Path
 from threading import Event
 
 from .archive_sink import open_archive_sink
+from .camera import Camera
+from .camera_status import CameraStatus
 from .decide import Decider
 from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo, batched
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from .hardware_decode import decoder_for
+from .live import LiveSource
 from .model import Model, ScoredFrames
 from .overlay import Overlay, select_classes
 from .pipeline import Pipeline
 from .reuse import StillClock, marked
+from .selection import Selection
 from .sink import Sink
 from .smooth import Smoother
 from .source import Source, open_source
@@ -33,9 +37,9 @@ _AHEAD = 4  # items that wait between two stages: enough to even out, little eno
 
 @dataclass(frozen=True, slots=True)
 class SegmentSettings:
-    """What to make of one video. An output that is `None` is not made."""
+    """What to make of one video or camera. An output that is `None` is not made."""
 
-    source: Path
+    source: Path | Camera
     overlay: Path | None = None  # .mp4, .mov or .mkv
     masks: Path | None = None  # a folder, .zip or .mkv
     stats: Path | None = None  # .csv
@@ -57,6 +61,16 @@ class SegmentSettings:
     overwrite: bool = False
 
     @property
+    def name(self) -> str:
+        """Of the source, for people."""
+        return self.source.name
+
+    @property
+    def file(self) -> Path | None:
+        """The source, where it is a file."""
+        return self.source if isinstance(self.source, Path) else None
+
+    @property
     def outputs(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.overlay, self.masks, self.stats) if path is not None)
 
@@ -72,6 +86,7 @@ class Report:
     interrupted: bool
     processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
     reused: int = 0  # frames, of those written, that took the mask of the frame before
+    failure: str | None = None  # why a camera was given up; the outputs are whole up to there
 
     def __str__(self) -> str:
         rate = self.frames / self.seconds if self.seconds else 0.0
@@ -88,15 +103,17 @@ def process_video(
     model: Model,
     *,
     stop: Event | None = None,
+    status: CameraStatus | None = None,
     on_open: Callable[[VideoInfo], None] | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> Report:
-    """Segment one video into the outputs that `settings` name.
+    """Segment one video or camera into the outputs that `settings` name.
 
     Args:
         settings: the source, and what to make of it.
         model: from `Model.load`; several runs may use it one after another.
         stop: set it to end early; outputs are then whole up to the last frame written.
+        status: of a camera: told of every change and count.
         on_open: told what the source is, before the first frame.
         on_frame: told the number of frames written, after each.
 
@@ -107,10 +124,11 @@ def process_video(
     refuse_bad_outputs(settings)
     started, writing_started = time.monotonic(), time.thread_time()
     frames, reused, interrupted = 0, 0, False
-    source, pipeline = _open(settings, model), Pipeline()
+    source: Source | None = None
+    pipeline = Pipeline()
     try:
         with ExitStack() as stack:
-            stack.enter_context(source)
+            source = stack.enter_context(_open(settings, model, stop, status))
             if on_open:
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
@@ -121,19 +139,25 @@ def process_video(
                     sink.write(result)
                 frames += 1
                 reused += result.frame.unchanged
+                if status:
+                    status.count_written(result.frame.arrived)
                 if on_frame:
                     on_frame(frames)
                 _end_if_set(stop)
+            _end_if_set(stop)  # a camera's frames end then, too
     except KeyboardInterrupt:
         if stop is None or not stop.is_set():
             raise
         interrupted = True
     processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
-    return Report(frames, 0, source.undecodable, time.monotonic() - started, interrupted, processor_s, reused)
+    seconds = time.monotonic() - started
+    if source is None:
+        return Report(0, 0, 0, seconds, interrupted, processor_s)
+    return Report(frames, source.dropped, source.undecodable, seconds, interrupted, processor_s, reused, source.failure)
 
 
 def segment_video(
-    source: str | Path,
+    source: str | Path | Camera,
     *,
     model: Model | Path | str | None = None,
     device: str = "auto",
@@ -148,7 +172,7 @@ def segment_video(
     """Each frame of a video with its mask, in order, in bounded memory however long the video is.
 
     Args:
-        source: a video file.
+        source: a video file, or a camera from `parse_camera`, whose frames go on until the generator is closed.
         model: a loaded model, a model file, or `None` for the model in the box.
         device: where to run a model that is not loaded yet: "auto", "cpu", "cuda", ...
         start: seconds from the first frame; `end` likewise, and not included.
@@ -162,7 +186,7 @@ def segment_video(
     """
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     settings = SegmentSettings(
-        Path(source),
+        source if isinstance(source, Camera) else Path(source),
         start=start,
         end=end,
         stride=stride,
@@ -171,8 +195,12 @@ def segment_video(
         smooth=smooth,
         reuse=reuse,
     )
-    with _open(settings, loaded) as opened, Pipeline() as pipeline:
-        yield from _results(opened, loaded, pipeline, settings)
+    stop = Event()
+    with _open(settings, loaded, stop, None) as opened, Pipeline() as pipeline:
+        try:
+            yield from _results(opened, loaded, pipeline, settings)
+        finally:
+            stop.set()
 
 
 def batch_size(model: Model, batch: int | None) -> int:
@@ -193,7 +221,7 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
     """
     seen: set[Path] = set()
     for output in settings.outputs:
-        if output.exists() and settings.source.exists() and output.samefile(settings.source):
+        if output.exists() and settings.file and settings.file.exists() and output.samefile(settings.file):
             raise OutputError(f"{output}: is the source itself; choose another name for the output")
         if output.resolve() in seen:
             raise OutputError(f"{output}: named for two outputs")
@@ -202,7 +230,11 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
             raise OutputError(f"{output}: exists; pass --overwrite to replace it")
 
 
-def _open(settings: SegmentSettings, model: Model) -> Source:
+def _open(settings: SegmentSettings, model: Model, stop: Event | None, status: CameraStatus | None) -> Source:
+    if isinstance(settings.source, Camera):
+        selection = Selection(settings.start or Fraction(0), settings.end, settings.stride, settings.max_frames)
+        status = status or CameraStatus(settings.name)
+        return LiveSource(settings.source, status=status, stop=stop or Event(), selection=selection)
     return open_source(
         settings.source,
         start=settings.start,
@@ -220,11 +252,23 @@ def _end_if_set(stop: Event | None) -> None:
 
 def _results(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[SegmentedFrame]:
     """Decoding, inference and deciding, each on threads of their own."""
+    if source.info.live:
+        return _results_at_once(source, model, pipeline, settings)
     frames = pipeline.stage("decode", source.frames(partial(network_size, model)), depth=_AHEAD)
     # Marked before workers share them out, so that their number and the batch change no mask.
     batches = batched(marked(frames) if settings.reuse else frames, batch_size(model, settings.batch))
     scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=_AHEAD)
     return pipeline.stage("decide", _decided(scored, model, smooth=settings.smooth), depth=_AHEAD)
+
+
+def _results_at_once(
+    source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings
+) -> Iterator[SegmentedFrame]:
+    """As `_results`, for a camera: it decodes by itself, and a frame that waits anywhere after that is late."""
+    frames = source.frames(partial(network_size, model))
+    batches = batched(marked(frames) if settings.reuse else frames, 1)
+    scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=1)
+    return pipeline.stage("decide", _decided(scored, model, smooth=settings.smooth), depth=1)
 
 
 def most_waiting(model: Model, batch: int | None) -> tuple[int, int, int]:
@@ -259,7 +303,7 @@ def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator
             settings.overlay,
             info,
             overlay.render,
-            source=settings.source,
+            source=settings.file,
             overwrite=settings.overwrite,
             encoder=settings.encoder,
             device=model.device,
@@ -271,7 +315,7 @@ def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator
             settings.masks,
             info,
             model.spec,
-            source=settings.source,
+            source=settings.name,
             model=model.path.name,
             model_sha256=model.sha256(),
             smoothed=settings.smooth,

@@ -1,6 +1,6 @@
-"""Open a video and yield its frames: `open_source(url)`.
+"""Open a video file and yield its frames: `open_source(path)`. For cameras and pipes see `live`.
 
-Here: files. Every frame that can be decoded comes out, once, in order and upright; damage is skipped and counted.
+Every frame that can be decoded comes out, once, in order and upright; damage is skipped and counted.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from .errors import SourceError
 from .frames import Frame, VideoInfo
 from .hardware_decode import HardwareDecoder, as_software
 from .network_input import network_input
+from .selection import Selection
 from .upright import Uprighter, rotation
 
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
@@ -42,6 +43,14 @@ class Source(Protocol):
     @property
     def undecodable(self) -> int:
         """Packets that could not be read or decoded, so far."""
+
+    @property
+    def dropped(self) -> int:
+        """Frames discarded to keep up, so far; none of a file's."""
+
+    @property
+    def failure(self) -> str | None:
+        """Why the frames ended, where a camera was given up."""
 
     def frames(self, input_size: InputSize) -> Iterator[Frame]:
         """The frames, each with a network input of the size that `input_size` gives. To be called once.
@@ -66,7 +75,7 @@ def open_source(
     max_frames: int | None = None,
     hardware: HardwareDecoder | None = None,
 ) -> Source:
-    """Open a video and decode its first frame.
+    """Open a video file and decode its first frame.
 
     Args:
         url: a file.
@@ -79,32 +88,33 @@ def open_source(
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
     """
-    return FileSource(Path(url), start=start, end=end, stride=stride, max_frames=max_frames, hardware=hardware)
+    selection = Selection(start or Fraction(0), end, stride, max_frames)
+    return FileSource(Path(url), selection=selection, hardware=hardware)
 
 
 class FileSource:
-    """A `Source` that reads a file; the arguments are those of `open_source`."""
+    """A `Source` that reads a file.
 
-    def __init__(
-        self,
-        path: Path,
-        *,
-        start: Fraction | None,
-        end: Fraction | None,
-        stride: int,
-        max_frames: int | None,
-        hardware: HardwareDecoder | None,
-    ) -> None:
+    Args:
+        path: of the file.
+        selection: which frames to give.
+        hardware: to decode with, where it starts; `None` for software.
+
+    Raises:
+        SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
+    """
+
+    def __init__(self, path: Path, *, selection: Selection, hardware: HardwareDecoder | None) -> None:
         self.undecodable = 0
+        self.dropped = 0
+        self.failure = None
         self._path = path
-        self._start = start or Fraction(0)
-        self._end = end
-        self._stride = stride
-        self._max_frames = max_frames
+        self._selection = selection
         self._closed = False
         self._container = _open(path, hardware)
         try:
-            self._stream = _video_stream(self._container, path)
+            self._stream = video_stream(self._container, path)
+            self._stream.thread_type = "AUTO"
             # One decoder loop for the whole file: a second one would lose the frames still inside the decoder.
             self._pictures = self._decode()
             self._first = self._decode_first()
@@ -118,7 +128,7 @@ class FileSource:
         reformatter = VideoReformatter()
         upright = Uprighter()
         given = 0
-        for index, pts, picture in self._chosen():
+        for index, pts, picture in self._selection.of(self._timed(), self.info.time_base):
             picture = upright(picture)
             yield Frame(
                 index=index,
@@ -130,29 +140,13 @@ class FileSource:
             )
             given += 1
         if not given and not self._closed:
-            raise SourceError(f"{self._path}: no frame from {float(self._start):g} s on; the video is shorter")
+            start_s = float(self._selection.start)
+            raise SourceError(f"{self._path}: no frame from {start_s:g} s on; the video is shorter")
 
-    def _chosen(self) -> Iterator[tuple[int, int, av.VideoFrame]]:
-        """Index, pts and picture of the frames to give, as decoded.
-
-        Frames before `start` are decoded and thrown away. To seek would be quicker, but a container does not say how
-        many frames it skips, and a frame's index must not depend on where a run began.
-        """
+    def _timed(self) -> Iterator[tuple[int, av.VideoFrame]]:
         clock = FrameClock(self.info.time_base, self.info.rate)
-        first_pts, chosen = None, 0
-        for index, picture in enumerate(chain([self._first], self._pictures)):
-            pts = clock.pts(picture)
-            first_pts = pts if first_pts is None else first_pts
-            time = (pts - first_pts) * self.info.time_base
-            if self._end is not None and time >= self._end:
-                return
-            if time < self._start:
-                continue
-            if chosen % self._stride == 0:
-                yield index, pts, picture
-                if self._max_frames is not None and chosen // self._stride + 1 >= self._max_frames:
-                    return
-            chosen += 1
+        for picture in chain([self._first], self._pictures):
+            yield clock.pts(picture), picture
 
     def _decode_first(self) -> av.VideoFrame:
         try:
@@ -225,15 +219,18 @@ def _open(path: Path, hardware: HardwareDecoder | None) -> InputContainer:
     return container
 
 
-def _video_stream(container: InputContainer, path: Path) -> VideoStream:
-    """The largest video stream that is not a cover picture, set up for decoding."""
+def video_stream(container: InputContainer, name: Path | str) -> VideoStream:
+    """The largest video stream that is not a cover picture.
+
+    Raises:
+        SourceError: of `name`, that it has none which can be decoded.
+    """
     streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
     if not streams:
-        raise SourceError(f"{path}: holds no video")
+        raise SourceError(f"{name}: holds no video")
     stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), _pixels(stream)))
     if stream.codec_context is None:
-        raise SourceError(f"{path}: no decoder for its video")
-    stream.thread_type = "AUTO"
+        raise SourceError(f"{name}: no decoder for its video")
     return stream
 
 

@@ -33,8 +33,7 @@ EVERY_CLASS = np.arange(255, dtype=np.uint8).reshape(15, 17)  # odd sides too
 
 def write(path: Path, masks: Sequence[NDArray[np.uint8]], *, overwrite: bool = False) -> Path:
     height, width = masks[0].shape if masks else (4, 4)
-    source = Path("some") / "folder" / "drive.mp4"
-    with open_archive_sink(path, video_info(width, height), SPEC, source=source, overwrite=overwrite) as sink:
+    with open_archive_sink(path, video_info(width, height), SPEC, source="drive.mp4", overwrite=overwrite) as sink:
         for number, mask in enumerate(masks):
             sink.write(result_of(mask, index=3 * number, pts=1536 * number + 1))
     return path
