@@ -12,6 +12,7 @@ from .errors import RoadmaskError
 from .frames import VideoInfo
 from .model import Model
 from .segment import Report, SegmentSettings, process_video
+from .sink import Sink
 
 _LOOK_S = 0.2  # how often the main thread wakes up, to take signals
 
@@ -22,6 +23,7 @@ class CameraRun:
 
     settings: SegmentSettings
     status: CameraStatus
+    also: Sequence[Sink] = ()  # besides the settings' outputs
     report: Report | None = None
     error: BaseException | None = None
 
@@ -69,7 +71,7 @@ def _run(run: CameraRun, model: Model, stop: Event, on_open: Callable[[CameraRun
             on_open(run, info)
 
     try:
-        run.report = process_video(run.settings, model, stop=stop, status=run.status, on_open=opened)
+        run.report = process_video(run.settings, model, stop=stop, status=run.status, also=run.also, on_open=opened)
     except BaseException as exc:  # noqa: BLE001 - carried to the main thread
         run.error = exc
         if not isinstance(exc, RoadmaskError):

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import signal
+import logging
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
-from types import FrameType
 from typing import Annotated
 
 import cv2
@@ -19,22 +16,36 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
+from .camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
+from .duration import parse_duration
 from .errors import RoadmaskError
 from .frames import VideoInfo
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from .hide import hide_arguments
 from .info import describe
 from .jobs import expected_frames, find_sources, parse_time, plan
+from .logs import LogFormat, set_up_logs
 from .model import Model
 from .overlay import select_classes
 from .segment import Report, SegmentSettings, batch_size, network_size, process_video, refuse_bad_outputs
+from .stop import Stop, stop_on_signal
+from .watch_cli import Views, watch_cameras
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
+log = logging.getLogger(__name__)
 _talk = Console(stderr=True, highlight=False)
 
 
 def _time(text: str) -> Fraction:
     try:
         return parse_time(text)
+    except ValueError as exc:
+        raise typer.BadParameter(str(exc)) from exc
+
+
+def _duration(text: str) -> float:
+    try:
+        return parse_duration(text)
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
 
@@ -49,7 +60,12 @@ def _batch(text: str) -> int:
 
 
 def run(
-    sources: Annotated[list[str], typer.Argument(metavar="SOURCE...", help="Video files, folders or patterns.")],
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...", help="Video files, folders or patterns; or cameras: rtsp://..., 0, /dev/video0; or -"
+        ),
+    ],
     output: Annotated[
         str | None,
         typer.Option("-o", "--output", help="FILE.mp4 for the overlay, or DIR/ for overlay, masks and statistics."),
@@ -94,10 +110,46 @@ def run(
     ] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="The network's, on the CPU; 0 for one a core.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Network calls at a time; 0 for what suits the device.")] = 0,
+    policy: Annotated[Policy, typer.Option(help="Of a camera when the model is slower; auto: latest.")] = "auto",
+    timeout: Annotated[
+        float, typer.Option(min=0.5, help="Seconds without a frame until a camera counts as lost.")
+    ] = 10,
+    max_retries: Annotated[
+        int | None, typer.Option(min=0, help="Of a lost camera, in a row; without, for ever.", show_default=False)
+    ] = None,
+    rtsp_transport: Annotated[Transport, typer.Option(help="How RTSP's pictures travel.")] = "tcp",
+    input_format: Annotated[
+        str | None, typer.Option(help="FFmpeg's name for it: rawvideo, v4l2, mpegts, ...", show_default=False)
+    ] = None,
+    input_size: Annotated[
+        str | None, typer.Option(metavar="WxH", help="Of a webcam or raw video.", show_default=False)
+    ] = None,
+    input_rate: Annotated[
+        str | None, typer.Option(metavar="FPS", help="Of a webcam or raw video.", show_default=False)
+    ] = None,
+    input_pixels: Annotated[
+        str | None, typer.Option(metavar="FORMAT", help="Of a webcam or raw video: yuv420p, ...", show_default=False)
+    ] = None,
+    segment_time: Annotated[
+        float | None,
+        typer.Option(parser=_duration, metavar="TIME", help="Length of a recording's parts: 10m.", show_default=False),
+    ] = None,
+    keep: Annotated[
+        float | None,
+        typer.Option(parser=_duration, metavar="TIME", help="Delete parts that are older: 48h.", show_default=False),
+    ] = None,
+    serve: Annotated[
+        str | None, typer.Option(metavar="ADDRESS", help="Live view in a browser: 127.0.0.1:8080", show_default=False)
+    ] = None,
+    token: Annotated[
+        str | None,
+        typer.Option(help="That the live view asks for.", envvar="ROADMASK_TOKEN", show_default=False),
+    ] = None,
+    log_format: Annotated[LogFormat, typer.Option("--log", help="How to talk on standard error.")] = "text",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
 ) -> None:
-    """Segment videos: overlay video, masks, statistics.
+    """Segment videos and cameras: overlay video, masks, statistics, live view.
 
     \b
     roadmask run drive.mp4                                   drive_overlay.mp4 in this folder
@@ -105,6 +157,8 @@ def run(
     roadmask run dashcam/ -o results/                        overlay, masks and statistics of each video
     roadmask run drive.mp4 --masks masks.zip --stats shares.csv
     roadmask run drive.mp4 -o cars.mp4 --classes car,pedestrian --start 1:00 --end 1:30
+    roadmask run rtsp://camera/stream --serve 127.0.0.1:8080     watch it in a browser
+    roadmask run front=rtsp://10.0.0.5/live rear=0 -o recordings/ --segment-time 10m --keep 48h
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     if end is not None and end <= (start or 0):
         raise typer.BadParameter("--end must be later than --start")
@@ -128,30 +182,73 @@ def run(
         encoder=encoder,
         crf=crf,
         preset=preset,
+        segment_s=segment_time,
+        keep_s=keep,
         overwrite=overwrite,
     )
+    watching = CameraSettings(
+        policy=policy,
+        transport=rtsp_transport,
+        timeout_s=timeout,
+        max_retries=max_retries,
+        input_format=input_format,
+        size=input_size,
+        rate=input_rate,
+        pixel_format=input_pixels,
+    )
+    set_up_logs(log_format, level=logging.WARNING if quiet else logging.INFO)
     cv2.setNumThreads(1)  # its threads would only be in the way: every stage has one, and the network the cores
-    jobs = plan(find_sources(sources), output, template)
+    cameras = _cameras(sources, watching)
+    jobs = plan(cameras or find_sources(sources), output, template)
     for job in jobs:
         refuse_bad_outputs(job)
+    views = Views(serve, token)
+    if cameras:
+        _refuse_no_output(jobs, views)
+        hide_arguments(sources, token)
     network = Model.load(model, device=device, threads=threads, workers=workers)
     select_classes(network.spec.classes, only=template.classes, exclude=template.exclude)
+    with stop_on_signal() as stop:
+        if cameras:
+            code = watch_cameras(jobs, network, views=views, stop=stop, quiet=quiet, is_json=log_format == "json")
+        else:
+            code = _run_files(jobs, network, stop, quiet=quiet)
+    raise typer.Exit(code)
+
+
+def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:
+    """The cameras, where the words name any: then all of them must."""
+    are_cameras = [is_camera(word, settings) for word in words]
+    if any(are_cameras) and not all(are_cameras):
+        first_file = words[are_cameras.index(False)]
+        raise typer.BadParameter(f"{first_file} is a file and others are cameras; run them apart")
+    return [parse_camera(word, settings) for word in words] if all(are_cameras) else []
+
+
+def _refuse_no_output(jobs: list[SegmentSettings], views: Views) -> None:
+    if not jobs[0].outputs and views.address is None:
+        raise typer.BadParameter(
+            "say what to make of the camera: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows it"
+        )
+
+
+def _run_files(jobs: list[SegmentSettings], model: Model, stop: Stop, *, quiet: bool) -> int:
+    """One after the other; returns the exit code."""
     failed = 0
-    with _stop_on_signal() as stop:
-        for job in jobs:
-            try:
-                report = _run_one(job, network, stop, quiet=quiet)
-            except RoadmaskError as exc:
-                if len(jobs) == 1:
-                    raise
-                sys.stderr.write(f"roadmask: {exc}\n")  # the other videos are not at fault
-                failed += 1
-                continue
-            if report.interrupted:
-                raise typer.Exit(130)
+    for job in jobs:
+        try:
+            report = _run_one(job, model, stop, quiet=quiet)
+        except RoadmaskError as exc:
+            if len(jobs) == 1:
+                raise
+            log.error("%s", exc)  # noqa: TRY400 - a line is what the user needs; the other videos are not at fault
+            failed += 1
+            continue
+        if report.interrupted:
+            return 130
     if failed:
-        sys.stderr.write(f"roadmask: {failed} of {len(jobs)} videos failed\n")
-        raise typer.Exit(1)
+        log.error("%d of %d videos failed", failed, len(jobs))
+    return 1 if failed else 0
 
 
 def info(
@@ -217,24 +314,6 @@ def _progress(*, quiet: bool) -> Progress:
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
         return Text(f"{task.speed:.1f} fps" if task.speed else "", style="progress.data.speed")
-
-
-@contextmanager
-def _stop_on_signal() -> Iterator[Event]:
-    """An event that Ctrl-C or SIGTERM sets, so that files are finished; a second one ends at once."""
-    stop = Event()
-
-    def on_signal(_number: int, _frame: FrameType | None) -> None:
-        if stop.is_set():
-            raise KeyboardInterrupt
-        stop.set()
-
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield stop
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _names(text: str) -> tuple[str, ...]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import glob
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
+from .camera import Camera
 from .errors import OutputError, SourceError
 from .frames import VideoInfo
 from .segment import SegmentSettings
@@ -61,19 +64,21 @@ def find_sources(words: list[str]) -> list[Path]:
     return list(found)
 
 
-def plan(sources: list[Path], output: str | None, template: SegmentSettings) -> list[SegmentSettings]:
+def plan(sources: Sequence[Path | Camera], output: str | None, template: SegmentSettings) -> list[SegmentSettings]:
     """One job a source.
 
     Args:
-        sources: from `find_sources`.
+        sources: from `find_sources`, or cameras.
         output: a folder (ending in a slash, or existing) takes overlay, masks and statistics under each source's
-            name; a file takes the overlay of the one source; `None` without other outputs puts the overlay into
-            the working directory.
+            name; a file takes the overlay of the one source; `None` without other outputs puts a file's overlay
+            into the working directory, and writes nothing of a camera, which may be there to be looked at.
         template: everything else, for all of them.
 
     Raises:
         OutputError: several sources for one file, sources of one name for one folder, or a suffix that is no video.
+        SourceError: cameras of one name.
     """
+    _refuse_equal_cameras(sources)
     folder = _folder(output)
     if folder is not None:
         jobs = [_into_folder(source, folder, template) for source in sources]
@@ -82,11 +87,14 @@ def plan(sources: list[Path], output: str | None, template: SegmentSettings) -> 
     if output is not None:
         template = replace(template, overlay=Path(output))
     if not template.outputs:
-        jobs = [replace(template, source=source, overlay=Path(f"{source.stem}_overlay.mp4")) for source in sources]
+        jobs = [
+            replace(template, source=source, overlay=None if isinstance(source, Camera) else _beside(source))
+            for source in sources
+        ]
         _refuse_equal_names(jobs)
         return jobs
     if len(sources) > 1:
-        raise OutputError(f"{len(sources)} videos cannot go into one file; name a folder: -o DIR/")
+        raise OutputError(f"{len(sources)} sources cannot go into one file; name a folder: -o DIR/")
     if template.overlay is not None and template.overlay.suffix.lower() not in OVERLAY_SUFFIXES:
         raise OutputError(
             f"{template.overlay}: overlay videos are {', '.join(OVERLAY_SUFFIXES)}; for a folder write {output}/"
@@ -128,15 +136,27 @@ def _folder(output: str | None) -> Path | None:
     return Path(output) if is_folder else None
 
 
-def _into_folder(source: Path, folder: Path, template: SegmentSettings) -> SegmentSettings:
+def _beside(source: Path) -> Path:
+    return Path(f"{source.stem}_overlay.mp4")
+
+
+def _into_folder(source: Path | Camera, folder: Path, template: SegmentSettings) -> SegmentSettings:
     """Outputs that were named one by one keep their names."""
+    stem = source.name if isinstance(source, Camera) else source.stem
     return replace(
         template,
         source=source,
-        overlay=template.overlay or folder / f"{source.stem}_overlay.mp4",
-        masks=template.masks or folder / f"{source.stem}_masks",
-        stats=template.stats or folder / f"{source.stem}_stats.csv",
+        overlay=template.overlay or folder / f"{stem}_overlay.mp4",
+        masks=template.masks or folder / f"{stem}_masks",
+        stats=template.stats or folder / f"{stem}_stats.csv",
     )
+
+
+def _refuse_equal_cameras(sources: Sequence[Path | Camera]) -> None:
+    counts = Counter(source.name for source in sources if isinstance(source, Camera))
+    for name, count in counts.items():
+        if count > 1:
+            raise SourceError(f"{count} cameras are called {name}; give them names: left=rtsp://... right=rtsp://...")
 
 
 def _refuse_equal_names(jobs: list[SegmentSettings]) -> None:

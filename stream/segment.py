@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from fractions import Fraction
@@ -23,6 +23,7 @@ from .hardware_decode import decoder_for
 from .live import LiveSource
 from .model import Model, ScoredFrames
 from .overlay import Overlay, select_classes
+from .parts import PartsSink
 from .pipeline import Pipeline
 from .reuse import StillClock, marked
 from .selection import Selection
@@ -58,7 +59,14 @@ class SegmentSettings:
     encoder: EncoderChoice = "auto"  # of the overlay, as `choose_encoder` takes it, and the two below
     crf: int = DEFAULT_CRF
     preset: Preset = DEFAULT_PRESET
+    segment_s: float | None = None  # seconds after which a camera's outputs begin a new part
+    keep_s: float | None = None  # seconds after which parts are deleted; None keeps them all
     overwrite: bool = False
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it goes on until somebody ends it."""
+        return isinstance(self.source, Camera) and self.source.endless
 
     @property
     def name(self) -> str:
@@ -104,6 +112,7 @@ def process_video(
     *,
     stop: Event | None = None,
     status: CameraStatus | None = None,
+    also: Sequence[Sink] = (),
     on_open: Callable[[VideoInfo], None] | None = None,
     on_frame: Callable[[int], None] | None = None,
 ) -> Report:
@@ -114,6 +123,7 @@ def process_video(
         model: from `Model.load`; several runs may use it one after another.
         stop: set it to end early; outputs are then whole up to the last frame written.
         status: of a camera: told of every change and count.
+        also: sinks to write to, besides the outputs.
         on_open: told what the source is, before the first frame.
         on_frame: told the number of frames written, after each.
 
@@ -132,7 +142,7 @@ def process_video(
             if on_open:
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
-            sinks = [stack.enter_context(sink) for sink in _sinks(settings, source.info, model)]
+            sinks = [stack.enter_context(sink) for sink in chain(_sinks(settings, source.info, model), also)]
             stack.enter_context(pipeline)
             for result in _results(source, model, pipeline, settings):
                 for sink in sinks:
@@ -226,7 +236,7 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
         if output.resolve() in seen:
             raise OutputError(f"{output}: named for two outputs")
         seen.add(output.resolve())
-        if output.exists() and not settings.overwrite:
+        if output.exists() and not settings.overwrite and not settings.is_endless:  # parts have names of their own
             raise OutputError(f"{output}: exists; pass --overwrite to replace it")
 
 
@@ -296,30 +306,52 @@ def _decided(scored: Iterable[ScoredFrames], model: Model, *, smooth: bool) -> I
 
 
 def _sinks(settings: SegmentSettings, info: VideoInfo, model: Model) -> Iterator[Sink]:
+    """The outputs; those of a camera are recorded in parts."""
+    for path, make in _makers(settings, model):
+        if settings.is_endless:
+            yield PartsSink(path, make, segment_time_s=settings.segment_s, keep_s=settings.keep_s)
+        else:
+            yield make(path, info)
+
+
+def _makers(settings: SegmentSettings, model: Model) -> Iterator[tuple[Path, Callable[[Path, VideoInfo], Sink]]]:
+    """Each output's path, and what makes a sink for such a path."""
     if settings.overlay is not None:
-        drawn = select_classes(model.spec.classes, only=settings.classes, exclude=settings.exclude)
-        overlay = Overlay(model.spec.classes, alpha=settings.alpha, drawn=drawn, legend=settings.legend)
-        yield OverlayVideoSink(
-            settings.overlay,
-            info,
-            overlay.render,
-            source=settings.file,
-            overwrite=settings.overwrite,
-            encoder=settings.encoder,
-            device=model.device,
-            crf=settings.crf,
-            preset=settings.preset,
-        )
+        yield settings.overlay, partial(_overlay_sink, settings, model)
     if settings.masks is not None:
-        yield open_archive_sink(
-            settings.masks,
-            info,
-            model.spec,
-            source=settings.name,
-            model=model.path.name,
-            model_sha256=model.sha256(),
-            smoothed=settings.smooth,
-            overwrite=settings.overwrite,
-        )
+        yield settings.masks, partial(_masks_sink, settings, model)
     if settings.stats is not None:
-        yield StatsSink(settings.stats, model.spec, overwrite=settings.overwrite)
+        yield settings.stats, lambda path, _: StatsSink(path, model.spec, overwrite=settings.overwrite)
+
+
+def _overlay_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> Sink:
+    return OverlayVideoSink(
+        path,
+        info,
+        overlay_of(settings, model).render,
+        source=settings.file,
+        overwrite=settings.overwrite,
+        encoder=settings.encoder,
+        device=model.device,
+        crf=settings.crf,
+        preset=settings.preset,
+    )
+
+
+def overlay_of(settings: SegmentSettings, model: Model) -> Overlay:
+    """What draws as the settings say, for one output."""
+    drawn = select_classes(model.spec.classes, only=settings.classes, exclude=settings.exclude)
+    return Overlay(model.spec.classes, alpha=settings.alpha, drawn=drawn, legend=settings.legend)
+
+
+def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> Sink:
+    return open_archive_sink(
+        path,
+        info,
+        model.spec,
+        source=settings.name,
+        model=model.path.name,
+        model_sha256=model.sha256(),
+        smoothed=settings.smooth,
+        overwrite=settings.overwrite,
+    )

@@ -12,22 +12,18 @@ from typing import Self
 
 import av
 from av.container import OutputContainer
-from av.video.frame import PictureType
-from av.video.stream import VideoStream
 
 from .audio_copy import AudioCopy
 from .errors import OutputError
 from .frames import Frame, SegmentedFrame, VideoInfo
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
 from .partial import PartialOutput, closing, writing
+from .video_encoding import USUAL_RATE, add_video, stamp
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
-_KEYFRAME_S = 2  # between keyframes: what a player has to decode to jump
-_USUAL_RATE = Fraction(25)  # for the encoder's rate control only, where the source has none
 _MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
-_RGB_MATRIX, _UNSPECIFIED_MATRIX = 0, 2  # ITU-T H.273
 
 
 class OverlayVideoSink:
@@ -85,10 +81,7 @@ class OverlayVideoSink:
         with writing(self._path):
             container = self._container or self._open(picture, result.frame)
             self._notice_size(picture)
-            picture.pts = result.frame.pts - self._shift
-            picture.time_base = result.frame.time_base
-            # What is left from the source's encoder would be an order to ours.
-            picture.pict_type = PictureType.NONE
+            stamp(picture, result.frame, shift=self._shift)
             # Before the picture: the muxer orders what it has, but waits for sound that it has not.
             self._advance_audio(time)
             container.mux(self._stream.encode(picture))
@@ -101,9 +94,9 @@ class OverlayVideoSink:
         cut = first.index > 0
         # Times below 0 are not shown by players, so a video that begins there is moved to 0.
         self._shift = first.pts if cut or first.pts < 0 else 0
-        self._last_time = first.time - 1 / (self._info.rate or _USUAL_RATE)
+        self._last_time = first.time - 1 / (self._info.rate or USUAL_RATE)
         self._container = av.open(self._output.path, "w", container_options=self._container_options(first.time_base))
-        self._stream = self._add_stream(self._container, picture, first)
+        self._stream = add_video(self._container, self._encoder, picture, first, self._info)
         if self._source is not None and self._info.has_audio:
             shift = self._shift * first.time_base
             self._audio = AudioCopy(self._source, self._container, shift=shift, cut=cut)
@@ -126,27 +119,6 @@ class OverlayVideoSink:
             # The edit list counts in this one. Its default, 1/1000 s, would round a first pts that is not 0.
             "movie_timescale": timescale,
         }
-
-    def _add_stream(self, container: OutputContainer, picture: av.VideoFrame, first: Frame) -> VideoStream:
-        rate = self._info.rate or _USUAL_RATE
-        stream = container.add_stream(
-            self._encoder.name, rate=rate, options=self._encoder.options, width=picture.width, height=picture.height
-        )
-        assert isinstance(stream, VideoStream)
-        stream.pix_fmt = "yuv420p"
-        # `rate` alone would make the encoder round every time to a multiple of 1/rate.
-        stream.time_base = first.time_base
-        encoder = stream.codec_context
-        self._encoder.set_up(encoder)
-        encoder.time_base = first.time_base
-        encoder.gop_size = max(round(rate * _KEYFRAME_S), 1)
-        encoder.sample_aspect_ratio = self._info.sample_aspect_ratio
-        decoded = first.picture
-        encoder.color_range = decoded.color_range
-        encoder.color_primaries = decoded.color_primaries
-        encoder.color_trc = decoded.color_trc
-        encoder.colorspace = _UNSPECIFIED_MATRIX if decoded.colorspace == _RGB_MATRIX else decoded.colorspace
-        return stream
 
     def _notice_size(self, picture: av.VideoFrame) -> None:
         size = (picture.width, picture.height)

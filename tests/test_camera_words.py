@@ -24,6 +24,7 @@ DEFAULTS = CameraSettings()
         ("https://host/x?ACCESS_TOKEN=abc#top", "https://host/x?ACCESS_TOKEN=***#top"),
         ("rtsp://[fe80::1]:554/x", "rtsp://[fe80::1]:554/x"),
         ("/dev/video0", "/dev/video0"),
+        ("front=rtsp://user:secret@host/x", "front=rtsp://host/x"),
     ],
 )
 def test_a_url_is_shown_without_its_keys(url: str, shown: str) -> None:

@@ -1,0 +1,193 @@
+// The page: which cameras are shown, what is drawn over them, and the connection to the server.
+
+import { CameraCard } from "./camera.js";
+import { buildLegend, setShares, setSwitches } from "./legend.js";
+import { receiveEvents, receivePictures } from "./streams.js";
+
+const byId = (id) => document.getElementById(id);
+const look = { opacity: 0.45, classes: [], on: [] };
+const cards = new Map(); // by name, in the server's order
+let ahead_s = 0; // of the server's clock, to ours
+let shownBefore = 0.45; // the opacity that key O comes back to
+let pictures = new AbortController();
+let stopEvents = () => {};
+
+const now = () => Date.now() / 1000 + ahead_s;
+const chosen = () => cards.get(decodeURIComponent(location.hash.slice(1))) ?? (cards.size === 1 ? [...cards.values()][0] : null);
+const visible = () => (chosen() ? [chosen()] : [...cards.values()]);
+
+function hello({ time, classes, cameras }) {
+  ahead_s = time - Date.now() / 1000;
+  const isSame = JSON.stringify(classes) === JSON.stringify(look.classes) && cameras.map(({ name }) => name).join("\n") === [...cards.keys()].join("\n");
+  if (!isSame) {
+    look.classes = classes;
+    const off = stored("off") ?? [];
+    look.on = classes.map(({ name }) => !off.includes(name));
+    buildLegend(byId("legend"), look, recolor);
+    cards.clear();
+    for (const { name } of cameras) cards.set(name, new CameraCard(name, look, { onSaved, onChosen }));
+    byId("cameras").replaceChildren(...[...cards.values()].map((card) => card.element));
+    buildChooser();
+    choose();
+  }
+  for (const camera of cameras) cards.get(camera.name)?.tell(camera, now());
+  summarize();
+}
+
+function numbers({ time, cameras }) {
+  ahead_s = time - Date.now() / 1000;
+  if (cameras.some(({ name }) => !cards.has(name))) start(); // a camera was added: ask for all anew
+  for (const camera of cameras) cards.get(camera.name)?.tell(camera, now());
+  summarize();
+}
+
+function summarize() {
+  const states = [...cards.values()].map(({ state }) => state);
+  const running = states.filter((state) => state === "running").length;
+  const all = states.length === 1 ? `Camera ${states[0]}` : running === states.length ? `All ${running} cameras running` : `${running} of ${states.length} cameras running`;
+  tell(byId("summary").lastElementChild, states.length ? all : "No camera yet");
+  byId("summary").dataset.state = running === states.length && running ? "running" : "waiting";
+  const known = visible().map(({ shares }) => shares).filter(Boolean);
+  setShares(byId("legend"), known.length ? look.classes.map((_, id) => known.reduce((sum, shares) => sum + shares[id], 0) / known.length) : null);
+  byId("legend-of").textContent = visible().length > 1 ? "Shares are the mean of the cameras shown." : "";
+}
+
+/** Set a text only where it changes: what is set is read aloud. */
+function tell(element, text) {
+  if (element.textContent !== text) element.textContent = text;
+}
+
+// --- Which cameras
+
+function buildChooser() {
+  const names = cards.size > 1 ? ["", ...cards.keys()] : [];
+  byId("chooser").hidden = byId("camera-keys").hidden = !names.length;
+  byId("chooser").replaceChildren(
+    ...names.map((name) => {
+      const button = Object.assign(document.createElement("button"), { type: "button", textContent: name || "All" });
+      button.dataset.name = name;
+      button.addEventListener("click", () => (location.hash = encodeURIComponent(name)));
+      return button;
+    }),
+  );
+}
+
+function choose() {
+  const shown = visible();
+  for (const card of cards.values()) card.element.hidden = !shown.includes(card);
+  byId("cameras").dataset.shown = shown.length;
+  const name = cards.size > 1 && shown.length === 1 ? shown[0].name : "";
+  for (const button of byId("chooser").children) button.ariaPressed = String(button.dataset.name === name);
+  document.title = name ? `${name} · roadmask` : "roadmask";
+  for (const card of shown) card.drawChart(now());
+  summarize();
+  startPictures();
+}
+
+// --- The connection
+
+function startPictures() {
+  pictures.abort();
+  pictures = new AbortController();
+  const query = chosen() ? `?${new URLSearchParams({ camera: chosen().name })}` : "";
+  receivePictures(`pictures${query}`, (message) => cards.get(message.header.camera)?.show(message), pictures.signal);
+}
+
+function start() {
+  stop();
+  if (document.hidden) return; // nobody looks: nothing is encoded or sent
+  stopEvents = receiveEvents("events", { hello, numbers, camera: (camera) => (cards.get(camera.name)?.tell(camera, now()), summarize()) }, gone);
+  if (cards.size) startPictures(); // else when the cameras are known
+}
+
+function stop() {
+  stopEvents();
+  pictures.abort();
+}
+
+function gone(isGone) {
+  byId("gone").hidden = !isGone;
+  document.body.classList.toggle("is-gone", isGone);
+}
+
+// --- What is drawn
+
+function recolor() {
+  setSwitches(byId("legend"), look);
+  for (const card of visible()) {
+    card.picture.color(look);
+    card.drawChart(now());
+  }
+  store("off", look.classes.filter((_, id) => !look.on[id]).map(({ name }) => name));
+}
+
+function setOpacity(opacity) {
+  look.opacity = opacity;
+  byId("opacity").value = Math.round(opacity * 100);
+  byId("opacity-value").textContent = `${Math.round(opacity * 100)} %`;
+  for (const card of visible()) card.picture.mix(look);
+  store("opacity", opacity);
+}
+
+function switchAll(isOn) {
+  look.on.fill(isOn);
+  recolor();
+}
+
+const onSaved = (file) => toast(`Saved ${file}`);
+const onChosen = (name) => {
+  if (cards.size > 1) location.hash = encodeURIComponent(name);
+};
+
+function toast(text) {
+  byId("toast").textContent = text;
+  byId("toast").classList.add("is-shown");
+  clearTimeout(toast.timer);
+  toast.timer = setTimeout(() => byId("toast").classList.remove("is-shown"), 3500);
+}
+
+function store(key, value) {
+  try {
+    localStorage.setItem(`roadmask.${key}`, JSON.stringify(value));
+  } catch {
+    // Private windows may refuse; the choice then lasts as long as the page.
+  }
+}
+
+function stored(key) {
+  try {
+    return JSON.parse(localStorage.getItem(`roadmask.${key}`));
+  } catch {
+    return null;
+  }
+}
+
+function press(event) {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const first = visible()[0];
+  const acts = {
+    o: () => {
+      if (look.opacity) shownBefore = look.opacity;
+      setOpacity(look.opacity ? 0 : shownBefore);
+    },
+    s: () => first?.find(".snapshot").click(),
+    f: () => first?.toggleFull(),
+    0: () => (location.hash = ""),
+    escape: () => (location.hash = ""),
+  };
+  const key = event.key.toLowerCase();
+  const numbered = [...cards.keys()][Number(key) - 1];
+  if (acts[key]) acts[key]();
+  else if (numbered !== undefined && cards.size > 1) location.hash = encodeURIComponent(numbered);
+}
+
+byId("opacity").addEventListener("input", () => setOpacity(byId("opacity").value / 100));
+byId("classes-all").addEventListener("click", () => switchAll(true));
+byId("classes-none").addEventListener("click", () => switchAll(false));
+addEventListener("hashchange", choose);
+addEventListener("keydown", press);
+addEventListener("resize", () => visible().forEach((card) => card.drawChart(now())));
+document.addEventListener("visibilitychange", () => (document.hidden ? stop() : start()));
+setInterval(() => cards.forEach((card) => card.tellState()), 1000);
+setOpacity(Math.min(Math.max(stored("opacity") ?? 0.45, 0), 1));
+start();

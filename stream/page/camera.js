@@ -1,0 +1,110 @@
+// One camera on the page: its picture, state, numbers and chart.
+
+import { drawChart, recent } from "./chart.js";
+import { spaced } from "./legend.js";
+import { Picture } from "./picture.js";
+import { saveSnapshot } from "./snapshot.js";
+
+const STATES = {
+  connecting: "Connecting",
+  running: "Running",
+  stalled: "No pictures",
+  reconnecting: "Reconnecting",
+  ended: "Ended",
+};
+
+export class CameraCard {
+  constructor(name, look, { onSaved, onChosen }) {
+    this.name = name;
+    this.look = look;
+    this.samples = [];
+    this.state = "connecting";
+    this.element = document.getElementById("camera").content.firstElementChild.cloneNode(true);
+    this.element.classList.add("is-empty");
+    this.picture = new Picture(this.find(".picture"));
+    this.find("h2").textContent = name;
+    this.element.setAttribute("aria-label", name);
+    this.find(".picture").setAttribute("aria-label", `What ${name} sees`);
+    this.button(".snapshot", `Save a snapshot of ${name}`, () => this.save(onSaved));
+    this.button(".full", `Show ${name} on the full screen`, () => this.toggleFull());
+    this.find(".picture").addEventListener("click", () => onChosen(name)); // for the keyboard there are the names above
+    this.find(".screen").addEventListener("pointermove", (event) => this.tellUnder(event));
+    this.find(".screen").addEventListener("pointerleave", () => (this.find(".under").hidden = true));
+  }
+
+  find(selector) {
+    return this.element.querySelector(selector);
+  }
+
+  button(selector, label, act) {
+    const button = this.find(selector);
+    Object.assign(button, { title: label, ariaLabel: label });
+    button.addEventListener("click", act);
+  }
+
+  show(message) {
+    this.picture.show(message, this.look, ({ index }) => {
+      this.element.classList.remove("is-empty");
+      this.element.dataset.index = index;
+    });
+  }
+
+  /** A camera's state and numbers, of any event that has them. */
+  tell(camera, now) {
+    this.state = camera.state;
+    this.reason = camera.reason;
+    this.retryAt = camera.retry_s == null ? null : performance.now() + camera.retry_s * 1000;
+    if (camera.history) this.samples = camera.history;
+    if (camera.sample) this.samples.push(camera.sample);
+    if (camera.fps !== undefined) this.tellNumbers(camera);
+    this.tellState();
+    this.drawChart(now);
+  }
+
+  tellNumbers({ fps, latency_s, dropped, received, reconnects, undecodable, damaged }) {
+    this.find(".fps").textContent = fps.toFixed(1);
+    this.find(".latency").textContent = latency_s == null ? "–" : `${Math.round(latency_s * 1000)} ms`;
+    this.find(".dropped").textContent = dropped.toLocaleString("en");
+    this.find(".reconnects").textContent = reconnects.toLocaleString("en");
+    this.find(".numbers").title = `${received} frames received, ${damaged} damaged, ${undecodable} undecodable`;
+  }
+
+  tellState() {
+    this.element.dataset.state = this.state;
+    const retry_s = this.retryAt == null ? null : Math.ceil((this.retryAt - performance.now()) / 1000);
+    const next = retry_s == null ? "" : retry_s > 0 ? `next try in ${retry_s} s` : "trying now";
+    const why = [this.reason, next].filter(Boolean).join(" · ");
+    const title = STATES[this.state] ?? this.state;
+    this.find(".state").textContent = title;
+    this.find(".notice strong").textContent = this.state === "running" ? "Waiting for the first picture" : title;
+    this.find(".notice span").textContent = why;
+  }
+
+  drawChart(now) {
+    this.samples = recent(this.samples, now);
+    drawChart(this.find(".chart"), this.samples, this.look, now);
+  }
+
+  /** Of the newest sample, where the camera runs. */
+  get shares() {
+    return this.state === "running" ? this.samples.at(-1)?.shares : undefined;
+  }
+
+  tellUnder(event) {
+    const id = event.pointerType === "mouse" ? this.picture.idAt(event.clientX, event.clientY) : undefined;
+    const item = this.look.classes[id];
+    this.find(".under").hidden = !item;
+    if (!item) return;
+    this.find(".under span").textContent = spaced(item.name);
+    this.find(".under").style.setProperty("--color", `rgb(${item.color.join(" ")})`);
+  }
+
+  async save(onSaved) {
+    if (this.picture.header) onSaved(await saveSnapshot(this.name, this.picture, this.look));
+  }
+
+  toggleFull() {
+    if (document.fullscreenElement) document.exitFullscreen();
+    else this.find(".screen").requestFullscreen?.();
+  }
+}

@@ -1,0 +1,98 @@
+"""The RTSP server as a process of its own, to be killed and stopped while a client watches."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from threading import Event
+from time import monotonic
+from types import TracebackType
+from typing import Self
+
+_SERVER = Path(__file__).with_name("rtsp_server.py")
+
+
+def until(happens: Callable[[], object], timeout_s: float = 10.0, *, what: str = "what the test waits for") -> float:
+    """Wait until it is true; returns the seconds that took.
+
+    Raises:
+        AssertionError: it took too long.
+    """
+    started = monotonic()
+    while not happens():
+        assert monotonic() - started < timeout_s, f"{what}: not within {timeout_s:g} s"
+        Event().wait(0.01)
+    return monotonic() - started
+
+
+def a_free_port() -> int:
+    """On loopback; nothing holds it, so it may be taken."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+class ServerProcess:
+    """Starts on entering; `start` it again after `kill`, at the same port.
+
+    Args:
+        log: takes the numbers of the frames sent; survives kills.
+        settings: as `--set` takes them.
+        clip: what the pictures show.
+    """
+
+    def __init__(self, log: Path, *settings: str, clip: Path | None = None) -> None:
+        self.port = a_free_port()
+        self.url = f"rtsp://127.0.0.1:{self.port}/camera"
+        self._log = log
+        words = [word for setting in settings for word in ("--set", setting)]
+        self._command = [sys.executable, str(_SERVER), *([str(clip)] if clip else []), *words]
+        self._command += ["--port", str(self.port), "--log", str(log)]
+        self._process: subprocess.Popen[str] | None = None
+
+    @property
+    def sent(self) -> list[int]:
+        """The numbers of the frames sent whole to the one client, over all its connections."""
+        return [int(line) for line in self._log.read_text().split()] if self._log.exists() else []
+
+    def start(self) -> None:
+        """Returns when it takes connections."""
+        self._process = subprocess.Popen(self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        assert self._process.stdout
+        assert self._process.stdout.readline().strip() == self.url
+
+    def set(self, words: str) -> None:
+        """A NAME=VALUE."""
+        assert self._process
+        assert self._process.stdin
+        self._process.stdin.write(f"{words}\n")
+        self._process.stdin.flush()
+
+    def kill(self) -> None:
+        """The system closes its connections."""
+        if self._process:
+            self._process.kill()
+            with self._process:
+                self._process = None
+
+    def stop(self) -> None:
+        """It stands still; the system goes on taking connections for it."""
+        assert self._process
+        self._process.send_signal(signal.SIGSTOP)
+
+    def go_on(self) -> None:
+        assert self._process
+        self._process.send_signal(signal.SIGCONT)
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.kill()
