@@ -7,7 +7,6 @@ import logging
 import sys
 from fractions import Fraction
 from pathlib import Path
-from threading import Event
 from typing import Annotated
 
 import cv2
@@ -29,7 +28,9 @@ from .model import Model
 from .overlay import select_classes
 from .segment import Report, SegmentSettings, batch_size, network_size, process_video, refuse_bad_outputs
 from .stop import Stop, stop_on_signal
-from .watch_cli import Views, watch_cameras
+from .stream_sink import StreamFormat
+from .views import Views, is_stream
+from .watch_cli import watch_cameras
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 log = logging.getLogger(__name__)
@@ -68,7 +69,11 @@ def run(
     ],
     output: Annotated[
         str | None,
-        typer.Option("-o", "--output", help="FILE.mp4 for the overlay, or DIR/ for overlay, masks and statistics."),
+        typer.Option(
+            "-o",
+            "--output",
+            help="FILE.mp4 for the overlay, DIR/ for overlay, masks and statistics; - or a URL streams.",
+        ),
     ] = None,
     overlay: Annotated[Path | None, typer.Option(help="Overlay video: .mp4, .mov or .mkv.", show_default=False)] = None,
     masks: Annotated[
@@ -145,6 +150,10 @@ def run(
         str | None,
         typer.Option(help="That the live view asks for.", envvar="ROADMASK_TOKEN", show_default=False),
     ] = None,
+    show: Annotated[bool, typer.Option("--show", help="A window; q closes it, and ends the run.")] = False,
+    stream_format: Annotated[
+        StreamFormat, typer.Option(help="Of -o -: the overlay as MPEG-TS, or bare pictures.")
+    ] = "mpegts",
     log_format: Annotated[LogFormat, typer.Option("--log", help="How to talk on standard error.")] = "text",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
@@ -199,20 +208,26 @@ def run(
     set_up_logs(log_format, level=logging.WARNING if quiet else logging.INFO)
     cv2.setNumThreads(1)  # its threads would only be in the way: every stage has one, and the network the cores
     cameras = _cameras(sources, watching)
-    jobs = plan(cameras or find_sources(sources), output, template)
+    to_stream = is_stream(output)
+    views = Views(serve, token, show, output if to_stream else None, stream_format, timeout)
+    jobs = plan(
+        cameras or find_sources(sources), None if to_stream else output, template, default_overlay=not views.any
+    )
+    views.refuse_bad(jobs)
     for job in jobs:
         refuse_bad_outputs(job)
-    views = Views(serve, token)
-    if cameras:
-        _refuse_no_output(jobs, views)
-        hide_arguments(sources, token)
+    if cameras and not jobs[0].outputs and not views.any:
+        raise typer.BadParameter("say what to make of it: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows")
+    if serve and not cameras:
+        raise typer.BadParameter("--serve is for cameras; to see a file's overlay as it is made, pass --show")
+    hide_arguments([*sources, output or ""], token)
     network = Model.load(model, device=device, threads=threads, workers=workers)
     select_classes(network.spec.classes, only=template.classes, exclude=template.exclude)
     with stop_on_signal() as stop:
         if cameras:
             code = watch_cameras(jobs, network, views=views, stop=stop, quiet=quiet, is_json=log_format == "json")
         else:
-            code = _run_files(jobs, network, stop, quiet=quiet)
+            code = _run_files(jobs, network, views, stop, quiet=quiet)
     raise typer.Exit(code)
 
 
@@ -225,19 +240,12 @@ def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:
     return [parse_camera(word, settings) for word in words] if all(are_cameras) else []
 
 
-def _refuse_no_output(jobs: list[SegmentSettings], views: Views) -> None:
-    if not jobs[0].outputs and views.address is None:
-        raise typer.BadParameter(
-            "say what to make of the camera: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows it"
-        )
-
-
-def _run_files(jobs: list[SegmentSettings], model: Model, stop: Stop, *, quiet: bool) -> int:
+def _run_files(jobs: list[SegmentSettings], model: Model, views: Views, stop: Stop, *, quiet: bool) -> int:
     """One after the other; returns the exit code."""
     failed = 0
     for job in jobs:
         try:
-            report = _run_one(job, model, stop, quiet=quiet)
+            report = _run_one(job, model, views, stop, quiet=quiet)
         except RoadmaskError as exc:
             if len(jobs) == 1:
                 raise
@@ -245,7 +253,7 @@ def _run_files(jobs: list[SegmentSettings], model: Model, stop: Stop, *, quiet: 
             failed += 1
             continue
         if report.interrupted:
-            return 130
+            return 130 if stop.by else 0  # a window was closed, or nobody reads any more
     if failed:
         log.error("%d of %d videos failed", failed, len(jobs))
     return 1 if failed else 0
@@ -272,7 +280,7 @@ def info(
         console.print(Text(f"{name:<{width}}  ", style="bold") + _shown(value), soft_wrap=True)
 
 
-def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) -> Report:
+def _run_one(job: SegmentSettings, model: Model, views: Views, stop: Stop, *, quiet: bool) -> Report:
     with _progress(quiet=quiet) as progress:
         task = progress.add_task(job.name, total=None)
 
@@ -289,7 +297,12 @@ def _run_one(job: SegmentSettings, model: Model, stop: Event, *, quiet: bool) ->
             progress.update(task, total=expected_frames(info, job))
 
         report = process_video(
-            job, model, stop=stop, on_open=opened, on_frame=lambda frames: progress.update(task, completed=frames)
+            job,
+            model,
+            stop=stop,
+            also=views.sinks(job, model, stop),
+            on_open=opened,
+            on_frame=lambda frames: progress.update(task, completed=frames),
         )
     if not quiet:
         _talk.print(f"{job.name}: {report}", soft_wrap=True)

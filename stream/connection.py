@@ -85,7 +85,8 @@ class Connection:
     def abandon(self) -> None:
         """Want no more of it; what still waits is dropped."""
         waiting = self._pictures.cancel()
-        self._status.count(dropped=waiting + self._pictures.dropped - self._dropped)
+        if not self._camera.every_frame:  # else these are not wanted, rather than too many
+            self._status.count(dropped=waiting + self._pictures.dropped - self._dropped)
         self._dropped = self._pictures.dropped
 
     def join(self, timeout_s: float) -> None:

@@ -58,12 +58,19 @@ def reason_of(exc: Exception, camera: Camera, *, opened: bool, took_s: float) ->
         return "no permission to use it; is the user in the group 'video'?"
     if not is_local and not opened and not _is_known(camera.url):
         return f"the host {urlsplit(camera.url).hostname} is not known"
-    number = getattr(exc, "errno", None)
-    if number in _BY_NUMBER:
-        return _BY_NUMBER[number]
     if isinstance(exc, av.error.InvalidDataError):
         return "what comes is no video that can be read"
-    return str(getattr(exc, "strerror", None) or type(exc).__name__)
+    return _by_number(exc, camera, opened=opened) or str(getattr(exc, "strerror", None) or type(exc).__name__)
+
+
+def _by_number(exc: Exception, camera: Camera, *, opened: bool) -> str | None:
+    is_local, number = "://" not in camera.url, getattr(exc, "errno", None)
+    if isinstance(exc, av.error.EOFError):
+        return "it ended before there was a picture" if is_local else "the server closed the connection at once"
+    if number == errno.EIO and not is_local:
+        scheme = urlsplit(camera.url).scheme
+        return "the connection broke" if opened else f"the connection failed; does this server speak {scheme}?"
+    return None if number is None else _BY_NUMBER.get(number)
 
 
 def _is_known(url: str) -> bool:

@@ -64,15 +64,18 @@ def find_sources(words: list[str]) -> list[Path]:
     return list(found)
 
 
-def plan(sources: Sequence[Path | Camera], output: str | None, template: SegmentSettings) -> list[SegmentSettings]:
+def plan(
+    sources: Sequence[Path | Camera], output: str | None, template: SegmentSettings, *, default_overlay: bool = True
+) -> list[SegmentSettings]:
     """One job a source.
 
     Args:
         sources: from `find_sources`, or cameras.
         output: a folder (ending in a slash, or existing) takes overlay, masks and statistics under each source's
             name; a file takes the overlay of the one source; `None` without other outputs puts a file's overlay
-            into the working directory, and writes nothing of a camera, which may be there to be looked at.
+            into the working directory; a camera's is never recorded unasked.
         template: everything else, for all of them.
+        default_overlay: write a file's overlay where no output is named.
 
     Raises:
         OutputError: several sources for one file, sources of one name for one folder, or a suffix that is no video.
@@ -88,8 +91,7 @@ def plan(sources: Sequence[Path | Camera], output: str | None, template: Segment
         template = replace(template, overlay=Path(output))
     if not template.outputs:
         jobs = [
-            replace(template, source=source, overlay=None if isinstance(source, Camera) else _beside(source))
-            for source in sources
+            replace(template, source=source, overlay=_beside(source) if default_overlay else None) for source in sources
         ]
         _refuse_equal_names(jobs)
         return jobs
@@ -136,8 +138,8 @@ def _folder(output: str | None) -> Path | None:
     return Path(output) if is_folder else None
 
 
-def _beside(source: Path) -> Path:
-    return Path(f"{source.stem}_overlay.mp4")
+def _beside(source: Path | Camera) -> Path | None:
+    return None if isinstance(source, Camera) else Path(f"{source.stem}_overlay.mp4")
 
 
 def _into_folder(source: Path | Camera, folder: Path, template: SegmentSettings) -> SegmentSettings:
@@ -147,7 +149,7 @@ def _into_folder(source: Path | Camera, folder: Path, template: SegmentSettings)
         template,
         source=source,
         overlay=template.overlay or folder / f"{stem}_overlay.mp4",
-        masks=template.masks or folder / f"{stem}_masks",
+        masks=template.masks or folder / f"{stem.replace('.', '_')}_masks",  # after a dot would be the kind of archive
         stats=template.stats or folder / f"{stem}_stats.csv",
     )
 

@@ -31,8 +31,9 @@ from .source import InputSize
 from .upright import Uprighter, rotation
 
 _POLL_S = 0.1  # how long it may take until `stop` is noticed
-_JOIN_S = 1.0  # for a connection's thread to end; one in a read that hangs ends when FFmpeg's time-out does
-_FIRST_PAUSE_S, _GROWTH, _LONGEST_PAUSE_S = 0.5, 1.3, 30.0
+_JOIN_S = 0.3  # for a connection's thread to end; one in a read that hangs ends when FFmpeg's time-out does
+_FIRST_PAUSE_S, _GROWTH, _LONGEST_PAUSE_S = 0.5, 1.2, 30.0
+_PROVEN_S = 2.0  # of frames, after which a connection counts as a good one
 _REFUSED_PAUSE_S = 30.0  # cameras lock users out after a few wrong passwords
 _JITTER = 0.2  # of a pause: cameras that were lost together shall not all come back at once
 
@@ -141,7 +142,9 @@ class LiveSource:
                     if self._status.state is not CameraState.RUNNING:
                         self._status.change(CameraState.RUNNING, _describe(item))
                         self._status.count(reconnects=int(has_run))
-                        tries, has_run = 0, True
+                        has_run, began = True, item.arrived
+                    elif tries and item.arrived - began > _PROVEN_S:
+                        tries = 0
                     yield item
             except Lost as lost:
                 tries += 1
@@ -181,7 +184,7 @@ class LiveSource:
             self.failure = None if lost.ended else str(lost)
             return False
         if most is not None and tries > most:
-            self.failure = f"{lost}; given up after {tries} tries"
+            self.failure = f"{lost}; given up after {tries} {'try' if tries == 1 else 'tries'}"
             return False
         pause_s = _pause_s(tries, refused=lost.refused)
         self._status.change(CameraState.RECONNECTING, str(lost), retry_s=pause_s)
@@ -198,7 +201,8 @@ class LiveSource:
             self._pictures.close()
         if self._connection is not None:
             self._connection.join(_JOIN_S)
-        self._status.change(CameraState.ENDED, self.failure or ("stopped" if self._stop.is_set() else "end of stream"))
+        asked = self._stop.is_set() or exc is not None
+        self._status.change(CameraState.ENDED, self.failure or ("stopped" if asked else "end of stream"))
 
 
 def _look(item: Picture) -> tuple[object, ...]:

@@ -65,9 +65,9 @@ class LiveView:
         self._token = token
         self._max_width = max_width
         self._feeds: list[CameraFeed] = []
-        self._bell = Bell()
-        self._journal = Journal(self._feeds, self._classes, self._bell)
-        self._studio = Studio(self._feeds, on_made=self._bell.ring, on_second=self._journal.take_stock)
+        self._pictures_bell, self._news_bell = Bell(), Bell()
+        self._journal = Journal(self._feeds, self._classes, self._news_bell)
+        self._studio = Studio(self._feeds, bell=self._pictures_bell, on_second=self._journal.take_stock)
         self._is_open = True
         self._server: ViewServer | None = None
 
@@ -98,9 +98,9 @@ class LiveView:
 
         listener = listen(self._address)
         self._address = replace(self._address, port=listener.getsockname()[1])
-        app = ViewApp(self._feeds, self._classes, self._journal, self._bell, is_open=lambda: self._is_open)
+        app = ViewApp(self._feeds, self._classes, self._journal, self._pictures_bell, is_open=lambda: self._is_open)
         self._server = ViewServer(
-            app.asgi(self._address, self._token), listener, on_start=self._bell.hang, on_stop=self._leave
+            app.asgi(self._address, self._token), listener, on_start=self._begin, on_stop=self._leave
         )
         self._server.start()
         self._studio.start()
@@ -113,8 +113,14 @@ class LiveView:
         if self._server:
             self._server.stop()
 
+    def _begin(self) -> None:
+        """On the server's loop."""
+        for bell in (self._pictures_bell, self._news_bell):
+            bell.hang()
+
     def _leave(self) -> None:
         """On the server's loop: every stream wakes up, and ends."""
         self._is_open = False
-        self._bell.ring()
-        self._bell.unhang()
+        for bell in (self._pictures_bell, self._news_bell):
+            bell.ring()
+            bell.unhang()

@@ -22,6 +22,7 @@ from typing import Self
 
 from .errors import OutputError
 from .frames import Frame, SegmentedFrame, VideoInfo
+from .lock import Taken, held
 from .part_names import PartNames
 from .partial import writing
 from .sink import Sink
@@ -34,7 +35,7 @@ class PartsSink:
 
     A part begins where the picture changes its size or codec (`frame.info` is another object then), and where the one
     before is `segment_time_s` long. Times begin at 0 in each part; frames keep their index. Parts left in progress by
-    a run that was killed are renamed on entering, never written over.
+    a run that was killed are renamed on entering, never written over. One process at a time records under a name.
 
     Args:
         path: where to, and what the parts are called, each with its time in UTC put behind: see `PartNames`.
@@ -62,6 +63,7 @@ class PartsSink:
         self._keep_s = keep_s
         self._part: Sink | None = None
         self._stack = ExitStack()  # holds the part, and nothing else
+        self._lock = ExitStack()
         self._cleaning: threading.Thread | None = None
 
     def write(self, result: SegmentedFrame) -> None:
@@ -95,18 +97,31 @@ class PartsSink:
         self._cleaning.start()
 
     def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            self._take(stack)
+            self._names.rescue()
+            if self._keep_s is not None:
+                self._names.delete_old(self._keep_s)
+            self._lock = stack.pop_all()
+        return self
+
+    def _take(self, stack: ExitStack) -> None:
+        """The folder, and the name in it."""
         with writing(self._path):
             self._names.folder.mkdir(parents=True, exist_ok=True)
-        self._names.rescue()
-        if self._keep_s is not None:
-            self._names.delete_old(self._keep_s)
-        return self
+            try:
+                stack.enter_context(held(self._path.with_name(f".{self._path.name}.lock")))
+            except Taken as exc:
+                raise OutputError(
+                    f"{self._path}: is being recorded by another roadmask; name another folder or file, "
+                    "or give the camera another name: front=rtsp://..."
+                ) from exc
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         try:
-            with _fullness_explained(self._path):
+            with self._lock, _fullness_explained(self._path):
                 self._stack.__exit__(exc_type, exc, traceback)
         finally:
             if self._cleaning:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import socket
 from dataclasses import dataclass
@@ -61,8 +62,9 @@ def listen(address: Address) -> socket.socket:
         family, _, _, _, name = _resolved(address)
         listener = socket.create_server((name[0], name[1]), family=family)
     except OSError as exc:
-        reason = exc.strerror or str(exc)
-        raise OutputError(f"{address}: cannot be served on ({reason}); name another with --serve HOST:PORT") from exc
+        # Of the system's errors without what Python adds, which says the address again; of names not found as it is.
+        reason = os.strerror(exc.errno) if exc.errno and not isinstance(exc, socket.gaierror) else exc.strerror
+        raise OutputError(f"--serve {address}: cannot be listened on ({reason}); name another HOST:PORT") from exc
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
     return listener
 

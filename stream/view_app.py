@@ -10,6 +10,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
@@ -38,6 +39,7 @@ from .view_pictures import snapshot
 
 _PAGE = Path(__file__).parent / "page"
 _IDLE_S = 5.0  # without a picture, after which something is sent, to find out who has gone
+_LOOK_S = 1.0  # after which a viewer asks again, should what it asked for have come to nothing
 _IDLE_MESSAGE = bytes(12)  # three empty parts
 _BOUNDARY = b"--picture\r\n"
 _NO_BUFFERING = {"X-Accel-Buffering": "no"}  # what proxies hold back comes late
@@ -60,6 +62,7 @@ class ViewApp:
         self._journal = journal
         self._bell = bell
         self._is_open = is_open
+        self._snapshots = asyncio.Lock()  # one at a time: however many are asked for, the run keeps the other cores
         self._registry = CollectorRegistry()
         self._registry.register(CameraCollector(feeds, classes))
 
@@ -111,7 +114,8 @@ class ViewApp:
         if not 0 <= alpha <= 1:
             raise HTTPException(400, f"alpha {alpha:g} is not between 0 and 1")
         suffix = Path(request.url.path).suffix
-        content = await run_in_threadpool(snapshot, newest, self._classes, alpha=alpha, drawn=drawn, suffix=suffix)
+        async with self._snapshots:
+            content = await run_in_threadpool(snapshot, newest, self._classes, alpha=alpha, drawn=drawn, suffix=suffix)
         return Response(content, media_type="image/jpeg" if suffix == ".jpg" else "image/png")
 
     async def _healthz(self, _: Request) -> Response:
@@ -155,7 +159,7 @@ class ViewApp:
                         yield idle
                     last_sent = time.monotonic()
                 else:
-                    await self._bell.wait(_IDLE_S)
+                    await self._bell.wait(_LOOK_S)
 
 
 async def _parts(pictures: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 
 
 class Bell:
@@ -14,6 +15,7 @@ class Bell:
     """
 
     def __init__(self) -> None:
+        self.spent_s = 0.0  # of a processor, by the loop's thread up to the last ring
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._rung = asyncio.Event()
@@ -42,5 +44,6 @@ class Bell:
         return True
 
     def _wake(self) -> None:
+        self.spent_s = time.thread_time()
         self._rung.set()
         self._rung = asyncio.Event()

@@ -82,10 +82,12 @@ class Guard:
             return self._welcome()
         if self._has_token(headers):
             return None
+        # Players send what they know when asked; a browser would ask its user for a name that does not exist.
+        challenge = "Bearer" if "sec-fetch-mode" in headers else 'Basic realm="roadmask", charset="UTF-8"'
         return PlainTextResponse(
             "This live view needs its token: open /?token=TOKEN once, with the one that roadmask was started with.\n",
             401,
-            {"WWW-Authenticate": 'Basic realm="roadmask", charset="UTF-8"'},
+            {"WWW-Authenticate": challenge},
         )
 
     def _welcome(self) -> Response:

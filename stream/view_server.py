@@ -78,7 +78,8 @@ class ViewServer:
         self._started.set()  # the socket listens already: who connects now is answered in a moment
         await asyncio.wait([serving, asyncio.create_task(self._ending.wait())], return_when=asyncio.FIRST_COMPLETED)
         self._on_stop()
-        await asyncio.sleep(_GOODBYE_S)
+        if self._server.server_state.tasks:
+            await asyncio.sleep(_GOODBYE_S)
         for connection in tuple(self._server.server_state.connections):
             connection.transport.abort()
         self._server.should_exit = True

@@ -6,7 +6,6 @@ import logging
 import signal
 import sys
 from contextlib import ExitStack
-from dataclasses import dataclass
 
 from .camera_events import CameraEvent
 from .camera_status import CameraStatus
@@ -14,22 +13,12 @@ from .camera_talk import CameraTalk
 from .cameras import CameraRun, watch
 from .errors import RoadmaskError
 from .frames import VideoInfo
-from .live_view import LiveView
 from .model import Model
 from .segment import SegmentSettings
 from .stop import Stop
-from .view_address import parse_address
+from .views import Views
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Views:
-    """Where a run of cameras is looked at."""
-
-    address: str | None = None  # of the page in a browser
-    token: str | None = None  # that the page asks for
-    window: bool = False
 
 
 def watch_cameras(
@@ -42,9 +31,9 @@ def watch_cameras(
     """
     talk = CameraTalk(table=not quiet and not is_json and sys.stderr.isatty())
     with ExitStack() as stack:
-        page = _page(views, model)
+        page = stack.enter_context(views.page(model))
         if page:
-            log.info("live view at %s", stack.enter_context(page).url)
+            log.info("live view at %s", page.url)
 
         def tell(event: CameraEvent) -> None:
             talk.event(event)
@@ -54,21 +43,17 @@ def watch_cameras(
         runs = []
         for job in jobs:
             status = CameraStatus(job.name, tell)
-            runs.append(CameraRun(job, status, also=[page.add(status)] if page else []))
+            also = [*views.sinks(job, model, stop), *([page.add(status)] if page else [])]
+            runs.append(CameraRun(job, status, also=also))
         stack.enter_context(talk)
         watch(runs, model, stop=stop, on_open=_tell, on_look=lambda: talk.look([run.status for run in runs]))
     return _tell_ends(runs, stop)
 
 
-def _page(views: Views, model: Model) -> LiveView | None:
-    if views.address is None:
-        return None
-    return LiveView(parse_address(views.address), model.spec.classes, token=views.token)
-
-
 def _tell(run: CameraRun, info: VideoInfo) -> None:
     outputs = ", ".join(str(output) for output in run.settings.outputs)
-    log.info("%s: %dx%d %s, to %s", run.status.name, info.width, info.height, info.codec, outputs or "no file")
+    if outputs:
+        log.info("%s: writing %s%s", run.status.name, outputs, ", in parts" if info.live else "")
 
 
 def _tell_ends(runs: list[CameraRun], stop: Stop) -> int:

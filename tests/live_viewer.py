@@ -23,7 +23,8 @@ from stream.live import LiveSource, Stopped
 from stream.selection import Selection
 
 TIMEOUT_S = 0.8
-SETTINGS = CameraSettings(timeout_s=TIMEOUT_S)
+SETTINGS = CameraSettings(timeout_s=5)  # so that no busy machine looks like a camera that is lost
+WATCHFUL = CameraSettings(timeout_s=TIMEOUT_S)
 _JOIN_S = 10.0
 
 

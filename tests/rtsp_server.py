@@ -215,13 +215,13 @@ def main() -> None:
     parser.add_argument("clip", nargs="?", type=Path, help="what the pictures show under their numbers")
     parser.add_argument("--port", type=int, default=8554)
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="of Film or Faults")
-    parser.add_argument("--log", type=Path, help="the number of each frame sent is added to this file")
+    parser.add_argument("--log", type=Path, help="takes each frame sent: its number, and when (time.monotonic)")
     options = parser.parse_args()
     log = options.log and options.log.open("a", buffering=1)
     server = RtspServer(
         Film(clip=options.clip),
         port=options.port,
-        on_sent=(lambda shot: log.write(f"{shot.number}\n")) if log else None,
+        on_sent=(lambda shot: log.write(f"{shot.number} {time.monotonic():.6f}\n")) if log else None,
     )
     with server:
         for words in options.set:

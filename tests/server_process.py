@@ -40,7 +40,7 @@ class ServerProcess:
     """Starts on entering; `start` it again after `kill`, at the same port.
 
     Args:
-        log: takes the numbers of the frames sent; survives kills.
+        log: takes the numbers of the frames sent, and when; survives kills.
         settings: as `--set` takes them.
         clip: what the pictures show.
     """
@@ -57,7 +57,15 @@ class ServerProcess:
     @property
     def sent(self) -> list[int]:
         """The numbers of the frames sent whole to the one client, over all its connections."""
-        return [int(line) for line in self._log.read_text().split()] if self._log.exists() else []
+        return [number for number, _ in self.sent_at]
+
+    @property
+    def sent_at(self) -> list[tuple[int, float]]:
+        """Those numbers, each with its time on `time.monotonic`'s clock, which all processes share on Linux."""
+        if not self._log.exists():
+            return []
+        lines = self._log.read_text().splitlines()
+        return [(int(number), float(at)) for number, at in (line.split() for line in lines if " " in line)]
 
     def start(self) -> None:
         """Returns when it takes connections."""

@@ -56,7 +56,7 @@ class HttpCamera(ThreadingHTTPServer):
     def cut(self) -> None:
         """Film for HLS: a part for each group of pictures."""
         part: list[Shot] = []
-        with _film(self.film, self.stopping) as (camera, shots):
+        with filming(self.film, self.stopping) as (camera, shots):
             for shot in shots:
                 if shot.is_key and part:
                     number = self.parts[-1][0] + 1 if self.parts else 0
@@ -110,13 +110,13 @@ class _Answers(BaseHTTPRequestHandler):
 
     def _jpegs(self) -> Iterator[bytes]:
         film = self.server.film
-        with _film(Film(film.width, film.height, film.rate, "mjpeg"), self.server.stopping) as (_, shots):
+        with filming(Film(film.width, film.height, film.rate, "mjpeg"), self.server.stopping) as (_, shots):
             for shot in shots:
                 head = f"--{_BOUNDARY}\r\nContent-Type: image/jpeg\r\nContent-Length: {len(shot.bytes)}\r\n\r\n"
                 yield head.encode() + shot.bytes + b"\r\n"
 
     def _transport_stream(self) -> Iterator[bytes]:
-        with _film(self.server.film, self.server.stopping) as (camera, shots):
+        with filming(self.server.film, self.server.stopping) as (camera, shots):
             yield from _mpegts(camera, shots)
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class calls it
@@ -129,7 +129,7 @@ def udp_camera(port: int, film: Film | None = None) -> Iterator[threading.Event]
     stopping = threading.Event()
 
     def send() -> None:
-        with _film(film or Film(gop=10), stopping) as (camera, shots), socket.socket(type=socket.SOCK_DGRAM) as own:
+        with filming(film or Film(gop=10), stopping) as (camera, shots), socket.socket(type=socket.SOCK_DGRAM) as own:
             for piece in _mpegts(camera, shots):
                 for start in range(0, len(piece), _DATAGRAM_BYTES):
                     own.sendto(piece[start : start + _DATAGRAM_BYTES], ("127.0.0.1", port))
@@ -144,7 +144,7 @@ def udp_camera(port: int, film: Film | None = None) -> Iterator[threading.Event]
 
 
 @contextmanager
-def _film(film: Film, stopping: threading.Event) -> Iterator[tuple[NumberedCamera, Iterator[Shot]]]:
+def filming(film: Film, stopping: threading.Event) -> Iterator[tuple[NumberedCamera, Iterator[Shot]]]:
     """A camera, and its frames as they happen."""
     camera = NumberedCamera(film)
     try:

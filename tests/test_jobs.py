@@ -45,6 +45,11 @@ def test_a_folder_takes_all_three_outputs_under_the_sources_name(tmp_path: Path)
     assert {path.parent for path in job.outputs} == {tmp_path}
 
 
+def test_a_dot_in_a_sources_name_makes_no_other_kind_of_mask_archive() -> None:
+    (job,) = plan([Path("night.2.mp4")], "out/", TEMPLATE)
+    assert [path.name for path in job.outputs] == ["night.2_overlay.mp4", "night_2_masks", "night.2_stats.csv"]
+
+
 def test_without_any_output_the_overlay_goes_into_the_working_directory() -> None:
     (job,) = plan([Path("drives/night.mp4")], None, TEMPLATE)
     assert job.outputs == (Path("night_overlay.mp4"),)
@@ -53,7 +58,7 @@ def test_without_any_output_the_overlay_goes_into_the_working_directory() -> Non
 @pytest.mark.parametrize(
     ("sources", "output", "message"),
     [
-        (["a.mp4", "b.mp4"], "out.mp4", "2 videos cannot go into one file"),
+        (["a.mp4", "b.mp4"], "out.mp4", "2 sources cannot go into one file"),
         (["x/a.mp4", "y/a.mp4"], "out/", "would both write"),
         (["x/a.mp4", "y/a.mp4"], None, "would both write"),
         (["a.mp4"], "out.txt", "overlay videos are .mp4, .mov, .mkv"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,8 +14,10 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-from live_viewer import SETTINGS, TIMEOUT_S, LiveViewer
+from clips import make_clip
+from live_viewer import SETTINGS, TIMEOUT_S, WATCHFUL, LiveViewer
 from numbered_camera import CLOCK, Film, VideoCodec
+from rtmp_server import rtmp_camera
 from rtsp_faults import STEPS, Faults, Step
 from rtsp_server import RtspServer
 from rtsp_session import Session
@@ -106,7 +109,7 @@ def test_the_end_of_a_stream_is_a_loss_noticed_at_once(server: RtspServer, how: 
 
 @pytest.mark.parametrize("step", STEPS)
 def test_a_hang_in_the_handshake_is_noticed_and_outlived(step: Step) -> None:
-    with RtspServer(FILM, faults=Faults(hang_at=step)) as server, LiveViewer(server.url) as viewer:
+    with RtspServer(FILM, faults=Faults(hang_at=step)) as server, LiveViewer(server.url, WATCHFUL) as viewer:
         assert viewer.until(lambda: viewer.reasons) < NOTICED_S
         assert viewer.reasons == [f"no answer for {TIMEOUT_S:g} s"]
         server.faults.hang_at = None
@@ -115,7 +118,7 @@ def test_a_hang_in_the_handshake_is_noticed_and_outlived(step: Step) -> None:
 
 @pytest.mark.parametrize("step", ["OPTIONS", "DESCRIBE", "PLAY"])
 def test_garbage_for_an_answer_is_noticed_and_outlived(step: Step) -> None:
-    with RtspServer(FILM, faults=Faults(garbage_at=step)) as server, LiveViewer(server.url) as viewer:
+    with RtspServer(FILM, faults=Faults(garbage_at=step)) as server, LiveViewer(server.url, WATCHFUL) as viewer:
         assert viewer.until(lambda: viewer.reasons) < NOTICED_S
         server.faults.garbage_at = None
         viewer.wait(5)
@@ -139,7 +142,7 @@ def change_codec(server: RtspServer) -> None:
 
 @pytest.mark.parametrize("fault", [stall, stall_video, break_a_packet, change_codec])
 def test_a_stall_is_noticed_and_outlived(fault: Callable[[RtspServer], None]) -> None:
-    with RtspServer(FILM, faults=Faults(media="both")) as server, LiveViewer(server.url) as viewer:
+    with RtspServer(FILM, faults=Faults(media="both")) as server, LiveViewer(server.url, WATCHFUL) as viewer:
         viewer.wait(5)
         fault(server)
         assert viewer.until(lambda: CameraState.STALLED in viewer.states) < NOTICED_S
@@ -151,17 +154,17 @@ def test_a_stall_is_noticed_and_outlived(fault: Callable[[RtspServer], None]) ->
 
 
 def test_a_stream_that_cannot_be_decoded_for_long_is_given_up() -> None:
-    with RtspServer(Film(rate=RATE, gop=10_000)) as server, LiveViewer(server.url) as first:
+    with RtspServer(Film(rate=RATE, gop=10_000)) as server, LiveViewer(server.url, WATCHFUL) as first:
         first.wait(1)
         server.faults.joins_at_key = False
-        with LiveViewer(server.url) as viewer:
+        with LiveViewer(server.url, WATCHFUL) as viewer:
             assert viewer.until(lambda: viewer.reasons) < NOTICED_S
             server.faults.joins_at_key = True
             viewer.wait(5)
 
 
 def test_a_process_that_stands_still_is_noticed_and_outlived(tmp_path: Path) -> None:
-    with ServerProcess(tmp_path / "sent", f"rate={RATE}") as server, LiveViewer(server.url) as viewer:
+    with ServerProcess(tmp_path / "sent", f"rate={RATE}") as server, LiveViewer(server.url, WATCHFUL) as viewer:
         viewer.wait(5)
         server.stop()
         assert viewer.until(lambda: CameraState.STALLED in viewer.states) < NOTICED_S
@@ -173,7 +176,7 @@ def test_a_process_that_stands_still_is_noticed_and_outlived(tmp_path: Path) -> 
 
 
 def test_garbage_between_packets_is_outlived(server: RtspServer) -> None:
-    with LiveViewer(server.url) as viewer:
+    with LiveViewer(server.url, WATCHFUL) as viewer:
         for _ in range(3):
             viewer.wait(5)
             server.break_off(Session.send_garbage)  # may look like a packet that is longer than all to come
@@ -219,6 +222,35 @@ def test_why_a_camera_cannot_be_had_is_one_line_without_the_password(
     talk = capfd.readouterr()
     told = [message, repr(viewer.camera), talk.out, talk.err, *(str(event) for _, event in viewer.events)]
     assert not any("secret" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [
+        ("rtmp", "the server closed the connection at once; given up after 1 try"),
+        ("https", "the connection failed; does this server speak https?; given up after 1 try"),
+        ("rtsp", "what comes is no video that can be read; given up after 1 try"),
+    ],
+)
+def test_a_server_of_another_kind_is_told_in_words(scheme: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/camera"
+        with LiveViewer(url, replace(SETTINGS, max_retries=0)) as viewer:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            viewer.until(lambda: viewer.is_over)
+    assert str(viewer.error) == f"gate: {reason}"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_an_empty_pipe_is_told_in_words(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with LiveViewer(tmp_path / "pipe") as viewer:
+        (tmp_path / "pipe").write_bytes(b"")
+        viewer.until(lambda: viewer.is_over)
+    assert str(viewer.error) == "pipe: what comes is no video that can be read"
 
 
 def test_a_right_password_lets_in() -> None:
@@ -370,7 +402,7 @@ def test_nothing_is_left_of_twenty_connections(tmp_path: Path, monkeypatch: pyte
 def test_a_connection_that_hangs_is_gone_soon_after(server: RtspServer) -> None:
     before = threading.active_count()
     server.faults.hang_at = "PLAY"
-    with LiveViewer(server.url) as viewer:
+    with LiveViewer(server.url, WATCHFUL) as viewer:
         viewer.wait_lost(2)
         assert threading.active_count() <= before + 4, "the viewer, and connections"
         assert viewer.end() < STOPPED_S
@@ -401,6 +433,20 @@ def test_it_stops_at_any_moment(server: RtspServer, moment: str) -> None:
         assert isinstance(viewer.error, Stopped) == (moment in ("connecting", "refused"))
 
 
+def test_a_camera_over_rtmp_is_watched_lost_and_found() -> None:
+    with rtmp_camera(FILM) as server, LiveViewer(server.url, replace(WATCHFUL, policy="every-frame")) as viewer:
+        viewer.wait(20)
+        assert viewer.steps == {1}
+        server.lose_clients()
+        viewer.wait_reconnected(1)
+        server.hangs.set()
+        assert viewer.until(lambda: CameraState.STALLED in viewer.states) < NOTICED_S
+        losses = len(viewer.reasons)
+        viewer.wait_lost(losses + 1)
+        assert viewer.reasons[-1] == f"no answer for {TIMEOUT_S:g} s"
+        assert rises(viewer)
+
+
 @pytest.mark.parametrize("path", ["mjpeg", "video.ts", "live.m3u8"])
 def test_cameras_over_http_are_watched(path: str) -> None:
     with http_camera(FILM) as server:
@@ -412,7 +458,7 @@ def test_cameras_over_http_are_watched(path: str) -> None:
 
 
 def test_a_camera_over_http_that_stalls_is_noticed_and_outlived() -> None:
-    with http_camera(FILM) as server, LiveViewer(f"{server.url}/mjpeg") as viewer:
+    with http_camera(FILM) as server, LiveViewer(f"{server.url}/mjpeg", WATCHFUL) as viewer:
         viewer.wait(5)
         server.stalled.set()
         assert viewer.until(lambda: CameraState.STALLED in viewer.states) < NOTICED_S
@@ -422,10 +468,54 @@ def test_a_camera_over_http_that_stalls_is_noticed_and_outlived() -> None:
 
 def test_a_camera_over_udp_may_come_and_go() -> None:
     port = a_free_port()
-    with LiveViewer(f"udp://127.0.0.1:{port}") as viewer:
+    with LiveViewer(f"udp://127.0.0.1:{port}", WATCHFUL) as viewer:
         viewer.wait_lost(1)
         for _ in range(2):
             with udp_camera(port, FILM):
                 viewer.wait(20)
             viewer.until(lambda: viewer.states[-1] is not CameraState.RUNNING)
         assert rises(viewer)
+
+
+def play_into(path: Path, clip: Path) -> threading.Thread:
+    """Another program that writes a video, at its own pace, and ends."""
+    thread = threading.Thread(target=lambda: path.write_bytes(clip.read_bytes()))
+    thread.start()
+    return thread
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_gives_every_frame_with_its_own_time_and_then_ends(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.ts", [0, 3600, 7200, 18_000, 21_600], time_base=TIME_BASE)
+    os.mkfifo(tmp_path / "pipe")
+    with LiveViewer(tmp_path / "pipe", takes_s=0.05) as viewer:
+        writing = play_into(tmp_path / "pipe", clip)
+        viewer.until(lambda: viewer.is_over)
+        writing.join()
+    assert viewer.error is None
+    assert viewer.failure is None
+    first = viewer.seen[0].pts
+    assert [seen.pts - first for seen in viewer.seen] == [0, 3600, 7200, 18_000, 21_600]
+    assert viewer.status.numbers().dropped == 0
+    assert not viewer.seen[0].info.live
+    assert viewer.states[-1] is CameraState.ENDED
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_with_no_video_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"no video " * 5000)
+    os.mkfifo(tmp_path / "pipe")
+    with LiveViewer(tmp_path / "pipe") as viewer:
+        writing = play_into(tmp_path / "pipe", tmp_path / "text")
+        viewer.until(lambda: viewer.is_over)
+        writing.join()
+    assert str(viewer.error) == "pipe: what comes is no video that can be read"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_that_nobody_writes_to_can_be_left(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with LiveViewer(tmp_path / "pipe") as viewer:
+        viewer.until(lambda: viewer.states)
+        assert viewer.end() < STOPPED_S
+        (tmp_path / "pipe").write_bytes(b"")  # lets the thread go that waits for a writer

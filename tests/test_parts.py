@@ -12,7 +12,6 @@ import textwrap
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
@@ -20,8 +19,9 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import SPEC, result_of, times_of, video_info
+from clips import SPEC, times_of, video_info
 from full_disk import full_disk
+from seen import seen
 from server_process import until
 
 from stream import part_names
@@ -39,7 +39,6 @@ from stream.stats_sink import StatsSink
 from stream.video_sink import OverlayVideoSink
 
 DAY_S = 86400
-INFO = video_info()
 Make = Callable[[Path, VideoInfo], Sink]
 
 
@@ -53,13 +52,6 @@ def masks(path: Path, info: VideoInfo) -> Sink:
 
 def stats(path: Path, _: VideoInfo) -> Sink:
     return StatsSink(path, SPEC)
-
-
-def seen(count: int, *, first: int = 1, info: VideoInfo = INFO, arrived: float | None = None) -> list[SegmentedFrame]:
-    """Frames at 25 fps, as of a run that is under way."""
-    mask = np.zeros((info.height, info.width), np.uint8)
-    results = [result_of(mask, index=first + number) for number in range(count)]
-    return [replace(result, frame=replace(result.frame, info=info, arrived=arrived)) for result in results]
 
 
 def record(
@@ -97,7 +89,7 @@ def stamp(days: float = 0) -> str:
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_parts_of_a_second_hold_every_frame_begin_at_0_and_with_a_keyframe(tmp_path: Path, suffix: str) -> None:
-    parts = record(tmp_path / f"front{suffix}", seen(60), segment_time_s=1)
+    parts = record(tmp_path / f"front{suffix}", seen(60, first=1), segment_time_s=1)
     assert [times_of(part) for part in parts] == [
         [Fraction(number, 25) for number in range(count)] for count in (25, 25, 10)
     ]
@@ -107,12 +99,12 @@ def test_parts_of_a_second_hold_every_frame_begin_at_0_and_with_a_keyframe(tmp_p
 
 
 def test_without_a_length_a_part_goes_on(tmp_path: Path) -> None:
-    assert len(record(tmp_path / "front.mp4", seen(60))) == 1
+    assert len(record(tmp_path / "front.mp4", seen(60, first=1))) == 1
 
 
 def test_another_picture_begins_another_part(tmp_path: Path) -> None:
     larger = video_info(96, 64)
-    parts = record(tmp_path / "front.mp4", [*seen(5), *seen(7, first=6, info=larger), *seen(3, first=13)])
+    parts = record(tmp_path / "front.mp4", [*seen(5, first=1), *seen(7, first=6, info=larger), *seen(3, first=13)])
     pictures = []
     for part in parts:
         with av.open(part) as container:
@@ -123,7 +115,7 @@ def test_another_picture_begins_another_part(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", ["front_masks", "front_masks.zip", "front_masks.mkv"])
 def test_masks_are_recorded_in_parts_too(tmp_path: Path, name: str) -> None:
-    parts = record(tmp_path / name, seen(40), masks, segment_time_s=1)
+    parts = record(tmp_path / name, seen(40, first=1), masks, segment_time_s=1)
     found = []
     for part in parts:
         with open_masks(part) as archive:
@@ -133,13 +125,13 @@ def test_masks_are_recorded_in_parts_too(tmp_path: Path, name: str) -> None:
 
 
 def test_statistics_are_recorded_in_parts_too(tmp_path: Path) -> None:
-    parts = record(tmp_path / "front.csv", seen(40), stats, segment_time_s=1)
+    parts = record(tmp_path / "front.csv", seen(40, first=1), stats, segment_time_s=1)
     rows = [part.read_text().splitlines() for part in parts]
     assert [(len(part), part[1].split(",")[:2]) for part in rows] == [(26, ["1", "0.000000"]), (16, ["26", "0.000000"])]
 
 
 def test_a_part_has_the_time_in_utc_at_which_its_first_frame_came(tmp_path: Path) -> None:
-    (part,) = record(tmp_path / "front_overlay.mp4", seen(3, arrived=time.monotonic() - 3600))
+    (part,) = record(tmp_path / "front_overlay.mp4", seen(3, first=1, arrived=time.monotonic() - 3600))
     found = re.fullmatch(r"front_overlay_(\d{4}-\d\d-\d\d_\d\d-\d\d-\d\dZ)\.mp4", part.name)
     assert found
     began = datetime.strptime(found[1], "%Y-%m-%d_%H-%M-%SZ").replace(tzinfo=UTC).timestamp()
@@ -176,7 +168,7 @@ def test_old_parts_are_deleted_and_nothing_else(tmp_path: Path) -> None:
         aged(tmp_path / name, 1 if name == kept[0] else 3)
     (tmp_path / f"front_{old}_3.mp4").mkdir()  # no part: those are files
     (tmp_path / f"front_{old}_4.mp4").symlink_to(tmp_path / "front.mp4")
-    parts = record(tmp_path / "front.mp4", seen(3), keep_s=2 * DAY_S)
+    parts = record(tmp_path / "front.mp4", seen(3, first=1), keep_s=2 * DAY_S)
     assert {part.name for part in parts} >= {*kept, f"front_{old}_3.mp4", f"front_{old}_4.mp4"}
     assert not {part.name for part in parts} & set(gone)
 
@@ -187,19 +179,19 @@ def test_a_folder_of_masks_is_deleted_whole_if_it_is_one(tmp_path: Path) -> None
         folder.mkdir()
         (folder / name).touch()
         aged(folder, 3)
-    parts = record(tmp_path / "front", seen(3), masks, keep_s=2 * DAY_S)
+    parts = record(tmp_path / "front", seen(3, first=1), masks, keep_s=2 * DAY_S)
     assert users in parts
     assert ours not in parts
 
 
 def test_a_part_that_went_on_until_now_is_young_whenever_it_began(tmp_path: Path) -> None:
     (tmp_path / f"front_{stamp(30)}.mp4").write_text("video")
-    assert len(record(tmp_path / "front.mp4", seen(3), keep_s=DAY_S)) == 2
+    assert len(record(tmp_path / "front.mp4", seen(3, first=1), keep_s=DAY_S)) == 2
 
 
 def test_old_parts_are_deleted_while_the_recording_goes_on(tmp_path: Path) -> None:
     with PartsSink(tmp_path / "front.mp4", overlay, segment_time_s=1, keep_s=DAY_S) as sink:
-        for result in seen(10):
+        for result in seen(10, first=1):
             sink.write(result)
         old = tmp_path / f"front_{stamp(3)}.mp4"
         old.write_text("video")
@@ -220,7 +212,7 @@ def test_a_part_that_cannot_be_deleted_is_a_warning(
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr(part_names, "_delete", refuse)
-    assert len(record(tmp_path / "front.mp4", seen(3), keep_s=DAY_S)) == 2
+    assert len(record(tmp_path / "front.mp4", seen(3, first=1), keep_s=DAY_S)) == 2
     assert f"{old}: is older than --keep, but cannot be deleted (Permission denied)" in caplog.messages
 
 
@@ -231,7 +223,7 @@ KILLED = """
     from test_parts import *
 
     with PartsSink(Path({path!r}), {make}, segment_time_s=4) as sink:
-        for result in seen(1000):
+        for result in seen(1000, first=1):
             if result.frame.index == {at}:
                 os.kill(os.getpid(), signal.SIGKILL)
             sink.write(result)
@@ -250,11 +242,11 @@ def test_a_killed_run_leaves_parts_that_play_and_the_next_run_harms_none(
     tmp_path: Path, name: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     record_until_killed(tmp_path / name, "overlay", at=190)
-    whole, cut = sorted(tmp_path.iterdir(), key=lambda path: ".partial" in path.name)
+    whole, cut = sorted(tmp_path.glob("front_*"), key=lambda path: ".partial" in path.name)
     assert len(times_of(whole)) == 100
     left = times_of(cut)
     assert len(left) >= 50  # of 89: what the encoder and a fragment of a second held is lost
-    record(tmp_path / name, seen(3))
+    record(tmp_path / name, seen(3, first=1))
     rescued = cut.with_name(cut.name.replace(".partial", "_unfinished"))
     assert f"{cut}: left by a run that did not end well; it is called {rescued.name} now" in caplog.messages
     assert times_of(rescued) == left
@@ -264,7 +256,7 @@ def test_a_killed_run_leaves_parts_that_play_and_the_next_run_harms_none(
 @pytest.mark.parametrize("name", ["front", "front.zip"])
 def test_masks_of_a_killed_run_are_found_under_a_name_of_their_own(tmp_path: Path, name: str) -> None:
     record_until_killed(tmp_path / name, "masks", at=50)
-    record(tmp_path / name, seen(3), masks)
+    record(tmp_path / name, seen(3, first=1), masks)
     (rescued,) = tmp_path.glob("front_*_unfinished*")
     if rescued.is_dir():
         assert len(list(rescued.glob("*.png"))) == 49
@@ -274,9 +266,25 @@ def test_masks_of_a_killed_run_are_found_under_a_name_of_their_own(tmp_path: Pat
         assert rescued.read_bytes().count(b"\x89PNG") >= 40  # the last ones wait for the disk's block to be full
 
 
+def test_two_runs_do_not_record_under_one_name(tmp_path: Path) -> None:
+    path = tmp_path / "front.mp4"
+    with PartsSink(path, overlay) as sink:
+        sink.write(seen(1, first=1)[0])
+        (in_progress,) = tmp_path.glob("*.partial.mp4")
+        with (
+            pytest.raises(OutputError, match=r"front\.mp4: is being recorded by another roadmask"),
+            PartsSink(path, overlay),
+        ):
+            pass
+        assert in_progress.exists()
+        with PartsSink(tmp_path / "back.mp4", overlay):
+            pass
+    assert len(record(path, seen(3, first=1))) == 2  # and after it, they may
+
+
 def test_a_part_that_nothing_was_written_to_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / f"front_{stamp()}.partial.mp4").touch()
-    assert len(record(tmp_path / "front.mp4", seen(3))) == 1
+    assert len(record(tmp_path / "front.mp4", seen(3, first=1))) == 1
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_recorded(tmp_path: Path) -> None:
@@ -291,9 +299,9 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_recorded(tmp_path: Path) ->
         return OverlayVideoSink(path, info, noisy, crf=1)
 
     names = PartNames(tmp_path / "front.mp4")
-    whole = record(tmp_path / "front.mp4", seen(20), make)
+    whole = record(tmp_path / "front.mp4", seen(20, first=1), make)
     with full_disk(200_000), pytest.raises(OutputError, match=r"front\.mp4: the disk is full; .*--keep") as caught:
-        record(tmp_path / "front.mp4", seen(200), make)
+        record(tmp_path / "front.mp4", seen(200, first=1), make)
     assert "\n" not in str(caught.value)
     (cut,) = tmp_path.glob("*.partial.mp4")
     left = playable(cut)

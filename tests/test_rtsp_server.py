@@ -18,6 +18,7 @@ from clips import cfr, make_clip
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numbered_camera import CLOCK, Film, VideoCodec, draw_number, read_number
+from rtmp_server import rtmp_camera
 from rtsp_faults import STEPS, Faults, Step
 from rtsp_request import Scheme
 from rtsp_server import RtspServer
@@ -27,13 +28,16 @@ from stream_servers import http_camera, udp_camera
 
 RATE = 50
 FILM = Film(rate=RATE, gop=10)
+OPEN_S = 5.0
 TIMEOUT_S = 0.4
 
 
 @contextmanager
-def watching(url: str, transport: str = "tcp", timeout_s: float = TIMEOUT_S) -> Iterator[InputContainer]:
+def watching(
+    url: str, transport: str = "tcp", *, timeout_s: float = TIMEOUT_S, open_s: float = OPEN_S
+) -> Iterator[InputContainer]:
     options = {"analyzeduration": "100000"} | ({"rtsp_transport": transport} if url.startswith("rtsp") else {})
-    with av.open(url, options=options, timeout=timeout_s) as container:
+    with av.open(url, options=options, timeout=(open_s, timeout_s)) as container:
         yield container
 
 
@@ -48,7 +52,7 @@ def steps(values: list[int | None]) -> set[int]:
 
 
 def watch(url: str, count: int = 20, transport: str = "tcp") -> list[int | None]:
-    with watching(url, transport) as container:
+    with watching(url, transport, timeout_s=3) as container:
         return numbers(container, count)
 
 
@@ -103,8 +107,8 @@ def test_nobody_connects_while_it_refuses_and_it_comes_back_at_the_same_port() -
 def test_it_hangs_at_the_step_that_is_named(step: Step) -> None:
     with RtspServer(FILM, faults=Faults(hang_at=step)) as server:
         started = time.monotonic()
-        with pytest.raises((av.FFmpegError, OSError)):
-            watch(server.url)
+        with pytest.raises((av.FFmpegError, OSError)), watching(server.url, open_s=TIMEOUT_S):
+            pass
         assert time.monotonic() - started > 0.9 * TIMEOUT_S, "it answered"
         assert server.sessions[0].requests == list(STEPS[1 : STEPS.index(step) + 1])
 
@@ -167,8 +171,8 @@ def test_after_half_a_packet_nothing_comes() -> None:
 
 def test_an_answer_may_be_garbage() -> None:
     with RtspServer(FILM, faults=Faults(garbage_at="DESCRIBE")) as server:
-        with pytest.raises((av.FFmpegError, OSError)):
-            watch(server.url)
+        with pytest.raises((av.FFmpegError, OSError)), watching(server.url, open_s=TIMEOUT_S):
+            pass
         server.faults.garbage_at = None
         assert steps(watch(server.url)) == {1}
 
@@ -345,3 +349,8 @@ def test_a_udp_camera_sends_each_frame() -> None:
     free_port = a_free_port()
     with udp_camera(free_port, FILM):
         assert steps(watch(f"udp://127.0.0.1:{free_port}?timeout=3000000")) == {1}
+
+
+def test_an_rtmp_camera_sends_each_frame() -> None:
+    with rtmp_camera(FILM) as server:
+        assert steps(watch(server.url)) == {1}

@@ -72,7 +72,10 @@ def test_the_wheel_holds_the_three_packages_and_nothing_more(tmp_path: Path) -> 
     assert tops == set(PACKAGES)
     assert {"stream/models/camvid-lite0.onnx", "stream/models/camvid-lite0-int8.onnx"} <= set(names)
     assert {f"{package}/py.typed" for package in PACKAGES} <= set(names)
-    assert {Path(name).suffix for name in names if ".dist-info/" not in name} <= {".py", ".typed", ".onnx", ".md"}
+    assert {Path(name).suffix for name in names if ".dist-info/" not in name} <= {
+        *(".py", ".typed", ".onnx", ".md"),
+        *(".html", ".css", ".js", ".svg"),  # the page of the live view
+    }
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["run", "--help"]])

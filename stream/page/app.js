@@ -77,7 +77,7 @@ function choose() {
   for (const card of cards.values()) card.element.hidden = !shown.includes(card);
   byId("cameras").dataset.shown = shown.length;
   const name = cards.size > 1 && shown.length === 1 ? shown[0].name : "";
-  for (const button of byId("chooser").children) button.ariaPressed = String(button.dataset.name === name);
+  for (const button of byId("chooser").children) button.setAttribute("aria-pressed", button.dataset.name === name);
   document.title = name ? `${name} · roadmask` : "roadmask";
   for (const card of shown) card.drawChart(now());
   summarize();
@@ -94,6 +94,11 @@ function startPictures() {
 }
 
 function start() {
+  if (!("DecompressionStream" in window)) {
+    byId("gone").textContent = "This browser is too old to show pictures here; any of 2023 or later can.";
+    byId("gone").hidden = false;
+    return;
+  }
   stop();
   if (document.hidden) return; // nobody looks: nothing is encoded or sent
   stopEvents = receiveEvents("events", { hello, numbers, camera: (camera) => (cards.get(camera.name)?.tell(camera, now()), summarize()) }, gone);

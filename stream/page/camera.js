@@ -27,6 +27,7 @@ export class CameraCard {
     this.find(".picture").setAttribute("aria-label", `What ${name} sees`);
     this.button(".snapshot", `Save a snapshot of ${name}`, () => this.save(onSaved));
     this.button(".full", `Show ${name} on the full screen`, () => this.toggleFull());
+    this.find(".full").hidden = !document.fullscreenEnabled; // not on every phone
     this.find(".picture").addEventListener("click", () => onChosen(name)); // for the keyboard there are the names above
     this.find(".screen").addEventListener("pointermove", (event) => this.tellUnder(event));
     this.find(".screen").addEventListener("pointerleave", () => (this.find(".under").hidden = true));
@@ -38,12 +39,14 @@ export class CameraCard {
 
   button(selector, label, act) {
     const button = this.find(selector);
-    Object.assign(button, { title: label, ariaLabel: label });
+    button.title = label;
+    button.setAttribute("aria-label", label);
     button.addEventListener("click", act);
   }
 
   show(message) {
     this.picture.show(message, this.look, ({ index }) => {
+      if (this.element.classList.contains("is-empty")) performance.mark("first picture"); // for measurements
       this.element.classList.remove("is-empty");
       this.element.dataset.index = index;
     });
