@@ -50,7 +50,7 @@ def evaluate(
         ),
     ] = None,
     smooth: Annotated[
-        bool, typer.Option("--smooth/--no-smooth", help="Decide video as 'roadmask run --smooth' does.")
+        bool, typer.Option("--smooth/--no-smooth", help="Decide video as 'roadmask run' does by default; off here.")
     ] = False,
     worst: Annotated[int, typer.Option(min=1, help="With -o: frames on the sheet of the worst.")] = 8,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
