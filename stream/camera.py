@@ -70,16 +70,16 @@ def parse_camera(word: str, settings: CameraSettings) -> Camera:
         SourceError: its scheme is not known, or standard input is a terminal.
     """
     name, url = _named(word)
-    if settings.input_format:
-        camera = Camera(name or name_of(url), url, settings.input_format, _picture(settings))
-    elif "://" in url:
-        camera = _of_url(name or name_of(url), url, settings)
-    elif url == "-":
+    if url == "-":
         if sys.stdin.isatty():
             raise SourceError("-: standard input is a terminal; pipe a video into it")
-        camera = Camera(name or "stdin", "pipe:0", options=_picture(settings))
+        camera = Camera(name or "stdin", "pipe:0", settings.input_format, _picture(settings))
+    elif "://" in url:
+        camera = _of_url(name or name_of(url), url, settings)
     elif _is_fifo(url):
-        camera = Camera(name or Path(url).stem, url, options=_picture(settings))
+        camera = Camera(name or Path(url).stem, url, settings.input_format, _picture(settings))
+    elif settings.input_format:
+        camera = Camera(name or name_of(url), url, settings.input_format, _picture(settings))
     else:
         camera = _webcam(name, url, settings)
     return _watched(camera, settings)
@@ -107,7 +107,7 @@ def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
         options |= {"timeout": microseconds, "overrun_nonfatal": "1"}
     else:
         options |= {"timeout": microseconds, "rw_timeout": microseconds}
-    return Camera(name, url, options=tuple(options.items()))
+    return Camera(name, url, settings.input_format, (*options.items(), *_picture(settings)))
 
 
 def _webcam(name: str | None, word: str, settings: CameraSettings) -> Camera:

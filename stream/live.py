@@ -6,7 +6,6 @@ its pause is over, and both until `stop` is set.
 
 from __future__ import annotations
 
-import random
 import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
@@ -26,16 +25,14 @@ from .errors import SourceError
 from .frames import Frame, VideoInfo
 from .live_clock import TIME_BASE, LiveClock
 from .network_input import network_input
+from .pauses import pause_s
 from .selection import Selection
 from .source import InputSize
 from .upright import Uprighter, rotation
 
 _POLL_S = 0.1  # how long it may take until `stop` is noticed
 _JOIN_S = 0.3  # for a connection's thread to end; one in a read that hangs ends when FFmpeg's time-out does
-_FIRST_PAUSE_S, _GROWTH, _LONGEST_PAUSE_S = 0.5, 1.2, 30.0
 _PROVEN_S = 2.0  # of frames, after which a connection counts as a good one
-_REFUSED_PAUSE_S = 30.0  # cameras lock users out after a few wrong passwords
-_JITTER = 0.2  # of a pause: cameras that were lost together shall not all come back at once
 
 
 class Stopped(KeyboardInterrupt):
@@ -186,9 +183,9 @@ class LiveSource:
         if most is not None and tries > most:
             self.failure = f"{lost}; given up after {tries} {'try' if tries == 1 else 'tries'}"
             return False
-        pause_s = _pause_s(tries, refused=lost.refused)
-        self._status.change(CameraState.RECONNECTING, str(lost), retry_s=pause_s)
-        self._stop.wait(pause_s)
+        pause = pause_s(tries, refused=lost.refused)
+        self._status.change(CameraState.RECONNECTING, str(lost), retry_s=pause)
+        self._stop.wait(pause)
         return True
 
     def __enter__(self) -> Self:
@@ -214,9 +211,3 @@ def _look(item: Picture) -> tuple[object, ...]:
 def _describe(item: Picture) -> str:
     rate = f", {float(item.rate):g} fps" if item.rate else ""
     return f"{item.picture.width}x{item.picture.height} {item.codec}{rate}"
-
-
-def _pause_s(tries: int, *, refused: bool) -> float:
-    """Before the next try: longer each time, and never quite the same."""
-    pause_s = _REFUSED_PAUSE_S if refused else min(_FIRST_PAUSE_S * _GROWTH ** (tries - 1), _LONGEST_PAUSE_S)
-    return pause_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - nothing secret

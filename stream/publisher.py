@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import random
 import threading
 import time
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 from .helper_process import HelperGone, HelperProcess
 from .packet_queue import PacketQueue
+from .pauses import pause_s
 from .publish_process import packed
 from .publish_target import PublishTarget
 
@@ -19,9 +19,6 @@ log = logging.getLogger(__name__)
 
 _POLL_S = 0.1  # how long it may take until the end is noticed
 _FINISH_S, _KILL_S = 1.0, 0.5  # for the last packets and a goodbye; for what is left after a kill
-_FIRST_PAUSE_S, _GROWTH, _LONGEST_PAUSE_S = 0.5, 1.3, 30.0
-_REFUSED_PAUSE_S = 30.0  # servers lock users out after a few wrong passwords
-_JITTER = 0.2  # of a pause: streams that were lost together shall not all come back at once
 _SETTLED_S = 10.0  # a connection that held for so long starts the pauses anew
 _COMPLAIN_S = 10.0  # between two lines about packets that are taken too slowly
 
@@ -89,9 +86,9 @@ class Publisher:
             if lost is None:
                 continue
             tries = 1 if time.monotonic() - began > _SETTLED_S else tries + 1
-            pause_s = _pause_s(tries, refused=lost.refused)
-            log.warning("%s: %s; next try in %.1f s", self._target.name, lost.reason, pause_s)
-            self._stop.wait(pause_s)
+            pause = pause_s(tries, refused=lost.refused)
+            log.warning("%s: %s; next try in %.1f s", self._target.name, lost.reason, pause)
+            self._stop.wait(pause)
 
     def _supply(self) -> _Lost | None:
         """One connection, from start to end; None where the end was ours."""
@@ -155,9 +152,3 @@ class Publisher:
     def _silent(self) -> _Lost:
         """Its watchdog ended it, or somebody else did."""
         return _Lost(f"the server has taken nothing for {self._timeout_s:g} s")
-
-
-def _pause_s(tries: int, *, refused: bool) -> float:
-    """Before the next try: longer each time, and never quite the same."""
-    pause_s = _REFUSED_PAUSE_S if refused else min(_FIRST_PAUSE_S * _GROWTH ** (tries - 1), _LONGEST_PAUSE_S)
-    return pause_s * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - nothing secret

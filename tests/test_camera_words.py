@@ -91,6 +91,19 @@ def test_a_fifo_is_read_to_its_end_and_waited_for(tmp_path: Path) -> None:
     assert (camera.every_frame, camera.endless, camera.timeout_s) == (True, False, None)
 
 
+def test_standard_input_is_a_pipe_whatever_its_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    for settings in (DEFAULTS, CameraSettings(input_format="rawvideo", size="64x48", pixel_format="gray")):
+        camera = parse_camera("-", settings)
+        assert (camera.url, camera.format, camera.endless) == ("pipe:0", settings.input_format, False)
+
+
+def test_standard_input_that_is_a_terminal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    with pytest.raises(SourceError, match="-: standard input is a terminal; pipe a video into it"):
+        parse_camera("-", DEFAULTS)
+
+
 def test_a_camera_drops_frames_and_a_playlist_does_not_unless_told() -> None:
     assert not parse_camera("rtsp://host/x", DEFAULTS).every_frame
     assert parse_camera("https://host/live.m3u8?x=1", DEFAULTS).every_frame

@@ -23,6 +23,7 @@ from server_process import until
 from slow_network import slowed
 
 import stream.live
+import stream.pauses
 from stream.camera import CameraSettings, parse_camera
 from stream.camera_events import CameraState
 from stream.camera_status import CameraStatus
@@ -39,7 +40,7 @@ OVER_S = 10.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.live, "_FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(stream.pauses, "_FIRST_S", 0.1)
 
 
 @pytest.fixture(scope="module")

@@ -23,6 +23,7 @@ from rtsp_server import RtspServer
 from server_process import until
 
 import stream.live
+import stream.pauses
 from stream.cli import main
 
 FILM = Film(rate=50, gop=10)
@@ -31,7 +32,7 @@ ENDED_S = 2.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.live, "_FIRST_PAUSE_S", 0.1)
+    monkeypatch.setattr(stream.pauses, "_FIRST_S", 0.1)
 
 
 @pytest.fixture(scope="module")
