@@ -7,6 +7,7 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
+from clips import video_info
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -17,7 +18,7 @@ from stream.frames import Frame, SegmentedFrame
 
 def with_mask(mask: NDArray[np.uint8]) -> SegmentedFrame:
     picture = av.VideoFrame(mask.shape[1], mask.shape[0], "yuv420p")
-    return SegmentedFrame(Frame(0, 0, Fraction(1, 25), picture, np.zeros((1, 1, 3), np.uint8)), mask)
+    return SegmentedFrame(Frame(0, 0, Fraction(1, 25), picture, np.zeros((1, 1, 3), np.uint8), video_info()), mask)
 
 
 @given(st.integers(1, 30), st.integers(1, 30), st.sampled_from([1, 2, 3, 11, 256]), st.integers(0, 2**32 - 1))

@@ -8,6 +8,7 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import Colorspace
+from clips import video_info
 from numpy.typing import NDArray
 
 from stream.errors import RoadmaskError
@@ -33,7 +34,7 @@ def segmented(
     frame.colorspace, frame.color_range = colorspace, 1
     frame.pts, frame.time_base = 7, Fraction(1, 25)
     small = np.zeros((32, 32, 3), np.uint8)
-    return SegmentedFrame(Frame(3, 7, Fraction(1, 25), frame, small), mask)
+    return SegmentedFrame(Frame(3, 7, Fraction(1, 25), frame, small, video_info()), mask)
 
 
 def rgb(frame: av.VideoFrame) -> NDArray[np.int64]:

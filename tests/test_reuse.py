@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from clips import video_info
 from numpy.typing import NDArray
 
 from stream.archive import open_masks
@@ -27,7 +28,9 @@ PICTURE = np.ascontiguousarray(SCENE[:, :WIDTH])
 
 
 def frame(picture: NDArray[np.uint8], number: int, *, rate: int = RATE, unchanged: bool = False) -> Frame:
-    return Frame(number, number, Fraction(1, rate), av.VideoFrame(16, 16, "yuv420p"), picture, unchanged)
+    return Frame(
+        number, number, Fraction(1, rate), av.VideoFrame(16, 16, "yuv420p"), picture, video_info(), unchanged=unchanged
+    )
 
 
 def unchanged(pictures: Sequence[NDArray[np.uint8]], *, rate: int = RATE) -> list[bool]:
