@@ -131,7 +131,7 @@ class LiveSource:
 
     def _keep_connected(self) -> Generator[Picture, None, None]:
         """The pictures of one connection after the other; ends where `stop` or `failure` is set, or a pipe ends."""
-        tries, has_run = 0, False
+        tries, pauses, has_run = 0, 0, False
         while not self._stop.is_set():
             self._status.change(CameraState.CONNECTING)
             try:
@@ -139,13 +139,13 @@ class LiveSource:
                     if self._status.state is not CameraState.RUNNING:
                         self._status.change(CameraState.RUNNING, _describe(item))
                         self._status.count(reconnects=int(has_run))
-                        has_run, began = True, item.arrived
+                        pauses, has_run, began = 0, True, item.arrived  # what gave a frame is soon tried again
                     elif tries and item.arrived - began > _PROVEN_S:
                         tries = 0
                     yield item
             except Lost as lost:
-                tries += 1
-                if not self._may_retry(lost, tries):
+                tries, pauses = tries + 1, pauses + 1
+                if not self._may_retry(lost, tries, pauses):
                     return
 
     def _connected(self) -> Iterator[Picture]:
@@ -174,7 +174,7 @@ class LiveSource:
             raise Lost(f"no frame for {timeout_s:g} s")
         return None
 
-    def _may_retry(self, lost: Lost, tries: int) -> bool:
+    def _may_retry(self, lost: Lost, tries: int, pauses: int) -> bool:
         """Wait until it is time for the next try, if there is to be one."""
         most = self._camera.max_retries
         if not self._camera.endless:
@@ -183,7 +183,7 @@ class LiveSource:
         if most is not None and tries > most:
             self.failure = f"{lost}; given up after {tries} {'try' if tries == 1 else 'tries'}"
             return False
-        pause = pause_s(tries, refused=lost.refused)
+        pause = pause_s(pauses, refused=lost.refused)
         self._status.change(CameraState.RECONNECTING, str(lost), retry_s=pause)
         self._stop.wait(pause)
         return True

@@ -26,11 +26,13 @@ from stream_servers import http_camera, udp_camera
 
 import stream.live
 import stream.pauses
-from stream.camera import Transport, parse_camera
+from stream.camera import Camera, Transport, parse_camera
 from stream.camera_events import CameraState
+from stream.camera_status import CameraStatus
 from stream.errors import SourceError
-from stream.live import Stopped
+from stream.live import LiveSource, Stopped
 from stream.live_clock import TIME_BASE
+from stream.selection import Selection
 
 RATE = 50
 FILM = Film(rate=RATE, gop=10)
@@ -500,6 +502,14 @@ def test_a_pipe_gives_every_frame_with_its_own_time_and_then_ends(tmp_path: Path
     assert viewer.status.numbers().dropped == 0
     assert not viewer.seen[0].info.live
     assert viewer.states[-1] is CameraState.ENDED
+
+
+def test_a_camera_that_gives_a_few_frames_and_closes_each_time_is_given_up_in_the_end() -> None:
+    camera = Camera("gate", "testsrc2=size=64x48:rate=10:duration=0.3", "lavfi", max_retries=2)
+    status = CameraStatus("gate")
+    with LiveSource(camera, status=status, stop=threading.Event(), selection=Selection()) as source:
+        assert len(list(source.frames(lambda _: (32, 32)))) > 0
+        assert source.failure == "the stream ended; given up after 3 tries"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
