@@ -25,8 +25,9 @@ from .info import describe
 from .jobs import expected_frames, find_sources, parse_time, plan
 from .logs import LogFormat, set_up_logs
 from .model import Model
+from .outputs import refuse_bad_outputs
 from .overlay import select_classes
-from .segment import Report, SegmentSettings, batch_size, network_size, process_video, refuse_bad_outputs
+from .segment import Report, SegmentSettings, batch_size, network_size, process_video
 from .stop import Stop, stop_on_signal
 from .stream_sink import StreamFormat
 from .views import Views, is_stream
@@ -155,6 +156,9 @@ def run(
         StreamFormat, typer.Option(help="Of -o -: the overlay as MPEG-TS, or bare pictures.")
     ] = "mpegts",
     log_format: Annotated[LogFormat, typer.Option("--log", help="How to talk on standard error.")] = "text",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on where an earlier run of this command ended, inside a video, too.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace outputs that exist.")] = False,
     quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
 ) -> None:
@@ -193,6 +197,7 @@ def run(
         preset=preset,
         segment_s=segment_time,
         keep_s=keep,
+        resume=resume,
         overwrite=overwrite,
     )
     watching = CameraSettings(

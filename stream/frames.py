@@ -6,11 +6,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from typing import TYPE_CHECKING
 
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from .deciding import DecidingState
 
 _COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
 
@@ -58,6 +62,7 @@ class SegmentedFrame:
 
     frame: Frame
     mask: NDArray[np.uint8]  # (height, width) of the picture; index into `ModelSpec.classes`
+    state: DecidingState | None = None  # now and then: what a run that is taken up again after this frame goes on from
 
     def shares(self, class_count: int) -> NDArray[np.float64]:
         """The share of the picture that each class covers; they add up to 1."""

@@ -26,7 +26,7 @@ from .frames import Frame, VideoInfo
 from .live_clock import TIME_BASE, LiveClock
 from .network_input import network_input
 from .pauses import pause_s
-from .selection import Selection
+from .selection import Place, Selection
 from .source import InputSize
 from .upright import Uprighter, rotation
 
@@ -82,7 +82,7 @@ class LiveSource:
     def dropped(self) -> int:
         return self._status.numbers().dropped
 
-    def frames(self, input_size: InputSize) -> Iterator[Frame]:
+    def frames(self, input_size: InputSize, *, place: Place | None = None) -> Iterator[Frame]:  # noqa: ARG002 - a file's
         """As `Source` says, each with the `info` of its own stretch of the stream."""
         upright, info, size = Uprighter(), self.info, input_size(self.info)
         for index, pts, item in self._selection.of(self._timed(), self.info.time_base):

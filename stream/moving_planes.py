@@ -34,6 +34,11 @@ class MovingPlanes:
             missing = _TOGETHER - len(chosen)
             cv2.merge(chosen + chosen[:1] * missing, dst=group)
 
+    def planes(self) -> NDArray[np.float32]:
+        """(count, h, w): a copy of the planes kept."""
+        apart = [plane for group in self._groups for plane in cv2.split(group)]
+        return np.stack(apart[: self._count]).astype(np.float32, copy=False)
+
     def moved(self, origins: NDArray[np.float32]) -> list[Plane]:
         """The planes kept, with everything where it is now, by `origins` as of `Flow`; good until the next call."""
         for group, planes in zip(self._groups, self._moved, strict=True):

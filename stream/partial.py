@@ -43,6 +43,7 @@ class PartialOutput:
         self.final = final
         self.path = partial_path(final)
         self.used = False  # whether something worth keeping has been written
+        self.keep_partial = False  # set it before entering to go on with what an earlier run left there
         self._marker = marker
         self._check(overwrite)
 
@@ -60,6 +61,9 @@ class PartialOutput:
 
     def __enter__(self) -> Self:
         with writing(self.final):
+            if self.keep_partial:
+                self._refuse_missing()
+                return self
             self.final.parent.mkdir(parents=True, exist_ok=True)
             _remove(self.path)  # left by an earlier run that crashed
             if self._marker is None:
@@ -67,6 +71,13 @@ class PartialOutput:
             else:
                 self.path.mkdir()
         return self
+
+    def _refuse_missing(self) -> None:
+        if not (self.path.is_file() if self._marker is None else (self.path / self._marker).is_file()):
+            raise OutputError(
+                f"{self.path}: is not there any more, so the run cannot go on; pass --overwrite to start anew"
+            )
+        self.used = True
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -9,7 +9,7 @@ ones may be faint. Always with the frame that was worked out, never with the one
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
 import cv2
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .frames import Frame
+from .pieces import begins, warms_up
 
 # Levels by which a place may differ in any channel: squares of 4 and of 8 pixels of the network's input. Frozen frames
 # with sensor noise of 3 to 8 levels differed, encoded by x264 at CRF 23 to 30, by 5 to 13 and by 3 to 7. A pedestrian
@@ -29,17 +30,42 @@ _MAX_AGE_S = 1  # of a mask, however still it is: then what is too faint for the
 _MAX_GAP_S = Fraction(1, 4)
 
 
-def marked(frames: Iterable[Frame]) -> Iterator[Frame]:
-    """The frames of a video, in order; `unchanged` is set on those that may take the mask of the frame before them."""
-    known: _Look | None = None
-    known_at = Fraction(0)
-    for frame in frames:
-        look = _Look(frame.input)
-        if known and 0 <= frame.time - known_at < _MAX_AGE_S and look.is_like(known):
+@dataclass(frozen=True, slots=True, eq=False)
+class Known:
+    """A picture whose mask is known."""
+
+    input: NDArray[np.uint8]  # as the frame's
+    time: Fraction
+
+
+def marked(frames: Iterable[Frame], *, first: int = 0, known: Known | None = None) -> Iterator[Frame]:
+    """The frames of a video, in order; `unchanged` is set on those that may take the mask of the frame before them.
+
+    Args:
+        frames: of a run, from the one at position `first` on.
+        first: see `frames`. Where a piece begins, and its warm-up, nothing before counts.
+        known: of the frame before the first, the picture whose mask it has.
+    """
+    look = _Look(known.input) if known else None
+    known_at = known.time if known else Fraction(0)
+    for position, frame in enumerate(frames, first):
+        now = _Look(frame.input)
+        is_new = look is None or begins(position) or warms_up(position)
+        if look and not is_new and 0 <= frame.time - known_at < _MAX_AGE_S and now.is_like(look):
             yield replace(frame, unchanged=True)
         else:
-            known, known_at = look, frame.time
+            look, known_at = now, frame.time
             yield frame
+
+
+@dataclass(frozen=True, slots=True)
+class StillState:
+    """What a `StillClock` knows."""
+
+    time: Fraction = Fraction(0)  # of the last frame
+    unchanged: bool = False  # that frame
+    left_out: Fraction = Fraction(0)  # seconds, up to there
+    still_since: Fraction = Fraction(0)
 
 
 class StillClock:
@@ -48,19 +74,25 @@ class StillClock:
     To be asked for each frame, in order.
     """
 
-    def __init__(self) -> None:
-        self._before: Frame | None = None
-        self._left_out = self._still_since = Fraction(0)
+    def __init__(self, state: StillState | None = None) -> None:
+        self._state = state or StillState()
+
+    @property
+    def state(self) -> StillState:
+        """What a clock made with it goes on from."""
+        return self._state
 
     def time(self, frame: Frame) -> Fraction:
-        before, self._before = self._before, frame
-        if before is not None and before.unchanged and not frame.unchanged:
+        before = self._state
+        left_out, still_since = before.left_out, before.still_since
+        if before.unchanged and not frame.unchanged:
             # The gap to the frame before is a real one, however long.
             allowed = max(_MAX_GAP_S, frame.time - before.time)
-            self._left_out += max(frame.time - self._still_since - allowed, Fraction(0))
+            left_out += max(frame.time - still_since - allowed, Fraction(0))
         if not frame.unchanged:
-            self._still_since = frame.time
-        return frame.time - self._left_out
+            still_since = frame.time
+        self._state = StillState(frame.time, frame.unchanged, left_out, still_since)
+        return frame.time - left_out
 
 
 class _Look:

@@ -11,6 +11,16 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a video a run goes on."""
+
+    position: int  # of the first frame to give, among those wanted
+    index: int  # of that frame, among all of the source
+    pts: int
+    seen: tuple[tuple[int, int, int], ...] = ()  # index, pts and `look_of` of some frames from there on, in order
+
+
+@dataclass(frozen=True, slots=True)
 class Selection:
     """The frames wanted. Times are seconds from the video's first frame."""
 
@@ -19,14 +29,23 @@ class Selection:
     stride: int = 1  # of the frames between, each `stride`-th, beginning with the first
     max_frames: int | None = None
 
-    def of(self, timed: Iterable[tuple[int, T]], time_base: Fraction) -> Iterator[tuple[int, int, T]]:
+    def of(
+        self,
+        timed: Iterable[tuple[int, T]],
+        time_base: Fraction,
+        *,
+        place: Place | None = None,
+        first_pts: int | None = None,
+    ) -> Iterator[tuple[int, int, T]]:
         """Index, pts and item of the ones wanted, of all items with their pts in order.
+
+        With a `place` the items are those from there on rather than all, and `first_pts` is that of the video's first.
 
         Those before `start` are taken and thrown away. To seek would be quicker, but a container does not say how many
         frames it skips, and a frame's index must not depend on where a run began.
         """
-        first_pts, chosen = None, 0
-        for index, (pts, item) in enumerate(timed):
+        chosen = place.position * self.stride if place else 0
+        for index, (pts, item) in enumerate(timed, place.index if place else 0):
             first_pts = pts if first_pts is None else first_pts
             time = (pts - first_pts) * time_base
             if self.end is not None and time >= self.end:

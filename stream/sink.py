@@ -30,6 +30,22 @@ class Sink(Protocol):
     ) -> None: ...
 
 
+class FileSink(Sink, Protocol):
+    """A `Sink` whose file or folder a later run can go on with, after this one was killed."""
+
+    def resume(self, frames: int) -> None:
+        """Go on from what an earlier run left under the partial name: keep its first `frames` frames and no more.
+
+        To be called before entering.
+
+        Raises:
+            OutputError: there is no such thing, or it holds fewer.
+        """
+
+    def sync(self) -> None:
+        """What has been written is on disk when this returns, and survives a power cut."""
+
+
 def mask_format(path: Path) -> MaskFormat:
     """The mask archive that a path's suffix means.
 

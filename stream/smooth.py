@@ -7,6 +7,7 @@ before, moved alike, looks like the present one. So nothing smears behind moving
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple
 
@@ -29,12 +30,21 @@ _MIN_EXPLAINED = 0.4
 _MAX_GAP_S = 0.3  # at 0.2 s smoothing still pays, at 0.4 s it costs IoU
 
 
-class _View(NamedTuple):
+class View(NamedTuple):
     """What the scores of a frame are compared by. Colour takes half the resolution, as it does in most video."""
 
     bright: NDArray[np.uint8]  # (h, w) gray, of the scores' size
     small: NDArray[np.uint8]  # RGB, of half that size
     gray: NDArray[np.uint8]  # likewise
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class SmootherState:
+    """What a `Smoother` keeps of the last frame."""
+
+    time: Fraction | None  # seconds
+    view: View
+    scores: NDArray[np.float32]  # (classes, h, w), blended
 
 
 class Smoother:
@@ -52,8 +62,20 @@ class Smoother:
 
     def reset(self) -> None:
         """The next frame does not follow from the last one."""
-        self._view: _View | None = None
+        self._view: View | None = None
         self._time: Fraction | None = None
+
+    def state(self) -> SmootherState | None:
+        """What another one goes on from to the same results, by `restore`."""
+        if self._view is None:
+            return None
+        return SmootherState(self._time, self._view, self._past.planes()[1:])
+
+    def restore(self, state: SmootherState | None) -> None:
+        self.reset()
+        if state is not None:
+            self._keep(state.scores, state.view)
+            self._time = state.time
 
     def blend(
         self, scores: NDArray[np.float32], picture: NDArray[np.uint8], *, time: Fraction | None = None
@@ -79,7 +101,7 @@ class Smoother:
     def _follows(self, scores: NDArray[np.float32], gap_s: float) -> bool:
         return self._view is not None and self._blended.shape == scores.shape and 0 <= gap_s <= _MAX_GAP_S
 
-    def _add_past(self, scores: NDArray[np.float32], view: _View, gap_s: float) -> bool:
+    def _add_past(self, scores: NDArray[np.float32], view: View, gap_s: float) -> bool:
         """Blend, unless too little of the picture can be explained by the one before: then it is a cut."""
         assert self._view is not None
         motion = self._flow.motion(view.gray, self._view.gray)
@@ -107,7 +129,7 @@ class Smoother:
         worst = cv2.max(of_brightness, cv2.resize(difference, (width, height), interpolation=cv2.INTER_LINEAR))
         return np.asarray(cv2.LUT(worst, (memory * self._trust).astype(np.float32)), np.float32)
 
-    def _keep(self, result: NDArray[np.float32], view: _View) -> None:
+    def _keep(self, result: NDArray[np.float32], view: View) -> None:
         if self._blended.shape != result.shape:
             self._blended = np.empty_like(result)
             self._past = MovingPlanes(1 + len(result), *view.bright.shape)
@@ -115,8 +137,8 @@ class Smoother:
         self._view = view
 
 
-def _view(picture: NDArray[np.uint8], height: int, width: int) -> _View:
+def _view(picture: NDArray[np.uint8], height: int, width: int) -> View:
     whole = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
     small = cv2.resize(whole, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
     bright, gray = (cv2.cvtColor(item, cv2.COLOR_RGB2GRAY) for item in (whole, small))
-    return _View(np.asarray(bright, np.uint8), np.asarray(small, np.uint8), np.asarray(gray, np.uint8))
+    return View(np.asarray(bright, np.uint8), np.asarray(small, np.uint8), np.asarray(gray, np.uint8))

@@ -5,10 +5,10 @@ Every frame that can be decoded comes out, once, in order and upright; damage is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
+from itertools import chain, dropwhile, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -23,8 +23,9 @@ from .clock import FrameClock
 from .errors import SourceError
 from .frames import Frame, VideoInfo
 from .hardware_decode import HardwareDecoder, as_software
+from .mask_log import look_of
 from .network_input import network_input
-from .selection import Selection
+from .selection import Place, Selection
 from .upright import Uprighter, rotation
 
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
@@ -52,11 +53,13 @@ class Source(Protocol):
     def failure(self) -> str | None:
         """Why the frames ended, where a camera was given up."""
 
-    def frames(self, input_size: InputSize) -> Iterator[Frame]:
+    def frames(self, input_size: InputSize, *, place: Place | None = None) -> Iterator[Frame]:
         """The frames, each with a network input of the size that `input_size` gives. To be called once.
 
+        With a `place`, which only a file has, they are those from there on.
+
         Raises:
-            SourceError: no frame was left to give.
+            SourceError: no frame was left to give, or the place cannot be found.
         """
 
     def __enter__(self) -> Self: ...
@@ -110,7 +113,9 @@ class FileSource:
         self.failure = None
         self._path = path
         self._selection = selection
+        self._hardware = hardware
         self._closed = False
+        self._upright = Uprighter()
         self._container = _open(path, hardware)
         try:
             self._stream = video_stream(self._container, path)
@@ -123,13 +128,15 @@ class FileSource:
             self._container.close()
             raise
 
-    def frames(self, input_size: InputSize) -> Iterator[Frame]:
+    def frames(self, input_size: InputSize, *, place: Place | None = None) -> Iterator[Frame]:
         size = input_size(self.info)
         reformatter = VideoReformatter()
-        upright = Uprighter()
         given = 0
-        for index, pts, picture in self._selection.of(self._timed(), self.info.time_base):
-            picture = upright(picture)
+        first_pts = FrameClock(self.info.time_base, self.info.rate).pts(self._first)
+        timed = self._from(place) if place else self._clocked(chain([self._first], self._pictures))
+        wanted = self._selection.of(timed, self.info.time_base, place=place, first_pts=first_pts)
+        for index, pts, picture in wanted:
+            picture = self._upright(picture)
             yield Frame(
                 index=index,
                 pts=pts,
@@ -143,10 +150,46 @@ class FileSource:
             start_s = float(self._selection.start)
             raise SourceError(f"{self._path}: no frame from {start_s:g} s on; the video is shorter")
 
-    def _timed(self) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _clocked(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
         clock = FrameClock(self.info.time_base, self.info.rate)
-        for picture in chain([self._first], self._pictures):
-            yield clock.pts(picture), picture
+        return ((clock.pts(picture), picture) for picture in pictures)
+
+    def _from(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The pictures from a place on; by a jump where that leads there, else by decoding all before it."""
+        self._pictures.close()
+        with suppress(av.FFmpegError):  # not every file can be jumped in; what is met then shows it
+            _jump_before(self._container, self._stream, place.pts)
+        self._pictures = self._decode()
+        timed = dropwhile(lambda item: item[0] < place.pts, self._clocked(self._pictures))
+        known, is_it = self._met(place, timed)
+        return chain(known, timed) if is_it else self._walked(place)
+
+    def _walked(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
+        self._pictures.close()
+        self._container.close()
+        self._container = _open(self._path, self._hardware)
+        self._stream = video_stream(self._container, self._path)
+        self._stream.thread_type = "AUTO"
+        self._pictures = self._decode()
+        known, is_it = self._met(place, timed := islice(self._clocked(self._pictures), place.index, None))
+        if not is_it:
+            raise SourceError(f"{self._path}: frame {place.index} is not the one that the run began with")
+        return chain(known, timed)
+
+    def _met(
+        self, place: Place, timed: Iterator[tuple[int, av.VideoFrame]]
+    ) -> tuple[list[tuple[int, av.VideoFrame]], bool]:
+        """The pictures that the place knows, taken from those that begin there; and whether they are the same."""
+        self.undecodable = 0  # what lies before has been counted
+        last = place.seen[-1][0] if place.seen else place.index
+        taken = list(islice(timed, last - place.index + 1))
+        if not taken or taken[0][0] != place.pts or len(taken) <= last - place.index:
+            return taken, False
+        for index, pts, look in place.seen:
+            taken_pts, picture = taken[index - place.index]
+            if pts != taken_pts or look != look_of(self._upright(picture)):
+                return taken, False
+        return taken, True
 
     def _decode_first(self) -> av.VideoFrame:
         try:
@@ -197,6 +240,14 @@ class FileSource:
         with suppress(ValueError):
             self._pictures.close()
         self._container.close()
+
+
+def _jump_before(container: InputContainer, stream: VideoStream, pts: int) -> None:
+    """Go to the last keyframe but one before `pts`: after an open one, some pictures lack what they are made from."""
+    container.seek(pts, stream=stream)
+    last = next((packet.pts for packet in container.demux(stream) if packet.pts is not None), None)
+    if last is not None:
+        container.seek(min(last, pts) - 1, stream=stream)
 
 
 def _open(path: Path, hardware: HardwareDecoder | None) -> InputContainer:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack, nullcontext
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import av
+from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
 
 from .audio_copy import AudioCopy
+from .durable import sync_file
 from .errors import OutputError
 from .frames import Frame, SegmentedFrame, VideoInfo
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
 from .partial import PartialOutput, closing, writing
+from .pieces import PIECE
+from .piecewise import PiecewiseEncoder
 from .video_encoding import USUAL_RATE, add_video, stamp
 
 log = logging.getLogger(__name__)
@@ -74,33 +81,39 @@ class OverlayVideoSink:
         self._audio: AudioCopy | None = None
         self._shift = 0  # taken from every pts
         self._last_time = self._last_gap = Fraction(0)
+        self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
+        self._frames_kept = self._written = 0
+        self._began: tuple[int, int] | None = None
         self._size: tuple[int, int] | None = None
 
     def write(self, result: SegmentedFrame) -> None:
         picture, time = self._render(result), result.frame.time
         with writing(self._path):
-            container = self._container or self._open(picture, result.frame)
+            if self._container is None:
+                self._open(picture, result.frame)
             self._notice_size(picture)
             stamp(picture, result.frame, shift=self._shift)
-            # Before the picture: the muxer orders what it has, but waits for sound that it has not.
-            self._advance_audio(time)
-            container.mux(self._stream.encode(picture))
+            self._mux(self._encoder_of_pieces.encode(picture))
         self._output.used = True
+        self._written += 1
         self._last_gap = time - self._last_time
         self._last_time = time
 
-    def _open(self, picture: av.VideoFrame, first: Frame) -> OutputContainer:
+    def _open(self, picture: av.VideoFrame, first: Frame) -> None:
         """Make the file for pictures like the first: only with it are size, colour and times known."""
-        cut = first.index > 0
+        index, pts = self._began or (first.index, first.pts)
+        cut = index > 0
         # Times below 0 are not shown by players, so a video that begins there is moved to 0.
-        self._shift = first.pts if cut or first.pts < 0 else 0
+        self._shift = pts if cut or pts < 0 else 0
+        self._shift_s = self._shift * first.time_base
         self._last_time = first.time - 1 / (self._info.rate or USUAL_RATE)
         self._container = av.open(self._output.path, "w", container_options=self._container_options(first.time_base))
         self._stream = add_video(self._container, self._encoder, picture, first, self._info)
         if self._source is not None and self._info.has_audio:
-            shift = self._shift * first.time_base
-            self._audio = AudioCopy(self._source, self._container, shift=shift, cut=cut)
-        return self._container
+            self._audio = AudioCopy(self._source, self._container, shift=self._shift_s, cut=cut)
+        self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder)
+        if self._frames_kept:
+            self._copy_kept()
 
     def _container_options(self, time_base: Fraction) -> dict[str, str]:
         # Write out at once, and do not wait more than a second (in microseconds) for sound that does not come, so
@@ -126,6 +139,54 @@ class OverlayVideoSink:
             log.warning("%s: the picture is %dx%d from here on; it is scaled to the first size", self._path, *size)
         self._size = size
 
+    def whole_pieces(self, frames: int) -> int:
+        """How many of the first `frames` frames an earlier run's partial file has in whole pieces."""
+        return min(max(map(_packets, (self._earlier, self._output.path))), frames) // PIECE * PIECE
+
+    def began_with(self, index: int, pts: int) -> None:
+        """The place in the source of the first frame of all, for a run that goes on."""
+        self._began = (index, pts)
+
+    def resume(self, frames: int) -> None:
+        if not self._output.path.exists() and not self._earlier.exists():
+            raise OutputError(
+                f"{self._output.path}: is not there any more, so the run cannot go on; pass --overwrite to start anew"
+            )
+        self._frames_kept = frames
+        with writing(self._path):
+            # It stays until what is kept of it stands in the new file: that run may be killed, too.
+            if _packets(self._output.path) >= _packets(self._earlier):
+                self._output.path.replace(self._earlier)
+
+    def _copy_kept(self) -> None:
+        """Take over the pictures of the earlier run's pieces as they are."""
+        with av.open(self._earlier) as earlier:
+            stream = earlier.streams.video[0]
+            # What a file holds begins each part of a picture with its length, and muxers take start codes.
+            with_start_codes = BitStreamFilterContext("h264_mp4toannexb", stream)
+            for packet in islice((packet for packet in earlier.demux(stream) if packet.size), self._frames_kept):
+                self._mux(map(self._encoder_of_pieces.take_over, with_start_codes.filter(packet)))
+
+    def sync(self) -> None:
+        if self._container is None:
+            return
+        with writing(self._path):
+            sync_file(self._output.path)
+            if self._written > PIECE:
+                self._earlier.unlink(missing_ok=True)
+
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        """Write pictures, and the sound up to each.
+
+        Sound before its picture: the muxer orders what it has, but waits for sound that it has not. And never much
+        before it: sound that waits for pictures ends a fragment, and the last picture's duration is then a guess.
+        """
+        assert self._container is not None
+        for packet in packets:
+            assert packet.pts is not None
+            self._advance_audio(packet.pts * packet.time_base + self._shift_s)
+            self._container.mux(packet)
+
     def _advance_audio(self, until: Fraction) -> None:
         if self._audio is not None:
             self._audio.advance(until)
@@ -135,10 +196,12 @@ class OverlayVideoSink:
         if self._container is None:
             return
         with self._container, self._audio or nullcontext():
-            self._container.mux(self._stream.encode(None))
+            self._mux(self._encoder_of_pieces.encode(None))
             self._advance_audio(self._last_time + self._last_gap)
 
     def __enter__(self) -> Self:
+        if not self._frames_kept:
+            self._earlier.unlink(missing_ok=True)
         self._stack.enter_context(self._output)
         self._stack.push(closing(self._path, self._close))
         return self
@@ -147,6 +210,17 @@ class OverlayVideoSink:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.__exit__(exc_type, exc, traceback)
+        if self._container is not None and (exc is None or isinstance(exc, KeyboardInterrupt)):
+            self._earlier.unlink(missing_ok=True)
+
+
+def _packets(path: Path) -> int:
+    """How many pictures a file has, as far as it can be read; 0 where it has none, or is none."""
+    try:
+        with av.open(path) as container:
+            return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+    except (av.FFmpegError, OSError, IndexError):
+        return 0  # its run was killed before it came to that
 
 
 def _timescale(time_base: Fraction) -> int:

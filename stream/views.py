@@ -11,7 +11,8 @@ from .live_view import LiveView
 from .model import Model
 from .publish_sink import PublishSink
 from .publish_target import is_published, parse_target
-from .segment import SegmentSettings, overlay_of
+from .outputs import overlay_of
+from .segment_settings import SegmentSettings
 from .sink import Sink
 from .stop import Stop
 from .stream_sink import StreamFormat, StreamSink

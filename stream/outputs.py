@@ -1,0 +1,182 @@
+"""The outputs of a run: which paths may be written, and what writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import chain
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from .archive_sink import open_archive_sink
+from .errors import OutputError
+from .frames import SegmentedFrame, VideoInfo
+from .model import Model
+from .overlay import Overlay, select_classes
+from .parts import PartsSink
+from .progress import Progress, Saved, progress_folder
+from .segment_settings import SegmentSettings
+from .sink import FileSink, Sink
+from .stats_sink import open_stats_sink, refuse_bad_stats
+from .video_sink import OverlayVideoSink
+
+
+def refuse_bad_outputs(settings: SegmentSettings) -> None:
+    """Look at every path before anything is opened: a file opened for writing is lost already.
+
+    Raises:
+        OutputError: an output is the source or another output, or exists and may not be replaced.
+    """
+    if settings.stats is not None:
+        refuse_bad_stats(settings.stats)
+    goes_on = settings.resume and bool(settings.outputs) and progress_folder(settings.outputs).exists()
+    seen: set[Path] = set()
+    for output in settings.outputs:
+        if output.exists() and settings.file and settings.file.exists() and output.samefile(settings.file):
+            raise OutputError(f"{output}: is the source itself; choose another name for the output")
+        if output.resolve() in seen:
+            raise OutputError(f"{output}: named for two outputs")
+        seen.add(output.resolve())
+        may_exist = settings.overwrite or settings.is_endless or goes_on  # a camera's parts have names of their own
+        if output.exists() and not may_exist:
+            raise OutputError(f"{output}: exists; pass --overwrite to replace it")
+
+
+def camera_sinks(settings: SegmentSettings, model: Model) -> list[PartsSink]:
+    """A camera's outputs, recorded in parts."""
+    return [
+        PartsSink(path, make, segment_time_s=settings.segment_s, keep_s=settings.keep_s)
+        for path, make in _makers(settings, model)
+    ]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class FileOutput:
+    """An output of a file's run."""
+
+    sink: FileSink
+    first: int  # number of the first frame that it is to be given
+
+
+def file_outputs(settings: SegmentSettings, info: VideoInfo, model: Model, saved: Saved | None) -> list[FileOutput]:
+    """A file's outputs, ready to be entered; they go on from what was saved.
+
+    Raises:
+        OutputError: what an earlier run left is gone, or cannot be gone on with.
+    """
+    if saved is None:
+        return [FileOutput(make(path, info), 0) for path, make in _makers(settings, model)]
+    settings = replace(settings, overwrite=True)  # whatever has the final name, the earlier run was allowed to replace
+    return [_gone_on_with(make(path, info), saved) for path, make in _makers(settings, model)]
+
+
+def _gone_on_with(sink: FileSink, saved: Saved) -> FileOutput:
+    first = saved.frames
+    if isinstance(sink, OverlayVideoSink):
+        first = sink.whole_pieces(saved.frames)
+        sink.began_with(saved.first_index, saved.first_pts)
+    sink.resume(first)
+    return FileOutput(sink, first)
+
+
+class Outputs:
+    """Everything that a run writes to, as a context manager.
+
+    Args:
+        files: the outputs of a file's run.
+        others: what is to get every frame that is worked out, and no other.
+        progress: to be kept of it; `None` for none.
+    """
+
+    def __init__(self, files: Sequence[FileOutput], others: Sequence[Sink], progress: Progress | None) -> None:
+        self._files = files
+        self._others = others
+        self._progress = progress
+        self._kept = progress.saved.frames if progress and progress.saved else 0
+        self._stack = ExitStack()
+
+    @property
+    def first(self) -> int:
+        """Number of the first frame that an output lacks."""
+        return min([self._kept, *(output.first for output in self._files)])
+
+    def write(self, number: int, result: SegmentedFrame, undecodable: int) -> None:
+        """Frame `number` of the run; `undecodable` packets were found up to now."""
+        for output in self._files:
+            if number >= output.first:
+                output.sink.write(result)
+        if number < self._kept:
+            return
+        for sink in self._others:
+            sink.write(result)
+        if self._progress:
+            self._progress.note(result, [output.sink for output in self._files], undecodable)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for sink in chain((output.sink for output in self._files), self._others):
+                stack.enter_context(sink)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(exc_type, exc, traceback)
+
+
+def _makers(settings: SegmentSettings, model: Model) -> Iterator[tuple[Path, Callable[[Path, VideoInfo], FileSink]]]:
+    """Each output's path, and what makes a sink for such a path."""
+    if settings.overlay is not None:
+        yield settings.overlay, partial(_overlay_sink, settings, model)
+    if settings.masks is not None:
+        yield settings.masks, partial(_masks_sink, settings, model)
+    if settings.stats is not None:
+        yield settings.stats, partial(_stats_sink, settings, model)
+
+
+def _overlay_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> FileSink:
+    return OverlayVideoSink(
+        path,
+        info,
+        overlay_of(settings, model).render,
+        source=settings.file,
+        overwrite=settings.overwrite,
+        encoder=settings.encoder,
+        device=model.device,
+        crf=settings.crf,
+        preset=settings.preset,
+    )
+
+
+def overlay_of(settings: SegmentSettings, model: Model) -> Overlay:
+    """What draws as the settings say, for one output."""
+    drawn = select_classes(model.spec.classes, only=settings.classes, exclude=settings.exclude)
+    return Overlay(model.spec.classes, alpha=settings.alpha, drawn=drawn, legend=settings.legend)
+
+
+def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> FileSink:
+    return open_archive_sink(
+        path,
+        info,
+        model.spec,
+        source=settings.name,
+        model=model.path.name,
+        model_sha256=model.sha256(),
+        smoothed=settings.smooth,
+        overwrite=settings.overwrite,
+    )
+
+
+def _stats_sink(settings: SegmentSettings, model: Model, path: Path, _: VideoInfo) -> FileSink:
+    return open_stats_sink(
+        path,
+        model.spec,
+        source=settings.name,
+        model=model.path.name,
+        model_sha256=model.sha256(),
+        overwrite=settings.overwrite,
+    )

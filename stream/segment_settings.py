@@ -1,0 +1,84 @@
+"""What a run is to make, and what became of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+
+from .camera import Camera
+from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSettings:
+    """What to make of one video or camera. An output that is `None` is not made."""
+
+    source: Path | Camera
+    overlay: Path | None = None  # .mp4, .mov or .mkv
+    masks: Path | None = None  # a folder, .zip or .mkv
+    stats: Path | None = None  # .csv
+    alpha: float = 0.5  # share of the class colour in the overlay
+    classes: tuple[str, ...] = ()  # drawn in the overlay; empty for all
+    exclude: tuple[str, ...] = ()  # not drawn
+    legend: bool = False
+    start: Fraction | None = None  # seconds from the first frame
+    end: Fraction | None = None
+    stride: int = 1  # every n-th frame
+    max_frames: int | None = None
+    batch: int | None = None  # frames a call of the network; None: by the device
+    smooth: bool = True  # blend the scores over time, so that masks are steady
+    reuse: bool = False  # keep a mask while the picture stays as it is, for a second at most
+    decode: str = "auto"  # in software or hardware, as `decoder_for` takes it
+    encoder: EncoderChoice = "auto"  # of the overlay, as `choose_encoder` takes it, and the two below
+    crf: int = DEFAULT_CRF
+    preset: Preset = DEFAULT_PRESET
+    segment_s: float | None = None  # seconds after which a camera's outputs begin a new part
+    keep_s: float | None = None  # seconds after which parts are deleted; None keeps them all
+    resume: bool = False  # go on from what an earlier run of this job left
+    overwrite: bool = False
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it goes on until somebody ends it."""
+        return isinstance(self.source, Camera) and self.source.endless
+
+    @property
+    def name(self) -> str:
+        """Of the source, for people."""
+        return self.source.name
+
+    @property
+    def file(self) -> Path | None:
+        """The source, where it is a file."""
+        return self.source if isinstance(self.source, Path) else None
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.overlay, self.masks, self.stats) if path is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a run."""
+
+    frames: int  # in every output
+    dropped: int  # discarded to keep up with a live source; always 0 for files
+    undecodable: int  # damaged pictures that gave no frame
+    seconds: float
+    interrupted: bool
+    processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
+    reused: int = 0  # frames, of those worked out, that took the mask of the frame before
+    resumed: int = 0  # frames, of all, that an earlier run had worked out
+    failure: str | None = None  # why a camera was given up; the outputs are whole up to there
+
+    def __str__(self) -> str:
+        rate = (self.frames - self.resumed) / self.seconds if self.seconds else 0.0
+        return (
+            f"{self.frames} frames, "
+            + (f"{self.resumed} of them from before, " if self.resumed else "")
+            + f"{self.seconds:.1f} s, {rate:.1f} fps, "
+            f"{self.dropped} dropped, {self.undecodable} undecodable"
+            + (f", {self.reused} reused" if self.reused else "")
+            + (", interrupted" if self.interrupted else "")
+        )
