@@ -27,6 +27,10 @@ class _Command:
 _COMMANDS = (
     _Command("run", "stream.commands", "run", "Segment videos: overlay video, masks, statistics."),
     _Command("info", "stream.commands", "info", "Say what a video, a model or a mask archive is."),
+    _Command("verify", "stream.verify_cli", "verify", "Check that masks are whole, and fit their video."),
+    _Command("convert", "stream.convert_cli", "convert", "Turn a mask archive into one of another kind."),
+    _Command("preview", "stream.preview_cli", "preview", "Draw an overlay video from saved masks, without the model."),
+    _Command("report", "stream.report_cli", "report", "Make a page of a run: shares, pictures, transitions, problems."),
     _Command("bench", "stream.bench_cli", "bench", "Measure how fast a run is, beside the bare model."),
     _Command("warmup", "stream.warmup_cli", "warmup", "Make a device ready beforehand: TensorRT builds for minutes."),
     _Command("train", "training.cli", "train", "Train a network on labelled pictures.", "train"),

@@ -25,7 +25,7 @@ def describe(path: Path) -> dict[str, Any]:
         raise RoadmaskError(f"{path}: no such file")
     if path.suffix.lower() == ".onnx":
         return _model(path)
-    if path.is_dir() or path.suffix.lower() == ".zip":
+    if path.is_dir() or path.suffix.lower() in (".zip", ".npz"):
         return _archive(path)
     if path.suffix.lower() == ".mkv":  # either
         try:
@@ -57,6 +57,8 @@ def _archive(path: Path) -> dict[str, Any]:
         return {
             "kind": "mask archive",
             "file": path.name,
+            "format": masks.kind,
+            "finished": masks.is_finished or "no, its run was killed or goes on; the masks told here are whole",
             "source": header.source,
             "model": header.model,
             "model sha256": header.model_sha256,

@@ -13,6 +13,7 @@ import json
 import zlib
 from dataclasses import dataclass
 from fractions import Fraction
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class MaskRecord:
     index: int  # of the frame, among all frames of the source
     pts: int  # in units of `time_base`, as in the source
     time_base: Fraction
-    file: str | None  # the PNG; None where the archive is a video
+    file: str | None  # the PNG; None where the archive is not made of such
     crc32: str  # of the mask's pixels, row by row: 8 hex digits
     width: int
     height: int
@@ -58,11 +59,12 @@ class MaskRecord:
         return self.pts * self.time_base
 
 
-def record_of(result: SegmentedFrame, file: str | None) -> MaskRecord:
+def record_of(result: SegmentedFrame) -> MaskRecord:
+    """Without a file, whose name is up to the archive."""
     height, width = result.mask.shape
     frame = result.frame
     crc32 = checksum(result.mask)
-    return MaskRecord(frame.index, frame.pts, frame.time_base, file, crc32, width, height, frame.unchanged)
+    return MaskRecord(frame.index, frame.pts, frame.time_base, None, crc32, width, height, frame.unchanged)
 
 
 def checksum(mask: NDArray[np.uint8]) -> str:
@@ -131,24 +133,31 @@ def parse_records(text: str, path: str) -> tuple[MaskRecord, ...]:
     records = []
     for number, line in enumerate(text.split("\n")[:-1], start=1):
         try:
-            records.append(_record(line))
+            records.append(parse_record(line))
         except (ValueError, KeyError, TypeError, ZeroDivisionError) as exc:
             raise ArchiveError(f"{path}: line {number} of its {MANIFEST_NAME} cannot be used ({exc!r})") from exc
     return tuple(records)
 
 
-def _record(line: str) -> MaskRecord:
+def parse_record(line: str) -> MaskRecord:
+    """Raises `ValueError`, `KeyError`, `TypeError` or `ZeroDivisionError` where it is no record."""
     content = json.loads(line)
     return MaskRecord(
         index=content["index"],
         pts=content["pts"],
-        time_base=Fraction(content["time_base"]),
+        time_base=_time_base(content["time_base"]),
         file=content["file"],
         crc32=content["crc32"],
         width=content["width"],
         height=content["height"],
         reused=content.get("reused", False),
     )
+
+
+@lru_cache(maxsize=64)
+def _time_base(text: str) -> Fraction:
+    """One object for all records that have the same: to read it takes as long as the rest of a line."""
+    return Fraction(text)
 
 
 def _color(values: list[int]) -> tuple[int, int, int]:

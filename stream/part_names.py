@@ -17,6 +17,7 @@ from pathlib import Path
 from .errors import OutputError
 from .manifest import CLASSES_NAME
 from .partial import partial_path
+from .zarr_layout import MARKER
 
 log = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ class PartNames:
 
     def _is_kind(self, path: Path) -> bool:
         """A folder of masks, or a file: whichever this output makes."""
-        return path.is_file() if self._suffix else (path / CLASSES_NAME).is_file()
+        if path.is_dir():
+            return (path / (MARKER if self._suffix == ".zarr" else CLASSES_NAME)).is_file()
+        return path.is_file() and self._suffix not in ("", ".zarr")
 
     def _free(self, name: str) -> Path:
         number, path = 1, self._named(name)

@@ -28,7 +28,7 @@ from .partial import partial_path, writing
 from .run_state import pack_state, unpack_state
 from .sink import FileSink
 
-EVERY_S = 3.0  # between two times that the outputs and the state go to disk; half of it is lost on average
+EVERY_S = 2.0  # between two times that the outputs and the state go to disk; half of it is lost on average
 _RUN_NAME, _STATE_NAME = "run.json", "state.npz"
 
 

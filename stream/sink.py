@@ -9,9 +9,9 @@ from typing import Literal, Protocol, Self
 from .errors import OutputError
 from .frames import SegmentedFrame
 
-MaskFormat = Literal["folder", "zip", "ffv1"]
+MaskFormat = Literal["folder", "zip", "ffv1", "npz", "zarr"]
 
-_MASK_FORMATS: dict[str, MaskFormat] = {"": "folder", ".zip": "zip", ".mkv": "ffv1"}
+_MASK_FORMATS: dict[str, MaskFormat] = {"": "folder", ".zip": "zip", ".mkv": "ffv1", ".npz": "npz", ".zarr": "zarr"}
 
 
 class Sink(Protocol):
@@ -57,5 +57,5 @@ def mask_format(path: Path) -> MaskFormat:
     except KeyError:
         raise OutputError(
             f"{path}: no mask archive has the suffix {path.suffix}; "
-            "name a folder (no suffix), a .zip of PNG files, or a .mkv (FFV1 video)"
+            "name a folder (no suffix), a .zip of PNG files, a .mkv (FFV1 video), a .npz (NumPy) or a .zarr"
         ) from None

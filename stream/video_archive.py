@@ -10,7 +10,7 @@ import numpy as np
 from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
-from .manifest import CLASSES_NAME, MaskRecord
+from .manifest import CLASSES_NAME, MaskRecord, parse_record
 
 
 class VideoStore:
@@ -41,6 +41,10 @@ class VideoStore:
             else:
                 self._lines.append(bytes(packet).decode() + "\n")
 
+    @property
+    def is_finished(self) -> bool:
+        return self._container.duration is not None  # it is written last
+
     def header(self) -> str:
         for attachment in self._container.streams.attachments:
             if attachment.name == CLASSES_NAME:
@@ -64,3 +68,12 @@ class VideoStore:
 
     def close(self) -> None:
         self._container.close()
+
+
+def first_record(path: Path) -> MaskRecord:
+    """Raises `ValueError` or `OSError` where there is none."""
+    with av.open(path) as container:
+        for packet in container.demux(container.streams.subtitles):
+            if packet.size:
+                return parse_record(bytes(packet).decode())
+    raise ValueError("it holds no masks")

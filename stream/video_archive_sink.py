@@ -1,103 +1,96 @@
 """Write masks as one lossless video: FFV1, 8-bit grey, every frame a keyframe, in Matroska.
 
-It is the smallest and fastest archive, and what a killed process leaves opens without repair. The manifest is in it
-too, as a text track with a line at the time of each mask: Matroska rounds times to milliseconds, and a file beside the
-video would get lost. `classes.json` is an attachment.
+It is the smallest archive, and plays anywhere. The manifest is in it too, as a text track with a line at the time of
+each mask: Matroska rounds times to milliseconds, and a file beside the video would get lost. `classes.json` is an
+attachment.
 """
 
 from __future__ import annotations
 
-from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 import av
 import numpy as np
-from av.container import OutputContainer
-from av.stream import Stream
-from av.video.stream import VideoStream
+from av.video.codeccontext import VideoCodecContext
+from numpy.typing import NDArray
 
-from .errors import OutputError
-from .frames import SegmentedFrame
-from .manifest import CLASSES_NAME, MANIFEST_NAME, ArchiveHeader, header_text, record_line, record_of
-from .partial import PartialOutput, closing, writing
+from .manifest import CLASSES_NAME, MANIFEST_NAME, ArchiveHeader, MaskRecord, header_text, record_line
+from .matroska import MatroskaWriter, Tracks
 from .planes import planes_of
+from .video_archive import first_record
 
 _CODEC: Final = "ffv1"
-# Version 3 has a checksum for each slice: damage is found. The encoder knows how many slices suit a size.
-_CODEC_OPTIONS = {"level": "3", "slicecrc": "1"}
+# Version 3 has a checksum for each slice: damage is found. Rice codes with few contexts: of all settings the smallest
+# files and the fastest, as flat areas become run lengths. Fixed, as the encoder might choose by the number of cores.
+_CODEC_OPTIONS: Final = {"level": "3", "slicecrc": "1", "coder": "rice", "context": "0"}
+_SLICES: Final = (1, 4)  # the fewest that the encoder takes for pictures up to a size, and beyond
+_ONE_SLICE_SIZE: Final = (288, 352)
 
 
-class MaskVideoSink:
-    """A `Sink` for a Matroska file of masks, all of one size."""
+class VideoWriter:
+    """A `MaskWriter` of a Matroska file."""
 
-    def __init__(self, path: Path, header: ArchiveHeader, *, overwrite: bool = False) -> None:
+    def __init__(self, path: Path, header: ArchiveHeader, keep: int) -> None:
         self._path = path
         self._header = header
-        self._output = PartialOutput(path, overwrite=overwrite)
-        self._stack = ExitStack()
-        self._container: OutputContainer | None = None
-        self._size: tuple[int, ...] = ()
+        self._file: MatroskaWriter | None = None
+        if keep:
+            self._open(first_record(path), keep)
 
-    def write(self, result: SegmentedFrame) -> None:
-        with writing(self._path):
-            if self._container is None:
-                self._container = self._open(result)
-            if result.mask.shape != self._size:
-                raise OutputError(
-                    f"{self._path}: the picture size changes at frame {result.frame.index}, which a video of masks "
-                    "cannot follow; use a folder or a .zip"
-                )
-            height, width = self._size
-            picture = av.VideoFrame(width, height, "gray")
-            np.copyto(planes_of(picture)[0], result.mask)
-            picture.pts, picture.time_base = result.frame.pts, result.frame.time_base
-            self._container.mux(self._video.encode(picture))
-            self._container.mux(self._line(result))
-        self._output.used = True
+    def add(self, record: MaskRecord, mask: NDArray[np.uint8]) -> None:
+        if self._file is None:
+            self._open(record, 0)
+        self.add_encoded(record, encoded(mask, self._encoder))
 
-    def _open(self, result: SegmentedFrame) -> OutputContainer:
-        self._size = result.mask.shape
-        # Written out at once: a process that is killed loses a frame or two, not fifty.
-        container = av.open(self._output.path, "w", options={"flush_packets": "1"})
-        container.add_attachment(CLASSES_NAME, "application/json", header_text(self._header).encode())
-        self._video = _add_video(container, self._size, result.frame.time_base)
-        self._text: Stream = container.add_mux_stream("subrip")
-        self._text.metadata["title"] = MANIFEST_NAME
-        self._text.disposition = 0  # type: ignore[assignment]  # not "default": players are not to show it unasked
-        return container
+    def add_encoded(self, record: MaskRecord, content: bytes) -> None:
+        file = self._file or self._open(record, 0)
+        file.add(round((record.time - self._zero) * 1000), content, record_line(record).encode())
 
-    def _line(self, result: SegmentedFrame) -> av.Packet[Stream]:
-        packet = av.Packet(record_line(record_of(result, None)).encode())
-        packet.stream = self._text
-        packet.time_base = result.frame.time_base
-        packet.pts = packet.dts = result.frame.pts
-        packet.duration = 1
-        return packet
+    def _open(self, first: MaskRecord, keep: int) -> MatroskaWriter:
+        self._size = (first.height, first.width)
+        self._zero = min(first.time, Fraction(0))  # the file's times cannot be negative
+        self._encoder = mask_encoder(self._size)
+        private = self._encoder.extradata
+        assert private is not None, "version 3 has one"
+        attachment = (CLASSES_NAME, "application/json", header_text(self._header).encode())
+        tracks = Tracks("V_FFV1", private, first.width, first.height, MANIFEST_NAME, attachment)
+        self._file = MatroskaWriter(self._path, tracks, keep=keep)
+        return self._file
 
-    def _close(self) -> None:
-        if self._container is not None:
-            with self._container:
-                self._container.mux(self._video.encode(None))
+    def sync(self) -> None:
+        if self._file:
+            self._file.sync()
 
-    def __enter__(self) -> Self:
-        self._stack.enter_context(self._output)
-        self._stack.push(closing(self._path, self._close))
-        return self
+    def finish(self) -> None:
+        if self._file:
+            self._file.finish()
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+    def close(self) -> None:
+        if self._file:
+            self._file.close()
 
 
-def _add_video(container: OutputContainer, size: tuple[int, ...], time_base: Fraction) -> VideoStream:
+def encoded(mask: NDArray[np.uint8], encoder: VideoCodecContext) -> bytes:
+    """A mask as a picture of the video; it depends on no other."""
+    height, width = mask.shape
+    picture = av.VideoFrame(width, height, "gray")
+    np.copyto(planes_of(picture)[0], mask)
+    (packet,) = encoder.encode(picture)
+    return bytes(packet)
+
+
+def mask_encoder(size: tuple[int, ...]) -> VideoCodecContext:
+    """For masks of this height and width."""
     height, width = size
-    stream = container.add_stream(_CODEC, options=_CODEC_OPTIONS, width=width, height=height)
-    stream.pix_fmt = "gray"
-    stream.time_base = time_base
-    stream.codec_context.time_base = time_base
-    stream.codec_context.gop_size = 1
-    return stream
+    few, more = _SLICES
+    slices = few if height <= _ONE_SLICE_SIZE[0] and width <= _ONE_SLICE_SIZE[1] else more
+    encoder = av.CodecContext.create(_CODEC, "w")
+    encoder.width, encoder.height, encoder.pix_fmt = width, height, "gray"
+    encoder.time_base = Fraction(1, 1000)
+    encoder.gop_size = 1
+    encoder.thread_count = 1  # the network has the cores
+    encoder.options = _CODEC_OPTIONS | {"slices": str(slices)}
+    encoder.open()
+    return encoder

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 from .errors import OutputError
 from .live_view import LiveView
 from .model import Model
+from .outputs import overlay_of
 from .publish_sink import PublishSink
 from .publish_target import is_published, parse_target
-from .outputs import overlay_of
 from .segment_settings import SegmentSettings
 from .sink import Sink
 from .stop import Stop

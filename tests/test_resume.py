@@ -178,7 +178,7 @@ def test_after_a_full_disk_a_run_goes_on_to_the_same_outputs(
     clip: Path, model: Model, whole: Path, tmp_path: Path
 ) -> None:
     settings = job(clip, tmp_path, **all_outputs(tmp_path))
-    with full_disk(100_000), pytest.raises(OutputError, match="too large|No space"):
+    with full_disk(100_000), pytest.raises(OutputError, match=r"too large|No space"):
         process_video(settings, model)
     assert 0 < resumed(settings, model).resumed < FRAMES
     for name in ("masks.zip", "shares.csv"):

@@ -1,0 +1,88 @@
+"""Read the `.npz` of masks that `npz_sink` writes, finished or not; `npz_layout` tells how it is laid out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .manifest import CLASSES_NAME, MaskRecord
+from .npz_layout import MASKS_NAME, inflated
+from .zip_journal import content_begin, content_of, read_entries
+
+
+def open_npz(path: Path) -> FinishedNpz | NpzJournal:
+    """Raises OSError, ValueError or KeyError where it is neither."""
+    try:
+        return FinishedNpz(path)
+    except BadZipFile:
+        return NpzJournal(path)
+
+
+class FinishedNpz:
+    """A `Store` of an archive that is whole."""
+
+    is_finished = True
+
+    def __init__(self, path: Path) -> None:
+        with ZipFile(path) as directory:
+            header_at = directory.getinfo(MASKS_NAME).header_offset
+        with np.load(path) as content:
+            self._header, self._manifest = str(content["header"]), str(content["manifest"])
+            self._offsets: list[int] = content["offsets"].tolist()
+        self._file = path.open("rb")
+        self._begin = content_begin(self._file, header_at)
+
+    def header(self) -> str:
+        return self._header
+
+    def manifest(self) -> str:
+        return self._manifest
+
+    def mask(self, position: int, record: MaskRecord) -> NDArray[np.uint8] | None:
+        return inflated(self.piece(position), record.height, record.width)
+
+    def piece(self, position: int) -> bytes:
+        """The deflated mask."""
+        begin, end = self._offsets[position : position + 2]
+        self._file.seek(self._begin + begin)
+        return self._file.read(end - begin)
+
+    def close(self) -> None:
+        self._file.close()
+
+
+class NpzJournal:
+    """A `Store` of one that is still being written, or never was finished."""
+
+    is_finished = False
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        entries = list(read_entries(self._file))
+        if not entries or entries[0].name != CLASSES_NAME:
+            self._file.close()
+            raise ValueError("it holds no masks")
+        self._head, self._pieces = entries[0], entries[1:]
+
+    def header(self) -> str:
+        return content_of(self._file, self._head).decode()
+
+    def manifest(self) -> str:
+        return "".join(f"{entry.note}\n" for entry in self._pieces)
+
+    def mask(self, position: int, record: MaskRecord) -> NDArray[np.uint8] | None:
+        return inflated(self.piece(position), record.height, record.width)
+
+    def piece(self, position: int) -> bytes:
+        """The deflated mask."""
+        return content_of(self._file, self._pieces[position])
+
+    def sizes(self) -> list[int]:
+        """Of the pieces, bytes."""
+        return [entry.end - entry.begin for entry in self._pieces]
+
+    def close(self) -> None:
+        self._file.close()
