@@ -326,6 +326,7 @@ def test_a_killed_run_leaves_playable_partial_files_and_nothing_under_the_final_
     process.kill()
     process.communicate(timeout=60)
     assert {path.name for path in tmp_path.iterdir()} == {
+        ".drive_overlay.mp4.progress",
         "drive_overlay.partial.mp4",
         "drive_masks.partial",
         "drive_stats.partial.csv",
