@@ -14,6 +14,8 @@ import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
+from .opening import open_file
+
 log = logging.getLogger(__name__)
 
 _PEEK_S = 10  # a stream that is silent for so long has most likely no packets at all
@@ -36,7 +38,7 @@ class AudioCopy:
         self._source = source
         self._target = target
         self._shift = shift
-        self._container: InputContainer = av.open(source, metadata_errors="replace")
+        self._container: InputContainer = open_file(source)
         self._last_dts: dict[int, int] = {}
         # A muxer that waits for a stream's first packet holds everything back in memory, so a twin is made only for
         # streams that are seen to have packets.

@@ -42,7 +42,11 @@ _COMMANDS = (
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code: 0 done, 1 failed, 2 bad usage, 130 interrupted."""
+    """Run the command line; returns the exit code.
+
+    0 done, 1 failed, 2 bad usage, 3 not all of it (a file is damaged or cut off, or some of several failed), 130
+    interrupted.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     logging.basicConfig(format="roadmask: %(message)s", level=logging.WARNING)
     called = next((command for command in _COMMANDS if command.name in arguments[:1]), None)

@@ -12,30 +12,31 @@ from typing import Annotated
 import cv2
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from .camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
 from .duration import parse_duration
 from .errors import RoadmaskError
-from .frames import VideoInfo
+from .files_cli import FilesSettings, jobs_at_once, run_files
+from .files_talk import ProgressKind
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from .hide import hide_arguments
 from .info import describe
-from .jobs import expected_frames, find_sources, parse_time, plan
+from .jobs import parse_time, plan, results_folder
 from .logs import LogFormat, set_up_logs
 from .model import Model
+from .opening import MAX_PIXELS
 from .outputs import refuse_bad_outputs
 from .overlay import select_classes
-from .segment import Report, SegmentSettings, batch_size, network_size, process_video
-from .stop import Stop, stop_on_signal
+from .segment import SegmentSettings
+from .stop import stop_on_signal
 from .stream_sink import StreamFormat
+from .summary import SUMMARY_NAME
+from .video_files import VideoFile, find_sources
 from .views import Views, is_stream
 from .watch_cli import watch_cameras
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
-log = logging.getLogger(__name__)
-_talk = Console(stderr=True, highlight=False)
 
 
 def _time(text: str) -> Fraction:
@@ -52,7 +53,7 @@ def _duration(text: str) -> float:
         raise typer.BadParameter(str(exc)) from exc
 
 
-def _batch(text: str) -> int:
+def _number_or_auto(text: str) -> int:
     """0 stands for "auto"."""
     if text == "auto":
         return 0
@@ -65,7 +66,8 @@ def run(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...", help="Video files, folders or patterns; or cameras: rtsp://..., 0, /dev/video0; or -"
+            metavar="SOURCE...",
+            help="Video files, folders, patterns or @LIST.txt; or cameras: rtsp://..., 0, /dev/video0; or -",
         ),
     ],
     output: Annotated[
@@ -87,7 +89,9 @@ def run(
         Path | None, typer.Option("-m", "--model", help="Model file; without, the one in the box.", show_default=False)
     ] = None,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml, ...")] = "auto",
-    batch: Annotated[int, typer.Option(parser=_batch, metavar="N|auto", help="Frames a network call.")] = "auto",  # type: ignore[assignment]
+    batch: Annotated[
+        int, typer.Option(parser=_number_or_auto, metavar="N|auto", help="Frames a network call.")
+    ] = "auto",  # type: ignore[assignment]
     alpha: Annotated[float, typer.Option(min=0, max=1, help="Share of the class colour in the overlay.")] = 0.5,
     classes: Annotated[str, typer.Option(help="Draw only these: road,car", show_default=False)] = "",
     exclude: Annotated[str, typer.Option(help="Do not draw these: sky", show_default=False)] = "",
@@ -114,6 +118,9 @@ def run(
     decode: Annotated[
         str, typer.Option(help="auto, software, cuda, videotoolbox, ...; auto: on the network's own GPU.")
     ] = "auto",
+    max_pixels: Annotated[
+        int, typer.Option(min=1, help="Of a picture; larger ones are not decoded, and take no memory.")
+    ] = MAX_PIXELS,
     threads: Annotated[int, typer.Option(min=0, help="The network's, on the CPU; 0 for one a core.")] = 0,
     workers: Annotated[int, typer.Option(min=0, help="Network calls at a time; 0 for what suits the device.")] = 0,
     policy: Annotated[Policy, typer.Option(help="Of a camera when the model is slower; auto: latest.")] = "auto",
@@ -156,6 +163,20 @@ def run(
         StreamFormat, typer.Option(help="Of -o -: the overlay as MPEG-TS, or bare pictures.")
     ] = "mpegts",
     log_format: Annotated[LogFormat, typer.Option("--log", help="How to talk on standard error.")] = "text",
+    jobs: Annotated[
+        int, typer.Option("--jobs", parser=_number_or_auto, metavar="N|auto", help="Files at a time, on one model.")
+    ] = "1",  # type: ignore[assignment]
+    summary: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="What became of each file, as JSON; of several with -o DIR/: DIR/summary.json.",
+            show_default=False,
+        ),
+    ] = None,
+    progress: Annotated[
+        ProgressKind, typer.Option(help="auto: bars on a terminal; json: a line a second on standard error.")
+    ] = "auto",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an earlier run of this command ended, inside a video, too.")
     ] = False,
@@ -168,6 +189,7 @@ def run(
     roadmask run drive.mp4                                   drive_overlay.mp4 in this folder
     roadmask run drive.mp4 -o seen.mp4 --legend --alpha 0.4
     roadmask run dashcam/ -o results/                        overlay, masks and statistics of each video
+    roadmask run @files.txt -o results/ --resume --jobs 2    what is not done yet of a list, two at a time
     roadmask run drive.mp4 --masks masks.zip --stats shares.csv
     roadmask run drive.mp4 -o cars.mp4 --classes car,pedestrian --start 1:00 --end 1:30
     roadmask run rtsp://camera/stream --serve 127.0.0.1:8080     watch it in a browser
@@ -192,6 +214,7 @@ def run(
         smooth=smooth,
         reuse=reuse,
         decode=decode,
+        max_pixels=max_pixels,
         encoder=encoder,
         crf=crf,
         preset=preset,
@@ -215,24 +238,29 @@ def run(
     cameras = _cameras(sources, watching)
     to_stream = is_stream(output)
     views = Views(serve, token, show, output if to_stream else None, stream_format, timeout)
-    jobs = plan(
-        cameras or find_sources(sources), None if to_stream else output, template, default_overlay=not views.any
-    )
-    views.refuse_bad(jobs)
-    for job in jobs:
-        refuse_bad_outputs(job)
-    if cameras and not jobs[0].outputs and not views.any:
+    folder = None if to_stream else results_folder(output)
+    files = [] if cameras else find_sources(sources, folder)
+    many, summary = (False, None) if cameras else _files(files, folder, summary, resume=resume)
+    planned = plan(cameras or files, None if to_stream else output, template, default_overlay=not views.any)
+    views.refuse_bad(planned)
+    if not many:
+        for job in planned:
+            refuse_bad_outputs(job)
+    if cameras and not planned[0].outputs and not views.any:
         raise typer.BadParameter("say what to make of it: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows")
     if serve and not cameras:
         raise typer.BadParameter("--serve is for cameras; to see a file's overlay as it is made, pass --show")
     hide_arguments([*sources, output or ""], token)
     network = Model.load(model, device=device, threads=threads, workers=workers)
     select_classes(network.spec.classes, only=template.classes, exclude=template.exclude)
+    is_json = log_format == "json"
     with stop_on_signal() as stop:
         if cameras:
-            code = watch_cameras(jobs, network, views=views, stop=stop, quiet=quiet, is_json=log_format == "json")
+            code = watch_cameras(planned, network, views=views, stop=stop, quiet=quiet, is_json=is_json)
         else:
-            code = _run_files(jobs, network, views, stop, quiet=quiet)
+            at_once = jobs_at_once(network, jobs, len(planned))
+            how = FilesSettings(many, at_once, summary, progress, quiet=quiet, as_json=is_json)
+            code = run_files(planned, network, views, stop, how)
     raise typer.Exit(code)
 
 
@@ -245,23 +273,12 @@ def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:
     return [parse_camera(word, settings) for word in words] if all(are_cameras) else []
 
 
-def _run_files(jobs: list[SegmentSettings], model: Model, views: Views, stop: Stop, *, quiet: bool) -> int:
-    """One after the other; returns the exit code."""
-    failed = 0
-    for job in jobs:
-        try:
-            report = _run_one(job, model, views, stop, quiet=quiet)
-        except RoadmaskError as exc:
-            if len(jobs) == 1:
-                raise
-            log.error("%s", exc)  # noqa: TRY400 - a line is what the user needs; the other videos are not at fault
-            failed += 1
-            continue
-        if report.interrupted:
-            return 130 if stop.by else 0  # a window was closed, or nobody reads any more
-    if failed:
-        log.error("%d of %d videos failed", failed, len(jobs))
-    return 1 if failed else 0
+def _files(
+    sources: list[VideoFile], folder: Path | None, summary: Path | None, *, resume: bool
+) -> tuple[bool, Path | None]:
+    """Whether they are to be run as many, of which each may fail; and where to write down what became of them."""
+    many = len(sources) > 1 or not sources[0].named or summary is not None or (resume and folder is not None)
+    return many, summary or (folder / SUMMARY_NAME if many and folder else None)
 
 
 def info(
@@ -283,55 +300,6 @@ def info(
     console = Console(highlight=False)
     for name, value in facts.items():
         console.print(Text(f"{name:<{width}}  ", style="bold") + _shown(value), soft_wrap=True)
-
-
-def _run_one(job: SegmentSettings, model: Model, views: Views, stop: Stop, *, quiet: bool) -> Report:
-    with _progress(quiet=quiet) as progress:
-        task = progress.add_task(job.name, total=None)
-
-        def opened(info: VideoInfo) -> None:
-            height, width = network_size(model, info)
-            if not quiet:
-                progress.console.print(
-                    f"{job.name}: {info.width}x{info.height}; {model.path.stem} on {model.device}, "
-                    f"network {width}x{height}, batch {batch_size(model, job.batch)}"
-                    + (", smoothed over time" if job.smooth else "")
-                    + (", masks of still pictures reused" if job.reuse else ""),
-                    soft_wrap=True,
-                )
-            progress.update(task, total=expected_frames(info, job))
-
-        report = process_video(
-            job,
-            model,
-            stop=stop,
-            also=views.sinks(job, model, stop),
-            on_open=opened,
-            on_frame=lambda frames: progress.update(task, completed=frames),
-        )
-    if not quiet:
-        _talk.print(f"{job.name}: {report}", soft_wrap=True)
-    for output in job.outputs:
-        sys.stdout.write(f"{output}\n")
-    return report
-
-
-def _progress(*, quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        _RateColumn(),
-        TimeRemainingColumn(),
-        console=_talk,
-        disable=quiet or not _talk.is_terminal,
-        transient=True,
-    )
-
-
-class _RateColumn(ProgressColumn):
-    def render(self, task: Task) -> Text:
-        return Text(f"{task.speed:.1f} fps" if task.speed else "", style="progress.data.speed")
 
 
 def _names(text: str) -> tuple[str, ...]:

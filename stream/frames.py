@@ -48,6 +48,7 @@ class Frame:
     input: NDArray[np.uint8]  # (h, w, 3) RGB, at the network's size
     info: VideoInfo  # of the stretch of video it is from; another object where a camera changes its picture
     arrived: float | None = None  # when a camera's frame came, on `time.monotonic`'s clock
+    damaged: bool = False  # a decoder has patched it up
     unchanged: bool = False  # since the last frame that is not: takes its mask, the mask of the frame before
 
     @property

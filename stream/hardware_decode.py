@@ -14,6 +14,7 @@ from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
 from .errors import SourceError
+from .opening import MAX_PIXELS, open_container
 
 # What decoders in hardware leave in memory, and the format in which software leaves the same samples: chroma in planes
 # of its own, and samples of more than 8 bits at the lower end of their 16.
@@ -36,7 +37,7 @@ class HardwareDecoder:
     unit: str = ""  # which of the kind: "1" for the second GPU; empty for the first
     required: bool = False  # named by the user: an error if it does not start, and not a reason to use software
 
-    def open(self, path: Path) -> InputContainer | None:
+    def open(self, path: Path, *, max_pixels: int = MAX_PIXELS) -> InputContainer | None:
         """The video, to be decoded in hardware; `None` if that does not start and is not required.
 
         Raises:
@@ -47,7 +48,7 @@ class HardwareDecoder:
         wanted = HWAccel(self.kind, device=self.unit or None, allow_software_fallback=not self.required)
         try:
             # For a codec it does not know, it raises RuntimeError; without a driver, an error of the system.
-            container = av.open(path, metadata_errors="replace", hwaccel=wanted)
+            container = open_container(path, max_pixels=max_pixels, hwaccel=wanted)
         except (av.FFmpegError, OSError, RuntimeError, NotImplementedError) as exc:
             return self._refused(path, f"it did not start ({exc}); is its driver installed?")
         contexts = [stream.codec_context for stream in container.streams.video]

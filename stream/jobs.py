@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import glob
+import os
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -12,60 +12,18 @@ from pathlib import Path
 
 from .camera import Camera
 from .errors import OutputError, SourceError
-from .frames import VideoInfo
 from .segment import SegmentSettings
+from .video_files import VideoFile
 
-VIDEO_SUFFIXES = frozenset(
-    [
-        ".mp4",
-        ".m4v",
-        ".mov",
-        ".mkv",
-        ".webm",
-        ".avi",
-        ".ts",
-        ".m2ts",
-        ".mts",
-        ".mpg",
-        ".mpeg",
-        ".wmv",
-        ".flv",
-        ".3gp",
-        ".ogv",
-        ".h264",
-        ".h265",
-        ".hevc",
-        ".mjpeg",
-    ]
-)
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
 
 
-def find_sources(words: list[str]) -> list[Path]:
-    """Files as named, the videos of a folder, the matches of a pattern; in order, without doubles.
-
-    Raises:
-        SourceError: a word names nothing, or a folder holds no video.
-    """
-    found: dict[Path, None] = {}
-    for word in words:
-        path = Path(word)
-        if path.is_dir():
-            videos = sorted(item for item in path.iterdir() if item.suffix.lower() in VIDEO_SUFFIXES)
-            if not videos:
-                raise SourceError(f"{word}: no videos in this folder ({', '.join(sorted(VIDEO_SUFFIXES))})")
-        elif path.exists() or not glob.has_magic(word):
-            videos = [path]
-        else:
-            videos = sorted(Path(match) for match in glob.glob(word, recursive=True))  # noqa: PTH207 - takes absolute patterns too
-            if not videos:
-                raise SourceError(f"{word}: no file matches")
-        found.update(dict.fromkeys(videos))
-    return list(found)
-
-
 def plan(
-    sources: Sequence[Path | Camera], output: str | None, template: SegmentSettings, *, default_overlay: bool = True
+    sources: Sequence[VideoFile | Camera],
+    output: str | None,
+    template: SegmentSettings,
+    *,
+    default_overlay: bool = True,
 ) -> list[SegmentSettings]:
     """One job a source.
 
@@ -78,30 +36,40 @@ def plan(
         default_overlay: write a file's overlay where no output is named.
 
     Raises:
-        OutputError: several sources for one file, sources of one name for one folder, or a suffix that is no video.
+        OutputError: several sources for one file, sources that cannot be told apart by their results' names, a source
+            that is another's result, or a suffix that is no video.
         SourceError: cameras of one name.
     """
     _refuse_equal_cameras(sources)
-    folder = _folder(output)
-    if folder is not None:
-        jobs = [_into_folder(source, folder, template) for source in sources]
-        _refuse_equal_names(jobs)
-        return jobs
-    if output is not None:
+    folder = results_folder(output)
+    if folder is None and output is not None:
         template = replace(template, overlay=Path(output))
-    if not template.outputs:
-        jobs = [
-            replace(template, source=source, overlay=_beside(source) if default_overlay else None) for source in sources
-        ]
+    if folder is not None or not template.outputs:
+        jobs = []
+        for source, place in zip(sources, _places(sources), strict=True):
+            job = replace(template, source=_source(source))
+            if folder is not None:
+                jobs.append(_into_folder(job, folder / place))
+            else:
+                has_overlay = default_overlay and not isinstance(source, Camera)
+                jobs.append(replace(job, overlay=_overlay_at(place) if has_overlay else None))
         _refuse_equal_names(jobs)
-        return jobs
+        return _without_results(jobs, sources)
     if len(sources) > 1:
         raise OutputError(f"{len(sources)} sources cannot go into one file; name a folder: -o DIR/")
     if template.overlay is not None and template.overlay.suffix.lower() not in OVERLAY_SUFFIXES:
         raise OutputError(
             f"{template.overlay}: overlay videos are {', '.join(OVERLAY_SUFFIXES)}; for a folder write {output}/"
         )
-    return [replace(template, source=source) for source in sources]
+    return [replace(template, source=_source(source)) for source in sources]
+
+
+def results_folder(output: str | None) -> Path | None:
+    """The folder that `-o` names, which need not be there; `None` where it names none."""
+    if output is None:
+        return None
+    is_folder = output.endswith(("/", "\\")) or Path(output).is_dir()
+    return Path(output) if is_folder else None
 
 
 def parse_time(text: str) -> Fraction:
@@ -118,43 +86,71 @@ def parse_time(text: str) -> Fraction:
     return seconds
 
 
-def expected_frames(info: VideoInfo, settings: SegmentSettings) -> int | None:
-    """How many frames a run will write, as far as the container's header can be believed."""
-    if info.frame_count is None:
-        return None
-    count = info.frame_count
-    if info.rate is not None:
-        last = count if settings.end is None else min(count, round(settings.end * info.rate))
-        first = 0 if settings.start is None else round(settings.start * info.rate)
-        count = max(last - first, 0)
-    count = -(-count // settings.stride)
-    return count if settings.max_frames is None else min(count, settings.max_frames)
+def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
+    """Where among the results each source's belong, and the name that theirs begin with.
+
+    Files of one folder whose results would have the same names keep their suffixes, those of several folders the
+    folders by which they differ.
+    """
+    files = [source for source in sources if isinstance(source, VideoFile)]
+    if not files:
+        return [Path(source.name) for source in sources]  # cameras
+    twins = Counter(file.path.with_suffix("") for file in files)
+    places = [
+        file.folder
+        / (file.path.stem + (file.path.suffix.replace(".", "_") if twins[file.path.with_suffix("")] > 1 else ""))
+        for file in files
+    ]
+    counts = Counter(places)
+    apart = {number: file for number, file in enumerate(files) if counts[places[number]] > 1}
+    for number, folder in _folders_apart(apart).items():
+        places[number] = folder / places[number].name
+    return places
 
 
-def _folder(output: str | None) -> Path | None:
-    if output is None:
-        return None
-    is_folder = output.endswith(("/", "\\")) or Path(output).is_dir()
-    return Path(output) if is_folder else None
+def _folders_apart(files: dict[int, VideoFile]) -> dict[int, Path]:
+    """Of each, its folder below the one that holds them all."""
+    parents = {number: file.path.resolve().parent for number, file in files.items()}
+    try:
+        common = os.path.commonpath(parents.values())
+    except ValueError:  # there are none, or they are on several drives of Windows; equal names are refused then
+        return {}
+    return {number: parent.relative_to(common) for number, parent in parents.items()}
 
 
-def _beside(source: Path | Camera) -> Path | None:
-    return None if isinstance(source, Camera) else Path(f"{source.stem}_overlay.mp4")
+def _source(source: VideoFile | Camera) -> Path | Camera:
+    return source if isinstance(source, Camera) else source.path
 
 
-def _into_folder(source: Path | Camera, folder: Path, template: SegmentSettings) -> SegmentSettings:
+def _overlay_at(place: Path) -> Path:
+    return place.with_name(f"{place.name}_overlay.mp4")
+
+
+def _into_folder(job: SegmentSettings, place: Path) -> SegmentSettings:
     """Outputs that were named one by one keep their names."""
-    stem = source.name if isinstance(source, Camera) else source.stem
+    masks = place.name.replace(".", "_")  # after a dot would be the kind of archive
     return replace(
-        template,
-        source=source,
-        overlay=template.overlay or folder / f"{stem}_overlay.mp4",
-        masks=template.masks or folder / f"{stem.replace('.', '_')}_masks",  # after a dot would be the kind of archive
-        stats=template.stats or folder / f"{stem}_stats.csv",
+        job,
+        overlay=job.overlay or _overlay_at(place),
+        masks=job.masks or place.with_name(f"{masks}_masks"),
+        stats=job.stats or place.with_name(f"{place.name}_stats.csv"),
     )
 
 
-def _refuse_equal_cameras(sources: Sequence[Path | Camera]) -> None:
+def _without_results(jobs: list[SegmentSettings], sources: Sequence[VideoFile | Camera]) -> list[SegmentSettings]:
+    """Leave out what was found and is another job's result: that of an earlier run into the sources' own folder."""
+    of_output = {output.resolve(): job for job in jobs for output in job.outputs}
+    kept = []
+    for job, source in zip(jobs, sources, strict=True):
+        other = of_output.get(job.file.resolve()) if job.file else None
+        if other is None or other is job:
+            kept.append(job)
+        elif isinstance(source, VideoFile) and source.named:
+            raise OutputError(f"{job.name} is to be segmented, and {other.name} would write it; run them apart")
+    return kept
+
+
+def _refuse_equal_cameras(sources: Sequence[VideoFile | Camera]) -> None:
     counts = Counter(source.name for source in sources if isinstance(source, Camera))
     for name, count in counts.items():
         if count > 1:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from fractions import Fraction
 from itertools import chain
 from threading import Event
 from types import TracebackType
@@ -54,6 +55,7 @@ class LiveSource:
     """
 
     def __init__(self, camera: Camera, *, status: CameraStatus, stop: Event, selection: Selection) -> None:
+        self.missing_s = Fraction(0)  # it declares no length
         self.failure: str | None = None  # why the frames ended, where nobody asked for it
         self._camera = camera
         self._status = status

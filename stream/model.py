@@ -46,6 +46,7 @@ class Model:
         self.workers = workers
         self.placement = placement
         self._network = network
+        self._sha256 = ""  # until it is asked for
 
     @property
     def device(self) -> str:
@@ -102,17 +103,24 @@ class Model:
         return cls(FreeSize(session, placement, spec), spec, path, placement, workers=workers)
 
     @contextmanager
-    def shared(self, threads: int) -> Iterator[Model]:
+    def shared(self, threads: int, *, together: bool = True) -> Iterator[Model]:
         """This model for so many threads, each of which uses it as if it were its own.
 
-        They are served in turn, and pictures of one size together where the device gains by that.
+        They are served in turn.
+
+        Args:
+            threads: how many.
+            together: run pictures of one size in one call where the device gains by that: for cameras, which ask for
+                one at a time. Without, each gets the calls that it would make alone, so that the scores are the same
+                bit for bit, and all the workers while the others want none: for files.
         """
         if threads == 1:
             yield self
             return
-        batch = min(self.default_batch, threads)
+        batch = min(self.default_batch, threads) if together else None
         with SharedNetwork(self._network, workers=self.workers, batch=batch) as network:
-            yield Model(network, self.spec, self.path, self.placement, workers=max(self.workers // threads, 1))
+            workers = max(self.workers // threads, 1) if together else self.workers
+            yield Model(network, self.spec, self.path, self.placement, workers=workers)
 
     def prepare(self, batch: int, size: tuple[int, int]) -> None:
         """Do now what the first call for `batch` pictures of `size` (height, width) would have to: minutes, on some.
@@ -128,7 +136,9 @@ class Model:
 
     def sha256(self) -> str:
         """Of the model file: what tells one training run's masks from another's."""
-        return hashlib.sha256(self.path.read_bytes()).hexdigest()
+        if not self._sha256:
+            self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
+        return self._sha256
 
     def scores(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class scores (n, classes, h', w') of `pictures` (n, h, w, 3) RGB; h and w are multiples of the stride.

@@ -103,8 +103,8 @@ class Outputs:
         """Number of the first frame that an output lacks."""
         return min([self._kept, *(output.first for output in self._files)])
 
-    def write(self, number: int, result: SegmentedFrame, undecodable: int) -> None:
-        """Frame `number` of the run; `undecodable` packets were found up to now."""
+    def write(self, number: int, result: SegmentedFrame, undecodable: int, damaged: int) -> None:
+        """Frame `number` of the run; so many packets and frames were damaged up to now."""
         for output in self._files:
             if number >= output.first:
                 output.sink.write(result)
@@ -113,7 +113,7 @@ class Outputs:
         for sink in self._others:
             sink.write(result)
         if self._progress:
-            self._progress.note(result, [output.sink for output in self._files], undecodable)
+            self._progress.note(result, [output.sink for output in self._files], undecodable, damaged)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

@@ -39,6 +39,7 @@ class Saved:
     frames: int  # written to every output, and on disk
     state: DecidingState  # after the last of them
     undecodable: int  # packets, up to there
+    damaged: int  # frames, of those
     first_index: int  # of the run's first frame
     first_pts: int
     folder: Path
@@ -117,7 +118,8 @@ class Progress:
             facts, state = unpack_state(path)
             frames = facts["frames"]
             list(read_log(self._folder, frames - 1, frames))  # it must reach up to there
-            return Saved(frames, state, facts["undecodable"], facts["first_index"], facts["first_pts"], self._folder)
+            first, lost = (facts["first_index"], facts["first_pts"]), (facts["undecodable"], facts["damaged"])
+            return Saved(frames, state, *lost, *first, self._folder)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
             raise OutputError(f"{path}: cannot be read ({exc}); pass --overwrite to start anew") from exc
 
@@ -136,8 +138,8 @@ class Progress:
             self._first = (self.saved.first_index, self.saved.first_pts)
         return self
 
-    def note(self, result: SegmentedFrame, sinks: Sequence[FileSink], undecodable: int) -> None:
-        """To be told of each new result, once it is written to the sinks."""
+    def note(self, result: SegmentedFrame, sinks: Sequence[FileSink], undecodable: int, damaged: int) -> None:
+        """To be told of each new result, once it is written to the sinks, and of what was lost up to there."""
         assert self._log is not None
         with writing(self._outputs[0]):
             self._log.add(result)
@@ -148,7 +150,8 @@ class Progress:
                 sink.sync()
             self._log.sync()
             index, pts = self._first
-            facts = {"frames": self._log.frames, "first_index": index, "first_pts": pts, "undecodable": undecodable}
+            facts = {"frames": self._log.frames, "first_index": index, "first_pts": pts}
+            facts |= {"undecodable": undecodable, "damaged": damaged}
             replace_file(self._folder / _STATE_NAME, pack_state(facts, result.state))
             self._log.forget_old()
 

@@ -62,7 +62,7 @@ def process_video(
     """
     refuse_bad_outputs(settings)
     started, writing_started = time.monotonic(), time.thread_time()
-    frames, kept, reused, interrupted = 0, 0, 0, False
+    frames, kept, reused, undecodable, damaged, interrupted = 0, 0, 0, 0, 0, False
     source: Source | None = None
     saved: Saved | None = None
     pipeline = Pipeline()
@@ -70,7 +70,9 @@ def process_video(
         with ExitStack() as stack:
             progress = _progress(settings, model, stack)
             saved = progress.saved if progress else None
-            frames = kept = saved.frames if saved else 0
+            if saved:
+                frames = kept = saved.frames
+                undecodable, damaged = saved.undecodable, saved.damaged
             source = stack.enter_context(_open(settings, model, stop, status))
             if on_open:
                 on_open(source.info)
@@ -79,7 +81,8 @@ def process_video(
             stack.enter_context(pipeline)
             begin = _begin(saved, outputs.first)
             for number, result in enumerate(_results(source, model, pipeline, settings, saved, begin), begin):
-                outputs.write(number, result, source.undecodable)
+                damaged += result.frame.damaged and number >= kept
+                outputs.write(number, result, undecodable + source.undecodable, damaged)
                 if number >= kept:
                     frames += 1
                     reused += result.frame.unchanged
@@ -94,8 +97,19 @@ def process_video(
     seconds = time.monotonic() - started
     if source is None:
         return Report(0, 0, 0, seconds, interrupted, processor_s)
-    undecodable = source.undecodable + (saved.undecodable if saved else 0)
-    return Report(frames, source.dropped, undecodable, seconds, interrupted, processor_s, reused, kept, source.failure)
+    return Report(
+        frames,
+        source.dropped,
+        undecodable + source.undecodable,
+        seconds,
+        interrupted,
+        processor_s,
+        reused,
+        kept,
+        source.failure,
+        damaged,
+        float(source.missing_s),
+    )
 
 
 def segment_video(
@@ -167,6 +181,7 @@ def _open(settings: SegmentSettings, model: Model, stop: Event | None, status: C
         stride=settings.stride,
         max_frames=settings.max_frames,
         hardware=decoder_for(settings.decode, model.device),
+        max_pixels=settings.max_pixels,
     )
 
 

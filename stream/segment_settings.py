@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .camera import Camera
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from .opening import MAX_PIXELS
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +30,7 @@ class SegmentSettings:
     batch: int | None = None  # frames a call of the network; None: by the device
     smooth: bool = True  # blend the scores over time, so that masks are steady
     reuse: bool = False  # keep a mask while the picture stays as it is, for a second at most
+    max_pixels: int = MAX_PIXELS  # of a picture; larger ones are not decoded
     decode: str = "auto"  # in software or hardware, as `decoder_for` takes it
     encoder: EncoderChoice = "auto"  # of the overlay, as `choose_encoder` takes it, and the two below
     crf: int = DEFAULT_CRF
@@ -71,14 +73,30 @@ class Report:
     reused: int = 0  # frames, of those worked out, that took the mask of the frame before
     resumed: int = 0  # frames, of all, that an earlier run had worked out
     failure: str | None = None  # why a camera was given up; the outputs are whole up to there
+    damaged: int = 0  # frames, of all, that a decoder has patched up
+    missing_s: float = 0.0  # that a file declares at its end, and does not hold
+
+    @property
+    def lost(self) -> str:
+        """What of a file could not be had, in words; empty where everything that it holds has come out."""
+        counts = [(self.undecodable, "undecodable packet"), (self.damaged, "damaged frame")]
+        parts = [f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count]
+        if self.missing_s:
+            parts.append(f"ends {self.missing_s:.1f} s before the length that it declares")
+        return ", ".join(parts)
+
+    @property
+    def fps(self) -> float:
+        """Of the frames that this run has worked out."""
+        return (self.frames - self.resumed) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
-        rate = (self.frames - self.resumed) / self.seconds if self.seconds else 0.0
         return (
             f"{self.frames} frames, "
             + (f"{self.resumed} of them from before, " if self.resumed else "")
-            + f"{self.seconds:.1f} s, {rate:.1f} fps, "
+            + f"{self.seconds:.1f} s, {self.fps:.1f} fps, "
             f"{self.dropped} dropped, {self.undecodable} undecodable"
             + (f", {self.reused} reused" if self.reused else "")
             + (", interrupted" if self.interrupted else "")
+            + (f"; partial: {self.lost}" if self.lost else "")
         )

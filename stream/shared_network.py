@@ -1,4 +1,4 @@
-"""One network for several cameras: what waits is run in one call where the device gains by that, each in its turn."""
+"""One network for several sources: what waits is run in one call where the device gains by that, each in its turn."""
 
 from __future__ import annotations
 
@@ -29,10 +29,11 @@ class SharedNetwork:
     Args:
         network: does the work.
         workers: calls of it at a time.
-        batch: pictures a call, at most; those of one size go together, but none waits for more to come.
+        batch: pictures a call, at most; those of one size go together, but none waits for more to come. `None` leaves
+            calls as they are asked for.
     """
 
-    def __init__(self, network: Network, *, workers: int, batch: int) -> None:
+    def __init__(self, network: Network, *, workers: int, batch: int | None) -> None:
         self._network = network
         self._batch = batch
         self._waiting: deque[_Request] = deque()
@@ -45,8 +46,8 @@ class SharedNetwork:
             thread.start()
 
     def prepare(self, shape: Shape) -> None:
-        _, height, width = shape
-        self._network.prepare((self._batch, height, width))
+        count, height, width = shape
+        self._network.prepare((self._batch or count, height, width))
 
     def compiled_folder(self, shape: Shape) -> Path | None:
         return self._network.compiled_folder(shape)
@@ -55,6 +56,8 @@ class SharedNetwork:
         """Wait for the scores; raises what the network raises."""
         request = _Request(pictures, Future())
         with self._changed:
+            if self._closed:  # the threads that call outlive it where a run is ended at once
+                raise RuntimeError("the network is closed")
             self._waiting.append(request)
             self._changed.notify()
         return request.scores.result()
@@ -62,7 +65,8 @@ class SharedNetwork:
     def _work(self) -> None:
         while requests := self._take():
             try:
-                scores = self._network.run(np.concatenate([request.pictures for request in requests]))
+                pictures = [request.pictures for request in requests]
+                scores = self._network.run(pictures[0] if len(pictures) == 1 else np.concatenate(pictures))
             except BaseException as exc:  # noqa: BLE001 - carried to the threads that wait for it
                 for request in requests:
                     request.scores.set_exception(exc)
@@ -78,6 +82,8 @@ class SharedNetwork:
             if not self._waiting:
                 return []
             first = self._waiting.popleft()
+            if self._batch is None:
+                return [first]
             taken, count = [first], len(first.pictures)
             for request in list(self._waiting):
                 if (

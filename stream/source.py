@@ -20,15 +20,16 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from .clock import FrameClock
+from .ending import declared_s, missing_s
 from .errors import SourceError
 from .frames import Frame, VideoInfo
 from .hardware_decode import HardwareDecoder, as_software
 from .mask_log import look_of
 from .network_input import network_input
+from .opening import MAX_PIXELS, declared_size, open_file
 from .selection import Place, Selection
 from .upright import Uprighter, rotation
 
-_TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 
 
@@ -44,6 +45,10 @@ class Source(Protocol):
     @property
     def undecodable(self) -> int:
         """Packets that could not be read or decoded, so far."""
+
+    @property
+    def missing_s(self) -> Fraction:
+        """Seconds that a file declares to go on for, and does not; known when its frames have ended."""
 
     @property
     def dropped(self) -> int:
@@ -77,6 +82,7 @@ def open_source(
     stride: int = 1,
     max_frames: int | None = None,
     hardware: HardwareDecoder | None = None,
+    max_pixels: int = MAX_PIXELS,
 ) -> Source:
     """Open a video file and decode its first frame.
 
@@ -87,12 +93,13 @@ def open_source(
         stride: of the frames between, give each `stride`-th, beginning with the first.
         max_frames: give so many at most.
         hardware: to decode with, where it starts; `None` for software.
+        max_pixels: larger pictures are not decoded; no memory is taken for them.
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
     """
     selection = Selection(start or Fraction(0), end, stride, max_frames)
-    return FileSource(Path(url), selection=selection, hardware=hardware)
+    return FileSource(Path(url), selection=selection, hardware=hardware, max_pixels=max_pixels)
 
 
 class FileSource:
@@ -102,28 +109,34 @@ class FileSource:
         path: of the file.
         selection: which frames to give.
         hardware: to decode with, where it starts; `None` for software.
+        max_pixels: larger pictures are not decoded; no memory is taken for them.
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
     """
 
-    def __init__(self, path: Path, *, selection: Selection, hardware: HardwareDecoder | None) -> None:
+    def __init__(
+        self, path: Path, *, selection: Selection, hardware: HardwareDecoder | None, max_pixels: int = MAX_PIXELS
+    ) -> None:
         self.undecodable = 0
         self.dropped = 0
+        self.missing_s = Fraction(0)
         self.failure = None
         self._path = path
         self._selection = selection
         self._hardware = hardware
         self._closed = False
         self._upright = Uprighter()
-        self._container = _open(path, hardware)
+        self._max_pixels = max_pixels
+        self._container = _open(path, hardware, max_pixels)
         try:
             self._stream = video_stream(self._container, path)
-            self._stream.thread_type = "AUTO"
+            self._set_up_decoder()
             # One decoder loop for the whole file: a second one would lose the frames still inside the decoder.
             self._pictures = self._decode()
             self._first = self._decode_first()
             self.info = _info(self._container, self._stream, self._first)
+            self._declared_s = declared_s(self._container, self._stream)
         except BaseException:
             self._container.close()
             raise
@@ -134,8 +147,10 @@ class FileSource:
         given = 0
         first_pts = FrameClock(self.info.time_base, self.info.rate).pts(self._first)
         timed = self._from(place) if place else self._clocked(chain([self._first], self._pictures))
+        timed = self._to_the_end(timed, first_pts)
         wanted = self._selection.of(timed, self.info.time_base, place=place, first_pts=first_pts)
         for index, pts, picture in wanted:
+            damaged = picture.is_corrupt
             picture = self._upright(picture)
             yield Frame(
                 index=index,
@@ -144,6 +159,7 @@ class FileSource:
                 picture=picture,
                 input=network_input(picture, size, reformatter),
                 info=self.info,
+                damaged=damaged,
             )
             given += 1
         if not given and not self._closed:
@@ -153,6 +169,17 @@ class FileSource:
     def _clocked(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
         clock = FrameClock(self.info.time_base, self.info.rate)
         return ((clock.pts(picture), picture) for picture in pictures)
+
+    def _to_the_end(
+        self, timed: Iterable[tuple[int, av.VideoFrame]], first_pts: int
+    ) -> Iterator[tuple[int, av.VideoFrame]]:
+        """The pictures; after the last it is known how much is missing."""
+        until = first_pts
+        for pts, picture in timed:
+            until = max(until, pts + (picture.duration or 0))
+            yield pts, picture
+        if not self._closed:
+            self.missing_s = missing_s(self._declared_s, (until - first_pts) * self.info.time_base, self.info.rate)
 
     def _from(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures from a place on; by a jump where that leads there, else by decoding all before it."""
@@ -167,9 +194,9 @@ class FileSource:
     def _walked(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         self._pictures.close()
         self._container.close()
-        self._container = _open(self._path, self._hardware)
+        self._container = _open(self._path, self._hardware, self._max_pixels)
         self._stream = video_stream(self._container, self._path)
-        self._stream.thread_type = "AUTO"
+        self._set_up_decoder()
         self._pictures = self._decode()
         known, is_it = self._met(place, timed := islice(self._clocked(self._pictures), place.index, None))
         if not is_it:
@@ -191,10 +218,19 @@ class FileSource:
                 return taken, False
         return taken, True
 
+    def _set_up_decoder(self) -> None:
+        self._stream.thread_type = "AUTO"
+        self._stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+
     def _decode_first(self) -> av.VideoFrame:
         try:
             return next(self._pictures)
         except StopIteration:
+            width, height = declared_size(self._path)
+            if width * height > self._max_pixels:
+                raise SourceError(
+                    f"{self._path}: its pictures of {width}x{height} are larger than --max-pixels {self._max_pixels}"
+                ) from None
             raise SourceError(
                 f"{self._path}: no frame could be decoded ({self.undecodable} corrupt packets); is the file complete?"
             ) from None
@@ -250,23 +286,11 @@ def _jump_before(container: InputContainer, stream: VideoStream, pts: int) -> No
         container.seek(min(last, pts) - 1, stream=stream)
 
 
-def _open(path: Path, hardware: HardwareDecoder | None) -> InputContainer:
-    if not path.exists():
-        raise SourceError(f"{path}: no such file")
-    if path.is_dir():
-        raise SourceError(f"{path}: is a folder, not a video")
-    try:
-        # Cameras write metadata in any encoding; strict decoding would refuse the video for its title.
-        container = av.open(path, metadata_errors="replace")
-        if hardware and (faster := hardware.open(path)):  # last: that it can be read at all is known then
-            container.close()
-            container = faster
-    except (av.FFmpegError, OSError) as exc:
-        reason = exc.strerror or str(exc)
-        raise SourceError(f"{path}: not a video that can be read ({reason}); is the file complete?") from exc
-    if container.format.name in _TEXT_ART:
+def _open(path: Path, hardware: HardwareDecoder | None, max_pixels: int) -> InputContainer:
+    container = open_file(path, max_pixels=max_pixels)
+    if hardware and (faster := hardware.open(path, max_pixels=max_pixels)):  # that it can be read at all is known then
         container.close()
-        raise SourceError(f"{path}: not a video, but text")
+        return faster
     return container
 
 

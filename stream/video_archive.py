@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from .manifest import CLASSES_NAME, MaskRecord, parse_record
+from .opening import open_container
 
 
 class VideoStore:
@@ -21,7 +22,7 @@ class VideoStore:
     """
 
     def __init__(self, path: Path) -> None:
-        self._container = av.open(path)
+        self._container = open_container(path)
         if not self._container.streams.video or not self._container.streams.subtitles:
             self._container.close()
             raise ValueError("it has no video or no manifest track")
@@ -72,7 +73,7 @@ class VideoStore:
 
 def first_record(path: Path) -> MaskRecord:
     """Raises `ValueError` or `OSError` where there is none."""
-    with av.open(path) as container:
+    with open_container(path) as container:
         for packet in container.demux(container.streams.subtitles):
             if packet.size:
                 return parse_record(bytes(packet).decode())

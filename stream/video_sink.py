@@ -22,6 +22,7 @@ from .durable import sync_file
 from .errors import OutputError
 from .frames import Frame, SegmentedFrame, VideoInfo
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
+from .opening import open_container
 from .partial import PartialOutput, closing, writing
 from .pieces import PIECE
 from .piecewise import PiecewiseEncoder
@@ -160,7 +161,7 @@ class OverlayVideoSink:
 
     def _copy_kept(self) -> None:
         """Take over the pictures of the earlier run's pieces as they are."""
-        with av.open(self._earlier) as earlier:
+        with open_container(self._earlier) as earlier:
             stream = earlier.streams.video[0]
             # What a file holds begins each part of a picture with its length, and muxers take start codes.
             with_start_codes = BitStreamFilterContext("h264_mp4toannexb", stream)
@@ -217,7 +218,7 @@ class OverlayVideoSink:
 def _packets(path: Path) -> int:
     """How many pictures a file has, as far as it can be read; 0 where it has none, or is none."""
     try:
-        with av.open(path) as container:
+        with open_container(path) as container:
             return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
     except (av.FFmpegError, OSError, IndexError):
         return 0  # its run was killed before it came to that

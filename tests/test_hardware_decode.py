@@ -95,22 +95,22 @@ def test_a_codec_that_the_hardware_does_not_know_is_an_error_where_it_is_named(
 
 
 def test_what_is_no_video_is_told_as_such_whatever_decodes(tmp_path: Path) -> None:
-    (tmp_path / "junk.mp4").write_bytes(b"junk" * 100)
+    (tmp_path / "junk.mp4").write_bytes(b"\xfejunk" * 100)
     with pytest.raises(SourceError, match="not a video that can be read"):
         open_source(tmp_path / "junk.mp4", hardware=HardwareDecoder("cuda", required=True))
 
 
 def refuse_hardware(monkeypatch: pytest.MonkeyPatch) -> None:
     """As FFmpeg does where there is no driver."""
-    opened = av.open
+    opened, refused = av.open, object()
 
     def refusing(path: Path, **options: object) -> object:
-        if "hwaccel" in options:
+        if options["hwaccel"] is refused:
             raise av.PermissionError(1, "Operation not permitted")
         return opened(path, **options)  # type: ignore[call-overload]
 
     monkeypatch.setattr(hardware_decode, "hwdevices_available", lambda: ["cuda"])
-    monkeypatch.setattr(hardware_decode, "HWAccel", lambda *_args, **_options: None)
+    monkeypatch.setattr(hardware_decode, "HWAccel", lambda *_args, **_options: refused)
     monkeypatch.setattr(av, "open", refusing)
 
 

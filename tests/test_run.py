@@ -266,9 +266,10 @@ def test_a_bad_file_among_several_does_not_stop_the_others(
 ) -> None:
     (tmp_path / "a.mp4").write_bytes(b"junk")
     (tmp_path / "b.mp4").write_bytes(clip.read_bytes())
-    assert run(tmp_path, "-o", f"{tmp_path}/out/", model=model) == 1
-    assert "1 of 2 videos failed" in capsys.readouterr().err
-    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["b_masks", "b_overlay.mp4", "b_stats.csv"]
+    assert run(tmp_path, "-o", f"{tmp_path}/out/", model=model) == 3
+    assert "2 files: 1 done, 1 failed" in capsys.readouterr().err
+    names = {path.name for path in (tmp_path / "out").iterdir() if not path.name.startswith(".")}
+    assert names == {"b_masks", "b_overlay.mp4", "b_stats.csv", "summary.json"}
 
 
 def test_a_damaged_stretch_is_counted_and_the_rest_comes_out(model: Path, tmp_path: Path) -> None:
@@ -277,7 +278,7 @@ def test_a_damaged_stretch_is_counted_and_the_rest_comes_out(model: Path, tmp_pa
     middle = len(content) // 2
     content[middle : middle + 400] = bytes(400)
     clip.write_bytes(content)
-    assert run(clip, "--masks", tmp_path / "masks", model=model) == 0
+    assert run(clip, "--masks", tmp_path / "masks", model=model) == 3
     with open_masks(tmp_path / "masks") as archive:
         assert 40 <= len(archive) <= 60
         assert archive.records[-1].pts > 50 * 40 - 100

@@ -175,7 +175,7 @@ def test_one_undecodable_packet_is_counted(tmp_path: Path) -> None:
 
 
 def test_what_is_not_a_video_is_said_in_one_line(tmp_path: Path) -> None:
-    (tmp_path / "notes.mp4").write_text("not a video")
+    (tmp_path / "notes.mp4").write_bytes(b"\xfe\x00not a video")
     with pytest.raises(SourceError, match=r"notes\.mp4: not a video that can be read \(Invalid data") as caught:
         open_source(tmp_path / "notes.mp4")
     assert isinstance(caught.value.__cause__, av.FFmpegError)

@@ -1,0 +1,102 @@
+"""What a file declares and does not hold is found, and nothing is missed in files that are whole."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from clips import cfr, make_clip
+from color_model import write_color_model
+
+from stream.ending import missing_s
+from stream.model import Model
+from stream.segment import SegmentSettings, process_video
+from stream.source import open_source
+
+FRAMES = 60
+CONTAINERS = ["mp4", "mov", "mkv", "webm", "avi", "ts", "flv", "mpg"]
+CODECS = {"webm": "libvpx", "avi": "mpeg4", "mpg": "mpeg2video"}
+
+
+def noise(frames: int, path: Path, codec: str, **options: str) -> Path:
+    """A clip whose frames are some kilobytes each, so that a cut takes frames away."""
+    generator = np.random.default_rng(1)
+    with av.open(path, "w", container_options=options) as container:
+        stream = container.add_stream(codec, rate=25)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 5
+        stream.bit_rate = 2_000_000
+        for number in range(frames):
+            picture = av.VideoFrame.from_ndarray(generator.integers(0, 255, (48, 64, 3), np.uint8), "rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            container.mux(stream.encode(picture))
+        container.mux(stream.encode())
+    return path
+
+
+def read(path: Path, **options: int) -> tuple[int, int, int, Fraction]:
+    """Frames, and what was lost: undecodable, damaged, seconds."""
+    with open_source(path, **options) as source:  # type: ignore[arg-type]
+        frames = list(source.frames(lambda _: (32, 32)))
+        return len(frames), source.undecodable, sum(frame.damaged for frame in frames), source.missing_s
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_of_a_whole_file_nothing_is_missed(tmp_path: Path, suffix: str) -> None:
+    path = noise(FRAMES, tmp_path / f"clip.{suffix}", CODECS.get(suffix, "libx264"))
+    assert read(path) == (FRAMES, 0, 0, 0)
+
+
+def test_of_a_varying_rate_nothing_is_missed(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", [0, 512, 1500, 9000, 40000, 41000])
+    assert read(clip) == (6, 0, 0, 0)
+
+
+@pytest.mark.parametrize("suffix", CONTAINERS)
+def test_of_a_file_cut_off_it_is_said_what_was_lost(tmp_path: Path, suffix: str) -> None:
+    options = {"movflags": "faststart"} if suffix in ("mp4", "mov") else {}
+    path = noise(FRAMES, tmp_path / f"clip.{suffix}", CODECS.get(suffix, "libx264"), **options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    frames, undecodable, damaged, missing = read(path)
+    assert FRAMES // 2 <= frames < FRAMES * 7 // 10
+    assert undecodable or damaged or missing > Fraction(1, 2)
+
+
+def test_frames_that_were_not_asked_for_are_not_missing(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mp4", cfr(FRAMES))
+    assert read(clip, max_frames=5) == (5, 0, 0, 0)
+    assert read(clip, end=1) == (25, 0, 0, 0)
+    assert read(clip, stride=7)[3] == 0
+
+
+def test_a_run_that_goes_on_tells_what_was_lost_before_it_was_broken_off(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = noise(FRAMES, tmp_path / "clip.mkv", "mpeg4")
+    content = bytearray(path.read_bytes())
+    content[len(content) // 10 : len(content) // 10 + 6000] = bytes(6000)
+    path.write_bytes(content)
+    model = Model.load(write_color_model(tmp_path / "colors.onnx"))
+    whole = process_video(SegmentSettings(path, masks=tmp_path / "whole.zip"), model)
+    assert whole.lost
+    monkeypatch.setattr("stream.segment.EVERY_S", 0)  # so that there is something to go on from
+
+    def killed(frames: int) -> None:
+        if frames == 40:
+            raise RuntimeError("killed")
+
+    job = SegmentSettings(path, masks=tmp_path / "masks.zip", resume=True)
+    with pytest.raises(RuntimeError, match="killed"):
+        process_video(job, model, on_frame=killed)
+    again = process_video(job, model)
+    assert again.resumed
+    assert again.lost == whole.lost
+    assert (tmp_path / "masks.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
+
+
+def test_what_containers_round_away_is_not_missing() -> None:
+    assert missing_s(Fraction(10), Fraction(992, 100), Fraction(25)) == 0
+    assert missing_s(Fraction(10), Fraction(985, 100), Fraction(25)) == Fraction(15, 100)
+    assert missing_s(None, Fraction(1), Fraction(25)) == 0
