@@ -81,9 +81,9 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
         if not masks.is_finished:
             log.warning("%s: was not finished; the %d masks that are whole are taken", settings.masks, len(masks))
         table = LabelTable.of(masks.classes, only=settings.classes, exclude=settings.exclude)
-        _warn_of_missing_pictures(settings)
         total = len(range(0, len(masks), settings.every))
         with _opened(settings, masks, table) as writer:
+            _warn_of_missing_pictures(settings)
             for done, frame in enumerate(_frames(settings, masks, table), start=1):
                 writer.add(frame)
                 if on_mask:

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 from .errors import DeviceError, ModelError
 from .frames import Frame
 from .machine import usable_cores
+from .model_file import refuse_bad_model
 from .networks import FixedSize, FreeSize, Network
 from .provider_options import Work
 from .providers import Placement, placements
@@ -75,6 +76,7 @@ class Model:
         """
         *better, last = placements(device)
         path = find_model(path)
+        refuse_bad_model(path)
         for placement in better:  # there are several only where the user leaves the choice
             try:
                 return cls._on(placement, path, threads, workers)

@@ -26,7 +26,7 @@ from .frames import Frame, VideoInfo
 from .hardware_decode import HardwareDecoder, as_software
 from .mask_log import look_of
 from .network_input import network_input
-from .opening import MAX_PIXELS, declared_size, open_file
+from .opening import MAX_PIXELS, declared_size, open_container, open_file
 from .selection import Place, Selection
 from .upright import Uprighter, rotation
 
@@ -126,6 +126,7 @@ class FileSource:
         self._selection = selection
         self._hardware = hardware
         self._closed = False
+        self._has_jumped = False
         self._upright = Uprighter()
         self._max_pixels = max_pixels
         self._container = _open(path, hardware, max_pixels)
@@ -184,6 +185,7 @@ class FileSource:
     def _from(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures from a place on; by a jump where that leads there, else by decoding all before it."""
         self._pictures.close()
+        self._has_jumped = True
         with suppress(av.FFmpegError):  # not every file can be jumped in; what is met then shows it
             _jump_before(self._container, self._stream, place.pts)
         self._pictures = self._decode()
@@ -194,6 +196,7 @@ class FileSource:
     def _walked(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         self._pictures.close()
         self._container.close()
+        self._has_jumped = False
         self._container = _open(self._path, self._hardware, self._max_pixels)
         self._stream = video_stream(self._container, self._path)
         self._set_up_decoder()
@@ -238,17 +241,36 @@ class FileSource:
     def _decode(self) -> Generator[av.VideoFrame, None, None]:
         """Decode to the end, counting what cannot be."""
         reformatter = VideoReformatter() if self._stream.codec_context.is_hwaccel else None
+        count = 0
         for packet in self._packets():
             try:
-                pictures = packet.decode()
+                pictures: Iterable[av.VideoFrame] = packet.decode()
             except av.FFmpegError:
                 self.undecodable += 1
-                continue
+                if packet.size or self._has_jumped or reformatter:
+                    continue
+                pictures = self._rest(count)
             for picture in pictures:
+                count += 1
                 yield as_software(picture, reformatter) if reformatter else picture
                 # PyAV crashes the process when a container is read after `close`; a generator may outlive the `with`.
                 if self._closed:
                     return
+
+    def _rest(self, count: int) -> Iterator[av.VideoFrame]:
+        """The pictures after the first `count`, by decoding all once more, one after the other.
+
+        A decoder that works on several at a time and meets damage when there are no more packets gives up the others.
+        """
+        with open_container(self._path, max_pixels=self._max_pixels) as container:
+            stream = video_stream(container, self._path)
+            stream.thread_type = "SLICE"
+            stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+            for packet in container.demux(stream):
+                with suppress(av.FFmpegError):
+                    pictures = packet.decode()
+                    yield from pictures[count:]
+                    count = max(count - len(pictures), 0)
 
     def _packets(self) -> Iterator[av.Packet[VideoStream]]:
         """Read to the end; the last packet is the empty one that flushes the decoder."""
