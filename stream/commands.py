@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.text import Text
 
 from .camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
+from .cluster_settings import ClusterSettings
 from .duration import parse_duration
 from .errors import RoadmaskError
 from .files_cli import FilesSettings, jobs_at_once, run_files
@@ -166,6 +167,16 @@ def run(
     jobs: Annotated[
         int, typer.Option("--jobs", parser=_number_or_auto, metavar="N|auto", help="Files at a time, on one model.")
     ] = "1",  # type: ignore[assignment]
+    ray: Annotated[
+        str,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run files on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT.",
+            show_default=False,
+        ),
+    ] = "",
+    ray_workers: Annotated[int, typer.Option(min=0, help="Videos at a time on the cluster; 0 for all its cores.")] = 0,
+    ray_cpus: Annotated[int, typer.Option(min=1, help="Cores of each worker.")] = 1,
     summary: Annotated[
         Path | None,
         typer.Option(
@@ -240,7 +251,7 @@ def run(
     views = Views(serve, token, show, output if to_stream else None, stream_format, timeout)
     folder = None if to_stream else results_folder(output)
     files = [] if cameras else find_sources(sources, folder)
-    many, summary = (False, None) if cameras else _files(files, folder, summary, resume=resume)
+    many, summary = (False, None) if cameras else _files(files, folder, summary, apart=resume or bool(ray))
     planned = plan(cameras or files, None if to_stream else output, template, default_overlay=not views.any)
     views.refuse_bad(planned)
     if not many:
@@ -250,6 +261,9 @@ def run(
         raise typer.BadParameter("say what to make of it: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows")
     if serve and not cameras:
         raise typer.BadParameter("--serve is for cameras; to see a file's overlay as it is made, pass --show")
+    if ray and (cameras or views.any):
+        raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
+    cluster = ClusterSettings(ray, ray_workers, ray_cpus) if ray else None
     hide_arguments([*sources, output or ""], token)
     network = Model.load(model, device=device, threads=threads, workers=workers)
     select_classes(network.spec.classes, only=template.classes, exclude=template.exclude)
@@ -259,7 +273,7 @@ def run(
             code = watch_cameras(planned, network, views=views, stop=stop, quiet=quiet, is_json=is_json)
         else:
             at_once = jobs_at_once(network, jobs, len(planned))
-            how = FilesSettings(many, at_once, summary, progress, quiet=quiet, as_json=is_json)
+            how = FilesSettings(many, at_once, summary, progress, quiet=quiet, as_json=is_json, cluster=cluster)
             code = run_files(planned, network, views, stop, how)
     raise typer.Exit(code)
 
@@ -274,10 +288,10 @@ def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:
 
 
 def _files(
-    sources: list[VideoFile], folder: Path | None, summary: Path | None, *, resume: bool
+    sources: list[VideoFile], folder: Path | None, summary: Path | None, *, apart: bool
 ) -> tuple[bool, Path | None]:
     """Whether they are to be run as many, of which each may fail; and where to write down what became of them."""
-    many = len(sources) > 1 or not sources[0].named or summary is not None or (resume and folder is not None)
+    many = len(sources) > 1 or not sources[0].named or summary is not None or (apart and folder is not None)
     return many, summary or (folder / SUMMARY_NAME if many and folder else None)
 
 

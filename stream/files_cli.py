@@ -5,21 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .batch import run_batch
+from .cluster_settings import ClusterSettings
+from .declared_frames import declared_frames
 from .done_before import only_missing
-from .errors import OutputError
+from .errors import DeviceError, OutputError
 from .files_talk import FilesTalk, ProgressKind
 from .frames import VideoInfo
 from .machine import usable_cores
 from .model import Model
-from .outcome import Outcome, is_disk_full
+from .outcome import Outcome, RunJob, is_disk_full
 from .outcome_table import counts, outcome_table
 from .segment import batch_size, network_size, process_video
 from .segment_settings import Report, SegmentSettings
@@ -27,6 +29,9 @@ from .stop import Stop
 from .summary import Summary, open_summary
 from .views import Views
 from .workload import Workload
+
+if TYPE_CHECKING:
+    from .cluster import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -44,6 +49,7 @@ class FilesSettings:
     progress: ProgressKind = "auto"
     quiet: bool = False
     as_json: bool = False  # what is said
+    cluster: ClusterSettings | None = None  # to run them on; otherwise here
 
 
 def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop: Stop, settings: FilesSettings) -> int:
@@ -57,13 +63,13 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
         workload, total=settings.many, kind=settings.progress, quiet=settings.quiet, as_json=settings.as_json
     )
     with ExitStack() as stack:
-        shared = stack.enter_context(model.shared(settings.at_once, together=False))
+        shared = stack.enter_context(model.shared(1 if settings.cluster else settings.at_once, together=False))
         summary = settings.summary and stack.enter_context(open_summary(settings.summary, _facts(jobs[0], model)))
         if talk.shows_time_left and settings.many:
             stack.enter_context(workload.looking_ahead())
         stack.enter_context(talk)
 
-        def run_job(job: SegmentSettings) -> Report:
+        def run_here(job: SegmentSettings) -> Report:
             return process_video(
                 job,
                 shared,
@@ -78,11 +84,17 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
             if not settings.many:
                 talk.say(_about(job, info, model))
 
+        at_once = settings.at_once
+        run_job: RunJob = run_here
+        if settings.cluster:
+            at_once, run_job = _on_cluster(
+                stack.enter_context(open_cluster(model, settings.cluster, len(jobs))), workload, stop
+            )
         ends = _Ends(workload, talk, summary or None, stop, many=settings.many)
         run_batch(
             jobs,
             only_missing(summary, shared, run_job) if summary else run_job,
-            at_once=settings.at_once,
+            at_once=at_once,
             stop=stop,
             on_end=ends.note,
             on_look=talk.look,
@@ -90,6 +102,25 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
     if settings.many:
         ends.tell(len(jobs), settings)
     return ends.exit_code(stop)
+
+
+def open_cluster(model: Model, settings: ClusterSettings, jobs: int) -> AbstractContextManager[Cluster]:
+    """See `cluster`, which needs an extra."""
+    try:
+        from .cluster import open_cluster as opened
+    except ModuleNotFoundError as exc:
+        raise DeviceError(f"--ray needs {exc.name}: pip install 'roadmask[ray]'") from exc
+    return opened(model, settings, jobs)
+
+
+def _on_cluster(cluster: Cluster, workload: Workload, stop: Stop) -> tuple[int, RunJob]:
+    """How many jobs at a time, and what runs one."""
+
+    def run_job(job: SegmentSettings) -> Report:
+        workload.begun(job, declared_frames(job))
+        return cluster.run(job, stop, lambda frames: workload.written(job, frames))
+
+    return cluster.workers, run_job
 
 
 class _Ends:

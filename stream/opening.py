@@ -20,7 +20,7 @@ from av.container import InputContainer
 
 from .errors import SourceError
 
-MAX_PIXELS = 8192 * 4352  # 8K, in every form of it
+MAX_PIXELS = 1 << 24  # 4096 x 4096; a run then stays below 1 GiB, and cameras up to 5.3K are served
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
 _TEXT = "not a video, but text"
 _LISTS = {

@@ -31,7 +31,7 @@ from .selection import Place, Selection
 from .upright import Uprighter, rotation
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
-
+_MOST_ASPECT = 8  # of a pixel: one that is wider or higher is damage, and would make pictures of no height
 
 InputSize = Callable[[VideoInfo], tuple[int, int]]  # the network's (height, width) for a video
 
@@ -339,6 +339,8 @@ def _info(container: InputContainer, stream: VideoStream, first: av.VideoFrame) 
     turn = rotation(first)
     width, height = first.width, first.height
     aspect = stream.sample_aspect_ratio or Fraction(1)
+    if not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
+        aspect = Fraction(1)
     if turn in (90, 270):
         width, height, aspect = height, width, 1 / aspect
     assert stream.time_base is not None, "every stream that gave a frame has one"

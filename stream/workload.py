@@ -72,7 +72,10 @@ class Workload:
         self._lock = threading.Lock()
 
     def opened(self, job: SegmentSettings, info: VideoInfo) -> None:
-        count = frames_of(job, info)
+        self.begun(job, frames_of(job, info))
+
+    def begun(self, job: SegmentSettings, count: int | None) -> None:
+        """As `opened`, where this process does not open it; `count` frames are expected."""
         with self._lock:
             self._running[job.source] = Running(job.name, expected=count)
             if count is not None:

@@ -96,6 +96,24 @@ def test_a_run_that_goes_on_tells_what_was_lost_before_it_was_broken_off(
     assert (tmp_path / "masks.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
 
 
+def test_a_pixel_that_is_no_pixel_is_taken_for_a_square(tmp_path: Path) -> None:
+    path = make_clip(tmp_path / "clip.mp4", cfr(3), size=(48, 64))
+    with open_source(path) as source:
+        assert source.info.sample_aspect_ratio == 1
+    wide = tmp_path / "wide.mp4"
+    with av.open(path) as old, av.open(wide, "w") as new:
+        stream = new.add_stream_from_template(old.streams.video[0])
+        stream.sample_aspect_ratio = Fraction(1, 30000)
+        for packet in old.demux(video=0):
+            if packet.size:
+                packet.stream = stream
+                new.mux(packet)
+    with av.open(wide) as container:
+        assert container.streams.video[0].sample_aspect_ratio == Fraction(1, 30000)
+    with open_source(wide) as source:
+        assert source.info.sample_aspect_ratio == 1
+
+
 def test_what_containers_round_away_is_not_missing() -> None:
     assert missing_s(Fraction(10), Fraction(992, 100), Fraction(25)) == 0
     assert missing_s(Fraction(10), Fraction(985, 100), Fraction(25)) == Fraction(15, 100)

@@ -124,7 +124,10 @@ def work(folder: Path, seeds: Any, results: Any) -> None:
     scratch = Path(tempfile.mkdtemp(dir=folder))
     while (seed := seeds.get()) is not None:
         results.put(("begun", seed, multiprocessing.current_process().pid))
-        results.put(("ended", seed, _ended(seed, clips, model, scratch)))
+        end = _ended(seed, clips, model, scratch)
+        results.put(("ended", seed, end))
+        if "MiB" in end:
+            return  # its peak would be that of all that follow
 
 
 def _ended(seed: int, clips: list[Path], model: Model, scratch: Path) -> str:

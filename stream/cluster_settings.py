@@ -1,0 +1,14 @@
+"""Which cluster to run on; apart from `cluster`, as that needs Ray."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Which cluster, and what its workers are."""
+
+    address: str  # "local", "auto", "HOST:PORT" or "ray://HOST:PORT"
+    workers: int = 0  # 0 for as many as the cluster has room for
+    cpus: int = 1  # of each

@@ -1,0 +1,156 @@
+"""Many machines: two nodes of a real Ray cluster, in processes of this machine."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from clips import cfr, make_clip
+from color_model import write_color_model
+
+from stream.cli import main
+from stream.cluster_settings import ClusterSettings
+from stream.errors import DeviceError, SourceError
+from stream.files_cli import open_cluster
+from stream.model import Model
+from stream.segment import SegmentSettings
+from stream.stop import Stop
+
+pytest.importorskip("ray", reason="needs the extra ray")
+pytestmark = [
+    pytest.mark.skipif(sys.platform == "win32", reason="Ray has no clusters there"),
+    # Ray leaves pipes and sockets of the processes it ends to the garbage collector.
+    pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
+]
+
+LONG = 4000
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    from ray.cluster_utils import Cluster
+
+    cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
+    cluster.add_node(num_cpus=1)
+    yield cluster.address
+    cluster.shutdown()
+
+
+@pytest.fixture(scope="module")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
+
+
+@pytest.fixture(scope="module")
+def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One video takes a while, the others are short."""
+    folder = tmp_path_factory.mktemp("drives")
+    make_clip(folder / "long.mp4", cfr(LONG), size=(32, 32))
+    short = make_clip(folder / "a.mp4", cfr(12), size=(48, 64))
+    shutil.copy(short, folder / "b.mp4")
+    return folder
+
+
+def run(*arguments: object, model: Path) -> int:
+    return main(["run", *map(str, arguments), "--model", str(model)])
+
+
+def content(out: Path) -> dict[str, bytes]:
+    paths = (path for path in sorted(out.rglob("*")) if path.is_file() and "summary" not in path.name)
+    return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
+
+
+def summary(out: Path) -> dict[str, Any]:
+    entries = json.loads((out / "summary.json").read_text(encoding="utf-8"))["sources"]
+    return {Path(entry["source"]).stem: entry for entry in entries}
+
+
+def worker_pids() -> list[int]:
+    found = subprocess.run(["pgrep", "-f", "ray::Worker"], capture_output=True, text=True, check=False)
+    return [int(word) for word in found.stdout.split()]
+
+
+def test_a_cluster_makes_what_one_machine_makes_even_if_a_worker_is_killed(
+    address: str, drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    killed = threading.Event()
+
+    def kill() -> None:
+        while not killed.is_set():
+            if list((tmp_path / "many").glob(".long*.progress/state.npz")):
+                for pid in worker_pids():
+                    os.kill(pid, signal.SIGKILL)
+                    killed.set()
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    try:
+        assert run(drives, "-o", f"{tmp_path}/many/", "--ray", address, model=model) == 0
+    finally:
+        was_killed = killed.is_set()
+        killed.set()
+        thread.join()
+    assert was_killed
+    assert "long.mp4: a worker has died; another one goes on" in capsys.readouterr().err
+    assert summary(tmp_path / "many")["long"]["resumed"] > 0
+    assert run(drives, "-o", f"{tmp_path}/one/", model=model) == 0
+    assert content(tmp_path / "many") == content(tmp_path / "one")
+
+
+def test_a_bad_file_fails_alone_and_says_why_in_a_line(
+    address: str, drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    shutil.copy(drives / "a.mp4", folder)
+    (folder / "bad.mp4").write_bytes(b"\xfe junk")
+    assert run(folder, "-o", f"{tmp_path}/out/", "--ray", address, model=model) == 3
+    assert {name: entry["state"] for name, entry in summary(tmp_path / "out").items()} == {"a": "done", "bad": "failed"}
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("roadmask: ")]
+    assert lines == [
+        f"roadmask: {folder}/bad.mp4: not a video that can be read (Invalid data found when processing "
+        "input); is the file complete?"
+    ]
+
+
+def test_a_run_on_a_cluster_that_is_stopped_finishes_its_files(
+    address: str, drives: Path, model: Path, tmp_path: Path
+) -> None:
+    stop, loaded = Stop(), Model.load(model)
+    with open_cluster(loaded, ClusterSettings(address), 1) as cluster:
+        assert cluster.workers == 1
+        job = SegmentSettings(drives / "long.mp4", masks=tmp_path / "masks.zip")
+        report = cluster.run(job, stop, lambda _: stop.set())
+        with pytest.raises(SourceError, match=r"gone\.mp4: no such file"):
+            cluster.run(SegmentSettings(tmp_path / "gone.mp4", masks=tmp_path / "gone.zip"), Stop(), lambda _: None)
+    assert report.interrupted
+    assert 0 < report.frames < LONG
+    assert (tmp_path / "masks.zip").exists()
+
+
+def test_more_cores_a_worker_than_there_are_is_refused(address: str, drives: Path, model: Path, tmp_path: Path) -> None:
+    with (
+        pytest.raises(DeviceError, match="the cluster has 2 CPUs, and a worker is to have 3; lower --ray-cpus"),
+        open_cluster(Model.load(model), ClusterSettings(address, cpus=3), 1),
+    ):
+        pass
+    assert run(drives, "-o", f"{tmp_path}/", "--ray", address, "--serve", "127.0.0.1:0", model=model) == 2
+
+
+def test_without_the_extra_one_line_says_what_to_install(
+    drives: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    monkeypatch.delitem(sys.modules, "stream.cluster", raising=False)
+    assert run(drives, "-o", f"{tmp_path}/out/", "--ray", "local", model=model) == 1
+    assert "--ray needs ray: pip install 'roadmask[ray]'" in capsys.readouterr().err
