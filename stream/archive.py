@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import ArchiveError, OutputError
-from .manifest import ArchiveHeader, MaskRecord, checksum, parse_header, parse_records
+from .manifest import ArchiveHeader, Ending, MaskRecord, checksum, parse_ending, parse_header, parse_records
 from .npz_store import open_npz
 from .png_store import FolderStore, PngStore, open_zip
 from .sink import MaskFormat, mask_format
@@ -34,6 +34,9 @@ class Store(Protocol):
         """Whether its run came to an end; else it holds what is whole."""
 
     def header(self) -> str: ...
+
+    def ending(self) -> str:
+        """How its run ended; empty, too, where it does not tell."""
 
     def manifest(self) -> str: ...
 
@@ -68,6 +71,21 @@ class MaskArchive:
     def is_finished(self) -> bool:
         """Whether its run came to an end; else it holds the masks that were whole when it was killed."""
         return self._store.is_finished
+
+    @property
+    def ending(self) -> Ending | None:
+        """How its run ended; `None` where it does not tell.
+
+        Raises:
+            ArchiveError: what tells it is damaged.
+        """
+        try:
+            text = self._store.ending()
+        except (FileNotFoundError, KeyError):
+            return None
+        except _UNREADABLE as exc:
+            raise ArchiveError(f"{self.path}: how its run ended cannot be read ({exc})") from exc
+        return parse_ending(text, str(self.path)) if text else None
 
     @property
     def is_cut(self) -> bool:

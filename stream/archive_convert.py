@@ -51,6 +51,7 @@ def convert_archive(
             sink.add(replace(record, file=None), mask)
             if on_mask:
                 on_mask(position + 1, len(masks))
+        sink.ending = masks.ending
         return len(masks)
 
 

@@ -273,7 +273,8 @@ def run(
             code = watch_cameras(planned, network, views=views, stop=stop, quiet=quiet, is_json=is_json)
         else:
             at_once = jobs_at_once(network, jobs, len(planned))
-            how = FilesSettings(many, at_once, summary, progress, quiet=quiet, as_json=is_json, cluster=cluster)
+            record = None if many or folder is None else folder / f"{Path(planned[0].name).stem}_run.json"
+            how = FilesSettings(many, at_once, summary, record, progress, quiet=quiet, as_json=is_json, cluster=cluster)
             code = run_files(planned, network, views, stop, how)
     raise typer.Exit(code)
 

@@ -3,7 +3,7 @@
 RoadmaskError
 ├── SourceError  a video cannot be opened or decoded
 ├── ModelError   a model file cannot be used
-├── DeviceError  a device that was named is not there
+├── DeviceError  a device that was named is not there, fails, or has too little memory
 ├── OutputError  an output cannot be written, or must not be
 └── ArchiveError a mask archive cannot be read
 """
@@ -24,7 +24,7 @@ class ModelError(RoadmaskError):
 
 
 class DeviceError(RoadmaskError):
-    """A device that was named is not there."""
+    """A device that was named is not there, fails, or has too little memory."""
 
 
 class OutputError(RoadmaskError):

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, suppress
 from dataclasses import asdict, dataclass
 from fractions import Fraction
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,7 +27,7 @@ from .outcome_table import counts, outcome_table
 from .segment import batch_size, network_size, process_video
 from .segment_settings import Report, SegmentSettings
 from .stop import Stop
-from .summary import Summary, open_summary
+from .summary import Summary, open_summary, record_run
 from .views import Views
 from .workload import Workload
 
@@ -46,6 +47,7 @@ class FilesSettings:
     many: bool  # whatever becomes of one, the others go on; otherwise there is one, and its failure is the command's
     at_once: int = 1
     summary: Path | None = None  # where to write down what became of each; without it none is left out
+    record: Path | None = None  # of one file: where to write down what became of it
     progress: ProgressKind = "auto"
     quiet: bool = False
     as_json: bool = False  # what is said
@@ -62,9 +64,10 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
     talk = FilesTalk(
         workload, total=settings.many, kind=settings.progress, quiet=settings.quiet, as_json=settings.as_json
     )
+    facts = _facts(jobs[0], model)
     with ExitStack() as stack:
         shared = stack.enter_context(model.shared(1 if settings.cluster else settings.at_once, together=False))
-        summary = settings.summary and stack.enter_context(open_summary(settings.summary, _facts(jobs[0], model)))
+        summary = settings.summary and stack.enter_context(open_summary(settings.summary, facts))
         if talk.shows_time_left and settings.many:
             stack.enter_context(workload.looking_ahead())
         stack.enter_context(talk)
@@ -90,7 +93,8 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
             at_once, run_job = _on_cluster(
                 stack.enter_context(open_cluster(model, settings.cluster, len(jobs))), workload, stop
             )
-        ends = _Ends(workload, talk, summary or None, stop, many=settings.many)
+        record = partial(record_run, settings.record, facts) if settings.record else None
+        ends = _Ends(workload, talk, summary or None, record, stop, many=settings.many)
         run_batch(
             jobs,
             only_missing(summary, shared, run_job) if summary else run_job,
@@ -126,10 +130,20 @@ def _on_cluster(cluster: Cluster, workload: Workload, stop: Stop) -> tuple[int, 
 class _Ends:
     """Takes note of what became of each job."""
 
-    def __init__(self, workload: Workload, talk: FilesTalk, summary: Summary | None, stop: Stop, *, many: bool) -> None:
+    def __init__(
+        self,
+        workload: Workload,
+        talk: FilesTalk,
+        summary: Summary | None,
+        record: Callable[[Outcome], None] | None,
+        stop: Stop,
+        *,
+        many: bool,
+    ) -> None:
         self._workload = workload
         self._talk = talk
         self._summary = summary
+        self._record = record
         self._stop = stop
         self._many = many
         self._started = time.monotonic()
@@ -140,12 +154,20 @@ class _Ends:
         self._outcomes.append(outcome)
         self._workload.ended(outcome)
         if outcome.error is not None and not self._many:
+            self._record_failure(outcome)
             raise outcome.error
         if outcome.error is not None:
             self._tell_failure(outcome)
         self._talk.result(outcome)
         if self._summary is not None:
             self._write(self._summary, outcome)
+        if self._record is not None:
+            self._record(outcome)
+
+    def _record_failure(self, outcome: Outcome) -> None:
+        if self._record is not None:
+            with suppress(OutputError):  # the failure itself is what is told
+                self._record(outcome)
 
     def _tell_failure(self, outcome: Outcome) -> None:
         if outcome.is_disk_full and self._is_disk_full:

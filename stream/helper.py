@@ -9,12 +9,14 @@ import signal
 import sys
 from typing import Any, BinaryIO
 
+from .stop import STOPPING
+
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 def take_orders() -> tuple[dict[str, Any], BinaryIO]:
     """What was ordered, and the pipe that more comes from until its end, which is the order to end."""
-    for number in (signal.SIGINT, signal.SIGTERM):  # meant for the process that started it, which will say so
+    for number in STOPPING:  # meant for the process that started it, which will say so
         signal.signal(number, signal.SIG_IGN)
     if sys.platform == "linux":
         # A process that is killed cannot say so. The pipe's end would do, but not while FFmpeg hangs in a write.

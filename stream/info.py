@@ -8,7 +8,7 @@ from typing import Any
 
 from .archive import open_masks
 from .errors import ArchiveError, RoadmaskError
-from .manifest import MaskRecord
+from .manifest import Ending, MaskRecord
 from .model import Model, bundled_models, find_model
 from .source import open_source
 
@@ -59,6 +59,7 @@ def _archive(path: Path) -> dict[str, Any]:
             "file": path.name,
             "format": masks.kind,
             "finished": masks.is_finished or "no, its run was killed or goes on; the masks told here are whole",
+            "run": _run(masks.ending),
             "source": header.source,
             "model": header.model,
             "model sha256": header.model_sha256,
@@ -69,6 +70,12 @@ def _archive(path: Path) -> dict[str, Any]:
             "last": _place(masks.records[-1:]),
             "classes": [{"name": item.name, "color": list(item.color)} for item in masks.classes],
         }
+
+
+def _run(ending: Ending | None) -> str | None:
+    if ending is None:
+        return None
+    return f"{ending.state}, {ending.frames} frames" + (f"; lost: {ending.lost}" if ending.lost else "")
 
 
 def _place(records: Sequence[MaskRecord]) -> str | None:

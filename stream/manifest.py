@@ -5,15 +5,20 @@
 
 {"index": 12, "pts": 6144, "time_base": "1/12800", "time": 0.48, "file": "frame_000012.png",
 "crc32": "0a1b2c3d", "width": 1280, "height": 720}   and "reused": true where it is the mask of the line before
+
+`run.json`, written last, tells how the run ended:
+
+{"state": "partial", "frames": 250, "undecodable": 3, "damaged": 0, "missing_s": 1.2, "lost": "3 undecodable packets"}
 """
 
 from __future__ import annotations
 
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import lru_cache
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +29,7 @@ from .spec import PixelClass
 
 CLASSES_NAME = "classes.json"
 MANIFEST_NAME = "manifest.jsonl"
+ENDING_NAME = "run.json"
 _SCHEMA = 1
 
 
@@ -57,6 +63,18 @@ class MaskRecord:
     def time(self) -> Fraction:
         """Seconds on the source's own clock."""
         return self.pts * self.time_base
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the run that made an archive ended."""
+
+    state: Literal["done", "partial", "interrupted"]
+    frames: int  # written
+    undecodable: int = 0  # damaged packets that gave no frame
+    damaged: int = 0  # frames, of all, that a decoder has patched up
+    missing_s: float = 0.0  # that the file declares at its end, and does not hold
+    lost: str = ""  # of the file, in words
 
 
 def record_of(result: SegmentedFrame) -> MaskRecord:
@@ -99,6 +117,24 @@ def record_line(record: MaskRecord) -> str:
         "height": record.height,
     }
     return json.dumps(content | ({"reused": True} if record.reused else {}))
+
+
+def ending_text(ending: Ending) -> str:
+    return json.dumps(asdict(ending)) + "\n"
+
+
+def parse_ending(text: str, path: str) -> Ending:
+    """Read `run.json`; `path` is the archive's name, for messages.
+
+    Raises:
+        ArchiveError: it is something else.
+    """
+    try:
+        content = json.loads(text)
+        names = (item.name for item in fields(Ending))
+        return Ending(**{name: content[name] for name in names})
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ArchiveError(f"{path}: its {ENDING_NAME} cannot be used ({exc!r})") from exc
 
 
 def parse_header(text: str, path: str) -> ArchiveHeader:

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from .archive import open_masks
 from .errors import ArchiveError, OutputError
 from .frames import SegmentedFrame
-from .manifest import ArchiveHeader, MaskRecord, record_of
+from .manifest import ArchiveHeader, Ending, MaskRecord, record_of
 from .mask_piece import read_piece
 from .partial import PartialOutput, closing, writing
 
@@ -34,8 +34,12 @@ class MaskWriter(Protocol):
     def sync(self) -> None:
         """What was added is on disk when this returns."""
 
-    def finish(self) -> None:
-        """Make it whole, and close it."""
+    def finish(self, ending: Ending | None) -> None:
+        """Make it whole, and close it.
+
+        Args:
+            ending: of the run, to be kept in it; `None` where it is not known.
+        """
 
     def close(self) -> None:
         """As it is, where something went wrong; also after `finish`."""
@@ -81,6 +85,7 @@ class MaskSink:
         self._size: tuple[int, int] | None = None  # of the first mask
         self._kept = 0
         self._writer: MaskWriter | None = None
+        self.ending: Ending | None = None  # of the run: to be set before the sink is left
         self._stack = ExitStack()
 
     def resume(self, frames: int) -> None:
@@ -139,7 +144,7 @@ class MaskSink:
 
     def _finish(self) -> None:
         assert self._writer is not None
-        self._writer.finish()
+        self._writer.finish(self.ending)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import os
 import struct
-from collections.abc import Iterator
+from array import array
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -22,6 +23,7 @@ _APP = b"roadmask"
 _UNKNOWN_SIZE = b"\x01" + b"\xff" * 7  # of a segment that still grows
 _EBML, _SEGMENT, _SEEK_HEAD, _VOID = 0x1A45DFA3, 0x18538067, 0x114D9B74, 0xEC
 _INFO, _TRACKS, _ATTACHMENTS, _CLUSTER, _CUES = 0x1549A966, 0x1654AE6B, 0x1941A469, 0x1F43B675, 0x1C53BB6B
+_TAGS = 0x1254C367
 _TIME = 0xE7  # of a cluster, milliseconds
 _CLUSTER_HEAD = struct.Struct(">IBIBBQ")  # what `_cluster` begins with, up to and with its time
 _VIDEO_TRACK, _TEXT_TRACK = 1, 2
@@ -64,8 +66,13 @@ class MatroskaWriter:
     def __init__(self, path: Path, tracks: Tracks, *, keep: int = 0) -> None:
         self._tracks = tracks
         head = _head(tracks)
-        self._clusters = _kept(path, tracks, keep) if keep else []
-        self._file = AppendedFile(path, keep=self._clusters[-1].end if keep else 0)
+        # For the index: 16 bytes a picture.
+        self._offsets, self._times_ms = array("Q"), array("Q")
+        end = 0
+        for cluster in _kept(path, tracks, keep) if keep else ():
+            self._note(cluster.offset, cluster.time_ms)
+            end = cluster.end
+        self._file = AppendedFile(path, keep=end)
         if keep:
             self._file.patch(0, head)  # a file that was whole is not any more
         else:
@@ -74,19 +81,30 @@ class MatroskaWriter:
     def add(self, time_ms: int, picture: bytes, line: bytes) -> None:
         offset = self._file.size
         self._file.append(_cluster(time_ms, picture, line))
-        self._clusters.append(Cluster(offset, self._file.size, time_ms))
+        self._note(offset, time_ms)
+
+    def _note(self, offset: int, time_ms: int) -> None:
+        self._offsets.append(offset)
+        self._times_ms.append(time_ms)
 
     def sync(self) -> None:
         self._file.sync()
 
-    def finish(self) -> None:
-        """Write the index, and where it is."""
+    def finish(self, tags: Mapping[str, str]) -> None:
+        """Write the index, and where it is, and what is to be told of the whole."""
         segment = _segment_begin()
         cues_at = self._file.size - segment
-        self._file.append(_element(_CUES, b"".join(_cue(item, segment) for item in self._clusters)))
-        last_ms = self._clusters[-1].time_ms if self._clusters else 0
+        offsets = (offset - segment for offset in self._offsets)
+        self._file.append(_element(_CUES, b"".join(map(_cue, self._times_ms, offsets))))
+        tags_at = self._file.size - segment
+        if tags:
+            self._file.append(_tags(tags))
+        last_ms = self._times_ms[-1] if self._times_ms else 0
         size = self._file.size - segment
-        self._file.patch(0, _head(self._tracks, size=size, duration_ms=last_ms + 1, cues_at=cues_at))
+        self._file.patch(
+            0,
+            _head(self._tracks, size=size, duration_ms=last_ms + 1, cues_at=cues_at, tags_at=tags_at if tags else None),
+        )
 
     def close(self) -> None:
         self._file.close()
@@ -131,9 +149,15 @@ def _cluster(time_ms: int, picture: bytes, line: bytes) -> bytes:
     return _identifier(_CLUSTER) + b"\x08" + struct.pack(">I", len(content)) + content
 
 
-def _cue(cluster: Cluster, segment: int) -> bytes:
-    place = _number(0xF7, _VIDEO_TRACK) + _number(0xF1, cluster.offset - segment)
-    return _element(0xBB, _number(0xB3, cluster.time_ms) + _element(0xB7, place))
+def _cue(time_ms: int, offset: int) -> bytes:
+    place = _number(0xF7, _VIDEO_TRACK) + _number(0xF1, offset)
+    return _element(0xBB, _number(0xB3, time_ms) + _element(0xB7, place))
+
+
+def _tags(tags: Mapping[str, str]) -> bytes:
+    simple = (_element(0x45A3, name.encode()) + _element(0x4487, value.encode()) for name, value in tags.items())
+    content = _element(0x63C0, b"") + b"".join(_element(0x67C8, tag) for tag in simple)
+    return _element(_TAGS, _element(0x7373, content))
 
 
 def _segment_begin() -> int:
@@ -141,18 +165,26 @@ def _segment_begin() -> int:
 
 
 def _head(
-    tracks: Tracks, *, size: int | None = None, duration_ms: int | None = None, cues_at: int | None = None
+    tracks: Tracks,
+    *,
+    size: int | None = None,
+    duration_ms: int | None = None,
+    cues_at: int | None = None,
+    tags_at: int | None = None,
 ) -> bytes:
     """All before the first cluster. It takes the same room whether or not a number is known yet."""
     long = _UNKNOWN_SIZE if size is None else struct.pack(">Q", size | 1 << 56)
     duration = _void(11) if duration_ms is None else _element(0x4489, struct.pack(">d", duration_ms))
     info = _element(_INFO, _number(0x2AD7B1, 1_000_000) + _element(0x4D80, _APP) + _element(0x5741, _APP) + duration)
-    seeks = 4 * len(_seek(_INFO, 0)) + 5  # length of the seek head
+    seeks = 5 * len(_seek(_INFO, 0)) + 5  # length of the seek head
     tracks_at = seeks + len(info)
     attachments_at = tracks_at + len(_track_list(tracks))
-    cues = _void(len(_seek(_CUES, 0))) if cues_at is None else _seek(_CUES, cues_at)
+    late = b"".join(
+        _void(len(_seek(element, 0))) if at is None else _seek(element, at)
+        for element, at in ((_CUES, cues_at), (_TAGS, tags_at))
+    )
     known = _seek(_INFO, seeks) + _seek(_TRACKS, tracks_at) + _seek(_ATTACHMENTS, attachments_at)
-    return _ebml() + _identifier(_SEGMENT) + long + _element(_SEEK_HEAD, known + cues) + info + _fixed(tracks)
+    return _ebml() + _identifier(_SEGMENT) + long + _element(_SEEK_HEAD, known + late) + info + _fixed(tracks)
 
 
 def _fixed(tracks: Tracks) -> bytes:

@@ -1,4 +1,4 @@
-"""The most memory that this process had in use at a time."""
+"""The most memory that this process had in use at a time, and whether there was too little of it."""
 
 from __future__ import annotations
 
@@ -7,6 +7,21 @@ from contextlib import suppress
 from pathlib import Path
 
 _PROCESS = Path("/proc/self")
+_TOO_LITTLE = (
+    "allocate memory",
+    "insufficient memory",
+    "out of memory",
+    "outofmemory",
+    "bad_alloc",
+    "bad allocation",
+    "alloc_failed",
+    "can't start new thread",
+)
+
+
+def is_out_of_memory(exc: BaseException) -> bool:
+    """Libraries and devices have words of their own for it, in exceptions of no special class."""
+    return isinstance(exc, MemoryError) or any(words in str(exc).lower() for words in _TOO_LITTLE)
 
 
 def forget_peak() -> None:

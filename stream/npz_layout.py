@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 PIECE_NAME = "piece"  # of all entries of a journal, but the one of the header
 OFFSETS_NAME, MASKS_NAME, HEADER_NAME, MANIFEST_NAME = "offsets.npy", "masks.npy", "header.npy", "manifest.npy"
+ENDING_ENTRY = "run.npy"
 _RAW = -15  # deflate without zlib's frame
 
 

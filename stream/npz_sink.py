@@ -15,8 +15,27 @@ from numpy.typing import NDArray
 
 from .crc32_joined import joined, shift_by
 from .durable import sync_file
-from .manifest import CLASSES_NAME, ArchiveHeader, MaskRecord, header_text, parse_records, record_line
-from .npz_layout import HEADER_NAME, MANIFEST_NAME, MASKS_NAME, OFFSETS_NAME, PIECE_NAME, STREAM_END, deflated, stored
+from .manifest import (
+    CLASSES_NAME,
+    ArchiveHeader,
+    Ending,
+    MaskRecord,
+    ending_text,
+    header_text,
+    parse_records,
+    record_line,
+)
+from .npz_layout import (
+    ENDING_ENTRY,
+    HEADER_NAME,
+    MANIFEST_NAME,
+    MASKS_NAME,
+    OFFSETS_NAME,
+    PIECE_NAME,
+    STREAM_END,
+    deflated,
+    stored,
+)
 from .npz_store import FinishedNpz, NpzJournal, open_npz
 from .zip_journal import DATE, ZipJournal
 
@@ -43,7 +62,7 @@ class NpzWriter:
     def sync(self) -> None:
         self._journal.sync()
 
-    def finish(self) -> None:
+    def finish(self, ending: Ending | None) -> None:
         """Put the arrays together, beside the journal, and replace it."""
         self._journal.close()
         unnamed = _unnamed(self._path)
@@ -52,7 +71,7 @@ class NpzWriter:
                 records = parse_records(journal.manifest(), str(self._path))
                 if not records:
                     return
-                _write_arrays(file, records, journal)
+                _write_arrays(file, records, journal, ending)
             sync_file(unnamed)
             unnamed.replace(self._path)
         finally:
@@ -77,7 +96,7 @@ def _make_journal(path: Path, finished: FinishedNpz, keep: int) -> None:
     _unnamed(path).replace(path)
 
 
-def _write_arrays(file: BinaryIO, records: Sequence[MaskRecord], journal: NpzJournal) -> None:
+def _write_arrays(file: BinaryIO, records: Sequence[MaskRecord], journal: NpzJournal, ending: Ending | None) -> None:
     head = _npy_head((len(records), records[0].height, records[0].width))
     first = stored(head)
     offsets = np.cumsum([len(first), *journal.sizes()])
@@ -95,6 +114,8 @@ def _write_arrays(file: BinaryIO, records: Sequence[MaskRecord], journal: NpzJou
         rest.filelist.append(masks)
         for name, array in _small_arrays(records, journal, offsets):
             rest.writestr(_info(name), _npy(array))
+        if ending:
+            rest.writestr(_info(ENDING_ENTRY), _npy(np.array(ending_text(ending))))
 
 
 def _small_arrays(

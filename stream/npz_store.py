@@ -31,12 +31,16 @@ class FinishedNpz:
             header_at = directory.getinfo(MASKS_NAME).header_offset
         with np.load(path) as content:
             self._header, self._manifest = str(content["header"]), str(content["manifest"])
+            self._ending = str(content["run"]) if "run" in content else ""
             self._offsets: list[int] = content["offsets"].tolist()
         self._file = path.open("rb")
         self._begin = content_begin(self._file, header_at)
 
     def header(self) -> str:
         return self._header
+
+    def ending(self) -> str:
+        return self._ending
 
     def manifest(self) -> str:
         return self._manifest
@@ -69,6 +73,9 @@ class NpzJournal:
 
     def header(self) -> str:
         return content_of(self._file, self._head).decode()
+
+    def ending(self) -> str:
+        return ""
 
     def manifest(self) -> str:
         return "".join(f"{entry.note}\n" for entry in self._pieces)

@@ -9,7 +9,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal, get_args
 
-from .errors import RoadmaskError
+from .errors import DeviceError, RoadmaskError
+from .memory import is_out_of_memory
 from .segment_settings import Report, SegmentSettings
 
 State = Literal["done", "partial", "interrupted", "failed", "skipped"]
@@ -59,13 +60,10 @@ def run(job: SegmentSettings, run_job: RunJob) -> Outcome:
     except DoneBefore:
         return Outcome(job, "skipped", started, datetime.now(UTC))
     except BaseException as exc:  # noqa: BLE001 - carried to the main thread, which tells it
-        return Outcome(job, "failed", started, datetime.now(UTC), reason=_reason(exc), error=exc)
-    if report.interrupted:
-        reason = f"interrupted after {report.frames} frames"
-        return Outcome(job, "interrupted", started, datetime.now(UTC), reason=reason, report=report)
-    if report.lost:
-        return Outcome(job, "partial", started, datetime.now(UTC), reason=report.lost, report=report)
-    return Outcome(job, "done", started, datetime.now(UTC), report=report)
+        error = _in_words(exc, job)
+        return Outcome(job, "failed", started, datetime.now(UTC), reason=_reason(error), error=error)
+    reason = f"interrupted after {report.frames} frames" if report.interrupted else report.lost
+    return Outcome(job, report.state, started, datetime.now(UTC), reason=reason, report=report)
 
 
 def is_disk_full(exc: BaseException | None) -> bool:
@@ -77,8 +75,22 @@ def is_disk_full(exc: BaseException | None) -> bool:
     return False
 
 
+def _in_words(exc: BaseException, job: SegmentSettings) -> BaseException:
+    """Too little memory is no fault of ours, wherever it shows."""
+    if isinstance(exc, RoadmaskError) or not is_out_of_memory(exc):
+        return exc
+    error = DeviceError(f"{job.name}: out of memory ({_first_line(exc)}); lower --jobs, --workers or --batch")
+    error.__cause__ = exc
+    return error
+
+
 def _reason(exc: BaseException) -> str:
     if isinstance(exc, RoadmaskError):
         return str(exc)
-    first_line = str(exc).strip().partition("\n")[0]
-    return f"{type(exc).__name__}: {first_line}" if first_line else type(exc).__name__
+    first_line = _first_line(exc)
+    return first_line if first_line == type(exc).__name__ else f"{type(exc).__name__}: {first_line}"
+
+
+def _first_line(exc: BaseException) -> str:
+    """Of its message, or its name where it has none."""
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__

@@ -14,6 +14,8 @@ from typing import Self
 from .archive_sink import open_archive_sink
 from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo
+from .manifest import Ending
+from .mask_sink import MaskSink
 from .model import Model
 from .overlay import Overlay, select_classes
 from .parts import PartsSink
@@ -114,6 +116,12 @@ class Outputs:
             sink.write(result)
         if self._progress:
             self._progress.note(result, [output.sink for output in self._files], undecodable, damaged)
+
+    def tell(self, ending: Ending) -> None:
+        """How the run ended, to be told before leaving."""
+        for output in self._files:
+            if isinstance(output.sink, MaskSink):
+                output.sink.ending = ending
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

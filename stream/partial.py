@@ -134,7 +134,8 @@ def closing(path: Path, close: Callable[[], None]) -> Exit:
         except OutputError as failure:
             if exc is None or isinstance(exc, KeyboardInterrupt):
                 raise
-            log.warning("%s", failure)
+            if str(failure) != str(exc):
+                log.warning("%s", failure)
 
     return leave
 

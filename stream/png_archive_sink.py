@@ -7,7 +7,6 @@ the frame's index in the source.
 from __future__ import annotations
 
 from dataclasses import replace
-from itertools import islice
 from pathlib import Path
 
 import cv2
@@ -16,8 +15,19 @@ from numpy.typing import NDArray
 
 from .appended_file import AppendedFile
 from .durable import sync_file, sync_folder
-from .manifest import CLASSES_NAME, MANIFEST_NAME, ArchiveHeader, MaskRecord, header_text, parse_record, record_line
-from .zip_journal import ZipJournal, read_entries
+from .manifest import (
+    CLASSES_NAME,
+    ENDING_NAME,
+    MANIFEST_NAME,
+    ArchiveHeader,
+    Ending,
+    MaskRecord,
+    ending_text,
+    header_text,
+    parse_record,
+    record_line,
+)
+from .zip_journal import ZipJournal
 
 # Run lengths suit flat areas: less than two thirds of the size of zlib level 1, and three times as fast.
 _PNG_OPTIONS = (cv2.IMWRITE_PNG_STRATEGY, cv2.IMWRITE_PNG_STRATEGY_RLE)
@@ -31,6 +41,7 @@ class FolderWriter:
         manifest = path / MANIFEST_NAME
         kept = manifest.read_bytes().splitlines(keepends=True)[:keep] if keep else []
         if keep:
+            (path / ENDING_NAME).unlink(missing_ok=True)
             _remove_others(path, {parse_record(line.decode()).file for line in kept})
         else:
             (path / CLASSES_NAME).write_text(header_text(header), encoding="utf-8", newline="\n")
@@ -55,8 +66,9 @@ class FolderWriter:
         self._manifest.sync()
         sync_folder(self._path)
 
-    def finish(self) -> None:
-        pass
+    def finish(self, ending: Ending | None) -> None:
+        if ending:
+            (self._path / ENDING_NAME).write_text(ending_text(ending), encoding="utf-8", newline="\n")
 
     def close(self) -> None:
         self._manifest.close()
@@ -65,15 +77,10 @@ class FolderWriter:
 class ZipWriter:
     """A `MaskWriter`. The manifest comes last, as a zip cannot grow an entry beside others.
 
-    Until then its lines wait here, some 170 bytes a mask; for what a crash leaves, they are notes of the entries.
+    Until then its lines are notes of the entries, where they are found after a crash, too.
     """
 
     def __init__(self, path: Path, header: ArchiveHeader, keep: int) -> None:
-        self._lines: list[str] = []
-        if keep:
-            with path.open("rb") as file:
-                notes = (entry.note for entry in read_entries(file) if entry.name != CLASSES_NAME)
-                self._lines = list(islice(notes, keep))
         self._zip = ZipJournal(path, keep=keep and keep + 1)
         if not keep:
             self._zip.add(CLASSES_NAME, header_text(header).encode())
@@ -83,15 +90,15 @@ class ZipWriter:
 
     def add_encoded(self, record: MaskRecord, content: bytes) -> None:
         name = png_name(record)
-        line = record_line(replace(record, file=name))
-        self._zip.add(name, content, line)
-        self._lines.append(line)
+        self._zip.add(name, content, record_line(replace(record, file=name)))
 
     def sync(self) -> None:
         self._zip.sync()
 
-    def finish(self) -> None:
-        self._zip.add(MANIFEST_NAME, "".join(f"{line}\n" for line in self._lines).encode())
+    def finish(self, ending: Ending | None) -> None:
+        self._zip.add_notes(MANIFEST_NAME)
+        if ending:
+            self._zip.add(ENDING_NAME, ending_text(ending).encode())
         self._zip.finish()
 
     def close(self) -> None:

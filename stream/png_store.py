@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .manifest import CLASSES_NAME, MANIFEST_NAME, MaskRecord
+from .manifest import CLASSES_NAME, ENDING_NAME, MANIFEST_NAME, MaskRecord
 from .zip_journal import content_of, read_entries
 
 _SUFFIX = ".png"
@@ -37,6 +37,9 @@ class PngStore(ABC):
 
     @abstractmethod
     def read(self, name: str) -> bytes: ...
+
+    def ending(self) -> str:
+        return self.read(ENDING_NAME).decode()
 
     @abstractmethod
     def names(self) -> list[str]:

@@ -1,4 +1,4 @@
-"""How long a run took, where a `summary.json` beside its masks tells it.
+"""How long a run took, where a `summary.json` or `NAME_run.json` beside its masks tells it.
 
 It is read leniently, as it may be of an older or newer roadmask, or somebody's own: an object for each source, anywhere
 in the file, that names the archive or its source and has some of `frames`, `seconds`, `fps` and stages in seconds.
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -28,11 +29,10 @@ class Timings:
 
 def find_timings(masks: Path, source: str | None) -> Timings | None:
     """What the summary beside the archive tells of its run; `None` where there is none, or it tells nothing."""
-    try:
-        content = json.loads((masks.parent / SUMMARY_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    entries = list(_objects(content))
+    entries: list[dict[str, Any]] = []
+    for name in (SUMMARY_NAME, f"{masks.stem.removesuffix('_masks')}_run.json"):
+        with suppress(OSError, ValueError):
+            entries += _objects(json.loads((masks.parent / name).read_text(encoding="utf-8")))
     by_masks = [entry for entry in entries if masks.name in _names(entry)]
     by_source = [entry for entry in entries if source is not None and source in _names(entry)]
     for entry in (*by_masks, *by_source):

@@ -18,6 +18,7 @@ from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo, batched
 from .hardware_decode import decoder_for
 from .live import LiveSource
+from .manifest import Ending
 from .model import Model
 from .outputs import Outputs, camera_sinks, file_outputs, refuse_bad_outputs
 from .pipeline import Pipeline
@@ -62,10 +63,26 @@ def process_video(
     """
     refuse_bad_outputs(settings)
     started, writing_started = time.monotonic(), time.thread_time()
-    frames, kept, reused, undecodable, damaged, interrupted = 0, 0, 0, 0, 0, False
+    frames, kept, reused, undecodable, damaged = 0, 0, 0, 0, 0
     source: Source | None = None
     saved: Saved | None = None
     pipeline = Pipeline()
+
+    def report(*, interrupted: bool) -> Report:
+        return Report(
+            frames,
+            source.dropped if source else 0,
+            undecodable + (source.undecodable if source else 0),
+            time.monotonic() - started,
+            interrupted,
+            pipeline.processor_s | {"write": time.thread_time() - writing_started},
+            reused,
+            kept,
+            source.failure if source else None,
+            damaged,
+            float(source.missing_s) if source else 0.0,
+        )
+
     try:
         with ExitStack() as stack:
             progress = _progress(settings, model, stack)
@@ -80,36 +97,25 @@ def process_video(
             outputs = stack.enter_context(_outputs(settings, source.info, model, also, progress))
             stack.enter_context(pipeline)
             begin = _begin(saved, outputs.first)
-            for number, result in enumerate(_results(source, model, pipeline, settings, saved, begin), begin):
-                damaged += result.frame.damaged and number >= kept
-                outputs.write(number, result, undecodable + source.undecodable, damaged)
-                if number >= kept:
-                    frames += 1
-                    reused += result.frame.unchanged
-                    _tell(frames, result, status, on_frame)
-                _end_if_set(stop)
-            _end_if_set(stop)  # a camera's frames end then, too
+            try:
+                for number, result in enumerate(_results(source, model, pipeline, settings, saved, begin), begin):
+                    damaged += result.frame.damaged and number >= kept
+                    outputs.write(number, result, undecodable + source.undecodable, damaged)
+                    if number >= kept:
+                        frames += 1
+                        reused += result.frame.unchanged
+                        _tell(frames, result, status, on_frame)
+                    _end_if_set(stop)
+                _end_if_set(stop)  # a camera's frames end then, too
+            except KeyboardInterrupt:
+                outputs.tell(_ending(report(interrupted=True)))
+                raise
+            outputs.tell(_ending(report(interrupted=False)))
     except KeyboardInterrupt:
         if stop is None or not stop.is_set():
             raise
-        interrupted = True
-    processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
-    seconds = time.monotonic() - started
-    if source is None:
-        return Report(0, 0, 0, seconds, interrupted, processor_s)
-    return Report(
-        frames,
-        source.dropped,
-        undecodable + source.undecodable,
-        seconds,
-        interrupted,
-        processor_s,
-        reused,
-        kept,
-        source.failure,
-        damaged,
-        float(source.missing_s),
-    )
+        return report(interrupted=True)
+    return report(interrupted=False)
 
 
 def segment_video(
@@ -183,6 +189,11 @@ def _open(settings: SegmentSettings, model: Model, stop: Event | None, status: C
         hardware=decoder_for(settings.decode, model.device),
         max_pixels=settings.max_pixels,
     )
+
+
+def _ending(report: Report) -> Ending:
+    missing_s = round(report.missing_s, 3)
+    return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, report.lost)
 
 
 def _end_if_set(stop: Event | None) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from fractions import Fraction
 from pathlib import Path
+from typing import Literal
 
 from .camera import Camera
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
@@ -75,6 +76,10 @@ class Report:
     failure: str | None = None  # why a camera was given up; the outputs are whole up to there
     damaged: int = 0  # frames, of all, that a decoder has patched up
     missing_s: float = 0.0  # that a file declares at its end, and does not hold
+
+    @property
+    def state(self) -> Literal["done", "partial", "interrupted"]:
+        return "interrupted" if self.interrupted else "partial" if self.lost else "done"
 
     @property
     def lost(self) -> str:

@@ -21,11 +21,11 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from .errors import DeviceError, ModelError
+from .memory import is_out_of_memory
 from .provider_options import Work, provider_options, rest_options
 from .providers import Placement
 from .spec import ModelSpec
 
-_OUT_OF_MEMORY = ("allocate memory", "out of memory", "outofmemory", "bad_alloc", "bad allocation", "alloc_failed")
 _SILENT = 4  # its warnings are about graphs, and users cannot act on them; what fails is raised as well as logged
 
 
@@ -82,7 +82,7 @@ def _opened(
                 str(path), sess_options=options, providers=providers, enable_fallback=False
             )
     except Exception as exc:  # its own classes share no base but Exception, and differ by version
-        if placement and _is_out_of_memory(exc):
+        if placement and is_out_of_memory(exc):
             raise DeviceError(f"device {str(placement)!r}: its memory is too small for {path.name}") from exc
         if placement and placement.device.name != "cpu":
             raise DeviceError(f"device {str(placement)!r} cannot run {path.name} ({_first_line(exc)})") from exc
@@ -100,8 +100,8 @@ def run_session(
     try:
         outputs = session.run([spec.output_name], {spec.input_name: pictures})
     except Exception as exc:
-        if not _is_out_of_memory(exc):
-            raise
+        if not is_out_of_memory(exc):
+            raise _broken(exc, placement) from exc
         count, height, width, _ = pictures.shape
         what = f"{count} pictures of {width}x{height} at a time" if count > 1 else f"a picture of {width}x{height}"
         do = "lower --batch" if count > 1 else "lower --workers, or take a model of a smaller size"
@@ -109,9 +109,14 @@ def run_session(
     return np.asarray(outputs[0], np.float32)
 
 
-def _is_out_of_memory(exc: Exception) -> bool:
-    """Every provider has words of its own for it, in an exception of no special class."""
-    return isinstance(exc, MemoryError) or any(words in str(exc).lower() for words in _OUT_OF_MEMORY)
+def _broken(exc: Exception, placement: Placement) -> Exception:
+    """What to say of a network that does not run to its end."""
+    if placement.device.name == "cpu":
+        return ModelError(f"the network cannot be run ({_first_line(exc)}); is the model whole? export it again")
+    return DeviceError(
+        f"device {str(placement)!r} has failed ({_first_line(exc)}); try again (with --resume a video goes on), "
+        "or begin anew with --device cpu"
+    )
 
 
 def _first_line(exc: Exception) -> str:

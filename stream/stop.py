@@ -8,6 +8,9 @@ from contextlib import contextmanager
 from threading import Event
 from types import FrameType
 
+_HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
+STOPPING = (signal.SIGINT, signal.SIGTERM, *([_HANG_UP] if _HANG_UP else []))
+
 
 class Stop(Event):
     """Set to end a run in order. `by` is the signal that did, where one did."""
@@ -19,16 +22,22 @@ class Stop(Event):
 
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Ctrl-C and SIGTERM set it, so that files are finished; a second one ends at once."""
+    """Ctrl-C, SIGTERM and a terminal that is closed set it, so that files are finished; a second one ends at once.
+
+    That a terminal is closed, its shell says once more: this alone ends nothing. Under nohup, which has SIGHUP ignored, the run outlives its terminal.
+    """
     stop = Stop()
 
     def on_signal(number: int, _frame: FrameType | None) -> None:
         if stop.by is not None:
+            if number == _HANG_UP:
+                return
             raise KeyboardInterrupt
         stop.by = signal.Signals(number)
         stop.set()
 
-    before = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
+    numbers = [number for number in STOPPING if number != _HANG_UP or signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
         yield stop
     finally:

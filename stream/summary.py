@@ -24,7 +24,7 @@ from .partial import writing
 from .report_timings import SUMMARY_NAME
 from .segment_settings import SegmentSettings
 
-__all__ = ["SUMMARY_NAME", "Entry", "Summary", "is_summary", "open_summary"]
+__all__ = ["SUMMARY_NAME", "Entry", "Summary", "is_summary", "open_summary", "record_run"]
 
 _SCHEMA = 1
 _OUTPUTS = ("overlay", "masks", "stats")
@@ -142,7 +142,7 @@ def open_summary(path: Path, facts: Mapping[str, Any]) -> Iterator[Summary]:
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
         with held(path.with_name(f".{path.name}.lock")):
-            summary = Summary(path, {"roadmask": facts["roadmask"], "schema": _SCHEMA} | dict(facts))
+            summary = Summary(path, _with_schema(facts))
             summary.write()  # a place that cannot be written to is found before the work
             yield summary
             summary.write()
@@ -150,6 +150,23 @@ def open_summary(path: Path, facts: Mapping[str, Any]) -> Iterator[Summary]:
         raise OutputError(
             f"{path}: another run is writing its results there; wait for its end, or name another folder"
         ) from exc
+
+
+def record_run(path: Path, facts: Mapping[str, Any], outcome: Outcome) -> None:
+    """Write the summary of one source alone. That of results which a failure has left as they were is left, too.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if outcome.state == "failed" and (path.exists() or not path.parent.is_dir()):
+        return
+    with writing(path):
+        path.unlink(missing_ok=True)
+    Summary(path, _with_schema(facts)).end(outcome)
+
+
+def _with_schema(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {"roadmask": facts["roadmask"], "schema": _SCHEMA} | dict(facts)
 
 
 def is_summary(path: Path) -> bool:

@@ -24,6 +24,8 @@ def archive_problems(masks: MaskArchive, on_mask: Told | None = None) -> Iterato
         yield "the last line of its manifest is cut off"
     if not len(masks):
         yield "it holds no masks"
+    elif masks.ending is not None and masks.ending.frames != len(masks):
+        yield f"its run wrote {masks.ending.frames} masks, and its manifest tells of {len(masks)}"
     yield from _order_problems(masks)
     strangers = _Strangers(masks)
     for position in range(len(masks)):

@@ -53,11 +53,14 @@ def verify(
             problems += check.problems()
             coverage = _coverage(archive, check, video)
         count = len(archive)
+        lost = archive.ending.lost if archive.ending else ""
     sys.stdout.writelines(f"{masks}: {problem}\n" for problem in problems)
     if problems:
         sys.stdout.write(f"{count} masks, {len(problems)} problem{'s' * (len(problems) > 1)}\n")
         raise typer.Exit(1)
     sys.stdout.write(f"{count} masks, all whole{coverage}\n")
+    if lost:
+        sys.stdout.write(f"the video could not be had in full: {lost}\n")
 
 
 def _coverage(archive: MaskArchive, check: VideoCheck, video: Path) -> str:

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from .manifest import CLASSES_NAME, MaskRecord, parse_record
 from .opening import open_container
 
+ENDING_TAG = "ROADMASK_RUN"
+
 
 class VideoStore:
     """One container, read once through for its manifest, then by position: forward without seeking.
@@ -51,6 +53,9 @@ class VideoStore:
             if attachment.name == CLASSES_NAME:
                 return attachment.data.decode()
         raise KeyError(CLASSES_NAME)
+
+    def ending(self) -> str:
+        return self._container.metadata[ENDING_TAG]
 
     def manifest(self) -> str:
         # A killed process may have left a picture without its line, or the reverse.

@@ -2,7 +2,7 @@
 
 It is the smallest archive, and plays anywhere. The manifest is in it too, as a text track with a line at the time of
 each mask: Matroska rounds times to milliseconds, and a file beside the video would get lost. `classes.json` is an
-attachment.
+attachment, how the run ended a tag.
 """
 
 from __future__ import annotations
@@ -16,10 +16,19 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from .manifest import CLASSES_NAME, MANIFEST_NAME, ArchiveHeader, MaskRecord, header_text, record_line
+from .manifest import (
+    CLASSES_NAME,
+    MANIFEST_NAME,
+    ArchiveHeader,
+    Ending,
+    MaskRecord,
+    ending_text,
+    header_text,
+    record_line,
+)
 from .matroska import MatroskaWriter, Tracks
 from .planes import planes_of
-from .video_archive import first_record
+from .video_archive import ENDING_TAG, first_record
 
 _CODEC: Final = "ffv1"
 # Version 3 has a checksum for each slice: damage is found. Rice codes with few contexts: of all settings the smallest
@@ -63,9 +72,9 @@ class VideoWriter:
         if self._file:
             self._file.sync()
 
-    def finish(self) -> None:
+    def finish(self, ending: Ending | None) -> None:
         if self._file:
-            self._file.finish()
+            self._file.finish({ENDING_TAG: ending_text(ending)} if ending else {})
 
     def close(self) -> None:
         if self._file:

@@ -54,8 +54,10 @@ def unpacked(chunk: bytes, height: int, width: int) -> NDArray[np.uint8] | None:
     return np.frombuffer(pixels, np.uint8).reshape(height, width) if len(pixels) == height * width else None
 
 
-def group_text(header: str) -> str:
+def group_text(header: str, ending: str | None = None) -> str:
     attributes = {"header": json.loads(header)}
+    if ending:
+        attributes["run"] = json.loads(ending)
     return _text({"zarr_format": 3, "node_type": "group", "attributes": attributes})
 
 

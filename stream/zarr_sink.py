@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from .appended_file import AppendedFile
 from .durable import sync_file, sync_folder
-from .manifest import ArchiveHeader, MaskRecord, header_text, parse_records, record_line
+from .manifest import ArchiveHeader, Ending, MaskRecord, ending_text, header_text, parse_records, record_line
 from .zarr_layout import (
     GROUP_NAME,
     INDEX_ENTRY,
@@ -33,6 +33,7 @@ class ZarrWriter:
 
     def __init__(self, path: Path, header: ArchiveHeader, keep: int) -> None:
         self._path = path
+        self._header = header_text(header)
         self._count = keep
         self._size: tuple[int, ...] | None = None
         self._shard: AppendedFile | None = None
@@ -43,8 +44,7 @@ class ZarrWriter:
             first = parse_records(lines[0].decode(), str(path))[0]
             self._size = (first.height, first.width)
             self._cut(keep)
-        else:
-            self._write(GROUP_NAME, group_text(header_text(header)).encode())
+        self._write(GROUP_NAME, group_text(self._header).encode())
         self._write(MARKER, row_text("uint8", 0, "byte").encode())
         (path / LINES_NAME).parent.mkdir(parents=True, exist_ok=True)
         self._lines = AppendedFile(path / LINES_NAME, keep=sum(map(len, lines)))
@@ -93,9 +93,11 @@ class ZarrWriter:
             self._unsynced.add(self._shard.path)
         self._lines.sync()
 
-    def finish(self) -> None:
+    def finish(self, ending: Ending | None) -> None:
         if self._size is None:
             return
+        if ending:
+            self._write(GROUP_NAME, group_text(self._header, ending_text(ending)).encode())
         self._tell_counts()
         records = parse_records((self._path / LINES_NAME).read_text(encoding="utf-8"), str(self._path))
         self._write_row("pts", np.array([record.pts for record in records], "<i8"))

@@ -26,6 +26,10 @@ class ZarrStore:
         content = json.loads((self._path / GROUP_NAME).read_text(encoding="utf-8"))
         return json.dumps(content["attributes"]["header"], indent=2) + "\n"
 
+    def ending(self) -> str:
+        content = json.loads((self._path / GROUP_NAME).read_text(encoding="utf-8"))
+        return json.dumps(content["attributes"]["run"])
+
     def manifest(self) -> str:
         return (self._path / LINES_NAME).read_text(encoding="utf-8")
 

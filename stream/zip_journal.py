@@ -89,40 +89,72 @@ def _note(extra: bytes) -> str:
 class ZipJournal:
     """Appends entries; only `finish` makes it a zip that every program reads.
 
+    Nothing is kept in memory of an entry: the directory is made from what is in the file, however many there are.
+
     Args:
         path: of the file.
         keep: go on behind its first entries, so many, which must be there; 0 to begin it anew.
     """
 
     def __init__(self, path: Path, *, keep: int = 0) -> None:
-        kept: list[Entry] = []
+        self._count, end = 0, 0
         if keep:
             with path.open("rb") as file:
-                kept = list(islice(read_entries(file), keep))
-        self._infos = [_info(entry.name, entry.crc32, entry.end - entry.begin, entry.offset) for entry in kept]
-        self._file = AppendedFile(path, keep=kept[-1].end if kept else 0)
+                for entry in islice(read_entries(file), keep):
+                    self._count, end = self._count + 1, entry.end
+        self._file = AppendedFile(path, keep=end)
 
     def add(self, name: str, content: bytes, note: str = "") -> None:
-        info = _info(name, zlib.crc32(content), len(content), self._file.size)
-        if note:
-            encoded = note.encode()
-            info.extra = _NOTE.pack(_NOTE_ID, len(encoded)) + encoded
-        self._file.append(info.FileHeader() + content)
-        info.extra = b""  # once is enough: the directory does not have it
-        self._infos.append(info)
+        self._file.append(_local_header(name, zlib.crc32(content), len(content), note) + content)
+        self._count += 1
+
+    def add_notes(self, name: str) -> None:
+        """An entry of all the notes so far, a line each."""
+        offset, crc32, size = self._file.size, 0, 0
+        self._file.append(_local_header(name, 0, 0))
+        with self._file.path.open("rb") as file:
+            entries = islice(read_entries(file), self._count)
+            notes = (f"{entry.note}\n".encode() for entry in entries if entry.note)
+            while piece := b"".join(islice(notes, 1000)):
+                self._file.append(piece)
+                crc32, size = zlib.crc32(piece, crc32), size + len(piece)
+        self._file.patch(offset, _local_header(name, crc32, size))
+        self._count += 1
 
     def sync(self) -> None:
         self._file.sync()
 
     def finish(self) -> None:
         """Write the directory."""
-        with self._file.path.open("r+b") as file:
+        with self._file.path.open("r+b") as file, self._file.path.open("rb") as written:
             file.seek(self._file.size)
             with ZipFile(file, "w") as directory:  # begins where the file stands, and leaves what is before
-                directory.filelist.extend(self._infos)
+                directory.filelist = _Infos(written, self._count)
 
     def close(self) -> None:
         self._file.close()
+
+
+class _Infos(list[ZipInfo]):
+    """What a directory says of a file's first entries, made as it is read."""
+
+    def __init__(self, file: BinaryIO, count: int) -> None:
+        self._file, self._count = file, count
+
+    def __len__(self) -> int:
+        return self._count
+
+    def __iter__(self) -> Iterator[ZipInfo]:
+        for entry in islice(read_entries(self._file), self._count):
+            yield _info(entry.name, entry.crc32, entry.end - entry.begin, entry.offset)
+
+
+def _local_header(name: str, crc32: int, size: int, note: str = "") -> bytes:
+    info = _info(name, crc32, size, 0)
+    if note:  # once is enough: the directory does not have it
+        encoded = note.encode()
+        info.extra = _NOTE.pack(_NOTE_ID, len(encoded)) + encoded
+    return info.FileHeader()
 
 
 def _info(name: str, crc32: int, size: int, offset: int) -> ZipInfo:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from fractions import Fraction
 from pathlib import Path
+from threading import Event
 
 import av
 import numpy as np
@@ -11,10 +13,15 @@ import pytest
 from clips import cfr, make_clip
 from color_model import write_color_model
 
+from stream.archive import open_masks
+from stream.archive_convert import convert_archive
+from stream.cli import main
 from stream.ending import missing_s
+from stream.manifest import Ending
 from stream.model import Model
 from stream.segment import SegmentSettings, process_video
 from stream.source import open_source
+from stream.verify import archive_problems
 
 FRAMES = 60
 CONTAINERS = ["mp4", "mov", "mkv", "webm", "avi", "ts", "flv", "mpg"]
@@ -94,6 +101,75 @@ def test_a_run_that_goes_on_tells_what_was_lost_before_it_was_broken_off(
     assert again.resumed
     assert again.lost == whole.lost
     assert (tmp_path / "masks.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
+
+
+def cut_clip(folder: Path) -> Path:
+    path = noise(FRAMES, folder / "cut.mkv", "mpeg4")
+    path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
+    return path
+
+
+@pytest.mark.parametrize("name", ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"])
+def test_an_archive_tells_how_its_run_ended_and_keeps_that_when_converted(tmp_path: Path, name: str) -> None:
+    model = Model.load(write_color_model(tmp_path / "colors.onnx"))
+    report = process_video(SegmentSettings(cut_clip(tmp_path), masks=tmp_path / name), model)
+    assert report.state == "partial"
+    other = tmp_path / ("other.npz" if name == "masks.mkv" else "other.mkv")
+    convert_archive(tmp_path / name, other)
+    for path in (tmp_path / name, other):
+        with open_masks(path) as masks:
+            assert masks.ending is not None
+            assert (masks.ending.state, masks.ending.lost) == ("partial", report.lost)
+            assert masks.ending.frames == len(masks) == report.frames
+            assert masks.ending.missing_s == pytest.approx(report.missing_s, abs=0.001)
+            assert not list(archive_problems(masks))
+
+
+@pytest.mark.parametrize("name", ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"])
+def test_a_run_that_was_interrupted_says_so_until_it_has_gone_on(
+    tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stream.segment.EVERY_S", 0)
+    clip, stop = make_clip(tmp_path / "clip.mp4", cfr(20)), Event()
+    model = Model.load(write_color_model(tmp_path / "colors.onnx"))
+    job = SegmentSettings(clip, masks=tmp_path / name, resume=True)
+    process_video(job, model, stop=stop, on_frame=lambda frames: stop.set() if frames == 9 else None)
+    assert ending(tmp_path / name) == Ending("interrupted", 9)
+    process_video(job, model)
+    assert ending(tmp_path / name) == Ending("done", 20)
+
+
+def ending(path: Path) -> Ending | None:
+    with open_masks(path) as masks:
+        return masks.ending
+
+
+def test_verify_finds_masks_gone_from_the_end_of_a_manifest_and_tells_what_the_run_lost(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = Model.load(write_color_model(tmp_path / "colors.onnx"))
+    lost = process_video(SegmentSettings(cut_clip(tmp_path), masks=tmp_path / "masks"), model).lost
+    assert main(["verify", str(tmp_path / "masks")]) == 0
+    assert f"could not be had in full: {lost}" in capsys.readouterr().out
+    manifest = tmp_path / "masks" / "manifest.jsonl"
+    *lines, last = manifest.read_text().splitlines(keepends=True)
+    manifest.write_text("".join(lines))
+    (tmp_path / "masks" / json.loads(last)["file"]).unlink()
+    assert main(["verify", str(tmp_path / "masks")]) == 1
+    assert f"its run wrote {len(lines) + 1} masks, and its manifest tells of {len(lines)}" in capsys.readouterr().out
+
+
+def test_into_a_folder_a_run_writes_down_how_it_ended(tmp_path: Path) -> None:
+    model, out = write_color_model(tmp_path / "colors.onnx"), tmp_path / "out"
+    command = ["run", str(cut_clip(tmp_path)), "-o", f"{out}/", "--model", str(model), "-q"]
+    assert main(command) == 3
+    (entry,) = json.loads((out / "cut_run.json").read_text())["sources"]
+    with open_masks(out / "cut_masks") as masks:
+        assert masks.ending is not None
+        assert (entry["state"], entry["reason"]) == ("partial", masks.ending.lost)
+        assert entry["frames"] == masks.ending.frames
+    assert main(command) == 1  # its outputs are there, and stay
+    assert json.loads((out / "cut_run.json").read_text())["sources"] == [entry]
 
 
 def test_a_pixel_that_is_no_pixel_is_taken_for_a_square(tmp_path: Path) -> None:
