@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 from clips import cfr, make_clip
 from color_model import write_color_model
+from file_content import pictures_of
 
 from stream.cli import main
 from stream.cluster_settings import ClusterSettings
@@ -65,9 +66,13 @@ def run(*arguments: object, model: Path) -> int:
     return main(["run", *map(str, arguments), "--model", str(model)])
 
 
-def content(out: Path) -> dict[str, bytes]:
+def results(out: Path) -> dict[str, object]:
+    """Masks and statistics byte for byte, overlays picture for picture."""
     paths = (path for path in sorted(out.rglob("*")) if path.is_file() and "summary" not in path.name)
-    return {path.relative_to(out).as_posix(): path.read_bytes() for path in paths}
+    return {
+        path.relative_to(out).as_posix(): pictures_of(path) if path.suffix == ".mp4" else path.read_bytes()
+        for path in paths
+    }
 
 
 def summary(out: Path) -> dict[str, Any]:
@@ -104,7 +109,7 @@ def test_a_cluster_makes_what_one_machine_makes_even_if_a_worker_is_killed(
     assert "long.mp4: a worker has died; another one goes on" in capsys.readouterr().err
     assert summary(tmp_path / "many")["long"]["resumed"] > 0
     assert run(drives, "-o", f"{tmp_path}/one/", model=model) == 0
-    assert content(tmp_path / "many") == content(tmp_path / "one")
+    assert results(tmp_path / "many") == results(tmp_path / "one")
 
 
 def test_a_bad_file_fails_alone_and_says_why_in_a_line(

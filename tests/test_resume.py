@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -17,6 +16,7 @@ import numpy as np
 import pytest
 from clips import make_clip, sound_times_of
 from color_model import spec, write_color_model
+from file_content import pictures_of
 from full_disk import full_disk
 
 from stream import segment
@@ -101,13 +101,6 @@ def run_until(settings: SegmentSettings, model: Model, frames: int) -> None:
 
 def resumed(settings: SegmentSettings, model: Model) -> Report:
     return process_video(replace(settings, resume=True), model)
-
-
-def pictures_of(path: Path) -> list[tuple[int | None, str]]:
-    with av.open(path) as container:
-        return [
-            (frame.pts, hashlib.sha256(frame.to_ndarray().tobytes()).hexdigest()) for frame in container.decode(video=0)
-        ]
 
 
 def content_of(path: Path) -> dict[str, bytes]:
