@@ -23,9 +23,10 @@ from .files_talk import ProgressKind
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from .hide import hide_arguments
 from .info import describe
-from .jobs import parse_time, plan, results_folder
+from .jobs import plan, results_folder
 from .logs import LogFormat, set_up_logs
 from .model import Model
+from .moment import parse_moment
 from .opening import MAX_PIXELS
 from .outputs import refuse_bad_outputs
 from .overlay import select_classes
@@ -42,7 +43,7 @@ ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 
 def _time(text: str) -> Fraction:
     try:
-        return parse_time(text)
+        return parse_moment(text)
     except ValueError as exc:
         raise typer.BadParameter(str(exc)) from exc
 

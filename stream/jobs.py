@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from fractions import Fraction
 from pathlib import Path
 
 from .camera import Camera
@@ -70,20 +68,6 @@ def results_folder(output: str | None) -> Path | None:
         return None
     is_folder = output.endswith(("/", "\\")) or Path(output).is_dir()
     return Path(output) if is_folder else None
-
-
-def parse_time(text: str) -> Fraction:
-    """Seconds from "90", "1:30", "00:01:30.5".
-
-    Raises:
-        ValueError: it is not such a time.
-    """
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text.strip()):
-        raise ValueError(f"{text!r} is not a time; write seconds (90) or 00:01:30")
-    seconds = Fraction(0)
-    for part in text.strip().split(":"):
-        seconds = seconds * 60 + Fraction(part)
-    return seconds
 
 
 def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:

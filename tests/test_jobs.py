@@ -10,7 +10,8 @@ import pytest
 from stream.declared_frames import frames_of
 from stream.errors import OutputError, SourceError
 from stream.frames import VideoInfo
-from stream.jobs import parse_time, plan
+from stream.jobs import plan
+from stream.moment import parse_moment
 from stream.segment import SegmentSettings
 from stream.video_files import VideoFile, find_sources
 
@@ -125,13 +126,13 @@ def test_outputs_that_cannot_hold_the_sources_are_refused(sources: list[str], ou
     ("text", "seconds"), [("90", Fraction(90)), ("1:30", Fraction(90)), ("00:01:30.5", Fraction(181, 2))]
 )
 def test_times_are_read_as_people_write_them(text: str, seconds: Fraction) -> None:
-    assert parse_time(text) == seconds
+    assert parse_moment(text) == seconds
 
 
 @pytest.mark.parametrize("text", ["", "-1", "1:", "a", "1:2:3:4", "1e3"])
 def test_what_is_no_time_is_refused(text: str) -> None:
     with pytest.raises(ValueError, match="is not a time"):
-        parse_time(text)
+        parse_moment(text)
 
 
 @pytest.mark.parametrize(

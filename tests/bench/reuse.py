@@ -16,8 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.frames import Frame, SegmentedFrame
-from stream.jobs import parse_time
 from stream.model import Model
+from stream.moment import parse_moment
 from stream.reuse import marked
 from stream.segment import segment_video
 
@@ -27,8 +27,8 @@ _ROAD_USERS = {"car", "pedestrian", "bicyclist"}
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clip", type=Path)
-    parser.add_argument("--start", type=parse_time)
-    parser.add_argument("--end", type=parse_time)
+    parser.add_argument("--start", type=parse_moment)
+    parser.add_argument("--end", type=parse_moment)
     parser.add_argument("--model", type=Path)
     parser.add_argument("--smooth", action=argparse.BooleanOptionalAction, default=True)
     options = parser.parse_args()
