@@ -21,6 +21,7 @@ DEFAULT_PRESET: Final = "superfast"
 
 _X264: Final = "libx264"
 _WORST_CRF = 51
+_LONGEST_SIDE = 16384
 # The bytes of x264 differ with it, so it is the same on every machine. One thread takes a tenth less of the processor,
 # but would hold back a large machine's network; more take more of it where cores are few, and each holds a picture.
 _THREADS = 2
@@ -101,6 +102,12 @@ def choose_encoder(
         log.info("x264 encodes the overlay: NVIDIA's encoder does not start (%s)", failure)
     if _X264 not in av.codecs_available:
         raise OutputError(f"this FFmpeg has no {_X264}; install PyAV's own wheel (pip install av)")
+    if max(size) > _LONGEST_SIDE:
+        height, width = size
+        raise OutputError(
+            f"H.264 has no pictures of {width}x{height}, only up to {_LONGEST_SIDE} on a side; "
+            "leave the overlay out: --masks and --stats do without"
+        )
     return _x264(crf, preset)
 
 

@@ -11,7 +11,7 @@ from fractions import Fraction
 from itertools import chain, dropwhile, islice
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol, Self, cast
 
 import av
 from av.container import InputContainer
@@ -129,6 +129,7 @@ class FileSource:
         self._has_jumped = False
         self._upright = Uprighter()
         self._max_pixels = max_pixels
+        self._given, self._last_pts = 0, cast("int | None", None)  # pictures of the decoder, and the last one's pts
         self._container = _open(path, hardware, max_pixels)
         try:
             self._stream = video_stream(self._container, path)
@@ -241,36 +242,50 @@ class FileSource:
     def _decode(self) -> Generator[av.VideoFrame, None, None]:
         """Decode to the end, counting what cannot be."""
         reformatter = VideoReformatter() if self._stream.codec_context.is_hwaccel else None
-        count = 0
+        self._given, self._last_pts = 0, None
+        is_torn = False
         for packet in self._packets():
+            is_last = packet.dts is None and not packet.size
+            if not packet.size and not is_last:
+                continue  # "the picture before stays": a picture that is not there, as in Theora
             try:
                 pictures: Iterable[av.VideoFrame] = packet.decode()
             except av.FFmpegError:
                 self.undecodable += 1
-                if packet.size or self._has_jumped or reformatter:
-                    continue
-                pictures = self._rest(count)
+                is_torn, pictures = True, ()
+            else:
+                is_torn = packet.is_corrupt or (is_last and is_torn)
+            if is_last and is_torn and not self._has_jumped and not reformatter:
+                pictures = chain(pictures, self._rest())
             for picture in pictures:
-                count += 1
+                self._given, self._last_pts = self._given + 1, picture.pts
                 yield as_software(picture, reformatter) if reformatter else picture
                 # PyAV crashes the process when a container is read after `close`; a generator may outlive the `with`.
                 if self._closed:
                     return
 
-    def _rest(self, count: int) -> Iterator[av.VideoFrame]:
-        """The pictures after the first `count`, by decoding all once more, one after the other.
+    def _rest(self) -> Iterator[av.VideoFrame]:
+        """The pictures after those that were given, by decoding all once more, one after the other.
 
-        A decoder that works on several at a time and meets damage when there are no more packets gives up the others.
+        A decoder that works on several at a time and meets damage at the end gives up the others, not always with an
+        error.
         """
+        count, last_pts, errors = self._given, self._last_pts, 0
         with open_container(self._path, max_pixels=self._max_pixels) as container:
             stream = video_stream(container, self._path)
             stream.thread_type = "SLICE"
             stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
             for packet in container.demux(stream):
-                with suppress(av.FFmpegError):
+                try:
                     pictures = packet.decode()
-                    yield from pictures[count:]
-                    count = max(count - len(pictures), 0)
+                except av.FFmpegError:
+                    errors += bool(packet.size)
+                    continue
+                for picture in pictures[count:]:
+                    if last_pts is None or picture.pts is None or picture.pts > last_pts:
+                        yield picture
+                count = max(count - len(pictures), 0)
+        self.undecodable = max(self.undecodable, errors)
 
     def _packets(self) -> Iterator[av.Packet[VideoStream]]:
         """Read to the end; the last packet is the empty one that flushes the decoder."""

@@ -62,6 +62,8 @@ def _mirrored(picture: av.VideoFrame) -> bool:
         matrix = cast("SideDataContainer", picture.side_data)[Type.DISPLAYMATRIX]
     except KeyError:
         return False
+    except ValueError:  # there is some of a kind that PyAV does not know, and it reads none then
+        return False
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
     return bool(a * d - b * c < 0)
 

@@ -7,6 +7,7 @@ import itertools
 import shutil
 import weakref
 from collections.abc import Iterable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 
@@ -172,6 +173,55 @@ def test_one_undecodable_packet_is_counted(tmp_path: Path) -> None:
     with open_source(path) as source:
         assert len(list(source.frames(lambda _: SIZE))) == 30
         assert source.undecodable == 1
+
+
+def moving_clip(path: Path, codec: str, *, options: dict[str, str], empty: tuple[int, ...] = ()) -> Path:
+    """60 frames of which the encoder makes packets; those at the `empty` places are left without content."""
+    noise = np.random.default_rng(0).integers(0, 255, (48, 64, 3), np.uint8)
+    with av.open(path, "w", container_options=options) as container:
+        stream = container.add_stream(codec, rate=25)
+        assert isinstance(stream, av.VideoStream)
+        stream.width, stream.height, stream.pix_fmt, stream.gop_size = 64, 48, "yuv420p", 10
+        for number in range(60):
+            picture = av.VideoFrame.from_ndarray(np.roll(noise, number, axis=1), "rgb24")
+            picture.pts, picture.time_base = number, Fraction(1, 25)
+            for packet in stream.encode(picture):
+                if number in empty:
+                    hollow = av.Packet(b"")
+                    hollow.stream, hollow.time_base, hollow.pts, hollow.dts = (
+                        stream,
+                        packet.time_base,
+                        packet.pts,
+                        packet.dts,
+                    )
+                    container.mux(hollow)
+                else:
+                    container.mux(packet)
+        container.mux(stream.encode())
+    return path
+
+
+def test_packets_without_content_are_neither_frames_nor_damage(tmp_path: Path) -> None:
+    clip = moving_clip(tmp_path / "clip.nut", "mpeg4", options={}, empty=(3, 30))
+    with av.open(clip) as container:
+        assert sum(not packet.size and packet.dts is not None for packet in container.demux(video=0)) == 2
+    with open_source(clip) as source:
+        numbers = [frame.index for frame in source.frames(lambda _: SIZE)]
+    assert (numbers, source.undecodable) == (list(range(58)), 0)
+
+
+@pytest.mark.parametrize("share", [0.4, 0.5, 0.6, 0.7, 0.8])
+def test_a_file_cut_in_the_middle_of_a_packet_gives_all_before_it(tmp_path: Path, share: float) -> None:
+    clip = moving_clip(tmp_path / "clip.mp4", "libx264", options={"movflags": "faststart"})
+    clip.write_bytes(clip.read_bytes()[: int(clip.stat().st_size * share)])
+    expected = []
+    with av.open(clip) as container:
+        container.streams.video[0].thread_type = "NONE"
+        for packet in container.demux(video=0):
+            with suppress(av.FFmpegError):
+                expected += [picture.pts for picture in packet.decode()]
+    with open_source(clip) as source:
+        assert [frame.pts for frame in source.frames(lambda _: SIZE)] == expected
 
 
 def test_what_is_not_a_video_is_said_in_one_line(tmp_path: Path) -> None:

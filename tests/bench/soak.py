@@ -1,8 +1,8 @@
 """Whether a run of any length stays as it is: python tests/bench/soak.py [--frames 100000] [--overlay .mkv].
 
 Makes a video of so many frames, runs it with all outputs in a process of its own, and looks every second at that
-process's memory and open descriptors. Both must be in the last tenth of the run what they were in the second. An .mp4 overlay's
-index is in memory until the file is closed, 76 bytes a frame, which shows here.
+process's memory and open descriptors. Both must be in the last tenth of the run what they were in the second. The index
+of an .mp4 overlay is in memory until the file is closed, 76 bytes a frame, which shows here.
 """
 
 from __future__ import annotations
