@@ -224,7 +224,11 @@ class FileSource:
 
     def _set_up_decoder(self) -> None:
         self._stream.thread_type = "AUTO"
-        self._stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        self._stream.codec_context.options = self._decoder_options()
+
+    def _decoder_options(self) -> dict[str, str]:
+        # Pictures that lack what they are made from come out, too, and are counted as damaged.
+        return {"max_pixels": str(self._max_pixels), "flags": "+output_corrupt"}
 
     def _decode_first(self) -> av.VideoFrame:
         try:
@@ -244,7 +248,7 @@ class FileSource:
         reformatter = VideoReformatter() if self._stream.codec_context.is_hwaccel else None
         self._given, self._last_pts = 0, None
         is_torn = False
-        for packet in self._packets():
+        for packet in self._packets(self._container, self._stream):
             is_last = packet.dts is None and not packet.size
             if not packet.size and not is_last:
                 continue  # "the picture before stays": a picture that is not there, as in Theora
@@ -270,29 +274,30 @@ class FileSource:
         A decoder that works on several at a time and meets damage at the end gives up the others, not always with an
         error.
         """
-        count, last_pts, errors = self._given, self._last_pts, 0
+        count, last_pts, counted = self._given, self._last_pts, self.undecodable
+        self.undecodable = 0
         with open_container(self._path, max_pixels=self._max_pixels) as container:
             stream = video_stream(container, self._path)
             stream.thread_type = "SLICE"
-            stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
-            for packet in container.demux(stream):
+            stream.codec_context.options = self._decoder_options()
+            for packet in self._packets(container, stream):
                 try:
                     pictures = packet.decode()
                 except av.FFmpegError:
-                    errors += bool(packet.size)
+                    self.undecodable += bool(packet.size)
                     continue
                 for picture in pictures[count:]:
                     if last_pts is None or picture.pts is None or picture.pts > last_pts:
                         yield picture
                 count = max(count - len(pictures), 0)
-        self.undecodable = max(self.undecodable, errors)
+        self.undecodable = max(self.undecodable, counted)
 
-    def _packets(self) -> Iterator[av.Packet[VideoStream]]:
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
         """Read to the end; the last packet is the empty one that flushes the decoder."""
         errors_in_a_row = 0
         while errors_in_a_row < _READ_ERRORS_IN_A_ROW:
             try:
-                for packet in self._container.demux(self._stream):
+                for packet in container.demux(stream):
                     errors_in_a_row = 0
                     yield packet
             except av.FFmpegError:
