@@ -49,6 +49,7 @@ class Frame:
     info: VideoInfo  # of the stretch of video it is from; another object where a camera changes its picture
     arrived: float | None = None  # when a camera's frame came, on `time.monotonic`'s clock
     damaged: bool = False  # a decoder has patched it up
+    undecodable: int = 0  # packets that gave no frame, of those that were read before it came out
     unchanged: bool = False  # since the last frame that is not: takes its mask, the mask of the frame before
 
     @property

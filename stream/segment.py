@@ -64,6 +64,7 @@ def process_video(
     refuse_bad_outputs(settings)
     started, writing_started = time.monotonic(), time.thread_time()
     frames, kept, reused, undecodable, damaged = 0, 0, 0, 0, 0
+    known = 0  # packets that could not be decoded before the frames that an earlier run has written
     source: Source | None = None
     saved: Saved | None = None
     pipeline = Pipeline()
@@ -72,7 +73,7 @@ def process_video(
         return Report(
             frames,
             source.dropped if source else 0,
-            undecodable + (source.undecodable if source else 0),
+            undecodable + (source.undecodable - known if source else 0),
             time.monotonic() - started,
             interrupted,
             pipeline.processor_s | {"write": time.thread_time() - writing_started},
@@ -99,8 +100,10 @@ def process_video(
             begin = _begin(saved, outputs.first)
             try:
                 for number, result in enumerate(_results(source, model, pipeline, settings, saved, begin), begin):
+                    if number < kept:
+                        known = result.frame.undecodable
                     damaged += result.frame.damaged and number >= kept
-                    outputs.write(number, result, undecodable + source.undecodable, damaged)
+                    outputs.write(number, result, undecodable + result.frame.undecodable - known, damaged)
                     if number >= kept:
                         frames += 1
                         reused += result.frame.unchanged

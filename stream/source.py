@@ -31,6 +31,9 @@ from .selection import Place, Selection
 from .upright import Uprighter, rotation
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
+# Pixels of a picture up to which one is decoded at a time: quick enough, and always the same. FFmpeg's decoders that
+# have several in hand find damage in one when others have made use of it, or have gone out.
+_MOST_AT_A_TIME = 1920 * 1088
 _MOST_ASPECT = 8  # of a pixel: one that is wider or higher is damage, and would make pictures of no height
 
 InputSize = Callable[[VideoInfo], tuple[int, int]]  # the network's (height, width) for a video
@@ -126,10 +129,9 @@ class FileSource:
         self._selection = selection
         self._hardware = hardware
         self._closed = False
-        self._has_jumped = False
         self._upright = Uprighter()
         self._max_pixels = max_pixels
-        self._given, self._last_pts = 0, cast("int | None", None)  # pictures of the decoder, and the last one's pts
+        self._given, self._last_pts = 0, cast("int | None", None)  # pictures up to now, and the last one's pts
         self._container = _open(path, hardware, max_pixels)
         try:
             self._stream = video_stream(self._container, path)
@@ -162,6 +164,7 @@ class FileSource:
                 input=network_input(picture, size, reformatter),
                 info=self.info,
                 damaged=damaged,
+                undecodable=self.undecodable,
             )
             given += 1
         if not given and not self._closed:
@@ -186,18 +189,17 @@ class FileSource:
     def _from(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures from a place on; by a jump where that leads there, else by decoding all before it."""
         self._pictures.close()
-        self._has_jumped = True
         with suppress(av.FFmpegError):  # not every file can be jumped in; what is met then shows it
             _jump_before(self._container, self._stream, place.pts)
         self._pictures = self._decode()
         timed = dropwhile(lambda item: item[0] < place.pts, self._clocked(self._pictures))
         known, is_it = self._met(place, timed)
+        self._given = place.index + len(known)
         return chain(known, timed) if is_it else self._walked(place)
 
     def _walked(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         self._pictures.close()
         self._container.close()
-        self._has_jumped = False
         self._container = _open(self._path, self._hardware, self._max_pixels)
         self._stream = video_stream(self._container, self._path)
         self._set_up_decoder()
@@ -211,7 +213,6 @@ class FileSource:
         self, place: Place, timed: Iterator[tuple[int, av.VideoFrame]]
     ) -> tuple[list[tuple[int, av.VideoFrame]], bool]:
         """The pictures that the place knows, taken from those that begin there; and whether they are the same."""
-        self.undecodable = 0  # what lies before has been counted
         last = place.seen[-1][0] if place.seen else place.index
         taken = list(islice(timed, last - place.index + 1))
         if not taken or taken[0][0] != place.pts or len(taken) <= last - place.index:
@@ -223,7 +224,8 @@ class FileSource:
         return taken, True
 
     def _set_up_decoder(self) -> None:
-        self._stream.thread_type = "AUTO"
+        self._decodes_ahead = _pixels(self._stream) > _MOST_AT_A_TIME
+        self._stream.thread_type = "AUTO" if self._decodes_ahead else "SLICE"
         self._stream.codec_context.options = self._decoder_options()
 
     def _decoder_options(self) -> dict[str, str]:
@@ -247,7 +249,7 @@ class FileSource:
         """Decode to the end, counting what cannot be."""
         reformatter = VideoReformatter() if self._stream.codec_context.is_hwaccel else None
         self._given, self._last_pts = 0, None
-        is_torn = False
+        is_torn, sent_pts = False, None  # the highest
         for packet in self._packets(self._container, self._stream):
             is_last = packet.dts is None and not packet.size
             if not packet.size and not is_last:
@@ -259,8 +261,10 @@ class FileSource:
                 is_torn, pictures = True, ()
             else:
                 is_torn = packet.is_corrupt or (is_last and is_torn)
-            if is_last and is_torn and not self._has_jumped and not reformatter:
-                pictures = chain(pictures, self._rest())
+            if packet.pts is not None and not packet.is_discard:
+                sent_pts = max(packet.pts, sent_pts or packet.pts)
+            if is_last and self._decodes_ahead and not reformatter:
+                pictures = chain(pictures, self._rest(sent_pts, is_torn=is_torn))
             for picture in pictures:
                 self._given, self._last_pts = self._given + 1, picture.pts
                 yield as_software(picture, reformatter) if reformatter else picture
@@ -268,12 +272,16 @@ class FileSource:
                 if self._closed:
                     return
 
-    def _rest(self) -> Iterator[av.VideoFrame]:
+    def _rest(self, sent_pts: int | None, *, is_torn: bool) -> Iterator[av.VideoFrame]:
         """The pictures after those that were given, by decoding all once more, one after the other.
 
-        A decoder that works on several at a time and meets damage at the end gives up the others, not always with an
-        error.
+        To be asked when there are no more packets, of which `sent_pts` is the highest; it gives none where the last
+        picture is that of the last packet, and that was whole.
+
+        A decoder that has several in hand and meets damage at the end gives up the others, not always with an error.
         """
+        if not is_torn and (sent_pts is None or self._last_pts is None or sent_pts <= self._last_pts):
+            return
         count, last_pts, counted = self._given, self._last_pts, self.undecodable
         self.undecodable = 0
         with open_container(self._path, max_pixels=self._max_pixels) as container:
@@ -305,6 +313,9 @@ class FileSource:
                 errors_in_a_row += 1
             else:
                 return
+        last = cast("av.Packet[VideoStream]", av.Packet())
+        last.stream = stream
+        yield last
 
     def __enter__(self) -> Self:
         return self

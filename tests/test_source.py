@@ -210,8 +210,13 @@ def test_packets_without_content_are_neither_frames_nor_damage(tmp_path: Path) -
     assert (numbers, source.undecodable) == (list(range(58)), 0)
 
 
+@pytest.mark.parametrize("ahead", [False, True], ids=["one at a time", "several"])
 @pytest.mark.parametrize("share", [0.4, 0.5, 0.6, 0.7, 0.8])
-def test_a_file_cut_in_the_middle_of_a_packet_gives_all_before_it(tmp_path: Path, share: float) -> None:
+def test_a_file_cut_in_the_middle_of_a_packet_gives_all_before_it(
+    tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch, *, ahead: bool
+) -> None:
+    if ahead:
+        monkeypatch.setattr("stream.source._MOST_AT_A_TIME", 0)
     clip = moving_clip(tmp_path / "clip.mp4", "libx264", options={"movflags": "faststart"})
     clip.write_bytes(clip.read_bytes()[: int(clip.stat().st_size * share)])
     expected = []
