@@ -12,6 +12,10 @@ from typing import Annotated
 
 import typer
 
+from .logs import lines_for_people
+from .printable import printable
+from .unheard import harmless_streams
+
 
 @dataclass(frozen=True, slots=True)
 class _Command:
@@ -33,6 +37,7 @@ _COMMANDS = (
     _Command("report", "stream.report_cli", "report", "Make a page of a run: shares, pictures, transitions, problems."),
     _Command("bench", "stream.bench_cli", "bench", "Measure how fast a run is, beside the bare model."),
     _Command("warmup", "stream.warmup_cli", "warmup", "Make a device ready beforehand: TensorRT builds for minutes."),
+    _Command("doctor", "stream.doctor_cli", "doctor", "Check this installation, and say what to do."),
     _Command("train", "training.cli", "train", "Train a network on labelled pictures.", "train"),
     _Command("lr-find", "training.lr_find_cli", "lr_find", "Find the learning rate to train with.", "train"),
     _Command("data", "training.cli", "data", "Look through a data set and list its problems.", "train"),
@@ -47,8 +52,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     0 done, 1 failed, 2 bad usage, 3 not all of it (a file is damaged or cut off, or some of several failed), 130
     interrupted.
     """
+    with harmless_streams():
+        return _run(arguments)
+
+
+def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
-    logging.basicConfig(format="roadmask: %(message)s", level=logging.WARNING)
+    logging.basicConfig(handlers=[lines_for_people()], level=logging.WARNING)
     called = next((command for command in _COMMANDS if command.name in arguments[:1]), None)
     module: ModuleType | None = None
     if called is not None:
@@ -111,5 +121,5 @@ def _missing_package(command: _Command, exc: ModuleNotFoundError) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"roadmask: {message}\n")
+    sys.stderr.write(f"roadmask: {printable(message)}\n")
     return code

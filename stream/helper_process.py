@@ -63,6 +63,11 @@ class HelperProcess:
         """Nothing will be said any more."""
         return not self._listener.is_alive()
 
+    @property
+    def exit_code(self) -> int | None:
+        """Negative for the signal that ended it; known after leaving it."""
+        return self._process.returncode
+
     def start(self, content: bytes = b"") -> None:
         """Give it its orders, and what belongs to them.
 
