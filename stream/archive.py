@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import lzma
+import struct
 import zipfile
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
 from fractions import Fraction
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
 
+import av
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,7 +27,22 @@ from .spec import PixelClass
 from .video_archive import VideoStore
 from .zarr_store import ZarrStore
 
-_UNREADABLE = (OSError, KeyError, ValueError, zipfile.BadZipFile, zlib.error)
+# What reading raises where an archive is damaged, or made to do harm.
+_UNREADABLE = (
+    OSError,
+    LookupError,
+    ValueError,
+    TypeError,
+    RuntimeError,
+    ArithmeticError,
+    EOFError,
+    MemoryError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    av.FFmpegError,
+)
 
 
 class Store(Protocol):
@@ -172,9 +191,14 @@ class MaskArchive:
         """The pixels of such a PNG; None where they cannot be read."""
         assert isinstance(self._store, PngStore)
         try:
-            return self._store.picture(name)
+            return self._store.picture(name, self._most_pixels)
         except _UNREADABLE:
             return None
+
+    @cached_property
+    def _most_pixels(self) -> int:
+        """Of a mask here: what is larger is none of them."""
+        return max((record.height * record.width for record in self.records), default=0)
 
     def _extent(self) -> str:
         if not self.records:
@@ -203,6 +227,8 @@ def open_masks(path: str | Path) -> MaskArchive:
     path = Path(path)
     if not path.exists():
         raise ArchiveError(f"{path}: no such file or folder")
+    if not path.is_dir() and not path.is_file():
+        raise ArchiveError(f"{path}: neither a file nor a folder, but a pipe, a device or a socket")
     kind = _kind(path)
     try:
         store = _store(path, kind)

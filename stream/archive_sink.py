@@ -25,6 +25,7 @@ def open_archive_sink(
     model: str | None = None,
     model_sha256: str | None = None,
     smoothed: bool | None = None,
+    stream: int | None = None,
     overwrite: bool = False,
 ) -> MaskSink:
     """The sink for the kind of archive that the path's suffix means.
@@ -37,12 +38,13 @@ def open_archive_sink(
         model: the model file's name.
         model_sha256: its digest.
         smoothed: whether the masks are blended over time.
+        stream: which of the video's streams, where it was named.
         overwrite: replace what is there.
 
     Raises:
         OutputError: the suffix means no archive, or the path is taken.
     """
-    header = ArchiveHeader(spec.classes, info.width, info.height, source, model, model_sha256, smoothed)
+    header = ArchiveHeader(spec.classes, info.width, info.height, source, model, model_sha256, smoothed, stream)
     return archive_sink(path, header, overwrite=overwrite)
 
 

@@ -30,6 +30,7 @@ from .moment import parse_moment
 from .opening import MAX_PIXELS
 from .outputs import refuse_bad_outputs
 from .overlay import select_classes
+from .printable import printable
 from .segment import SegmentSettings
 from .stop import stop_on_signal
 from .stream_sink import StreamFormat
@@ -98,6 +99,10 @@ def run(
     classes: Annotated[str, typer.Option(help="Draw only these: road,car", show_default=False)] = "",
     exclude: Annotated[str, typer.Option(help="Do not draw these: sky", show_default=False)] = "",
     legend: Annotated[bool, typer.Option("--legend/--no-legend", help="Draw the classes' colours and names.")] = False,
+    stream: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which video stream of a file, from 0; without, the default one.", show_default=False),
+    ] = None,
     start: Annotated[
         Fraction | None,
         typer.Option(parser=_time, metavar="TIME", help="From here: seconds or 00:01:30.", show_default=False),
@@ -225,6 +230,7 @@ def run(
         batch=batch or None,
         smooth=smooth,
         reuse=reuse,
+        stream=stream,
         decode=decode,
         max_pixels=max_pixels,
         encoder=encoder,
@@ -262,6 +268,8 @@ def run(
         raise typer.BadParameter("say what to make of it: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows")
     if serve and not cameras:
         raise typer.BadParameter("--serve is for cameras; to see a file's overlay as it is made, pass --show")
+    if stream is not None and cameras:
+        raise typer.BadParameter("--stream is for files")
     if ray and (cameras or views.any):
         raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
     cluster = ClusterSettings(ray, ray_workers, ray_cpus) if ray else None
@@ -330,5 +338,5 @@ def _shown(value: object) -> Text:
             text.append("\n  ").append("██ ", style="rgb({},{},{})".format(*item["color"])).append(item["name"])
         return text
     if isinstance(value, dict):
-        return Text("".join(f"\n  {name}: {item}" for name, item in value.items()))
-    return Text("unknown" if value is None else str(value))
+        return Text("".join(f"\n  {printable(name)}: {printable(item)}" for name, item in value.items()))
+    return Text("unknown" if value is None else printable(value))

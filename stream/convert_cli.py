@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from .archive_convert import convert_archive
 from .errors import RoadmaskError
 from .labelling import LabellingSettings, Tool, give_to_tool
 from .labelling_frames import PictureFormat
+from .printable import printable, write_result
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _talk = Console(stderr=True, highlight=False)
@@ -114,10 +114,10 @@ def convert(
             )
             count = give_to_tool(settings, on_mask=on_mask)
     if not quiet:
-        _talk.print(f"{masks}: {count} masks", soft_wrap=True, markup=False)
+        _talk.print(f"{printable(masks)}: {count} masks", soft_wrap=True, markup=False)
         if tool is not None:
             _talk.print(f"{tool}: {_WHAT_NEXT[tool].format(subset=_subset(subset))}", soft_wrap=True, markup=False)
-    sys.stdout.write(f"{output}\n")
+    write_result(output)
 
 
 def _refuse_idle_options(tool: Tool | None, given: list[str]) -> None:

@@ -18,7 +18,7 @@ def declared_frames(job: SegmentSettings) -> int | None:
     """How many a job will write; `None` where that is not known, or the file is no video."""
     assert job.file is not None
     with suppress(av.FFmpegError, OSError, SourceError), open_file(job.file) as container:
-        stream = video_stream(container, job.file)
+        stream = video_stream(container, job.file, job.stream)
         seconds = Fraction(container.duration, av.time_base) if container.duration else None
         if stream.duration and stream.time_base:
             seconds = Fraction(stream.duration * stream.time_base)

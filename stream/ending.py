@@ -11,6 +11,7 @@ from av.video.stream import VideoStream
 
 _LEAST_FRAMES = 2  # fewer are what containers round away
 _LEAST_S = Fraction(1, 10)
+_UNDECLARED = ("mpegts", "mpeg")  # FFmpeg tells what it finds at their ends
 
 
 def declared_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
@@ -18,6 +19,8 @@ def declared_s(container: InputContainer, stream: VideoStream) -> Fraction | Non
 
     To be asked before reading: some demuxers learn more on the way.
     """
+    if container.format.name in _UNDECLARED:
+        return None
     if container.format.name == "avi" and stream.frames and stream.average_rate:
         return stream.frames / stream.average_rate  # FFmpeg sets the duration right where the file is cut off
     if stream.duration and stream.time_base:

@@ -86,6 +86,11 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
             workload.opened(job, info)
             if not settings.many:
                 talk.say(_about(job, info, model))
+            if info.streams > 1 and job.stream is None:
+                talk.say(
+                    f"{job.name}: has {info.streams} video streams; number {info.stream}, "
+                    f"{info.width}x{info.height}, is taken (--stream N takes another)"
+                )
 
         at_once = settings.at_once
         run_job: RunJob = run_here

@@ -13,6 +13,7 @@ from rich.live import Live
 from rich.text import Text
 
 from .outcome import Outcome
+from .printable import printable, write_result
 from .progress_bars import bars, progress_line
 from .workload import Workload
 
@@ -63,7 +64,7 @@ class FilesTalk:
         if self._as_json:
             log.info("%s", text)
         elif not self._quiet:
-            self._console.print(Text(text), soft_wrap=True)
+            self._console.print(Text(printable(text)), soft_wrap=True)
 
     def show(self, table: RenderableType) -> None:
         if not self._quiet and not self._as_json:
@@ -77,7 +78,7 @@ class FilesTalk:
         self.say(f"{name}: {outcome.report}")
         for output in outcome.job.outputs:
             if output.exists():
-                sys.stdout.write(f"{output}\n")
+                write_result(output)
         sys.stdout.flush()
 
     def look(self, *, last: bool = False) -> None:

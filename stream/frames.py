@@ -35,6 +35,8 @@ class VideoInfo:
     pixel_format: str
     has_audio: bool
     live: bool
+    stream: int = 0  # which of the file's video streams it is
+    streams: int = 1  # how many the file has, without cover pictures
 
 
 @dataclass(frozen=True, slots=True, eq=False)

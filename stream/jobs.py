@@ -82,7 +82,7 @@ def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
     twins = Counter(file.path.with_suffix("") for file in files)
     places = [
         file.folder
-        / (file.path.stem + (file.path.suffix.replace(".", "_") if twins[file.path.with_suffix("")] > 1 else ""))
+        / (_stem(file.path) + (file.path.suffix.replace(".", "_") if twins[file.path.with_suffix("")] > 1 else ""))
         for file in files
     ]
     counts = Counter(places)
@@ -90,6 +90,11 @@ def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
     for number, folder in _folders_apart(apart).items():
         places[number] = folder / places[number].name
     return places
+
+
+def _stem(path: Path) -> str:
+    """As pathlib has it, but of `..mp4`, where it would be the folder itself."""
+    return path.stem if path.stem.strip(".") else path.name
 
 
 def _folders_apart(files: dict[int, VideoFile]) -> dict[int, Path]:

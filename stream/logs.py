@@ -9,14 +9,24 @@ from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from typing import Any, Literal, TextIO
 
+from .printable import printable
+
 LogFormat = Literal["text", "json"]
 
 
 def set_up_logs(kind: LogFormat, *, level: int = logging.WARNING) -> None:
     """Write records of `level` and above in that format, ours already from INFO on unless `level` is higher yet."""
-    handler = _Handler()
-    handler.setFormatter(_Json() if kind == "json" else logging.Formatter("roadmask: %(message)s"))
+    handler = lines_for_people()
+    if kind == "json":
+        handler.setFormatter(_Json())
     logging.basicConfig(handlers=[handler], level=level, force=True)
+
+
+def lines_for_people() -> logging.Handler:
+    """A handler that writes a line a record."""
+    handler = _Handler()
+    handler.setFormatter(_Lines("roadmask: %(message)s"))
+    return handler
 
 
 class _Handler(logging.StreamHandler[TextIO]):
@@ -29,6 +39,11 @@ class _Handler(logging.StreamHandler[TextIO]):
     @stream.setter
     def stream(self, stream: TextIO) -> None:
         pass
+
+
+class _Lines(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return printable(super().formatMessage(record))
 
 
 class _Json(logging.Formatter):

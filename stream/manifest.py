@@ -14,7 +14,9 @@
 from __future__ import annotations
 
 import json
+import re
 import zlib
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import lru_cache
@@ -25,12 +27,22 @@ from numpy.typing import NDArray
 
 from .errors import ArchiveError
 from .frames import SegmentedFrame
-from .spec import PixelClass
+from .spec import MAX_CLASSES, PixelClass, pixel_class
 
 CLASSES_NAME = "classes.json"
 MANIFEST_NAME = "manifest.jsonl"
 ENDING_NAME = "run.json"
 _SCHEMA = 1
+
+# An archive may come from anywhere. What is more than this is none of ours, and is refused before memory is taken.
+MOST_PIXELS = 1 << 28  # of a mask: 16384 x 16384
+MOST_TEXT = 1 << 20  # bytes of classes.json, of run.json: 255 classes take 20 kB
+MOST_MANIFEST = 1 << 29  # bytes of a manifest: three million masks
+_MOST_LINE = 1 << 12  # characters of a line of it, which has 170
+_MOST_NUMBER = 1 << 63
+_MOST_SIDE = 1 << 20
+_MOST_STREAMS = 1000
+_RATIO = re.compile(r"[1-9]\d{0,17}(/[1-9]\d{0,17})?", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +56,7 @@ class ArchiveHeader:
     model: str | None = None
     model_sha256: str | None = None
     smoothed: bool | None = None  # over time; else each mask is of its frame alone
+    stream: int | None = None  # which of the video's streams, where it was named
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +115,8 @@ def header_text(header: ArchiveHeader) -> str:
         "model_sha256": header.model_sha256,
         "smoothed": header.smoothed,
     }
+    if header.stream is not None:
+        content["stream"] = header.stream
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -148,15 +163,16 @@ def parse_header(text: str, path: str) -> ArchiveHeader:
         if content["schema"] > _SCHEMA:
             raise ArchiveError(f"{path}: schema {content['schema']} is newer than this roadmask; upgrade")
         return ArchiveHeader(
-            classes=tuple(PixelClass(item["name"], _color(item["color"])) for item in content["classes"]),
-            width=content["width"],
-            height=content["height"],
-            source=content.get("source"),
-            model=content.get("model"),
-            model_sha256=content.get("model_sha256"),
+            classes=_classes(content["classes"]),
+            width=_number(content["width"], 1, _MOST_SIDE),
+            height=_number(content["height"], 1, _MOST_SIDE),
+            source=_word(content.get("source")),
+            model=_word(content.get("model")),
+            model_sha256=_word(content.get("model_sha256")),
             smoothed=content.get("smoothed"),
+            stream=None if content.get("stream") is None else _number(content["stream"], 0, _MOST_STREAMS),
         )
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ArchiveError(f"{path}: its {CLASSES_NAME} cannot be used ({exc!r})") from exc
 
 
@@ -167,35 +183,66 @@ def parse_records(text: str, path: str) -> tuple[MaskRecord, ...]:
         ArchiveError: a whole line is not a record.
     """
     records = []
-    for number, line in enumerate(text.split("\n")[:-1], start=1):
+    for number, line in enumerate(_whole_lines(text), start=1):
         try:
             records.append(parse_record(line))
-        except (ValueError, KeyError, TypeError, ZeroDivisionError) as exc:
+        except (ValueError, KeyError, TypeError) as exc:
             raise ArchiveError(f"{path}: line {number} of its {MANIFEST_NAME} cannot be used ({exc!r})") from exc
     return tuple(records)
 
 
+def _whole_lines(text: str) -> Iterator[str]:
+    """One after the other: millions of them at once take more memory than the text."""
+    begin = 0
+    while (end := text.find("\n", begin)) >= 0:
+        yield text[begin:end]
+        begin = end + 1
+
+
 def parse_record(line: str) -> MaskRecord:
-    """Raises `ValueError`, `KeyError`, `TypeError` or `ZeroDivisionError` where it is no record."""
-    content = json.loads(line)
+    """Raises `ValueError`, `KeyError` or `TypeError` where it is no record."""
+    if len(line) > _MOST_LINE:
+        raise ValueError(f"{len(line)} characters")
+    try:
+        content = json.loads(line)
+    except RecursionError as exc:
+        raise ValueError("lists in lists without end") from exc
+    width, height = (_number(content[side], 1, _MOST_SIDE) for side in ("width", "height"))
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"a mask of {width}x{height}")
     return MaskRecord(
-        index=content["index"],
-        pts=content["pts"],
+        index=_number(content["index"], 0, _MOST_NUMBER),
+        pts=_number(content["pts"], -_MOST_NUMBER, _MOST_NUMBER),
         time_base=_time_base(content["time_base"]),
-        file=content["file"],
-        crc32=content["crc32"],
-        width=content["width"],
-        height=content["height"],
-        reused=content.get("reused", False),
+        file=_word(content["file"]),
+        crc32=str(content["crc32"]),
+        width=width,
+        height=height,
+        reused=bool(content.get("reused", False)),
     )
 
 
 @lru_cache(maxsize=64)
 def _time_base(text: str) -> Fraction:
     """One object for all records that have the same: to read it takes as long as the rest of a line."""
+    if not _RATIO.fullmatch(text):  # of "1e999999999" a fraction would be made for hours
+        raise ValueError(f"time base {text!r}")
     return Fraction(text)
 
 
-def _color(values: list[int]) -> tuple[int, int, int]:
-    red, green, blue = values
-    return red, green, blue
+def _classes(items: list[dict[str, object]]) -> tuple[PixelClass, ...]:
+    if not 1 <= len(items) <= MAX_CLASSES:
+        raise ValueError(f"{len(items)} classes; 1 to {MAX_CLASSES} are possible")
+    return tuple(map(pixel_class, items))
+
+
+def _number(value: object, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value < most:  # True is an int, too
+        raise ValueError(f"{value!r:.40} is no number from {least} to {most - 1}")
+    return value
+
+
+def _word(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value

@@ -45,6 +45,7 @@ class FreeSize:
         self._session = session
         self._placement = placement
         self._spec = spec
+        self._known: set[Shape] = set()  # that have been run
 
     def prepare(self, shape: Shape) -> None:
         pass
@@ -53,7 +54,11 @@ class FreeSize:
         return None
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        return run_session(self._session, self._spec, pictures, self._placement)
+        count, height, width, _ = pictures.shape
+        shape = (count, height, width)
+        scores = run_session(self._session, self._spec, pictures, self._placement, first=shape not in self._known)
+        self._known.add(shape)
+        return scores
 
 
 class FixedSize:
@@ -73,6 +78,7 @@ class FixedSize:
         self._threads = threads
         self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
         self._sessions: OrderedDict[Shape, onnxruntime.InferenceSession] = OrderedDict()
+        self._known: set[Shape] = set()  # that have been run
         self._opening = threading.Lock()
         self._calling: AbstractContextManager[object] = (
             threading.Lock() if placement.device.one_call_at_a_time else nullcontext()
@@ -87,11 +93,14 @@ class FixedSize:
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         count, height, width, _ = pictures.shape
-        (batch, _, _), session = self._session((count, height, width))
+        shape, session = self._session((count, height, width))
+        batch, _, _ = shape
         if batch > count:
             pictures = np.concatenate([pictures, np.zeros((batch - count, *pictures.shape[1:]), np.uint8)])
         with self._calling:
-            return run_session(session, self._spec, pictures, self._placement)[:count]
+            scores = run_session(session, self._spec, pictures, self._placement, first=shape not in self._known)
+        self._known.add(shape)
+        return scores[:count]
 
     def _session(self, shape: Shape) -> tuple[Shape, onnxruntime.InferenceSession]:
         """The session for the fewest pictures that are enough, and its shape."""

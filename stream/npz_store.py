@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .manifest import CLASSES_NAME, MaskRecord
-from .npz_layout import MASKS_NAME, inflated
+from .inside import refuse_larger
+from .manifest import CLASSES_NAME, MOST_MANIFEST, MOST_PIXELS, MOST_TEXT, MaskRecord
+from .npz_layout import ENDING_ENTRY, HEADER_NAME, MANIFEST_NAME, MASKS_NAME, OFFSETS_NAME, inflated
 from .zip_journal import content_begin, content_of, read_entries
+
+# Bytes of the arrays that are read at once; a letter takes four.
+_MOST = {
+    HEADER_NAME: 4 * MOST_TEXT,
+    ENDING_ENTRY: 4 * MOST_TEXT,
+    MANIFEST_NAME: 4 * MOST_MANIFEST,
+    OFFSETS_NAME: MOST_MANIFEST,
+}
+_MOST_PIECE = MOST_PIXELS + (1 << 24)  # bytes: what cannot be compressed grows a little
 
 
 def open_npz(path: Path) -> FinishedNpz | NpzJournal:
@@ -29,12 +40,16 @@ class FinishedNpz:
     def __init__(self, path: Path) -> None:
         with ZipFile(path) as directory:
             header_at = directory.getinfo(MASKS_NAME).header_offset
-        with np.load(path) as content:
+            for info in directory.infolist():
+                refuse_larger(info.filename, info.file_size, _MOST.get(info.filename, info.file_size))
+        with np.load(path, allow_pickle=False) as content:
             self._header, self._manifest = str(content["header"]), str(content["manifest"])
             self._ending = str(content["run"]) if "run" in content else ""
-            self._offsets: list[int] = content["offsets"].tolist()
-        self._file = path.open("rb")
-        self._begin = content_begin(self._file, header_at)
+            self._offsets: list[int] = content["offsets"].astype("<i8", casting="safe").ravel().tolist()
+        with ExitStack() as stack:
+            self._file = stack.enter_context(path.open("rb"))
+            self._begin = content_begin(self._file, header_at)
+            stack.pop_all()
 
     def header(self) -> str:
         return self._header
@@ -51,6 +66,7 @@ class FinishedNpz:
     def piece(self, position: int) -> bytes:
         """The deflated mask."""
         begin, end = self._offsets[position : position + 2]
+        refuse_larger(f"mask {position}", end - begin, _MOST_PIECE)
         self._file.seek(self._begin + begin)
         return self._file.read(end - begin)
 
@@ -72,6 +88,7 @@ class NpzJournal:
         self._head, self._pieces = entries[0], entries[1:]
 
     def header(self) -> str:
+        refuse_larger(CLASSES_NAME, self._head.end - self._head.begin, MOST_TEXT)
         return content_of(self._file, self._head).decode()
 
     def ending(self) -> str:
@@ -85,7 +102,9 @@ class NpzJournal:
 
     def piece(self, position: int) -> bytes:
         """The deflated mask."""
-        return content_of(self._file, self._pieces[position])
+        entry = self._pieces[position]
+        refuse_larger(entry.name, entry.end - entry.begin, _MOST_PIECE)
+        return content_of(self._file, entry)
 
     def sizes(self) -> list[int]:
         """Of the pieces, bytes."""

@@ -78,7 +78,7 @@ def open_container(
         RuntimeError, NotImplementedError: `hwaccel` does not know the codec.
     """
     options = {"max_pixels": str(max_pixels)} if decoders is None else {"codec_whitelist": decoders}
-    descriptor = _regular(path)
+    descriptor = open_regular(path)
     if sys.platform == "win32":  # FFmpeg's C library may not be the one whose descriptors these are
         options["protocol_whitelist"] = ""
         return av.open(os.fdopen(descriptor, "rb"), options=options, metadata_errors="replace", hwaccel=hwaccel)
@@ -90,8 +90,12 @@ def open_container(
         os.close(descriptor)  # FFmpeg has made one of its own
 
 
-def _regular(path: Path) -> int:
-    """A descriptor of the file, which is one: to read from a pipe would wait, and a device is a camera."""
+def open_regular(path: Path) -> int:
+    """A descriptor of the file, which is one: to read from a pipe would wait, and a device is a camera.
+
+    Raises:
+        OSError: it cannot be opened, or is no regular file.
+    """
     # A pipe that nobody writes to would be waited for in `open` already.
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0))
     if stat.S_ISREG(os.fstat(descriptor).st_mode):

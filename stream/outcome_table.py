@@ -11,6 +11,7 @@ from rich.table import Table
 from rich.text import Text
 
 from .outcome import STATES, Outcome, State
+from .printable import printable
 from .progress_bars import clock
 
 _ALL_ROWS = 20  # so many files are listed whatever became of them; of more, only those that are not done
@@ -65,9 +66,9 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
         path = str(item.job.file or item.job.name)
         # Plain text: a file's name may hold what would be markup.
         table.add_row(
-            Text(path),
+            Text(printable(path)),
             Text(_WORDS[item.state], style=_STYLES[item.state]),
             *numbers,
-            Text(item.reason.removeprefix(f"{path}: ")),
+            Text(printable(item.reason.removeprefix(f"{path}: "))),
         )
     return table

@@ -175,6 +175,7 @@ def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: Video
         model=model.path.name,
         model_sha256=model.sha256(),
         smoothed=settings.smooth,
+        stream=settings.stream,
         overwrite=settings.overwrite,
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import struct
+import zlib
 from abc import ABC, abstractmethod
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
@@ -10,10 +12,18 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .manifest import CLASSES_NAME, ENDING_NAME, MANIFEST_NAME, MaskRecord
+from .inside import read_inside, refuse_larger
+from .manifest import CLASSES_NAME, ENDING_NAME, MANIFEST_NAME, MOST_MANIFEST, MOST_PIXELS, MOST_TEXT, MaskRecord
 from .zip_journal import content_of, read_entries
 
 _SUFFIX = ".png"
+_MOST_PNG = MOST_PIXELS + (1 << 24)  # bytes: what cannot be compressed grows a little
+_CHUNK = struct.Struct(">I4s")  # length of its content, kind; content and a checksum follow
+_CRC = struct.Struct(">I")  # of kind and content
+# Of a PNG of 8 bits and one channel: what it begins with, up to and without its width and height, and what follows.
+_PNG = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
+_SIZE = struct.Struct(">II")
+_GRAY_8 = b"\x08\0"
 
 
 def open_zip(path: Path) -> ZipStore | ZipJournalStore:
@@ -36,20 +46,22 @@ class PngStore(ABC):
     def manifest(self) -> str: ...
 
     @abstractmethod
-    def read(self, name: str) -> bytes: ...
+    def read(self, name: str, most: int) -> bytes:
+        """Of `most` bytes; more are a ValueError."""
 
     def ending(self) -> str:
-        return self.read(ENDING_NAME).decode()
+        return self.read(ENDING_NAME, MOST_TEXT).decode()
 
     @abstractmethod
     def names(self) -> list[str]:
         """Of the PNGs; one that is there twice is told twice."""
 
     def mask(self, position: int, record: MaskRecord) -> NDArray[np.uint8] | None:  # noqa: ARG002 - as the protocol
-        return self.picture(_inside(record))
+        return self.picture(_inside(record), record.height * record.width)
 
-    def picture(self, name: str) -> NDArray[np.uint8] | None:
-        return _decode(self.read(name))
+    def picture(self, name: str, most_pixels: int) -> NDArray[np.uint8] | None:
+        """None where it cannot be decoded, or is larger."""
+        return _decode(self.read(name, _MOST_PNG), most_pixels)
 
     @abstractmethod
     def close(self) -> None: ...
@@ -64,13 +76,13 @@ class FolderStore(PngStore):
         self.is_finished = not name.endswith(".partial") and "_unfinished" not in name
 
     def header(self) -> str:
-        return (self._path / CLASSES_NAME).read_text(encoding="utf-8")
+        return self.read(CLASSES_NAME, MOST_TEXT).decode()
 
     def manifest(self) -> str:
-        return (self._path / MANIFEST_NAME).read_text(encoding="utf-8")
+        return self.read(MANIFEST_NAME, MOST_MANIFEST).decode()
 
-    def read(self, name: str) -> bytes:
-        return (self._path / name).read_bytes()
+    def read(self, name: str, most: int) -> bytes:
+        return read_inside(self._path, name, most)
 
     def names(self) -> list[str]:
         return sorted(path.name for path in self._path.iterdir() if path.suffix == _SUFFIX)
@@ -86,14 +98,15 @@ class ZipStore(PngStore):
         self._zip = ZipFile(path)
 
     def header(self) -> str:
-        return self.read(CLASSES_NAME).decode()
+        return self.read(CLASSES_NAME, MOST_TEXT).decode()
 
     def manifest(self) -> str:
-        return self.read(MANIFEST_NAME).decode()
+        return self.read(MANIFEST_NAME, MOST_MANIFEST).decode()
 
-    def read(self, name: str) -> bytes:
+    def read(self, name: str, most: int) -> bytes:
         if name not in self._zip.NameToInfo:
             raise FileNotFoundError(f"no {name}")
+        refuse_larger(name, self._zip.getinfo(name).file_size, most)  # no more than it says is inflated
         return self._zip.read(name)
 
     def names(self) -> list[str]:
@@ -116,13 +129,15 @@ class ZipJournalStore(PngStore):
             raise ValueError("it holds no masks")
 
     def header(self) -> str:
-        return self.read(CLASSES_NAME).decode()
+        return self.read(CLASSES_NAME, MOST_TEXT).decode()
 
     def manifest(self) -> str:
         return "".join(f"{self._entries[name].note}\n" for name in self.names())
 
-    def read(self, name: str) -> bytes:
-        return content_of(self._file, self._entries[name])
+    def read(self, name: str, most: int) -> bytes:
+        entry = self._entries[name]
+        refuse_larger(name, entry.end - entry.begin, most)
+        return content_of(self._file, entry)
 
     def names(self) -> list[str]:
         return [name for name in self._entries if name.endswith(_SUFFIX)]
@@ -139,8 +154,28 @@ def _inside(record: MaskRecord) -> str:
     return name
 
 
-def _decode(content: bytes) -> NDArray[np.uint8] | None:
-    if not content:
+def _decode(content: bytes, most_pixels: int) -> NDArray[np.uint8] | None:
+    """None where it is no PNG of 8 bits and one channel, or larger: it is not decoded then."""
+    size_at, size_end = len(_PNG), len(_PNG) + _SIZE.size
+    if not content.startswith(_PNG) or content[size_end : size_end + len(_GRAY_8)] != _GRAY_8:
         return None
-    mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    width, height = _SIZE.unpack_from(content, size_at)
+    if width * height > most_pixels or not _has_whole_chunks(content):
+        return None
+    try:
+        mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+    except cv2.error:  # of its own limits
+        return None
     return None if mask is None or mask.dtype != np.uint8 else mask.astype(np.uint8, copy=False)
+
+
+def _has_whole_chunks(content: bytes) -> bool:
+    """Looked at beforehand: OpenCV takes memory for what a chunk says that it has, and talks of damage on stderr."""
+    at, kind = _PNG.index(b"\0\0\0\rIHDR"), b""
+    while kind != b"IEND" and at + _CHUNK.size <= len(content):
+        length, kind = _CHUNK.unpack_from(content, at)
+        end = at + _CHUNK.size + length
+        if content[end : end + _CRC.size] != _CRC.pack(zlib.crc32(memoryview(content)[at + 4 : end])):
+            return False
+        at = end + _CRC.size
+    return kind == b"IEND"

@@ -99,7 +99,9 @@ def preview_video(
     try:
         with ExitStack() as stack:
             pair = MaskedVideo(stack.enter_context(open_masks(settings.masks)), settings.video)
-            source = stack.enter_context(open_source(settings.video, start=settings.start, end=settings.end))
+            source = stack.enter_context(
+                open_source(settings.video, start=settings.start, end=settings.end, stream=pair.masks.header.stream)
+            )
             pair.refuse_other_size(source.info)
             draw = _draw(settings, pair.masks)
             if on_open:

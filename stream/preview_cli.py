@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -20,6 +19,7 @@ from .masked_frames import Gaps
 from .moment import parse_moment
 from .preview import PreviewReport, PreviewSettings, preview_video
 from .preview_view import View
+from .printable import printable, write_result
 from .stop import Stop, stop_on_signal
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
@@ -94,7 +94,7 @@ def preview(
     with stop_on_signal() as stop:
         report = _preview(settings, stop, quiet=quiet)
     if report.frames:
-        sys.stdout.write(f"{settings.output}\n")
+        write_result(settings.output)
     if report.interrupted:
         raise typer.Exit(130 if stop.by is not None else 0)
 
@@ -105,7 +105,7 @@ def _preview(settings: PreviewSettings, stop: Stop, *, quiet: bool) -> PreviewRe
 
         def opened(info: VideoInfo, masks: MaskArchive) -> None:
             if not quiet:
-                progress.console.print(_told(settings, info, masks), soft_wrap=True)
+                progress.console.print(printable(_told(settings, info, masks)), soft_wrap=True, markup=False)
             if not (settings.start or settings.end):
                 progress.update(task, total=len(masks) if settings.gaps == "skip" else info.frame_count)
 
@@ -116,7 +116,7 @@ def _preview(settings: PreviewSettings, stop: Stop, *, quiet: bool) -> PreviewRe
             on_frame=lambda frames: progress.update(task, completed=frames),
         )
     if not quiet:
-        _talk.print(f"{settings.output.name}: {report}", soft_wrap=True)
+        _talk.print(printable(f"{settings.output.name}: {report}"), soft_wrap=True, markup=False)
     return report
 
 

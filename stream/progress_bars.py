@@ -9,6 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from .printable import printable
 from .workload import Glance
 
 _BAR_WIDTH = 30
@@ -34,7 +35,7 @@ def bars(glance: Glance, *, total: bool) -> RenderableType:
         expected = running.expected and max(running.expected, running.frames)  # headers err
         bar = ProgressBar(total=expected, completed=running.frames, width=_BAR_WIDTH, pulse=expected is None)
         count = f"{running.frames}/{'?' if expected is None else expected}"
-        table.add_row(Text(running.source), bar, Text(count), Text(speed), Text(left))
+        table.add_row(Text(printable(running.source)), bar, Text(count), Text(speed), Text(left))
     return table
 
 

@@ -61,7 +61,7 @@ def write_report(
                 look_at(path, videos=settings.video, stats=settings.stats, depth=depth, number=number, on_progress=told)
             )
         with writing(settings.output):
-            page.path.write_text(page_of(runs), encoding="utf-8")
+            page.path.write_text(page_of(runs), encoding="utf-8", errors="replace")  # names may be no text
         page.used = True
     return runs
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from .errors import RoadmaskError
+from .printable import printable, write_result
 from .report import ReportSettings, write_report
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
@@ -59,8 +59,9 @@ def report(
             state = (
                 f"{len(serious)} problem{'s' if len(serious) > 1 else ''}: {serious[0]}" if serious else "no problems"
             )
-            _talk.print(f"{run.name}: {len(run.scan.indices)} masks, {state}", soft_wrap=True, markup=False)
-    sys.stdout.write(f"{output}\n")
+            summary = printable(f"{run.name}: {len(run.scan.indices)} masks, {state}")
+            _talk.print(summary, soft_wrap=True, markup=False)
+    write_result(output)
 
 
 def _progress(*, quiet: bool) -> Progress:

@@ -108,12 +108,12 @@ def _stretches(count: int) -> list[range]:
 
 def _visited(pair: MaskedVideo, places: Sequence[range]) -> Iterator[tuple[int, SegmentedFrame]]:
     """The masks at those positions and their frames, in order, each once."""
-    with open_source(pair.video) as source:
+    with open_source(pair.video, stream=pair.masks.header.stream) as source:
         pair.refuse_other_size(source.info)
         can_jump = pair.masks.records[0].time_base == source.info.time_base
     wanted = {position for place in places for position in place}
     for run in _joined(sorted(wanted)) if can_jump else [range(max(wanted) + 1)]:
-        with open_source(pair.video) as source:
+        with open_source(pair.video, stream=pair.masks.header.stream) as source:
             place = place_of(pair.masks.records[run.start], source.info)
             frames = pair.frames(source.frames(_followed_size, place=place), to_the_end=True)
             yield from ((position, result) for position, result in zip(run, frames, strict=False) if position in wanted)

@@ -25,6 +25,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, str]:
         "device": model.device.partition(":")[0],
         "source": f"{settings.file.name} ({source_identity(settings.file)})",
         "outputs": ", ".join(output.name for output in settings.outputs),
+        "--stream": str(settings.stream),
         "--start": str(settings.start),
         "--end": str(settings.end),
         "--stride": str(settings.stride),

@@ -191,6 +191,7 @@ def _open(settings: SegmentSettings, model: Model, stop: Event | None, status: C
         max_frames=settings.max_frames,
         hardware=decoder_for(settings.decode, model.device),
         max_pixels=settings.max_pixels,
+        stream=settings.stream,
     )
 
 

@@ -24,6 +24,7 @@ class SegmentSettings:
     classes: tuple[str, ...] = ()  # drawn in the overlay; empty for all
     exclude: tuple[str, ...] = ()  # not drawn
     legend: bool = False
+    stream: int | None = None  # which of the file's video streams, from 0; None: the default one
     start: Fraction | None = None  # seconds from the first frame
     end: Fraction | None = None
     stride: int = 1  # every n-th frame

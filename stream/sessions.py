@@ -12,7 +12,7 @@ Nor do other settings make a CPU quicker: with fixed sizes it takes 1.00 to 1.01
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +25,13 @@ from .memory import is_out_of_memory
 from .provider_options import Work, provider_options, rest_options
 from .providers import Placement
 from .spec import ModelSpec
+from .time_limit import within
 
+# A model may come from anywhere, and compute for hours: in the first run of a size, or where constants are folded.
+FIRST_PICTURE_S = 60.0
+LOAD_S = 60.0
+_SMALLER = "take a smaller model or a faster device"
+_COMPILING = 60  # times as long, for devices that compile
 _SILENT = 4  # its warnings are about graphs, and users cannot act on them; what fails is raised as well as logged
 
 
@@ -78,9 +84,16 @@ def _opened(
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", UserWarning)  # about the provider that did not start: that is an error here
             # Without `enable_fallback` off, a device that fails in the middle is left for the CPU, and told on stdout.
-            return onnxruntime.InferenceSession(
-                str(path), sess_options=options, providers=providers, enable_fallback=False
+            return within(
+                _limit_s(LOAD_S, placement),
+                lambda: onnxruntime.InferenceSession(
+                    str(path), sess_options=options, providers=providers, enable_fallback=False
+                ),
+                cancel=lambda: _cancel_loading(options),
+                late=ModelError(f"{path}: could not be loaded in {_limit_s(LOAD_S, placement):g} s; {_SMALLER}"),
             )
+    except ModelError:
+        raise
     except Exception as exc:  # its own classes share no base but Exception, and differ by version
         if placement and is_out_of_memory(exc):
             raise DeviceError(f"device {str(placement)!r}: its memory is too small for {path.name}") from exc
@@ -94,19 +107,64 @@ def is_fp16(spec: ModelSpec) -> bool:
     return spec.provenance.get("quantization", "").startswith("fp16")
 
 
+def _cancel_loading(options: onnxruntime.SessionOptions) -> None:
+    if hasattr(options, "set_load_cancellation_flag"):  # since ONNX Runtime 1.22
+        options.set_load_cancellation_flag(True)
+
+
+def _limit_s(seconds: float, placement: Placement | None) -> float:
+    device = placement and placement.device
+    return seconds * _COMPILING if device and (device.building or device.keeps_compiled) else seconds
+
+
 def run_session(
-    session: onnxruntime.InferenceSession, spec: ModelSpec, pictures: NDArray[np.uint8], placement: Placement
+    session: onnxruntime.InferenceSession,
+    spec: ModelSpec,
+    pictures: NDArray[np.uint8],
+    placement: Placement,
+    *,
+    first: bool,
 ) -> NDArray[np.float32]:
+    """Scores (n, classes, h', w') of pictures (n, h, w, 3); `first` of that shape, it may not take for ever.
+
+    Raises:
+        ModelError: the network fails, takes too long, or gives no such scores.
+        DeviceError: the device fails, or its memory is too small.
+    """
+    options = onnxruntime.RunOptions()
+    count, height, width, _ = pictures.shape
+
+    def run() -> Any:
+        return session.run([spec.output_name], {spec.input_name: pictures}, options)[0]
+
     try:
-        outputs = session.run([spec.output_name], {spec.input_name: pictures})
+        scores = _run_first(run, options, pictures.shape, placement) if first else run()
+    except ModelError:
+        raise
     except Exception as exc:
         if not is_out_of_memory(exc):
             raise _broken(exc, placement) from exc
-        count, height, width, _ = pictures.shape
         what = f"{count} pictures of {width}x{height} at a time" if count > 1 else f"a picture of {width}x{height}"
         do = "lower --batch" if count > 1 else "lower --workers, or take a model of a smaller size"
         raise DeviceError(f"device {str(placement)!r}: out of memory with {what}; {do}") from exc
-    return np.asarray(outputs[0], np.float32)
+    if scores.shape[:2] != (count, len(spec.classes)) or scores.ndim != 4 or not scores.size:
+        raise ModelError(
+            f"the network gives {scores.shape} for {count} pictures and {len(spec.classes)} classes; export it again"
+        )
+    return np.asarray(scores, np.float32)
+
+
+def _run_first(
+    run: Callable[[], Any], options: onnxruntime.RunOptions, shape: tuple[int, ...], placement: Placement
+) -> Any:
+    count, height, width, _ = shape
+    limit_s = _limit_s(FIRST_PICTURE_S, placement) * count
+
+    def cancel() -> None:
+        options.terminate = True  # between two of its nodes
+
+    late = ModelError(f"the network took more than {limit_s:g} s for {count} of {width}x{height}; {_SMALLER}")
+    return within(limit_s, run, cancel=cancel, late=late)
 
 
 def _broken(exc: Exception, placement: Placement) -> Exception:

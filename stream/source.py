@@ -28,6 +28,7 @@ from .mask_log import look_of
 from .network_input import network_input
 from .opening import MAX_PIXELS, declared_size, open_container, open_file
 from .selection import Place, Selection
+from .sent_packets import SentPackets
 from .upright import Uprighter, rotation
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
@@ -86,6 +87,7 @@ def open_source(
     max_frames: int | None = None,
     hardware: HardwareDecoder | None = None,
     max_pixels: int = MAX_PIXELS,
+    stream: int | None = None,
 ) -> Source:
     """Open a video file and decode its first frame.
 
@@ -97,12 +99,14 @@ def open_source(
         max_frames: give so many at most.
         hardware: to decode with, where it starts; `None` for software.
         max_pixels: larger pictures are not decoded; no memory is taken for them.
+        stream: which of the file's video streams, from 0; `None` for the one that the file calls its default,
+            else the largest; no cover picture.
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
     """
     selection = Selection(start or Fraction(0), end, stride, max_frames)
-    return FileSource(Path(url), selection=selection, hardware=hardware, max_pixels=max_pixels)
+    return FileSource(Path(url), selection=selection, hardware=hardware, max_pixels=max_pixels, stream=stream)
 
 
 class FileSource:
@@ -113,28 +117,37 @@ class FileSource:
         selection: which frames to give.
         hardware: to decode with, where it starts; `None` for software.
         max_pixels: larger pictures are not decoded; no memory is taken for them.
+        stream: which of the file's video streams; see `open_source`.
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
     """
 
     def __init__(
-        self, path: Path, *, selection: Selection, hardware: HardwareDecoder | None, max_pixels: int = MAX_PIXELS
+        self,
+        path: Path,
+        *,
+        selection: Selection,
+        hardware: HardwareDecoder | None,
+        max_pixels: int = MAX_PIXELS,
+        stream: int | None = None,
     ) -> None:
         self.undecodable = 0
         self.dropped = 0
         self.missing_s = Fraction(0)
         self.failure = None
         self._path = path
+        self._wanted_stream = stream
         self._selection = selection
         self._hardware = hardware
         self._closed = False
         self._upright = Uprighter()
         self._max_pixels = max_pixels
+        self._spoilt: set[int | None] = set()  # pts of packets that the container knows to be damaged
         self._given, self._last_pts = 0, cast("int | None", None)  # pictures up to now, and the last one's pts
         self._container = _open(path, hardware, max_pixels)
         try:
-            self._stream = video_stream(self._container, path)
+            self._stream = video_stream(self._container, path, stream)
             self._set_up_decoder()
             # One decoder loop for the whole file: a second one would lose the frames still inside the decoder.
             self._pictures = self._decode()
@@ -154,7 +167,8 @@ class FileSource:
         timed = self._to_the_end(timed, first_pts)
         wanted = self._selection.of(timed, self.info.time_base, place=place, first_pts=first_pts)
         for index, pts, picture in wanted:
-            damaged = picture.is_corrupt
+            damaged = picture.is_corrupt or picture.pts in self._spoilt
+            self._spoilt.discard(picture.pts)
             picture = self._upright(picture)
             yield Frame(
                 index=index,
@@ -180,11 +194,12 @@ class FileSource:
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures; after the last it is known how much is missing."""
         until = first_pts
+        begin = 0 if self._container.format.name.startswith("matroska") else first_pts  # it counts from its own 0
         for pts, picture in timed:
             until = max(until, pts + (picture.duration or 0))
             yield pts, picture
         if not self._closed:
-            self.missing_s = missing_s(self._declared_s, (until - first_pts) * self.info.time_base, self.info.rate)
+            self.missing_s = missing_s(self._declared_s, (until - begin) * self.info.time_base, self.info.rate)
 
     def _from(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures from a place on; by a jump where that leads there, else by decoding all before it."""
@@ -201,7 +216,7 @@ class FileSource:
         self._pictures.close()
         self._container.close()
         self._container = _open(self._path, self._hardware, self._max_pixels)
-        self._stream = video_stream(self._container, self._path)
+        self._stream = video_stream(self._container, self._path, self._wanted_stream)
         self._set_up_decoder()
         self._pictures = self._decode()
         known, is_it = self._met(place, timed := islice(self._clocked(self._pictures), place.index, None))
@@ -229,8 +244,10 @@ class FileSource:
         self._stream.codec_context.options = self._decoder_options()
 
     def _decoder_options(self) -> dict[str, str]:
-        # Pictures that lack what they are made from come out, too, and are counted as damaged.
-        return {"max_pixels": str(self._max_pixels), "flags": "+output_corrupt"}
+        # FFmpeg's HEVC decoder alone leaves out pictures in mid-video that lack some of what they are made from. They
+        # come out, and are counted as damaged.
+        flags = {"flags": "+output_corrupt"} if self._stream.codec_context.name == "hevc" else {}
+        return {"max_pixels": str(self._max_pixels)} | flags
 
     def _decode_first(self) -> av.VideoFrame:
         try:
@@ -249,7 +266,7 @@ class FileSource:
         """Decode to the end, counting what cannot be."""
         reformatter = VideoReformatter() if self._stream.codec_context.is_hwaccel else None
         self._given, self._last_pts = 0, None
-        is_torn, sent_pts = False, None  # the highest
+        sent = SentPackets()
         for packet in self._packets(self._container, self._stream):
             is_last = packet.dts is None and not packet.size
             if not packet.size and not is_last:
@@ -258,34 +275,37 @@ class FileSource:
                 pictures: Iterable[av.VideoFrame] = packet.decode()
             except av.FFmpegError:
                 self.undecodable += 1
-                is_torn, pictures = True, ()
+                sent.note(packet, failed=True)
+                pictures = ()
             else:
-                is_torn = packet.is_corrupt or (is_last and is_torn)
-            if packet.pts is not None and not packet.is_discard:
-                sent_pts = max(packet.pts, sent_pts or packet.pts)
+                sent.note(packet)
+                # Where a transport stream was joined it only looks so.
+                if packet.is_corrupt and self._container.format.name != "mpegts":
+                    self._spoilt.add(packet.pts)
             if is_last and self._decodes_ahead and not reformatter:
-                pictures = chain(pictures, self._rest(sent_pts, is_torn=is_torn))
+                pictures = chain(pictures, self._rest(sent))
             for picture in pictures:
+                self.undecodable += sent.lost_before(picture)
                 self._given, self._last_pts = self._given + 1, picture.pts
                 yield as_software(picture, reformatter) if reformatter else picture
                 # PyAV crashes the process when a container is read after `close`; a generator may outlive the `with`.
                 if self._closed:
                     return
 
-    def _rest(self, sent_pts: int | None, *, is_torn: bool) -> Iterator[av.VideoFrame]:
+    def _rest(self, sent: SentPackets) -> Iterator[av.VideoFrame]:
         """The pictures after those that were given, by decoding all once more, one after the other.
 
-        To be asked when there are no more packets, of which `sent_pts` is the highest; it gives none where the last
-        picture is that of the last packet, and that was whole.
+        To be asked when all packets are `sent`; it gives none where the last picture is that of the last packet, and
+        that was whole.
 
         A decoder that has several in hand and meets damage at the end gives up the others, not always with an error.
         """
-        if not is_torn and (sent_pts is None or self._last_pts is None or sent_pts <= self._last_pts):
+        if not sent.more_was_to_come(self._last_pts):
             return
         count, last_pts, counted = self._given, self._last_pts, self.undecodable
         self.undecodable = 0
         with open_container(self._path, max_pixels=self._max_pixels) as container:
-            stream = video_stream(container, self._path)
+            stream = video_stream(container, self._path, self._wanted_stream)
             stream.thread_type = "SLICE"
             stream.codec_context.options = self._decoder_options()
             for packet in self._packets(container, stream):
@@ -347,19 +367,27 @@ def _open(path: Path, hardware: HardwareDecoder | None, max_pixels: int) -> Inpu
     return container
 
 
-def video_stream(container: InputContainer, name: Path | str) -> VideoStream:
-    """The largest video stream that is not a cover picture.
+def video_stream(container: InputContainer, name: Path | str, number: int | None = None) -> VideoStream:
+    """The video stream of that number, from 0; without one, the default or else the largest, no cover picture.
 
     Raises:
-        SourceError: of `name`, that it has none which can be decoded.
+        SourceError: of `name`, that it has none which can be decoded, or none of that number.
     """
-    streams = [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    streams = _without_covers(container)
+    if number is not None:
+        streams = list(container.streams.video[number : number + 1])
+        if not streams:
+            raise SourceError(f"{name}: has no video stream {number}; there are {len(container.streams.video)}, from 0")
     if not streams:
         raise SourceError(f"{name}: holds no video")
     stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), _pixels(stream)))
     if stream.codec_context is None:
         raise SourceError(f"{name}: no decoder for its video")
     return stream
+
+
+def _without_covers(container: InputContainer) -> list[VideoStream]:
+    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
 
 
 def _pixels(stream: VideoStream) -> int:
@@ -388,6 +416,8 @@ def _info(container: InputContainer, stream: VideoStream, first: av.VideoFrame) 
         pixel_format=first.format.name,
         has_audio=bool(container.streams.audio),
         live=False,
+        stream=container.streams.video.index(stream),
+        streams=len(_without_covers(container)),
     )
 
 

@@ -22,6 +22,8 @@ from .errors import ModelError
 
 METADATA_KEY = "roadmask.spec"
 LATEST_SCHEMA = 1
+MAX_NAME = 100  # characters of a class's
+_MOST_ASPECT = 16  # of the network's picture, wide or high: beyond it, it would have hardly any other side
 MAX_CLASSES = 255  # a mask is 8 bit, and 255 stays free for "not decided"
 
 Color = tuple[int, int, int]
@@ -57,9 +59,9 @@ class ModelSpec:
         """The network's (height, width) for pictures of `height` x `width`.
 
         Of the picture's aspect ratio and with about as many pixels as the network was trained on, as nearly as
-        multiples of the stride allow.
+        multiples of the stride allow. Strips are squeezed.
         """
-        aspect = width / height
+        aspect = min(max(width / height, 1 / _MOST_ASPECT), _MOST_ASPECT)
         pixels = self.height * self.width
         ideal_height = (pixels / aspect) ** 0.5
         rows = max(round(ideal_height / self.stride), 1)
@@ -109,7 +111,7 @@ def _spec(content: dict[str, Any]) -> ModelSpec:
     inputs, outputs = content["input"], content["output"]
     _check("input", inputs, layout="NHWC", dtype="uint8", color="RGB")
     _check("output", outputs, layout="NCHW", dtype="float32", kind="scores")
-    classes = tuple(_pixel_class(item) for item in content["classes"])
+    classes = tuple(pixel_class(item) for item in content["classes"])
     names = [item.name.lower() for item in classes]
     if not 1 <= len(classes) <= MAX_CLASSES:
         raise ValueError(f"{len(classes)} classes; 1 to {MAX_CLASSES} are possible")
@@ -141,10 +143,11 @@ def _check(part: str, content: dict[str, Any], **expected: str) -> None:
             raise ValueError(f"{part} {key} is {content[key]!r}, not {value!r}")
 
 
-def _pixel_class(item: dict[str, Any]) -> PixelClass:
+def pixel_class(item: dict[str, Any]) -> PixelClass:
+    """Raises `ValueError`, `KeyError` or `TypeError` where it is none."""
     name = item["name"]
-    if not isinstance(name, str) or not name or not name.isprintable():
-        raise ValueError(f"class name {name!r} is not a word")
+    if not isinstance(name, str) or not 0 < len(name) <= MAX_NAME or not name.isprintable():
+        raise ValueError(f"class name {name!r:.40} is not a word")
     color = item["color"]
     if len(color) != 3 or not all(type(value) is int and 0 <= value <= 255 for value in color):
         raise ValueError(f"class {name}: colour {color!r} is not three numbers of 0 to 255")

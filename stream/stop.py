@@ -24,7 +24,8 @@ class Stop(Event):
 def stop_on_signal() -> Iterator[Stop]:
     """Ctrl-C, SIGTERM and a terminal that is closed set it, so that files are finished; a second one ends at once.
 
-    That a terminal is closed, its shell says once more: this alone ends nothing. Under nohup, which has SIGHUP ignored, the run outlives its terminal.
+    A shell says once more that its terminal is closed: that ends nothing. Under nohup, which has SIGHUP ignored, a run
+    outlives its terminal.
     """
     stop = Stop()
 

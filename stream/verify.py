@@ -110,7 +110,7 @@ class VideoCheck:
         self._path = path
         self._any_name = any_name
         self._pts: list[int] = []
-        with open_source(path) as source:
+        with open_source(path, stream=masks.header.stream) as source:
             self._info = source.info
             for count, frame in enumerate(source.frames(_smallest), 1):
                 self._pts.append(frame.pts)

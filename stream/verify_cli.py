@@ -13,6 +13,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from .archive import MaskArchive, open_masks
 from .errors import RoadmaskError
+from .printable import printable
 from .verify import VideoCheck, archive_problems, told_ranges
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
@@ -54,13 +55,13 @@ def verify(
             coverage = _coverage(archive, check, video)
         count = len(archive)
         lost = archive.ending.lost if archive.ending else ""
-    sys.stdout.writelines(f"{masks}: {problem}\n" for problem in problems)
+    sys.stdout.writelines(printable(f"{masks}: {problem}") + "\n" for problem in problems)
     if problems:
         sys.stdout.write(f"{count} masks, {len(problems)} problem{'s' * (len(problems) > 1)}\n")
         raise typer.Exit(1)
-    sys.stdout.write(f"{count} masks, all whole{coverage}\n")
+    sys.stdout.write(f"{count} masks, all whole{printable(coverage)}\n")
     if lost:
-        sys.stdout.write(f"the video could not be had in full: {lost}\n")
+        sys.stdout.write(f"the video could not be had in full: {printable(lost)}\n")
 
 
 def _coverage(archive: MaskArchive, check: VideoCheck, video: Path) -> str:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .manifest import MaskRecord
+from .inside import open_inside, read_inside, refuse_larger
+from .manifest import MOST_MANIFEST, MOST_PIXELS, MOST_TEXT, MaskRecord
 from .zarr_layout import GROUP_NAME, INDEX_ENTRY, LINES_NAME, MISSING, SHARD, shard_path, unpacked
+
+_MOST_CHUNK = MOST_PIXELS + (1 << 24)  # bytes: what cannot be compressed grows a little
 
 
 class ZarrStore:
@@ -23,25 +27,31 @@ class ZarrStore:
         return (self._path / "index" / GROUP_NAME).exists()
 
     def header(self) -> str:
-        content = json.loads((self._path / GROUP_NAME).read_text(encoding="utf-8"))
-        return json.dumps(content["attributes"]["header"], indent=2) + "\n"
+        return json.dumps(self._attributes()["header"], indent=2) + "\n"
 
     def ending(self) -> str:
-        content = json.loads((self._path / GROUP_NAME).read_text(encoding="utf-8"))
-        return json.dumps(content["attributes"]["run"])
+        return json.dumps(self._attributes()["run"])
+
+    def _attributes(self) -> dict[str, Any]:
+        attributes: dict[str, Any] = json.loads(read_inside(self._path, GROUP_NAME, MOST_TEXT))["attributes"]
+        return attributes
 
     def manifest(self) -> str:
-        return (self._path / LINES_NAME).read_text(encoding="utf-8")
+        return read_inside(self._path, LINES_NAME, MOST_MANIFEST).decode()
 
     def mask(self, position: int, record: MaskRecord) -> NDArray[np.uint8] | None:
-        with shard_path(self._path, position).open("rb") as file:
+        with self._shard(position) as file:
             file.seek(position % SHARD * INDEX_ENTRY.size)
             entry = file.read(INDEX_ENTRY.size)
             if len(entry) < INDEX_ENTRY.size or entry == MISSING:
                 return None
             offset, size = INDEX_ENTRY.unpack(entry)
+            refuse_larger(f"chunk {position}", size, _MOST_CHUNK)
             file.seek(offset)
             return unpacked(file.read(size), record.height, record.width)
+
+    def _shard(self, position: int) -> BinaryIO:
+        return open_inside(self._path, shard_path(self._path, position).relative_to(self._path).as_posix())
 
     def close(self) -> None:
         pass

@@ -24,6 +24,8 @@ class FakeRuntime:
         self.sessions: list[FakeSession] = []
         self.starts = True  # whether devices other than the CPU do
         self.failure: Exception | None = None  # of every call
+        self.fails_after = 0  # but of so many, all together
+        self.calls = 0
         self.most_calls = 0  # at a time, of one session
         self.meeting: threading.Barrier | None = None  # that calls wait at
         names = [device.provider for device in DEVICES.values()]
@@ -68,18 +70,19 @@ class FakeSession:
     def get_modelmeta(self) -> Any:
         return self._real.get_modelmeta()
 
-    def run(self, names: Sequence[str], feed: dict[str, NDArray[Any]]) -> Any:
+    def run(self, names: Sequence[str], feed: dict[str, NDArray[Any]], options: onnxruntime.RunOptions) -> Any:
         with self._called():
-            if self._runtime.failure:
+            if self._runtime.failure and self._runtime.calls > self._runtime.fails_after:
                 raise self._runtime.failure
             if self._runtime.meeting:
                 self._runtime.meeting.wait()
-            return self._real.run(names, feed)
+            return self._real.run(names, feed, options)
 
     @contextmanager
     def _called(self) -> Iterator[None]:
         with self._counting:
             self._calls += 1
+            self._runtime.calls += 1
             self._runtime.most_calls = max(self._runtime.most_calls, self._calls)
         try:
             yield

@@ -231,7 +231,7 @@ def test_memory_that_is_too_small_is_told_in_one_line_with_what_to_do(
 def test_another_failure_is_not_taken_for_it(runtime: FakeRuntime, path: Path) -> None:
     model = Model.load(path, device="cuda")
     runtime.failure = RuntimeError("CUDA failure 719: unspecified launch failure")
-    with pytest.raises(RuntimeError, match="launch failure"):
+    with pytest.raises(DeviceError, match=r"device .cuda. has failed \(CUDA failure 719: .* failure\); try again"):
         model.scores(pictures(8))
 
 
