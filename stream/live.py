@@ -22,6 +22,7 @@ from .camera_events import CameraState
 from .camera_status import CameraStatus
 from .clock import FrameClock
 from .connection import Connection, Lost, Picture
+from .display import Display
 from .errors import SourceError
 from .frames import Frame, VideoInfo
 from .live_clock import TIME_BASE, LiveClock
@@ -29,7 +30,7 @@ from .network_input import network_input
 from .pauses import pause_s
 from .selection import Place, Selection
 from .source import InputSize
-from .upright import Uprighter, rotation
+from .upright import rotation
 
 _POLL_S = 0.1  # how long it may take until `stop` is noticed
 _JOIN_S = 0.3  # for a connection's thread to end; one in a read that hangs ends when FFmpeg's time-out does
@@ -86,12 +87,12 @@ class LiveSource:
 
     def frames(self, input_size: InputSize, *, place: Place | None = None) -> Iterator[Frame]:  # noqa: ARG002 - a file's
         """As `Source` says, each with the `info` of its own stretch of the stream."""
-        upright, info, size = Uprighter(), self.info, input_size(self.info)
+        displayed, info, size = Display(), self.info, input_size(self.info)
         for index, pts, item in self._selection.of(self._timed(), self.info.time_base):
             if _look(item) != self._look:
                 info = self._info(item)
                 size = input_size(info)
-            picture = upright(item.picture)
+            picture = displayed(item.picture)
             yield Frame(
                 index=index,
                 pts=pts,

@@ -20,6 +20,7 @@ from .network_input import color_range, matrix
 from .planes import Plane, planes_of
 from .spec import PixelClass
 
+_RGB_MATRIX, _UNSPECIFIED_MATRIX = 0, 2  # ITU-T H.273
 # Luma weights of red and blue (ITU-T H.273, table 4).
 _LUMA_WEIGHTS = {
     Colorspace.ITU709: (0.2126, 0.0722),
@@ -101,7 +102,7 @@ class Overlay:
         if self._has_legend:
             self._draw_legend(frame, colorspace, full_range)
         frame.pts, frame.time_base = result.frame.pts, result.frame.time_base
-        frame.colorspace, frame.color_range = source.colorspace, source.color_range
+        _copy_colors(source, frame)
         return frame
 
     def _blend(self, plane: Plane, mask: Plane, table: NDArray[np.uint8], target: Plane) -> None:
@@ -193,9 +194,23 @@ def _halved(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask).view("<u2")[::2].astype(np.uint8)
 
 
+def _copy_colors(source: av.VideoFrame, target: av.VideoFrame) -> None:
+    """What the code values mean: as declared by `source`."""
+    target.colorspace = _UNSPECIFIED_MATRIX if source.colorspace == _RGB_MATRIX else source.colorspace
+    target.color_range = source.color_range
+    target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
+
+
 def _as_yuv420p(picture: av.VideoFrame) -> av.VideoFrame:
-    """The picture itself where it is 8 bit 4:2:0 already, which nearly all video is."""
+    """The picture itself where it is 8 bit 4:2:0 already, which nearly all video is. RGB becomes BT.709."""
     if picture.format.name in ("yuv420p", "yuvj420p"):
         return picture
     # One thread: with several, swscale writes over the ends of other threads' rows at some widths.
-    return picture.reformat(format="yuv420p", threads=1)
+    if not picture.format.is_rgb:
+        return picture.reformat(format="yuv420p", threads=1)
+    result = picture.reformat(
+        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1
+    )
+    _copy_colors(picture, result)
+    result.colorspace, result.color_range = Colorspace.ITU709, ColorRange.MPEG  # which players need not guess
+    return result

@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from .clock import FrameClock
+from .display import Display
 from .ending import declared_s, missing_s
 from .errors import SourceError
 from .frames import Frame, VideoInfo
@@ -29,12 +30,13 @@ from .network_input import network_input
 from .opening import MAX_PIXELS, declared_size, open_container, open_file
 from .selection import Place, Selection
 from .sent_packets import SentPackets
-from .upright import Uprighter, rotation
+from .upright import rotation
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 # Pixels of a picture up to which one is decoded at a time: quick enough, and always the same. FFmpeg's decoders that
 # have several in hand find damage in one when others have made use of it, or have gone out.
 _MOST_AT_A_TIME = 1920 * 1088
+_FROM_ITS_OWN_0 = ("matroska", "nut")  # containers whose declared length is where their last frame ends
 _MOST_ASPECT = 8  # of a pixel: one that is wider or higher is damage, and would make pictures of no height
 
 InputSize = Callable[[VideoInfo], tuple[int, int]]  # the network's (height, width) for a video
@@ -141,7 +143,7 @@ class FileSource:
         self._selection = selection
         self._hardware = hardware
         self._closed = False
-        self._upright = Uprighter()
+        self._displayed = Display()
         self._max_pixels = max_pixels
         self._spoilt: set[int | None] = set()  # pts of packets that the container knows to be damaged
         self._given, self._last_pts = 0, cast("int | None", None)  # pictures up to now, and the last one's pts
@@ -169,7 +171,7 @@ class FileSource:
         for index, pts, picture in wanted:
             damaged = picture.is_corrupt or picture.pts in self._spoilt
             self._spoilt.discard(picture.pts)
-            picture = self._upright(picture)
+            picture = self._displayed(picture)
             yield Frame(
                 index=index,
                 pts=pts,
@@ -194,7 +196,7 @@ class FileSource:
     ) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures; after the last it is known how much is missing."""
         until = first_pts
-        begin = 0 if self._container.format.name.startswith("matroska") else first_pts  # it counts from its own 0
+        begin = 0 if self._container.format.name.startswith(_FROM_ITS_OWN_0) else first_pts
         for pts, picture in timed:
             until = max(until, pts + (picture.duration or 0))
             yield pts, picture
@@ -234,7 +236,7 @@ class FileSource:
             return taken, False
         for index, pts, look in place.seen:
             taken_pts, picture = taken[index - place.index]
-            if pts != taken_pts or look != look_of(self._upright(picture)):
+            if pts != taken_pts or look != look_of(self._displayed(picture)):
                 return taken, False
         return taken, True
 

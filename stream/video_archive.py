@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
+from itertools import dropwhile, islice
 from pathlib import Path
 
 import av
@@ -24,6 +26,7 @@ class VideoStore:
     """
 
     def __init__(self, path: Path) -> None:
+        self._path = path
         self._container = open_container(path)
         if not self._container.streams.video or not self._container.streams.subtitles:
             self._container.close()
@@ -63,14 +66,29 @@ class VideoStore:
 
     def mask(self, position: int, record: MaskRecord) -> NDArray[np.uint8] | None:  # noqa: ARG002 - as the protocol
         if position != self._position:
-            self._container.seek(self._pts[position], stream=self._stream)
-            self._rest = self._container.demux(self._stream)
+            self._go_to(position)
         self._position = position + 1
         for packet in self._rest:
-            if packet.pts is not None and packet.pts >= self._pts[position]:
+            if packet.pts is not None:
                 pictures = packet.decode()
                 return np.ascontiguousarray(pictures[0].to_ndarray(), dtype=np.uint8) if pictures else None
         return None
+
+    def _go_to(self, position: int) -> None:
+        """Have `_rest` begin with the packet at `position`.
+
+        Where frames are less than a millisecond apart several have one time, of which FFmpeg knows the last only.
+        """
+        first = bisect_left(self._pts, self._pts[position])
+        if first:
+            self._container.seek(self._pts[first - 1], stream=self._stream)
+        else:
+            self._container.close()
+            self._container = open_container(self._path)
+            self._stream = self._container.streams.video[0]
+        packets = (packet for packet in self._container.demux(self._stream) if packet.pts is not None)
+        at_time = dropwhile(lambda packet: (packet.pts or 0) < self._pts[position], packets)
+        self._rest = islice(at_time, position - first, None)
 
     def close(self) -> None:
         self._container.close()

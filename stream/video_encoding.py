@@ -13,7 +13,6 @@ from .h264 import H264Encoder
 
 USUAL_RATE = Fraction(25)  # for the encoder's rate control only, where the source has none
 _KEYFRAME_S = 2  # between keyframes: what a player has to decode to jump, and waits for to join
-_RGB_MATRIX, _UNSPECIFIED_MATRIX = 0, 2  # ITU-T H.273
 
 
 def add_video(
@@ -41,11 +40,8 @@ def add_video(
     context.time_base = first.time_base
     context.gop_size = max(round(rate * _KEYFRAME_S), 1)
     context.sample_aspect_ratio = info.sample_aspect_ratio
-    decoded = first.picture
-    context.color_range = decoded.color_range
-    context.color_primaries = decoded.color_primaries
-    context.color_trc = decoded.color_trc
-    context.colorspace = _UNSPECIFIED_MATRIX if decoded.colorspace == _RGB_MATRIX else decoded.colorspace
+    context.color_range, context.colorspace = picture.color_range, picture.colorspace
+    context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc
     return stream
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -198,17 +199,14 @@ def test_a_signal_finishes_what_is_at_work_and_begins_no_more(
 ) -> None:
     out = tmp_path / "out"
     shutil.copy(long_clip, drives / "a.mp4")
-    command = [sys.executable, "-m", "stream", "run", drives, "-o", f"{out}/", "--model", model, "--progress", "json"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stderr is not None
-    for line in process.stderr:
-        if line.startswith("{") and json.loads(line)["frames"]:
-            break
+    command = [sys.executable, "-m", "stream", "run", drives, "-o", f"{out}/", "--model", model, "--quiet"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    manifest = out / "a_masks.partial/manifest.jsonl"
+    while process.poll() is None and not (manifest.exists() and manifest.stat().st_size):
+        os.sched_yield()
     process.send_signal(number)
-    assert process.wait(timeout=30) == 130
-    process.stderr.close()
-    assert process.stdout is not None
-    process.stdout.close()
+    _, errors = process.communicate(timeout=30)
+    assert process.returncode == 130, errors.decode()
     assert states(out) == {"a": "interrupted"}
     with open_masks(out / "a_masks") as masks:
         assert 0 < len(masks) < 2500

@@ -75,6 +75,8 @@ class Clip:
 def clips(draw: st.DrawFn, *, most_frames: int = 8) -> Clip:
     suffix, codec, pixels = draw(st.sampled_from(FORMATS))
     gaps = draw(st.lists(st.integers(1, 5) | st.just(40), min_size=1, max_size=most_frames))
+    # The edit list that FFmpeg gives a MOV which begins late leaves its last frame out, as that has no duration.
+    begin = draw(st.integers(0, 3)) if suffix != "mov" else 0
     return Clip(
         suffix,
         codec,
@@ -82,7 +84,7 @@ def clips(draw: st.DrawFn, *, most_frames: int = 8) -> Clip:
         draw(st.integers(1, 97)),
         draw(st.integers(1, 97)),
         draw(st.sampled_from(TIME_BASES)),
-        tuple(accumulate(gaps[1:], initial=draw(st.integers(0, 3)))),
+        tuple(accumulate(gaps[1:], initial=begin)),
         draw(st.sampled_from([0, 90, 180, 270])) if suffix == "mov" else 0,
     )
 
@@ -120,14 +122,16 @@ def test_every_frame_has_one_mask_of_its_upright_size_in_order_at_its_time(
         report = process_video(job, model)
         expected = decoded(path)
         height, width = (clip.width, clip.height) if clip.rotation % 180 else (clip.height, clip.width)
-        assert (report.frames, report.lost) == (len(clip.pts), "")
+        assert report.frames == len(expected)
+        assert not report.lost
+        assert len(expected) == len(clip.pts)
         with open_masks(folder / f"masks{kind}") as masks:
             assert [(record.pts, record.time) for record in masks.records] == expected
-            assert [record.index for record in masks.records] == list(range(len(clip.pts)))
+            assert [record.index for record in masks.records] == list(range(len(expected)))
             assert {mask.shape for mask in masks} == {(height, width)}
         with (folder / "shares.csv").open(newline="") as file:
             rows = list(csv.DictReader(file))
-        assert [int(row["index"]) for row in rows] == list(range(len(clip.pts)))
+        assert [int(row["index"]) for row in rows] == list(range(len(expected)))
         assert [float(row["time"]) for row in rows] == pytest.approx([float(time) for _, time in expected], abs=1e-6)
 
 
@@ -188,13 +192,13 @@ class Killed(BaseException):
 def test_a_run_that_goes_on_from_any_frame_gives_the_same(
     model: Model, clip: Clip, data: st.DataObject, kind: str
 ) -> None:
-    at = data.draw(st.integers(1, len(clip.pts)))
-
-    def die(frames: int) -> None:
-        if frames == at:
-            raise Killed
-
     with folder_with(clip) as (folder, path), pytest.MonkeyPatch.context() as patch:
+        at = data.draw(st.integers(1, len(decoded(path))))
+
+        def die(frames: int) -> None:
+            if frames == at:
+                raise Killed
+
         patch.setattr(segment, "EVERY_S", 0.0)
         patch.setattr("os.fsync", lambda _: None)
         outputs: list[dict[str, Any]] = []
