@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from io import BytesIO
 from math import inf
 
@@ -75,7 +76,9 @@ def decoder(codec: str) -> Finding:
     except ValueError:
         return Finding(title, state, f"not in this FFmpeg ({purpose})", _OWN_WHEEL)
     try:
-        video = _encoded(encoder, _QUICKLY.get(encoder, {}))
+        # On a thread that ends with it: SVT-AV1 gives the one that it is called on real-time priority where it may.
+        with ThreadPoolExecutor(1) as thread:
+            video = thread.submit(_encoded, encoder, _QUICKLY.get(encoder, {})).result()
     except (av.FFmpegError, OSError, ValueError):
         return Finding(title, "ok", f"{name}, not tried as nothing here encodes for it ({purpose})")
     try:
