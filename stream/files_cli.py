@@ -95,9 +95,7 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
         at_once = settings.at_once
         run_job: RunJob = run_here
         if settings.cluster:
-            at_once, run_job = _on_cluster(
-                stack.enter_context(open_cluster(model, settings.cluster, len(jobs))), workload, stop
-            )
+            at_once, run_job = _on_cluster(stack.enter_context(open_cluster(model, settings.cluster)), workload, stop)
         record = partial(record_run, settings.record, facts) if settings.record else None
         ends = _Ends(workload, talk, summary or None, record, stop, many=settings.many)
         run_batch(
@@ -113,13 +111,13 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
     return ends.exit_code(stop)
 
 
-def open_cluster(model: Model, settings: ClusterSettings, jobs: int) -> AbstractContextManager[Cluster]:
+def open_cluster(model: Model, settings: ClusterSettings) -> AbstractContextManager[Cluster]:
     """See `cluster`, which needs an extra."""
     try:
         from .cluster import open_cluster as opened
     except ModuleNotFoundError as exc:
         raise DeviceError(f"--ray needs {exc.name}: pip install 'roadmask[ray]'") from exc
-    return opened(model, settings, jobs)
+    return opened(model, settings)
 
 
 def _on_cluster(cluster: Cluster, workload: Workload, stop: Stop) -> tuple[int, RunJob]:

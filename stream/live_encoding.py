@@ -51,7 +51,7 @@ class LiveEncoder:
         # Muxed into memory, and written out elsewhere: FFmpeg's own writing holds the interpreter lock, so that one
         # slow reader would stop every thread, and what goes wrong with it may only be told when the container closes.
         self._container = av.open(self._pieces, "w", format="mpegts", container_options=_CONTAINER_OPTIONS)
-        self._stream = add_video(self._container, _without_delay(chosen), picture, first, first.info)
+        self._stream = add_video(self._container, _without_delay(chosen), picture, first.info)
 
     def encode(self, picture: VideoFrame, frame: Frame, *, key: bool = False) -> list[Packet[VideoStream]]:
         """The packets of a picture drawn from `frame`; `key` makes it one that decoding can begin at."""

@@ -106,21 +106,13 @@ class MaskSink:
             self._writer.add(record, mask)
         self._output.used = True
 
-    def append(self, piece: Path) -> int:
-        """What `MaskPieceSink` has written elsewhere, as it is; returns how many masks that are.
-
-        Raises:
-            OutputError: it cannot be read, or is damaged.
-        """
+    def append(self, piece: Path) -> None:
         assert self._writer is not None
-        masks = 0
         for record, content in read_piece(piece):
             self._refuse_other_size(record)
             with writing(self._path):
                 self._writer.add_encoded(record, content)
             self._output.used = True
-            masks += 1
-        return masks
 
     def _refuse_other_size(self, record: MaskRecord) -> None:
         size = (record.height, record.width)

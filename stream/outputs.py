@@ -15,15 +15,19 @@ from .archive_sink import open_archive_sink
 from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo
 from .manifest import Ending
+from .mask_piece import SUFFIX as _MASKS
+from .mask_piece import MaskPieceSink
 from .mask_sink import MaskSink
 from .model import Model
 from .overlay import Overlay, select_classes
 from .parts import PartsSink
 from .progress import Progress, Saved, progress_folder
 from .segment_settings import SegmentSettings
-from .sink import FileSink, Sink
-from .stats_sink import open_stats_sink, refuse_bad_stats
+from .sink import FileSink, Sink, mask_format
+from .stats_sink import StatsSink, open_stats_sink, refuse_bad_stats
 from .video_sink import OverlayVideoSink
+
+_VIDEO, _ROWS = ".mp4", ".csv"  # of stretches, whatever the outputs are
 
 
 def refuse_bad_outputs(settings: SegmentSettings) -> None:
@@ -51,7 +55,7 @@ def camera_sinks(settings: SegmentSettings, model: Model) -> list[PartsSink]:
     """A camera's outputs, recorded in parts."""
     return [
         PartsSink(path, make, segment_time_s=settings.segment_s, keep_s=settings.keep_s)
-        for path, make in _makers(settings, model)
+        for path, make, _ in _makers(settings, model)
     ]
 
 
@@ -61,6 +65,7 @@ class FileOutput:
 
     sink: FileSink
     first: int  # number of the first frame that it is to be given
+    piece: str  # suffix of the files that `piece_sinks` writes for it
 
 
 def file_outputs(settings: SegmentSettings, info: VideoInfo, model: Model, saved: Saved | None) -> list[FileOutput]:
@@ -70,18 +75,42 @@ def file_outputs(settings: SegmentSettings, info: VideoInfo, model: Model, saved
         OutputError: what an earlier run left is gone, or cannot be gone on with.
     """
     if saved is None:
-        return [FileOutput(make(path, info), 0) for path, make in _makers(settings, model)]
+        return [FileOutput(make(path, info), 0, piece) for path, make, piece in _makers(settings, model)]
     settings = replace(settings, overwrite=True)  # whatever has the final name, the earlier run was allowed to replace
-    return [_gone_on_with(make(path, info), saved) for path, make in _makers(settings, model)]
+    return [_gone_on_with(make(path, info), piece, saved) for path, make, piece in _makers(settings, model)]
 
 
-def _gone_on_with(sink: FileSink, saved: Saved) -> FileOutput:
+def piece_sinks(
+    settings: SegmentSettings, info: VideoInfo, model: Model, path: Path, *, began: tuple[int, int]
+) -> list[Sink]:
+    """What writes a stretch of a file's run, for the `append` of its outputs.
+
+    Args:
+        settings: of the run.
+        info: of the file.
+        model: of the run.
+        path: of the files to write, without their suffixes.
+        began: index and pts of the run's first frame.
+    """
+    sinks: list[Sink] = []
+    if settings.overlay is not None:
+        overlay = _overlay_sink(replace(settings, overwrite=True), model, Path(f"{path}{_VIDEO}"), info, sound=False)
+        overlay.began_with(*began)
+        sinks.append(overlay)
+    if settings.masks is not None:
+        sinks.append(MaskPieceSink(Path(f"{path}{_MASKS}"), mask_format(settings.masks)))
+    if settings.stats is not None:
+        sinks.append(StatsSink(Path(f"{path}{_ROWS}"), model.spec, overwrite=True))
+    return sinks
+
+
+def _gone_on_with(sink: FileSink, piece: str, saved: Saved) -> FileOutput:
     first = saved.frames
     if isinstance(sink, OverlayVideoSink):
         first = sink.whole_pieces(saved.frames)
         sink.began_with(saved.first_index, saved.first_pts)
     sink.resume(first)
-    return FileOutput(sink, first)
+    return FileOutput(sink, first, piece)
 
 
 class Outputs:
@@ -136,22 +165,26 @@ class Outputs:
         self._stack.__exit__(exc_type, exc, traceback)
 
 
-def _makers(settings: SegmentSettings, model: Model) -> Iterator[tuple[Path, Callable[[Path, VideoInfo], FileSink]]]:
-    """Each output's path, and what makes a sink for such a path."""
+def _makers(
+    settings: SegmentSettings, model: Model
+) -> Iterator[tuple[Path, Callable[[Path, VideoInfo], FileSink], str]]:
+    """Each output's path, what makes a sink for such a path, and the suffix of its pieces."""
     if settings.overlay is not None:
-        yield settings.overlay, partial(_overlay_sink, settings, model)
+        yield settings.overlay, partial(_overlay_sink, settings, model), _VIDEO
     if settings.masks is not None:
-        yield settings.masks, partial(_masks_sink, settings, model)
+        yield settings.masks, partial(_masks_sink, settings, model), _MASKS
     if settings.stats is not None:
-        yield settings.stats, partial(_stats_sink, settings, model)
+        yield settings.stats, partial(_stats_sink, settings, model), _ROWS
 
 
-def _overlay_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> FileSink:
+def _overlay_sink(
+    settings: SegmentSettings, model: Model, path: Path, info: VideoInfo, *, sound: bool = True
+) -> OverlayVideoSink:
     return OverlayVideoSink(
         path,
         info,
         overlay_of(settings, model).render,
-        source=settings.file,
+        source=settings.file if sound else None,
         overwrite=settings.overwrite,
         encoder=settings.encoder,
         device=model.device,

@@ -74,6 +74,11 @@ class ParquetStatsSink:
             self._rows.add(result)
         self._output.used = True
 
+    def append(self, piece: Path) -> None:
+        with writing(self._output.final):
+            self._rows.add_file(piece)
+        self._output.used = True
+
     def sync(self) -> None:
         with writing(self._output.final):
             self._rows.sync()

@@ -29,7 +29,7 @@ from .run_state import pack_state, unpack_state
 from .sink import FileSink
 
 EVERY_S = 2.0  # between two times that the outputs and the state go to disk; half of it is lost on average
-_RUN_NAME, _STATE_NAME = "run.json", "state.npz"
+RUN_NAME, _STATE_NAME = "run.json", "state.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,7 +85,7 @@ class Progress:
         if not self._folder.is_dir() or (overwrite and not resume):
             return
         if resume:
-            self._refuse_other_run()
+            refuse_other_run(outputs[0], self._folder, self._identity)
         saved = self._load()
         if saved and not resume:
             raise OutputError(
@@ -93,22 +93,6 @@ class Progress:
                 "pass --resume to go on from there, or --overwrite to start anew"
             )
         self.saved = saved
-
-    def _refuse_other_run(self) -> None:
-        try:
-            before: dict[str, str] = json.loads((self._folder / _RUN_NAME).read_text(encoding="utf-8"))
-        except (OSError, ValueError) as exc:
-            raise OutputError(f"{self._folder}: cannot be read ({exc}); pass --overwrite to start anew") from exc
-        differing = [
-            f"{name} was {before.get(name)}, now {value}"
-            for name, value in self._identity.items()
-            if before.get(name) != value
-        ]
-        if differing:
-            raise OutputError(
-                f"{self._outputs[0]}: the earlier run cannot be gone on with: {'; '.join(differing)}. "
-                "Take the same, or pass --overwrite without --resume to start anew"
-            )
 
     def _load(self) -> Saved | None:
         path = self._folder / _STATE_NAME
@@ -129,7 +113,7 @@ class Progress:
                 shutil.rmtree(self._folder, ignore_errors=True)
                 self._folder.mkdir(parents=True)
                 content = json.dumps(self._identity, indent=2) + "\n"
-                replace_file(self._folder / _RUN_NAME, content.encode())
+                replace_file(self._folder / RUN_NAME, content.encode())
             else:
                 for output in self._outputs:
                     _reopen(output)
@@ -163,6 +147,27 @@ class Progress:
                 self._log.close()
         if exc is None or not (self._folder / _STATE_NAME).exists():
             shutil.rmtree(self._folder, ignore_errors=True)
+
+
+def refuse_other_run(output: Path, folder: Path, identity: Mapping[str, str]) -> None:
+    """Raises `OutputError` where what is in the folder is of another run, and says what differs."""
+    try:
+        before: dict[str, str] = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+    except (OSError, ValueError) as exc:
+        raise OutputError(f"{folder}: cannot be read ({exc}); pass --overwrite to start anew") from exc
+    differing = [
+        f"{name} was {before.get(name)}, now {value}" for name, value in identity.items() if before.get(name) != value
+    ]
+    if differing:
+        raise OutputError(
+            f"{output}: the earlier run cannot be gone on with: {'; '.join(differing)}. "
+            "Take the same, or pass --overwrite without --resume to start anew"
+        )
+
+
+def has_state(outputs: Sequence[Path]) -> bool:
+    """Whether a run into these outputs has left what another can go on from."""
+    return (progress_folder(outputs) / _STATE_NAME).exists()
 
 
 def progress_folder(outputs: Sequence[Path]) -> Path:

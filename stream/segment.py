@@ -13,9 +13,9 @@ from threading import Event
 
 from .camera import Camera
 from .camera_status import CameraStatus
-from .deciding import Deciding
+from .deciding import Deciding, DecidingState
 from .errors import OutputError
-from .frames import SegmentedFrame, VideoInfo, batched
+from .frames import Frame, SegmentedFrame, VideoInfo, batched
 from .hardware_decode import decoder_for
 from .live import LiveSource
 from .manifest import Ending
@@ -32,7 +32,7 @@ from .source import Source, open_source
 
 __all__ = ["Report", "SegmentSettings", "process_video", "segment_video"]
 
-_AHEAD = 4  # items that wait between two stages: enough to even out, little enough to forget about memory
+AHEAD = 4  # items that wait between two stages: enough to even out, little enough to forget about memory
 _SEEN_AGAIN = 8  # frames by which a run that goes on makes sure that it has found its place in the video
 
 
@@ -91,7 +91,7 @@ def process_video(
             if saved:
                 frames = kept = saved.frames
                 undecodable, damaged = saved.undecodable, saved.damaged
-            source = stack.enter_context(_open(settings, model, stop, status))
+            source = stack.enter_context(open_video(settings, model, stop, status))
             if on_open:
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
@@ -108,12 +108,12 @@ def process_video(
                         frames += 1
                         reused += result.frame.unchanged
                         _tell(frames, result, status, on_frame)
-                    _end_if_set(stop)
-                _end_if_set(stop)  # a camera's frames end then, too
+                    end_if_set(stop)
+                end_if_set(stop)  # a camera's frames end then, too
             except KeyboardInterrupt:
-                outputs.tell(_ending(report(interrupted=True)))
+                outputs.tell(ending_of(report(interrupted=True)))
                 raise
-            outputs.tell(_ending(report(interrupted=False)))
+            outputs.tell(ending_of(report(interrupted=False)))
     except KeyboardInterrupt:
         if stop is None or not stop.is_set():
             raise
@@ -161,7 +161,7 @@ def segment_video(
         reuse=reuse,
     )
     stop = Event()
-    with _open(settings, loaded, stop, None) as opened, Pipeline() as pipeline:
+    with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:
         try:
             yield from _results(opened, loaded, pipeline, settings, None, 0)
         finally:
@@ -178,7 +178,10 @@ def network_size(model: Model, info: VideoInfo) -> tuple[int, int]:
     return model.spec.input_size(info.height, round(info.width * info.sample_aspect_ratio))
 
 
-def _open(settings: SegmentSettings, model: Model, stop: Event | None, status: CameraStatus | None) -> Source:
+def open_video(
+    settings: SegmentSettings, model: Model, stop: Event | None = None, status: CameraStatus | None = None
+) -> Source:
+    """The source of a run, as its settings say. Raises `SourceError`."""
     if isinstance(settings.source, Camera):
         selection = Selection(settings.start or Fraction(0), settings.end, settings.stride, settings.max_frames)
         status = status or CameraStatus(settings.name)
@@ -195,14 +198,15 @@ def _open(settings: SegmentSettings, model: Model, stop: Event | None, status: C
     )
 
 
-def _ending(report: Report) -> Ending:
+def ending_of(report: Report) -> Ending:
     missing_s = round(report.missing_s, 3)
     return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, report.lost)
 
 
-def _end_if_set(stop: Event | None) -> None:
+def end_if_set(stop: Event | None) -> None:
+    """Raises `KeyboardInterrupt`, which tells sinks to finish early, but well."""
     if stop is not None and stop.is_set():
-        raise KeyboardInterrupt  # tells the sinks to finish early, but well
+        raise KeyboardInterrupt
 
 
 def _progress(settings: SegmentSettings, model: Model, stack: ExitStack) -> Progress | None:
@@ -252,21 +256,46 @@ def _results(
         yield from _results_at_once(source, model, pipeline, settings)
         return
     size, place = partial(network_size, model), None if saved is None else _place(saved, begin)
-    frames = pipeline.stage("decode", source.frames(size, place=place), depth=_AHEAD)
+    frames = pipeline.stage("decode", source.frames(size, place=place), depth=AHEAD)
     if saved:
         known = zip(saved.logged(begin), frames, strict=False)
         yield from (SegmentedFrame(frame, logged.mask) for logged, frame in known)
     first, state = (saved.frames, saved.state) if saved else (0, None)
+    yield from decided(frames, model, pipeline, settings, first=first, begin=first, state=state)
+
+
+def decided(
+    frames: Iterator[Frame],
+    model: Model,
+    pipeline: Pipeline,
+    settings: SegmentSettings,
+    *,
+    first: int,
+    begin: int,
+    state: DecidingState | None = None,
+) -> Iterator[SegmentedFrame]:
+    """Frames with their masks.
+
+    Args:
+        frames: of a run, from the one at position `first` on.
+        model: for all of them.
+        pipeline: gets stages for the work.
+        settings: of the run.
+        first: see `frames`.
+        begin: position of the first frame that is given out; those before warm the smoother up.
+        state: of the frame before the first.
+    """
     if settings.reuse:
         # Marked before workers share them out, so that their number and the batch change no mask.
-        marks = marked(frames, first=first, known=state.known if state else None)
-    batches = batched(marks if settings.reuse else frames, batch_size(model, settings.batch))
-    scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=_AHEAD)
+        frames = marked(frames, first=first, known=state.known if state else None)
+    scored = pipeline.parallel(
+        "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
+    )
     every_s = EVERY_S if settings.outputs else None
     deciding = Deciding(
-        len(model.spec.classes), smooth=settings.smooth, first=first, begin=first, state=state, every_s=every_s
+        len(model.spec.classes), smooth=settings.smooth, first=first, begin=begin, state=state, every_s=every_s
     )
-    yield from pipeline.stage("decide", deciding.results(scored), depth=_AHEAD)
+    return pipeline.stage("decide", deciding.results(scored), depth=AHEAD)
 
 
 def _place(saved: Saved, begin: int) -> Place:
@@ -291,7 +320,7 @@ def most_waiting(model: Model, batch: int | None) -> tuple[int, int, int]:
     It is what bounds a run's memory, whatever the length of the video.
     """
     size = batch_size(model, batch)
-    decoded = _AHEAD + 1  # one more is in the hands of the thread that waits for room
-    scored = size * (model.workers + _AHEAD + 2)  # worked on and waiting, taken in advance, being decided
-    decided = _AHEAD + 2  # and one being written
+    decoded = AHEAD + 1  # one more is in the hands of the thread that waits for room
+    scored = size * (model.workers + AHEAD + 2)  # worked on and waiting, taken in advance, being decided
+    decided = AHEAD + 2  # and one being written
     return decoded + scored + decided, scored, decided

@@ -42,6 +42,13 @@ class FileSink(Sink, Protocol):
             OutputError: there is no such thing, or it holds fewer.
         """
 
+    def append(self, piece: Path) -> None:
+        """Write what such a sink has written elsewhere, as it is: see `outputs.piece_sinks`.
+
+        Raises:
+            OutputError: it cannot be read, or is damaged.
+        """
+
     def sync(self) -> None:
         """What has been written is on disk when this returns, and survives a power cut."""
 

@@ -85,6 +85,11 @@ class StatsSink:
             self._rows.add(result)
         self._output.used = True
 
+    def append(self, piece: Path) -> None:
+        with writing(self._output.final):
+            self._rows.add_file(piece)
+        self._output.used = True
+
     def sync(self) -> None:
         with writing(self._output.final):
             self._rows.sync()
@@ -144,6 +149,17 @@ class ShareRows:
 
     def add_row(self, row: Sequence[Any]) -> None:
         self._file.write(_line(row))
+        self._file.flush()
+
+    def add_file(self, path: Path) -> None:
+        """The rows of another such file. Raises `OutputError` where it is none, or its last row is torn."""
+        try:
+            content = path.read_bytes()
+        except OSError as exc:
+            raise OutputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+        if not content.startswith(self._head) or not content.endswith(b"\n"):
+            raise OutputError(f"{path}: is damaged")
+        self._file.write(content[len(self._head) :])
         self._file.flush()
 
     def sync(self) -> None:

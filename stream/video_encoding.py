@@ -15,16 +15,13 @@ USUAL_RATE = Fraction(25)  # for the encoder's rate control only, where the sour
 _KEYFRAME_S = 2  # between keyframes: what a player has to decode to jump, and waits for to join
 
 
-def add_video(
-    container: OutputContainer, encoder: H264Encoder, picture: VideoFrame, first: Frame, info: VideoInfo
-) -> VideoStream:
+def add_video(container: OutputContainer, encoder: H264Encoder, picture: VideoFrame, info: VideoInfo) -> VideoStream:
     """A stream for pictures like this one, with the times, the colours and the pixel shape of the source.
 
     Args:
         container: that gets the stream.
         encoder: from `choose_encoder`.
-        picture: drawn from `first`; its size is the stream's.
-        first: the frame.
+        picture: as drawn; its size and colours are the stream's.
         info: of the source.
     """
     rate = info.rate or USUAL_RATE
@@ -34,10 +31,10 @@ def add_video(
     assert isinstance(stream, VideoStream)
     stream.pix_fmt = "yuv420p"
     # `rate` alone would make the encoder round every time to a multiple of 1/rate.
-    stream.time_base = first.time_base
+    stream.time_base = info.time_base
     context = stream.codec_context
     encoder.set_up(context)
-    context.time_base = first.time_base
+    context.time_base = info.time_base
     context.gop_size = max(round(rate * _KEYFRAME_S), 1)
     context.sample_aspect_ratio = info.sample_aspect_ratio
     context.color_range, context.colorspace = picture.color_range, picture.colorspace

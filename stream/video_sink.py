@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, nullcontext
 from fractions import Fraction
 from itertools import islice
@@ -13,14 +14,14 @@ from typing import Self
 
 import av
 from av.bitstream import BitStreamFilterContext
-from av.container import OutputContainer
+from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
 from .audio_copy import AudioCopy
 from .durable import sync_file
 from .errors import OutputError
-from .frames import Frame, SegmentedFrame, VideoInfo
+from .frames import SegmentedFrame, VideoInfo
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
 from .opening import open_container
 from .partial import PartialOutput, closing, writing
@@ -81,7 +82,8 @@ class OverlayVideoSink:
         self._container: OutputContainer | None = None
         self._audio: AudioCopy | None = None
         self._shift = 0  # taken from every pts
-        self._last_time = self._last_gap = Fraction(0)
+        self._last_time: Fraction | None = None
+        self._last_gap = 1 / (info.rate or USUAL_RATE)
         self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
         self._frames_kept = self._written = 0
         self._began: tuple[int, int] | None = None
@@ -91,25 +93,47 @@ class OverlayVideoSink:
         picture, time = self._render(result), result.frame.time
         with writing(self._path):
             if self._container is None:
-                self._open(picture, result.frame)
+                self._open(picture, self._began or (result.frame.index, result.frame.pts))
             self._notice_size(picture)
             stamp(picture, result.frame, shift=self._shift)
             self._mux(self._encoder_of_pieces.encode(picture))
         self._output.used = True
         self._written += 1
-        self._last_gap = time - self._last_time
+        self._note_time(time)
+
+    def append(self, piece: Path) -> None:
+        """As in `FileSink`; pieces have no sound, and tell their times from where `began_with` says."""
+        assert self._began is not None
+        with writing(self._path), open_container(piece) as other:
+            if self._container is None:
+                self._open(next(other.decode(video=0)), self._began)
+                other.seek(0)
+            times = sorted(self._take_over(other))
+        self._output.used = True
+        for time in times[-2:]:
+            self._note_time(time)
+
+    def _note_time(self, time: Fraction) -> None:
+        """Of a picture that was written: how long the last one is to be shown is as long as the one before."""
+        if self._last_time is not None:
+            self._last_gap = time - self._last_time
         self._last_time = time
 
-    def _open(self, picture: av.VideoFrame, first: Frame) -> None:
-        """Make the file for pictures like the first: only with it are size, colour and times known."""
-        index, pts = self._began or (first.index, first.pts)
+    def _open(self, picture: av.VideoFrame, began: tuple[int, int]) -> None:
+        """Make the file for pictures like the first: only with it are size and colours known.
+
+        Args:
+            picture: the first.
+            began: index and pts of the run's first frame.
+        """
+        index, pts = began
         cut = index > 0
         # Times below 0 are not shown by players, so a video that begins there is moved to 0.
         self._shift = pts if cut or pts < 0 else 0
-        self._shift_s = self._shift * first.time_base
-        self._last_time = first.time - 1 / (self._info.rate or USUAL_RATE)
-        self._container = av.open(self._output.path, "w", container_options=self._container_options(first.time_base))
-        self._stream = add_video(self._container, self._encoder, picture, first, self._info)
+        time_base = self._info.time_base
+        self._shift_s = self._shift * time_base
+        self._container = av.open(self._output.path, "w", container_options=self._container_options(time_base))
+        self._stream = add_video(self._container, self._encoder, picture, self._info)
         if self._source is not None and self._info.has_audio:
             self._audio = AudioCopy(self._source, self._container, shift=self._shift_s, cut=cut)
         self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder)
@@ -162,11 +186,17 @@ class OverlayVideoSink:
     def _copy_kept(self) -> None:
         """Take over the pictures of the earlier run's pieces as they are."""
         with open_container(self._earlier) as earlier:
-            stream = earlier.streams.video[0]
-            # What a file holds begins each part of a picture with its length, and muxers take start codes.
-            with_start_codes = BitStreamFilterContext("h264_mp4toannexb", stream)
-            for packet in islice((packet for packet in earlier.demux(stream) if packet.size), self._frames_kept):
-                self._mux(map(self._encoder_of_pieces.take_over, with_start_codes.filter(packet)))
+            deque(self._take_over(earlier, self._frames_kept), maxlen=0)
+
+    def _take_over(self, other: InputContainer, most: int | None = None) -> Iterator[Fraction]:
+        """Write the pictures of a file of such a sink as they are, the first `most`; gives the time of each."""
+        stream = other.streams.video[0]
+        # What a file holds begins each part of a picture with its length, and muxers take start codes.
+        with_start_codes = BitStreamFilterContext("h264_mp4toannexb", stream)
+        for packet in islice((packet for packet in other.demux(stream) if packet.size), most):
+            assert packet.pts is not None
+            yield packet.pts * packet.time_base + self._shift_s
+            self._mux(map(self._encoder_of_pieces.take_over, with_start_codes.filter(packet)))
 
     def sync(self) -> None:
         if self._container is None:
@@ -198,7 +228,8 @@ class OverlayVideoSink:
             return
         with self._container, self._audio or nullcontext():
             self._mux(self._encoder_of_pieces.encode(None))
-            self._advance_audio(self._last_time + self._last_gap)
+            if self._last_time is not None:
+                self._advance_audio(self._last_time + self._last_gap)
 
     def __enter__(self) -> Self:
         if not self._frames_kept:

@@ -34,7 +34,7 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
 ]
 
-LONG = 4000
+LONG = 2000
 
 
 @pytest.fixture(scope="module")
@@ -92,7 +92,7 @@ def test_a_cluster_makes_what_one_machine_makes_even_if_a_worker_is_killed(
 
     def kill() -> None:
         while not killed.is_set():
-            if list((tmp_path / "many").glob(".long*.progress/state.npz")):
+            if list((tmp_path / "many").glob(".long*.progress/stretches/*.partial.mp4")):
                 for pid in worker_pids():
                     os.kill(pid, signal.SIGKILL)
                     killed.set()
@@ -107,7 +107,6 @@ def test_a_cluster_makes_what_one_machine_makes_even_if_a_worker_is_killed(
         thread.join()
     assert was_killed
     assert "long.mp4: a worker has died; another one goes on" in capsys.readouterr().err
-    assert summary(tmp_path / "many")["long"]["resumed"] > 0
     assert run(drives, "-o", f"{tmp_path}/one/", model=model) == 0
     assert results(tmp_path / "many") == results(tmp_path / "one")
 
@@ -132,7 +131,7 @@ def test_a_run_on_a_cluster_that_is_stopped_finishes_its_files(
     address: str, drives: Path, model: Path, tmp_path: Path
 ) -> None:
     stop, loaded = Stop(), Model.load(model)
-    with open_cluster(loaded, ClusterSettings(address), 1) as cluster:
+    with open_cluster(loaded, ClusterSettings(address, workers=1)) as cluster:
         assert cluster.workers == 1
         job = SegmentSettings(drives / "long.mp4", masks=tmp_path / "masks.zip")
         report = cluster.run(job, stop, lambda _: stop.set())
@@ -146,7 +145,7 @@ def test_a_run_on_a_cluster_that_is_stopped_finishes_its_files(
 def test_more_cores_a_worker_than_there_are_is_refused(address: str, drives: Path, model: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(DeviceError, match="the cluster has 2 CPUs, and a worker is to have 3; lower --ray-cpus"),
-        open_cluster(Model.load(model), ClusterSettings(address, cpus=3), 1),
+        open_cluster(Model.load(model), ClusterSettings(address, cpus=3)),
     ):
         pass
     assert run(drives, "-o", f"{tmp_path}/", "--ray", address, "--serve", "127.0.0.1:0", model=model) == 2

@@ -16,7 +16,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -37,6 +37,14 @@ from stream.source import open_source
 FRAMES = 300
 LIMIT_S = 60  # of any command here: what takes longer hangs
 SETTINGS = ("--device", "cpu", "--preset", "ultrafast", "--progress", "none")
+
+
+@pytest.fixture(autouse=True)
+def not_under_nohup() -> Iterator[None]:
+    """However the tests were started: processes inherit signals that are ignored."""
+    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    yield
+    signal.signal(signal.SIGHUP, before)
 
 
 @pytest.fixture(scope="module")
