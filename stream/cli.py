@@ -66,6 +66,8 @@ def _run(arguments: Sequence[str] | None) -> int:
             module = import_module(called.module)
         except ModuleNotFoundError as exc:
             return _missing_package(called, exc)
+        if hasattr(module, "completed"):
+            arguments = module.completed(arguments)
     expected: tuple[type[Exception], ...] = module.ERRORS if module is not None else ()
     try:
         _app(called, module)(arguments, prog_name="roadmask")

@@ -1,6 +1,7 @@
 """Many machines: videos go to the workers of a Ray cluster, each of which holds one model.
 
-Files are read and written where their names point to, so every machine must see them under the same names. Long videos
+Files are read and written where their names point to, so every machine must see them under the same names; or they
+have URLs, see `remote`. Long videos
 are cut: each worker makes a stretch at a time, and this process joins them. A worker that dies, alone or with its
 machine, costs its stretch; of a video that is not cut, the seconds since its last sync.
 """
@@ -31,6 +32,7 @@ from .errors import DeviceError, RoadmaskError
 from .model import Model
 from .outputs import refuse_bad_outputs
 from .progress import has_state
+from .remote import run_remote
 from .segment import open_video, process_video
 from .segment_settings import Report, SegmentSettings
 from .stretch_join import StretchFolder, join
@@ -54,8 +56,12 @@ class Worker:
     def run(self, job: SegmentSettings) -> Report | RoadmaskError:
         """What became of it: an error that is raised would come back with this machine's traceback in its words."""
         self._begin()
+
+        def process(local: SegmentSettings) -> Report:
+            return process_video(local, self._model, stop=self._stop, on_frame=self._count)
+
         try:
-            return process_video(job, self._model, stop=self._stop, on_frame=self._count)
+            return run_remote(job, process) if job.remote else process(job)
         except RoadmaskError as exc:
             return exc
 
@@ -123,7 +129,7 @@ class Cluster:
 
     def _run_in_stretches(self, job: SegmentSettings, stop: Event, on_frame: Callable[[int], None]) -> Report | None:
         """`None` for a video that is not worth it, or does not tell its frames."""
-        if job.file is None or not job.outputs or (job.resume and has_state(job.outputs)):
+        if job.file is None or job.remote or not job.outputs or (job.resume and has_state(job.outputs)):
             return None
         if self.workers < 2 or (wanted := wanted_frames(job)) is None:
             return None
@@ -226,14 +232,15 @@ def open_cluster(model: Model, settings: ClusterSettings) -> Iterator[Cluster]:
 
 def _connect(settings: ClusterSettings) -> None:
     options: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
-    if settings.address == "local":
+    if settings.address in ("local", ""):
         options |= {"include_dashboard": False}
     handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        ray.init(settings.address, **options)
+        ray.init(settings.address or None, **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as exc:
         raise DeviceError(
-            f"--ray {settings.address}: no cluster there ({_first_line(exc)}); start one with `ray start --head`, "
+            f"--ray {settings.address or os.environ.get('RAY_ADDRESS', '')}: no cluster there ({_first_line(exc)}); "
+            "start one with `ray start --head`, "
             "or begin one on this machine with --ray local"
         ) from exc
     finally:

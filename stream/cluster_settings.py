@@ -9,6 +9,6 @@ from dataclasses import dataclass
 class ClusterSettings:
     """Which cluster, and what its workers are."""
 
-    address: str  # "local", "auto", "HOST:PORT" or "ray://HOST:PORT"
+    address: str  # "local", "auto", "HOST:PORT", "ray://HOST:PORT"; or "", for what $RAY_ADDRESS says or is here
     workers: int = 0  # 0 for as many as the cluster has room for
     cpus: int = 1  # of each

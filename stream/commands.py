@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import sys
+from collections.abc import Sequence
+from contextlib import ExitStack
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated
@@ -16,6 +19,7 @@ from rich.text import Text
 
 from .camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
 from .cluster_settings import ClusterSettings
+from .depot import open_depot
 from .duration import parse_duration
 from .errors import RoadmaskError
 from .files_cli import FilesSettings, jobs_at_once, run_files
@@ -31,6 +35,7 @@ from .opening import MAX_PIXELS
 from .outputs import refuse_bad_outputs
 from .overlay import select_classes
 from .printable import printable
+from .remote import is_remote
 from .segment import SegmentSettings
 from .stop import stop_on_signal
 from .stream_sink import StreamFormat
@@ -40,6 +45,18 @@ from .views import Views, is_stream
 from .watch_cli import watch_cameras
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
+
+_RAY_ADDRESS = re.compile(r"local|auto|ray://.+|[\w.\-\[\]:]+:\d+")
+
+
+def completed(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command, where `--ray` may have no address: options of Typer's always have one."""
+    result = []
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        result.append(argument)
+        if argument == "--ray" and not _RAY_ADDRESS.fullmatch(after):
+            result.append("")
+    return result
 
 
 def _time(text: str) -> Fraction:
@@ -66,6 +83,7 @@ def _number_or_auto(text: str) -> int:
 
 
 def run(
+    ctx: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -174,13 +192,13 @@ def run(
         int, typer.Option("--jobs", parser=_number_or_auto, metavar="N|auto", help="Files at a time, on one model.")
     ] = "1",  # type: ignore[assignment]
     ray: Annotated[
-        str,
+        str | None,
         typer.Option(
-            metavar="ADDRESS",
-            help="Run files on a Ray cluster: local, auto, HOST:PORT or ray://HOST:PORT.",
+            metavar="[ADDRESS]",
+            help="Run files on a Ray cluster: local, auto, HOST:PORT, ray://HOST:PORT; or the one that is there.",
             show_default=False,
         ),
-    ] = "",
+    ] = None,
     ray_workers: Annotated[int, typer.Option(min=0, help="Videos at a time on the cluster; 0 for all its cores.")] = 0,
     ray_cpus: Annotated[int, typer.Option(min=1, help="Cores of each worker.")] = 1,
     summary: Annotated[
@@ -254,12 +272,19 @@ def run(
     set_up_logs(log_format, level=logging.WARNING if quiet else logging.INFO)
     cv2.setNumThreads(1)  # its threads would only be in the way: every stage has one, and the network the cores
     cameras = _cameras(sources, watching)
+    stack = ctx.with_resource(ExitStack())
+    depot = stack.enter_context(open_depot(sources, output, [overlay, masks, stats, summary]))
+    output = depot.output if depot else output
     to_stream = is_stream(output)
     views = Views(serve, token, show, output if to_stream else None, stream_format, timeout)
     folder = None if to_stream else results_folder(output)
-    files = [] if cameras else find_sources(sources, folder)
-    many, summary = (False, None) if cameras else _files(files, folder, summary, apart=resume or bool(ray))
+    files = [] if cameras else depot.find(sources) if depot else find_sources(sources, folder)
+    apart = resume or ray is not None or depot is not None
+    many, summary = (False, None) if cameras else _files(files, folder, summary, apart=apart)
     planned = plan(cameras or files, None if to_stream else output, template, default_overlay=not views.any)
+    if depot:
+        planned = depot.attached(planned)
+        stack.enter_context(depot.summary())
     views.refuse_bad(planned)
     if not many:
         for job in planned:
@@ -270,9 +295,9 @@ def run(
         raise typer.BadParameter("--serve is for cameras; to see a file's overlay as it is made, pass --show")
     if stream is not None and cameras:
         raise typer.BadParameter("--stream is for files")
-    if ray and (cameras or views.any):
+    if ray is not None and (cameras or views.any):
         raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
-    cluster = ClusterSettings(ray, ray_workers, ray_cpus) if ray else None
+    cluster = None if ray is None else ClusterSettings(ray, ray_workers, ray_cpus)
     hide_arguments([*sources, output or ""], token)
     network = Model.load(model, device=device, threads=threads, workers=workers)
     select_classes(network.spec.classes, only=template.classes, exclude=template.exclude)
@@ -290,7 +315,7 @@ def run(
 
 def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:
     """The cameras, where the words name any: then all of them must."""
-    are_cameras = [is_camera(word, settings) for word in words]
+    are_cameras = [not is_remote(word) and is_camera(word, settings) for word in words]
     if any(are_cameras) and not all(are_cameras):
         first_file = words[are_cameras.index(False)]
         raise typer.BadParameter(f"{first_file} is a file and others are cameras; run them apart")

@@ -9,6 +9,7 @@ from .errors import OutputError
 from .model import Model
 from .outcome import DoneBefore, RunJob
 from .outputs import refuse_bad_outputs
+from .remote import is_done
 from .run_identity import run_identity
 from .segment_settings import Report, SegmentSettings
 from .summary import Entry, Summary
@@ -24,6 +25,8 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
     """`run_job` for what is still to be done, noted in the summary before; for what was done, `DoneBefore`."""
 
     def run(job: SegmentSettings) -> Report:
+        if job.remote and not job.overwrite and is_done(job):
+            raise DoneBefore
         if job.file is None or not job.file.is_file():
             return run_job(job)  # which says what is wrong with it
         identity = run_identity(job, model)

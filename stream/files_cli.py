@@ -24,6 +24,7 @@ from .machine import usable_cores
 from .model import Model
 from .outcome import Outcome, RunJob, is_disk_full
 from .outcome_table import counts, outcome_table
+from .remote import run_remote
 from .segment import batch_size, network_size, process_video
 from .segment_settings import Report, SegmentSettings
 from .stop import Stop
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
-_NOT_SETTINGS = ("source", "overlay", "masks", "stats", "segment_s", "keep_s", "resume", "overwrite")
+_NOT_SETTINGS = ("source", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume", "overwrite")
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,18 @@ def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop:
         stack.enter_context(talk)
 
         def run_here(job: SegmentSettings) -> Report:
+            if job.remote:
+                return run_remote(job, lambda local: process(local, job))
+            return process(job, job)
+
+        def process(job: SegmentSettings, planned: SegmentSettings) -> Report:
             return process_video(
                 job,
                 shared,
                 stop=stop,
                 also=views.sinks(job, shared, stop),
-                on_open=lambda info: opened(job, info),
-                on_frame=lambda frames: workload.written(job, frames),
+                on_open=lambda info: opened(planned, info),
+                on_frame=lambda frames: workload.written(planned, frames),
             )
 
         def opened(job: SegmentSettings, info: VideoInfo) -> None:

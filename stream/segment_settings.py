@@ -10,6 +10,7 @@ from typing import Literal
 from .camera import Camera
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from .opening import MAX_PIXELS
+from .remote import Remote
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +40,7 @@ class SegmentSettings:
     preset: Preset = DEFAULT_PRESET
     segment_s: float | None = None  # seconds after which a camera's outputs begin a new part
     keep_s: float | None = None  # seconds after which parts are deleted; None keeps them all
+    remote: Remote | None = None  # where its file and outputs really are, if not here
     resume: bool = False  # go on from what an earlier run of this job left
     overwrite: bool = False
 

@@ -223,6 +223,8 @@ def _text(entry: Entry) -> str:
 
 
 def _absolute(job: SegmentSettings) -> str:
+    if job.remote and job.remote.source:
+        return job.remote.source
     return os.path.abspath(job.file) if job.file else job.name  # noqa: PTH100 - a link stays what it is called
 
 

@@ -127,6 +127,21 @@ def test_a_bad_file_fails_alone_and_says_why_in_a_line(
     ]
 
 
+def test_videos_and_results_by_url_need_no_disk_in_common(
+    address: str, drives: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", address)  # which --ray alone takes
+    arguments = [f"file://{drives}/[ab].mp4", "-o", f"file://{tmp_path}/out/", "--ray", "--progress", "none"]
+    assert run(*arguments, model=model) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "summary.json",
+        *(f"{name}_{kind}" for name in "ab" for kind in ("overlay.mp4", "masks.zip", "stats.csv")),
+    }
+    assert {entry["source"] for entry in summary(tmp_path / "out").values()} == {
+        f"file://{drives}/{name}.mp4" for name in "ab"
+    }
+
+
 def test_a_run_on_a_cluster_that_is_stopped_finishes_its_files(
     address: str, drives: Path, model: Path, tmp_path: Path
 ) -> None:
