@@ -27,7 +27,7 @@ from .files_talk import ProgressKind
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from .hide import hide_arguments
 from .info import describe
-from .jobs import plan, results_folder
+from .jobs import plan, results_folder, results_stem
 from .logs import LogFormat, set_up_logs
 from .model import Model
 from .moment import parse_moment
@@ -307,7 +307,7 @@ def run(
             code = watch_cameras(planned, network, views=views, stop=stop, quiet=quiet, is_json=is_json)
         else:
             at_once = jobs_at_once(network, jobs, len(planned))
-            record = None if many or folder is None else folder / f"{Path(planned[0].name).stem}_run.json"
+            record = None if many or folder is None else folder / f"{results_stem(planned[0].file or Path())}_run.json"
             how = FilesSettings(many, at_once, summary, record, progress, quiet=quiet, as_json=is_json, cluster=cluster)
             code = run_files(planned, network, views, stop, how)
     raise typer.Exit(code)

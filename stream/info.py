@@ -10,6 +10,7 @@ from .archive import open_masks
 from .errors import ArchiveError, RoadmaskError
 from .manifest import Ending, MaskRecord
 from .model import Model, bundled_models, find_model
+from .sequence import is_sequence
 from .source import open_source
 
 
@@ -19,7 +20,7 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         RoadmaskError: there is no such file, or it is none of the three.
     """
-    if not path.exists():
+    if not path.exists() and not is_sequence(path):
         if str(path) in bundled_models():
             return _model(find_model(path))
         raise RoadmaskError(f"{path}: no such file")

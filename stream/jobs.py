@@ -11,6 +11,7 @@ from pathlib import Path
 from .camera import Camera
 from .errors import OutputError, SourceError
 from .segment import SegmentSettings
+from .sequence import is_sequence, sequence_name
 from .video_files import VideoFile
 
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
@@ -82,7 +83,10 @@ def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
     twins = Counter(file.path.with_suffix("") for file in files)
     places = [
         file.folder
-        / (_stem(file.path) + (file.path.suffix.replace(".", "_") if twins[file.path.with_suffix("")] > 1 else ""))
+        / (
+            results_stem(file.path)
+            + (file.path.suffix.replace(".", "_") if twins[file.path.with_suffix("")] > 1 else "")
+        )
         for file in files
     ]
     counts = Counter(places)
@@ -92,8 +96,10 @@ def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
     return places
 
 
-def _stem(path: Path) -> str:
-    """As pathlib has it, but of `..mp4`, where it would be the folder itself."""
+def results_stem(path: Path) -> str:
+    """As pathlib has it, but of `..mp4`, where it would be the folder itself; of a sequence, its folder's name."""
+    if is_sequence(path):
+        return sequence_name(path)
     return path.stem if path.stem.strip(".") else path.name
 
 

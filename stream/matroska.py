@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from array import array
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -110,6 +110,23 @@ class MatroskaWriter:
         self._file.close()
 
 
+def picture_stream(codec: str, private: bytes, pictures: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
+    """A stream of pictures alone, piece by piece, without an index.
+
+    Args:
+        codec: Matroska's name.
+        private: the codec's own header.
+        pictures: time in milliseconds and content of each; their sizes are in themselves.
+    """
+    info = _element(_INFO, _number(0x2AD7B1, 1_000_000) + _element(0x4D80, _APP) + _element(0x5741, _APP))
+    size = _element(0xE0, _number(0xB0, 1) + _number(0xBA, 1))
+    track = _track(_VIDEO_TRACK, 1, is_default=True) + _element(0x86, codec.encode()) + _element(0x63A2, private)
+    tracks = _element(_TRACKS, _element(0xAE, track + size))
+    yield _ebml() + _identifier(_SEGMENT) + _UNKNOWN_SIZE + info + tracks
+    for time_ms, picture in pictures:
+        yield _element(_CLUSTER, _number(_TIME, time_ms) + _block(picture))
+
+
 def _kept(path: Path, tracks: Tracks, count: int) -> list[Cluster]:
     """The first clusters of a file with such tracks."""
     begin = len(_head(tracks))
@@ -140,13 +157,17 @@ def _clusters(file: BinaryIO, offset: int) -> Iterator[Cluster]:
 
 
 def _cluster(time_ms: int, picture: bytes, line: bytes) -> bytes:
-    # A block: track, time after the cluster's (int16), flags (0x80: can be shown without others).
-    video = _element(0xA3, struct.pack(">BhB", 0x80 | _VIDEO_TRACK, 0, 0x80) + picture)
+    video = _block(picture)
     text = _element(0xA1, struct.pack(">BhB", 0x80 | _TEXT_TRACK, 0, 0) + line)
     shown_ms = _element(0x9B, b"\x01")
     content = _element(_TIME, struct.pack(">Q", time_ms)) + video + _element(0xA0, text + shown_ms)
     # Its size in five bytes whatever it is, so that its time is at a fixed place.
     return _identifier(_CLUSTER) + b"\x08" + struct.pack(">I", len(content)) + content
+
+
+def _block(picture: bytes) -> bytes:
+    # Track, time after the cluster's (int16), flags (0x80: can be shown without others).
+    return _element(0xA3, struct.pack(">BhB", 0x80 | _VIDEO_TRACK, 0, 0x80) + picture)
 
 
 def _cue(time_ms: int, offset: int) -> bytes:

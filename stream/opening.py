@@ -19,6 +19,7 @@ from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
 
 from .errors import SourceError
+from .sequence import is_sequence, sequence_stream
 
 MAX_PIXELS = 1 << 24  # 4096 x 4096; a run then stays below 1 GiB, and cameras up to 5.3K are served
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
@@ -78,6 +79,11 @@ def open_container(
         RuntimeError, NotImplementedError: `hwaccel` does not know the codec.
     """
     options = {"max_pixels": str(max_pixels)} if decoders is None else {"codec_whitelist": decoders}
+    if is_sequence(path):
+        pictures = sequence_stream(path, lambda picture: os.fdopen(open_regular(picture), "rb"))
+        # Without parsers: that of PNG would take what follows a damaged picture for its rest.
+        options |= {"protocol_whitelist": "", "fflags": "nofillin+noparse"}
+        return av.open(pictures, "r", format="matroska", options=options)
     descriptor = open_regular(path)
     if sys.platform == "win32":  # FFmpeg's C library may not be the one whose descriptors these are
         options["protocol_whitelist"] = ""

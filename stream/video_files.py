@@ -93,7 +93,10 @@ def _named_by(word: str, results: Path | None) -> Iterator[VideoFile]:
 def _in_folder(folder: Path, results: Path | None) -> list[VideoFile]:
     paths = sorted(path for path in _walk(folder, results) if _is_video(path))
     if not paths:
-        raise SourceError(f"{folder}: no videos in this folder ({', '.join(sorted(VIDEO_SUFFIXES))})")
+        raise SourceError(
+            f"{folder}: no videos in this folder ({', '.join(sorted(VIDEO_SUFFIXES))}); "
+            f"a sequence of pictures is {folder}/%05d.png"
+        )
     return [VideoFile(path, path.parent.relative_to(folder), named=False) for path in paths]
 
 
