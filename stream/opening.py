@@ -82,7 +82,7 @@ def open_container(
     if is_sequence(path):
         pictures = sequence_stream(path, lambda picture: os.fdopen(open_regular(picture), "rb"))
         # Without parsers: that of PNG would take what follows a damaged picture for its rest.
-        options |= {"protocol_whitelist": "", "fflags": "nofillin+noparse"}
+        options |= {"protocol_whitelist": "", "fflags": "noparse"}
         return av.open(pictures, "r", format="matroska", options=options)
     descriptor = open_regular(path)
     if sys.platform == "win32":  # FFmpeg's C library may not be the one whose descriptors these are
