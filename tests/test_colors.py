@@ -30,10 +30,12 @@ SIZE = HEIGHT, WIDTH = 96, 128
 MOST = 1.5  # of 255, on average
 UNSPECIFIED, FULL, LIMITED = 2, ColorRange.JPEG, ColorRange.MPEG
 MATRICES = {1: 1, 4: 4, 5: 5, 6: 5, 7: 7, 9: 9, UNSPECIFIED: 5}  # H.273's to swscale's
-DEPTHS = ["yuv420p", "yuv422p", "yuv444p", "yuv411p", "yuva420p", "yuv420p10le", "yuv422p10le", "yuv444p12le"]
+DEPTHS = ["yuv422p", "yuv444p", "yuv411p", "yuva420p", "yuv420p10le", "yuv422p10le", "yuv444p16le"]
 GRAYS = ["gray", "gray10le", "gray16le"]
 LAYOUTS = [
-    *(("ffv1", pixels, matrix, full) for pixels in DEPTHS for matrix in MATRICES for full in (LIMITED, FULL)),
+    *(("ffv1", "yuv420p", matrix, full) for matrix in MATRICES for full in (LIMITED, FULL)),
+    *(("ffv1", "yuv444p12le", matrix, full) for matrix in MATRICES for full in (LIMITED, FULL)),
+    *(("ffv1", pixels, matrix, full) for pixels in DEPTHS for matrix in (1, 9) for full in (LIMITED, FULL)),
     *(("ffv1", pixels, UNSPECIFIED, full) for pixels in GRAYS for full in (LIMITED, FULL)),
     *(("ffv1", pixels, UNSPECIFIED, FULL) for pixels in ("bgr0", "gbrp10le", "rgb48le")),
     *(("mjpeg", pixels, UNSPECIFIED, FULL) for pixels in ("yuvj420p", "yuvj444p")),

@@ -34,7 +34,7 @@ from stream.archive import open_masks
 from stream.cli import main
 from stream.source import open_source
 
-FRAMES = 300
+FRAMES = 200
 LIMIT_S = 60  # of any command here: what takes longer hangs
 SETTINGS = ("--device", "cpu", "--preset", "ultrafast", "--progress", "none")
 
@@ -110,7 +110,7 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 
 # A run that waits at frame 20, so that what is done to it meanwhile is done in its middle.
 WAITING = """
-import sys, time
+import os, sys, time
 from pathlib import Path
 from stream import segment
 from stream.cli import main
@@ -124,6 +124,7 @@ def slow(frames, *arguments):
 
 segment._tell = slow
 segment.EVERY_S = 0
+os.fsync = lambda _: None  # which would be most of a test's time
 sys.exit(main(sys.argv[2:]))
 """
 
@@ -481,6 +482,7 @@ def test_memory_that_runs_out_in_any_stage_is_one_line_with_what_to_lower(
     stage: str,
 ) -> None:
     monkeypatch.setattr("stream.segment.EVERY_S", 0)
+    monkeypatch.setattr("os.fsync", lambda _: None)
     arguments = command(clip, "-o", f"{tmp_path}/", model=model)[3:]
     where, error = STAGES[stage]
     with monkeypatch.context() as patch:
@@ -497,6 +499,7 @@ def test_a_device_that_fails_in_mid_run_is_named_and_the_run_goes_on_later(
     clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("stream.segment.EVERY_S", 0)
+    monkeypatch.setattr("os.fsync", lambda _: None)
     arguments = [*command(clip, "-o", f"{tmp_path}/", model=model)[3:], "--device", "cuda"]
     with monkeypatch.context() as patch:
         runtime = FakeRuntime(patch)

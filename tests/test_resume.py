@@ -100,7 +100,10 @@ def run_until(settings: SegmentSettings, model: Model, frames: int) -> None:
 
 
 def resumed(settings: SegmentSettings, model: Model) -> Report:
-    return process_video(replace(settings, resume=True), model)
+    """Gone on with to the end, saving now and then."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(segment, "EVERY_S", 2.0)
+        return process_video(replace(settings, resume=True), model)
 
 
 def content_of(path: Path) -> dict[str, bytes]:

@@ -24,7 +24,7 @@ from stream.stretch_join import StretchFolder, join
 from stream.stretch_run import NotAsPlanned, facts_path, run_stretch
 from stream.stretches import Stretch, stretch_size, stretches, wanted_frames
 
-FRAMES = 560  # two pieces and a bit
+FRAMES = 520  # two pieces and a bit
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_clip(tmp_path_factory.mktemp("clip") / "drive.mp4", cfr(FRAMES), size=(48, 64), sound_s=[FRAMES / 25])
+    return make_clip(tmp_path_factory.mktemp("clip") / "drive.mp4", cfr(FRAMES), size=(32, 48), sound_s=[FRAMES / 25])
 
 
 def job_for(
@@ -89,7 +89,7 @@ def outputs(job: SegmentSettings) -> dict[str, Any]:
     [
         ({}, {}),
         ({"overlay": ".mkv", "masks": ".zip"}, {"reuse": True}),
-        ({"masks": ".mkv", "stats": ".parquet"}, {"smooth": False, "max_frames": 555}),
+        ({"masks": ".mkv", "stats": ".parquet"}, {"smooth": False, "max_frames": 515}),
         ({"overlay": ".mov", "masks": ".npz"}, {"start": 1, "preset": "veryfast"}),  # whose pictures are not in order
         ({"masks": ".zarr"}, {"stream": 0, "alpha": 1.0, "legend": True}),
     ],

@@ -58,22 +58,22 @@ def main() -> None:
 
 def _repeated(clip: Path, target: Path, frames: int) -> int:
     """The clip again and again, not encoded again."""
-    count, shift = 0, 0
+    count, begin = 0, 0
     with av.open(target, "w") as out:
         stream = None
         while count < frames:
             with av.open(clip) as source:
                 video = source.streams.video[0]
                 stream = stream or out.add_stream_from_template(video)
-                end = 0
-                for packet in source.demux(video):
-                    if packet.dts is None or packet.pts is None:
-                        continue
-                    end = max(end, packet.pts + (packet.duration or 1))
+                packets = [
+                    packet for packet in source.demux(video) if packet.dts is not None and packet.pts is not None
+                ]
+                shift = begin - packets[0].dts
+                for packet in packets:
                     packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
                     out.mux(packet)
-                    count += 1
-                shift += end
+                count += len(packets)
+                begin = packets[-1].dts + packets[-1].duration
     return count
 
 
