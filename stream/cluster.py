@@ -37,7 +37,7 @@ from .segment import open_video, process_video
 from .segment_settings import Report, SegmentSettings
 from .stretch_join import StretchFolder, join
 from .stretch_run import NotAsPlanned, run_stretch
-from .stretches import Stretch, stretch_size, stretches, wanted_frames
+from .stretches import Stretch, stretch_count, stretches, wanted_frames
 
 log = logging.getLogger(__name__)
 
@@ -134,19 +134,19 @@ class Cluster:
         if self.workers < 2 or (wanted := wanted_frames(job)) is None:
             return None
         folder = StretchFolder(job, self._model)
-        if (size := folder.size() or stretch_size(len(wanted), self.workers)) is None:
+        if not (count := folder.count() or stretch_count(len(wanted), self.workers)):
             return None
-        cut, counts, given_up = list(stretches(wanted, size)), Counter[str](), Event()
+        cut, written, given_up = list(stretches(wanted, count)), Counter[str](), Event()
 
         def make(stretch: Stretch) -> bool:
             if folder.has(stretch):
                 return True
 
-            def count(frames: int) -> None:
-                counts[stretch.name] = frames
-                on_frame(kept + counts.total())
+            def note(frames: int) -> None:
+                written[stretch.name] = frames
+                on_frame(kept + written.total())
 
-            return self._make(job, stretch, folder.path, lambda: stop.is_set() or given_up.is_set(), count)
+            return self._make(job, stretch, folder.path, lambda: stop.is_set() or given_up.is_set(), note)
 
         with open_video(job, self._model) as source, folder:
             kept = sum(stretch.end - stretch.begin for stretch in cut if folder.has(stretch))

@@ -22,7 +22,7 @@ from .progress import RUN_NAME, progress_folder, refuse_other_run
 from .run_identity import run_identity
 from .segment import ending_of
 from .segment_settings import Report, SegmentSettings
-from .stretch_run import NotAsPlanned, StretchFacts, facts_path, read_facts
+from .stretch_run import NotAsPlanned, StretchFacts, facts_path, parse_facts, read_facts
 from .stretches import Stretch
 from .video_sink import OverlayVideoSink
 
@@ -52,11 +52,10 @@ class StretchFolder:
                 "pass --resume to go on from there, or --overwrite to start anew"
             )
 
-    def size(self) -> int | None:
-        """Frames a stretch, as the run that left them had cut the video; `None` where it has left none."""
-        names = (path.stem.split("-") for path in self.path.glob("*.json"))
-        sizes = [int(end) - int(begin) for begin, end in names]
-        return max(sizes, default=None)
+    def count(self) -> int:
+        """In how many stretches the run that left some was made; 0 where it has left none."""
+        facts = next(self.path.glob("*.json"), None)
+        return parse_facts(facts).of if facts else 0
 
     def has(self, stretch: Stretch) -> bool:
         return facts_path(self.path, stretch).exists()

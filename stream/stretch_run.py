@@ -36,6 +36,7 @@ class NotAsPlanned(RoadmaskError):  # noqa: N818 - nobody is told that it is an 
 class StretchFacts:
     """What is known of a stretch that is done."""
 
+    of: int  # how many stretches the run is made in
     frames: int
     reused: int
     missing_s: float  # after its last frame, where the file ends with it
@@ -89,7 +90,7 @@ def run_stretch(
     except KeyboardInterrupt:
         return False
     watch.refuse_missing(source.undecodable)
-    facts = StretchFacts(frames, reused, float(source.missing_s), watch.looks_before, watch.looks_last)
+    facts = StretchFacts(stretch.of, frames, reused, float(source.missing_s), watch.looks_before, watch.looks_last)
     with writing(folder):
         replace_file(facts_path(folder, stretch), json.dumps(asdict(facts)).encode())
     return True
@@ -102,7 +103,11 @@ def facts_path(folder: Path, stretch: Stretch) -> Path:
 
 def read_facts(folder: Path, stretch: Stretch) -> StretchFacts:
     """Raises `OutputError` where it was not finished."""
-    path = facts_path(folder, stretch)
+    return parse_facts(facts_path(folder, stretch))
+
+
+def parse_facts(path: Path) -> StretchFacts:
+    """Raises `OutputError`."""
     try:
         return StretchFacts(**json.loads(path.read_bytes()))
     except (OSError, ValueError, TypeError) as exc:

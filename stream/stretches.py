@@ -48,6 +48,7 @@ class Stretch:
     indices: NDArray[np.int64]  # of the frames from there on, among all of the source
     pts: NDArray[np.int64]  # likewise
     began: tuple[int, int]  # index and pts of the whole run's first frame
+    of: int  # how many stretches the run is made in
 
     @property
     def name(self) -> str:
@@ -74,24 +75,29 @@ def wanted_frames(job: SegmentSettings) -> WantedFrames | None:
     return WantedFrames(*np.array(wanted, np.int64).reshape(-1, 2).T)
 
 
-def stretch_size(frames: int, workers: int) -> int | None:
-    """Frames a stretch: enough to be worth their beginnings, few enough to keep so many workers busy.
+def stretch_count(frames: int, workers: int) -> int:
+    """How many stretches to make of a video; 0 where it is not worth it.
 
-    `None` where a video is not worth being cut.
+    They are long enough to be worth their beginnings, and as many for one worker as for another.
     """
     pieces = -(-frames // PIECE)
     if workers < 2 or pieces < 2 * _FEWEST_PIECES:
-        return None
-    return min(max(-(-pieces // (_A_WORKER * workers)), _FEWEST_PIECES), _MOST_PIECES) * PIECE
+        return 0
+    size = min(max(-(-pieces // (_A_WORKER * workers)), _FEWEST_PIECES), _MOST_PIECES)
+    count = -(-pieces // size)
+    return min(-(-count // workers) * workers, pieces // _FEWEST_PIECES)
 
 
-def stretches(wanted: WantedFrames, size: int) -> Iterator[Stretch]:
-    """A file's, in order."""
+def stretches(wanted: WantedFrames, count: int) -> Iterator[Stretch]:
+    """A file's, in order, each of whole pieces, none with more than one piece more than another."""
     began = (int(wanted.indices[0]), int(wanted.pts[0]))
-    for begin in range(0, len(wanted), size):
-        end = min(begin + size, len(wanted))
+    pieces = -(-len(wanted) // PIECE)
+    for number in range(count):
+        begin = pieces * number // count * PIECE
+        end = min(pieces * (number + 1) // count * PIECE, len(wanted))
         first = max(begin - WARM_UP, 0)
-        yield Stretch(begin, end, end == len(wanted), first, wanted.indices[first:end], wanted.pts[first:end], began)
+        indices, pts = wanted.indices[first:end], wanted.pts[first:end]
+        yield Stretch(begin, end, end == len(wanted), first, indices, pts, began, count)
 
 
 def _picture_times(path: Path, number: int | None) -> tuple[list[int], Fraction] | None:

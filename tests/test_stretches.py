@@ -18,11 +18,12 @@ from file_content import content, pictures_of
 from stream.archive import open_masks
 from stream.errors import OutputError
 from stream.model import Model
+from stream.pieces import PIECE
 from stream.segment import SegmentSettings, open_video, process_video
 from stream.segment_settings import Report
 from stream.stretch_join import StretchFolder, join
 from stream.stretch_run import NotAsPlanned, facts_path, run_stretch
-from stream.stretches import Stretch, stretch_size, stretches, wanted_frames
+from stream.stretches import Stretch, WantedFrames, stretch_count, stretches, wanted_frames
 
 FRAMES = 520  # two pieces and a bit
 
@@ -48,7 +49,7 @@ def job_for(
 def cut_up(job: SegmentSettings) -> list[Stretch]:
     wanted = wanted_frames(job)
     assert wanted is not None
-    return list(stretches(wanted, 250))
+    return list(stretches(wanted, -(-len(wanted) // PIECE)))
 
 
 def make(job: SegmentSettings, model: Model, folder: StretchFolder, made: list[Stretch]) -> Iterator[Stretch]:
@@ -124,7 +125,7 @@ def test_what_was_made_before_a_stop_is_whole_and_is_not_made_again(clip: Path, 
     again = replace(job, resume=True)
     first = facts_path(StretchFolder(again, model).path, cut_up(job)[0])
     before = first.stat().st_mtime_ns
-    assert StretchFolder(again, model).size() == 250
+    assert StretchFolder(again, model).count() == 3
     watched: list[int] = []
 
     def made(folder: StretchFolder) -> Iterator[Stretch]:
@@ -148,8 +149,8 @@ def test_a_stretch_that_is_stopped_is_not_done(clip: Path, model: Model, tmp_pat
 
 def damaged(clip: Path, path: Path) -> Path:
     content = bytearray(clip.read_bytes())
-    middle = len(content) // 2
-    content[middle : middle + 200] = bytes(200)
+    for place in range(2000, len(content) * 3 // 4, 2000):  # sound lies between the pictures
+        content[place : place + 100] = bytes(100)
     path.write_bytes(content)
     return path
 
@@ -192,8 +193,19 @@ def test_a_video_whose_packets_have_no_times_of_their_own_is_not_cut(tmp_path: P
 
 
 def test_only_what_is_long_enough_is_cut_and_the_more_the_more_workers_there_are() -> None:
-    assert stretch_size(10_000, workers=1) is None
-    assert stretch_size(700, workers=8) is None
-    assert stretch_size(1000, workers=8) == 500
-    assert stretch_size(15_000, workers=8) == 750
-    assert stretch_size(1_000_000, workers=8) == 2000
+    assert stretch_count(10_000, workers=1) == 0
+    assert stretch_count(700, workers=8) == 0
+    assert stretch_count(1000, workers=8) == 2
+    assert stretch_count(15_000, workers=8) == 24
+    assert stretch_count(1_000_000, workers=8) == 504
+
+
+@pytest.mark.parametrize(("frames", "count"), [(1000, 2), (1001, 2), (3132, 6), (90_001, 46)])
+def test_stretches_are_whole_pieces_of_nearly_one_length_and_leave_nothing_out(frames: int, count: int) -> None:
+    numbers = np.arange(frames)
+    cut = list(stretches(WantedFrames(numbers, numbers), count))
+    assert [stretch.begin for stretch in cut] + [frames] == [0] + [stretch.end for stretch in cut]
+    lengths = [-(-(stretch.end - stretch.begin) // PIECE) for stretch in cut]
+    assert max(lengths) - min(lengths) <= 1
+    assert all(stretch.begin % PIECE == 0 for stretch in cut)
+    assert [stretch.is_last for stretch in cut] == [False] * (count - 1) + [True]
