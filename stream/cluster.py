@@ -103,7 +103,7 @@ class Cluster:
         # Two calls at a time: one runs a video, the other asks how far it is.
         actor: Any = ray.remote(num_cpus=settings.cpus, num_gpus=gpus, max_concurrency=2)(Worker)
         # A model in the box is found by its name, wherever a machine has it.
-        path = model.path
+        path = model.path.absolute()
         word = path.stem if path.parent == Path(__file__).parent / "models" else str(path)
         self._new: Callable[[], Any] = lambda: actor.remote(word, model.device, settings.cpus)
         for _ in range(workers):
@@ -116,6 +116,7 @@ class Cluster:
             RoadmaskError: as there; or the cluster is lost, or the job has killed several workers.
         """
         refuse_bad_outputs(job)
+        job = _absolute(job)
         with _else_whole(job):
             if (report := self._run_in_stretches(job, stop, on_frame)) is not None:
                 return report
@@ -199,6 +200,13 @@ class Cluster:
             finally:
                 self._idle.put(worker)
         raise DeviceError(f"{job.name}: {_MOST_DEATHS} workers have died of it; is their memory too small?")
+
+
+def _absolute(job: SegmentSettings) -> SegmentSettings:
+    """The job with names that mean the same in a worker's working folder."""
+    assert job.file is not None
+    overlay, masks, stats = (path and path.absolute() for path in (job.overlay, job.masks, job.stats))
+    return replace(job, source=job.file.absolute(), overlay=overlay, masks=masks, stats=stats)
 
 
 @contextmanager

@@ -112,13 +112,19 @@ def test_a_cluster_makes_what_one_machine_makes_even_if_a_worker_is_killed(
 
 
 def test_a_bad_file_fails_alone_and_says_why_in_a_line(
-    address: str, drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    address: str,
+    drives: Path,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = tmp_path / "in"
     folder.mkdir()
     shutil.copy(drives / "a.mp4", folder)
     (folder / "bad.mp4").write_bytes(b"\xfe junk")
-    assert run(folder, "-o", f"{tmp_path}/out/", "--ray", address, model=model) == 3
+    monkeypatch.chdir(tmp_path)  # names from here mean the same to the workers, who are elsewhere
+    assert run("in", "-o", "out/", "--ray", address, model=model) == 3
     assert {name: entry["state"] for name, entry in summary(tmp_path / "out").items()} == {"a": "done", "bad": "failed"}
     lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("roadmask: ")]
     assert lines == [
