@@ -1,5 +1,16 @@
-"""`python -m stream` is `roadmask`."""
+"""The `roadmask` command as a process: `python -m stream`, and what pip installs."""
+
+from __future__ import annotations
+
+from typing import NoReturn
 
 from .cli import main
+from .time_limit import leave
 
-raise SystemExit(main())
+
+def run() -> NoReturn:
+    leave(main())
+
+
+if __name__ == "__main__":
+    run()

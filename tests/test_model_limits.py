@@ -82,7 +82,7 @@ import sys
 from stream import sessions, time_limit
 from stream.cli import main
 sessions.FIRST_PICTURE_S = time_limit._GRACE_S = 0.5
-sys.exit(main(["run", *sys.argv[1:], "--device", "cpu", "--progress", "none"]))
+time_limit.leave(main(["run", *sys.argv[1:], "--device", "cpu", "--progress", "none"]))
 """
 
 
