@@ -28,8 +28,11 @@ class Display:
 
 def _with_its_range(picture: av.VideoFrame) -> av.VideoFrame:
     """Deep gray of limited range as yuv420p: swscale takes all gray for full, which 8 bit gray is everywhere."""
-    name, bits = picture.format.name, picture.format.components[0].bits
-    if not name.startswith("gray") or bits <= 8 or picture.color_range != ColorRange.MPEG or name.startswith("grayf"):
+    name = picture.format.name
+    if not name.startswith("gray") or name.startswith("grayf") or picture.color_range != ColorRange.MPEG:
+        return picture
+    bits = picture.format.components[0].bits
+    if bits <= 8:
         return picture
     result = av.VideoFrame(picture.width, picture.height, "yuv420p")
     light, *colors = planes_of(result)

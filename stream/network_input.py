@@ -33,12 +33,20 @@ def network_input(picture: av.VideoFrame, size: tuple[int, int], reformatter: Vi
 
     One `reformatter` for all frames of a video: it keeps its tables while size and format stay the same.
     """
-    height, width = size
-    small = reformatter.reformat(
+    green, blue, red = planes_of(planar_rgb(picture, "gbrp", reformatter, size))
+    return np.asarray(cv2.merge([red, green, blue]), np.uint8)
+
+
+def planar_rgb(
+    picture: av.VideoFrame, form: str, reformatter: VideoReformatter, size: tuple[int, int] | None = None
+) -> av.VideoFrame:
+    """The picture in a format of planar RGB, full range, as its matrix and range say; of `size` (height, width)."""
+    height, width = size or (picture.height, picture.width)
+    return reformatter.reformat(
         picture,
         width=width,
         height=height,
-        format="gbrp",
+        format=form,
         src_colorspace=matrix(picture),
         src_color_range=color_range(picture),
         dst_color_range=ColorRange.JPEG,
@@ -49,8 +57,6 @@ def network_input(picture: av.VideoFrame, size: tuple[int, int], reformatter: Vi
         # The decoder and the network have the cores already; starting threads costs more than a small picture.
         threads=1,
     )
-    green, blue, red = planes_of(small)
-    return np.asarray(cv2.merge([red, green, blue]), np.uint8)
 
 
 def matrix(picture: av.VideoFrame) -> Colorspace:

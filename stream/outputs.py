@@ -146,6 +146,13 @@ class Outputs:
         if self._progress:
             self._progress.note(result, [output.sink for output in self._files], undecodable, damaged)
 
+    def append(self, path: Path, *, began: tuple[int, int]) -> None:
+        """What `piece_sinks` has written under that name, in place of frames."""
+        for output in self._files:
+            if isinstance(output.sink, OverlayVideoSink):
+                output.sink.began_with(*began)
+            output.sink.append(Path(f"{path}{output.piece}"))
+
     def tell(self, ending: Ending) -> None:
         """How the run ended, to be told before leaving."""
         for output in self._files:

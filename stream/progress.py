@@ -29,7 +29,7 @@ from .run_state import pack_state, unpack_state
 from .sink import FileSink
 
 EVERY_S = 2.0  # between two times that the outputs and the state go to disk; half of it is lost on average
-RUN_NAME, _STATE_NAME = "run.json", "state.npz"
+_RUN_NAME, _STATE_NAME = "run.json", "state.npz"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -110,10 +110,7 @@ class Progress:
     def __enter__(self) -> Self:
         with writing(self._outputs[0]):
             if self.saved is None:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder.mkdir(parents=True)
-                content = json.dumps(self._identity, indent=2) + "\n"
-                replace_file(self._folder / RUN_NAME, content.encode())
+                begin_folder(self._folder, self._identity)
             else:
                 for output in self._outputs:
                     _reopen(output)
@@ -149,10 +146,17 @@ class Progress:
             shutil.rmtree(self._folder, ignore_errors=True)
 
 
+def begin_folder(folder: Path, identity: Mapping[str, str]) -> None:
+    """Make the folder anew, for a run with this identity."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    replace_file(folder / _RUN_NAME, (json.dumps(identity, indent=2) + "\n").encode())
+
+
 def refuse_other_run(output: Path, folder: Path, identity: Mapping[str, str]) -> None:
     """Raises `OutputError` where what is in the folder is of another run, and says what differs."""
     try:
-        before: dict[str, str] = json.loads((folder / RUN_NAME).read_text(encoding="utf-8"))
+        before: dict[str, str] = json.loads((folder / _RUN_NAME).read_text(encoding="utf-8"))
     except (OSError, ValueError) as exc:
         raise OutputError(f"{folder}: cannot be read ({exc}); pass --overwrite to start anew") from exc
     differing = [

@@ -5,7 +5,7 @@ Each run works in a temporary folder of the machine that it is on, so no two mac
 
 from __future__ import annotations
 
-import logging
+import glob
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -17,8 +17,6 @@ from .errors import OutputError, RoadmaskError, SourceError
 
 if TYPE_CHECKING:
     from .segment_settings import Report, SegmentSettings
-
-log = logging.getLogger(__name__)
 
 # What is stored whole or not at all; elsewhere a file gets its name when it is whole.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss"})
@@ -87,7 +85,7 @@ def find_remote(url: str, suffixes: frozenset[str]) -> list[tuple[str, Path, boo
     """
     with _asked(url, SourceError):
         system, path = _system(url)
-        if any(mark in path for mark in "*?["):
+        if glob.has_magic(path):
             found, top = system.glob(path), _fixed_part(path)
         elif system.isdir(path):
             found, top = system.find(path), path
@@ -135,7 +133,7 @@ def _exists(url: str) -> bool:
 def _fixed_part(pattern: str) -> str:
     """The folders of a pattern before the first that is one."""
     parts = pattern.split("/")
-    return "/".join(parts[: next(n for n, part in enumerate(parts) if any(mark in part for mark in "*?["))])
+    return "/".join(parts[: next(n for n, part in enumerate(parts) if glob.has_magic(part))])
 
 
 def _system(url: str) -> tuple[Any, str]:

@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 import time
 from collections.abc import Iterable
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from .durable import replace_file
 from .errors import OutputError
 from .frames import VideoInfo
-from .mask_sink import MaskSink
 from .model import Model
-from .outputs import file_outputs
+from .outputs import Outputs, file_outputs
 from .partial import writing
-from .progress import RUN_NAME, progress_folder, refuse_other_run
+from .progress import begin_folder, progress_folder, refuse_other_run
 from .run_identity import run_identity
 from .segment import ending_of
 from .segment_settings import Report, SegmentSettings
 from .stretch_run import NotAsPlanned, StretchFacts, facts_path, parse_facts, read_facts
 from .stretches import Stretch
-from .video_sink import OverlayVideoSink
 
 
 class StretchFolder:
@@ -63,10 +59,8 @@ class StretchFolder:
     def __enter__(self) -> Self:
         with writing(self._job.outputs[0]):
             if not (self._job.resume and self.path.is_dir()):
-                shutil.rmtree(self._progress, ignore_errors=True)
-                self.path.mkdir(parents=True)
-                content = json.dumps(self._identity, indent=2) + "\n"
-                replace_file(self._progress / RUN_NAME, content.encode())
+                begin_folder(self._progress, self._identity)
+                self.path.mkdir()
         return self
 
     def __exit__(
@@ -94,20 +88,15 @@ def join(
         OutputError: an output cannot be written.
     """
     started = time.monotonic()
-    outputs = file_outputs(replace(job, overwrite=True), info, model, None)  # what is there was looked at before
+    files = file_outputs(replace(job, overwrite=True), info, model, None)  # what is there was looked at before
     report = Report(0, 0, 0, 0.0, interrupted=False)
     before: StretchFacts | None = None
-    with suppress(KeyboardInterrupt), ExitStack() as stack:
-        for output in outputs:
-            stack.enter_context(output.sink)
+    with suppress(KeyboardInterrupt), Outputs(files, (), None) as outputs:
         for stretch in made:
             facts = read_facts(folder.path, stretch)
             if before and facts.looks_before != before.looks_last:
                 raise NotAsPlanned("where it is jumped into it gives other pictures")
-            for output in outputs:
-                if isinstance(output.sink, OverlayVideoSink):
-                    output.sink.began_with(*stretch.began)
-                output.sink.append(folder.path / f"{stretch.name}{output.piece}")
+            outputs.append(folder.path / stretch.name, began=stretch.began)
             report = replace(
                 report,
                 frames=report.frames + facts.frames,
@@ -116,9 +105,7 @@ def join(
             )
             before = facts
         report = replace(report, seconds=time.monotonic() - started, interrupted=report.frames < frames)
-        for output in outputs:
-            if isinstance(output.sink, MaskSink):
-                output.sink.ending = ending_of(report)
+        outputs.tell(ending_of(report))
         if report.interrupted:
             raise KeyboardInterrupt  # tells the sinks to finish early, but well
     folder.is_over = not report.interrupted

@@ -22,7 +22,7 @@ from av.filter import Graph
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from .network_input import color_range, matrix
+from .network_input import planar_rgb
 
 PQ, HLG = 16, 18  # transfer characteristics, by ITU-T H.273
 _BT709, _LIMITED = 1, 1
@@ -47,24 +47,16 @@ class ToneMapper:
 
     def __init__(self) -> None:
         self._shape: object = None
-        self._graph = Graph()
+        self._graph: Graph | None = None
         self._to_rgb, self._to_yuv = VideoReformatter(), VideoReformatter()
 
     def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
         """A PQ or HLG picture as yuv420p, BT.709; itself, untouched, where it is neither."""
         if picture.color_trc not in (PQ, HLG):
             return picture
-        colors = self._to_rgb.reformat(
-            picture,
-            format="gbrp10le",
-            src_colorspace=matrix(picture),
-            src_color_range=color_range(picture),
-            dst_color_range=ColorRange.JPEG,
-            interpolation=Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND,
-            threads=1,
-        )
+        colors = planar_rgb(picture, "gbrp10le", self._to_rgb)
         shape = (colors.width, colors.height, picture.color_trc)
-        if shape != self._shape:
+        if self._graph is None or shape != self._shape:
             self._graph, self._shape = _graph(colors, picture.color_trc), shape
         self._graph.vpush(colors)
         mapped = self._to_yuv.reformat(

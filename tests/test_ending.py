@@ -19,7 +19,7 @@ from stream.cli import main
 from stream.ending import missing_s
 from stream.manifest import Ending
 from stream.model import Model
-from stream.segment import SegmentSettings, process_video
+from stream.segment import Report, SegmentSettings, process_video
 from stream.source import open_source
 from stream.verify import archive_problems
 
@@ -85,42 +85,36 @@ def test_a_run_that_goes_on_tells_what_was_lost_before_it_was_broken_off(
     content = bytearray(path.read_bytes())
     content[len(content) // 10 : len(content) // 10 + 6000] = bytes(6000)
     path.write_bytes(content)
-    model = Model.load(write_color_model(tmp_path / "colors.onnx"))
-    whole = process_video(SegmentSettings(path, masks=tmp_path / "whole.zip"), model)
+    whole, again = whole_and_gone_on(path, monkeypatch, at=40)
     assert whole.lost
-    monkeypatch.setattr("stream.segment.EVERY_S", 0)  # so that there is something to go on from
-
-    def killed(frames: int) -> None:
-        if frames == 40:
-            raise RuntimeError("killed")
-
-    job = SegmentSettings(path, masks=tmp_path / "masks.zip", resume=True)
-    with pytest.raises(RuntimeError, match="killed"):
-        process_video(job, model, on_frame=killed)
-    again = process_video(job, model)
-    assert again.resumed
     assert again.lost == whole.lost
-    assert (tmp_path / "masks.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
 
 
 def test_a_run_that_goes_on_has_the_frames_of_a_torn_end_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = noise(FRAMES, tmp_path / "clip.mp4", "libx264", movflags="faststart")
     path.write_bytes(path.read_bytes()[: path.stat().st_size * 6 // 10])
-    model = Model.load(write_color_model(tmp_path / "colors.onnx"))
-    whole = process_video(SegmentSettings(path, masks=tmp_path / "whole.zip"), model)
-    monkeypatch.setattr("stream.segment.EVERY_S", 0)
+    whole, again = whole_and_gone_on(path, monkeypatch, at=20)
+    assert (again.frames, again.lost) == (whole.frames, whole.lost)
+
+
+def whole_and_gone_on(path: Path, monkeypatch: pytest.MonkeyPatch, *, at: int) -> tuple[Report, Report]:
+    """Of a run in one go, and of one that was killed `at` so many frames and went on to the same masks."""
+    folder = path.parent
+    model = Model.load(write_color_model(folder / "colors.onnx"))
+    whole = process_video(SegmentSettings(path, masks=folder / "whole.zip"), model)
+    monkeypatch.setattr("stream.segment.EVERY_S", 0)  # so that there is something to go on from
 
     def killed(frames: int) -> None:
-        if frames == 20:
+        if frames == at:
             raise RuntimeError("killed")
 
-    job = SegmentSettings(path, masks=tmp_path / "masks.zip", resume=True)
+    job = SegmentSettings(path, masks=folder / "masks.zip", resume=True)
     with pytest.raises(RuntimeError, match="killed"):
         process_video(job, model, on_frame=killed)
     again = process_video(job, model)
     assert again.resumed
-    assert (again.frames, again.lost) == (whole.frames, whole.lost)
-    assert (tmp_path / "masks.zip").read_bytes() == (tmp_path / "whole.zip").read_bytes()
+    assert (folder / "masks.zip").read_bytes() == (folder / "whole.zip").read_bytes()
+    return whole, again
 
 
 def cut_clip(folder: Path) -> Path:

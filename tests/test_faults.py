@@ -146,6 +146,15 @@ class InTheMiddle:
         return ended(self.process)
 
 
+def gone_on_with(clip: Path, model: Path, out: Path) -> bytes:
+    """What a run says that goes on to the end with what an earlier one has left."""
+    arguments = command(clip, "-o", f"{out}/", "--resume", model=model)
+    again = subprocess.run(arguments, timeout=LIMIT_S, capture_output=True, check=False)
+    assert again.returncode == 0, again.stderr
+    assert len(times_of(out / "drive_overlay.mp4")) == FRAMES
+    return again.stderr
+
+
 # Disks
 
 
@@ -349,14 +358,7 @@ def test_a_signal_finishes_what_is_there_and_the_run_goes_on_later(
         assert masks.ending is not None
         assert masks.ending.state == "interrupted"
         assert len(times_of(tmp_path / "out/drive_overlay.mp4")) == len(masks)
-    again = subprocess.run(
-        command(clip, "-o", f"{tmp_path / 'out'}/", "--resume", model=model),
-        timeout=LIMIT_S,
-        capture_output=True,
-        check=False,
-    )
-    assert again.returncode == 0, again.stderr
-    assert len(times_of(tmp_path / "out/drive_overlay.mp4")) == FRAMES
+    gone_on_with(clip, model, tmp_path / "out")
 
 
 def test_a_killed_run_keeps_what_it_has_by_another_name_and_goes_on(clip: Path, model: Path, tmp_path: Path) -> None:
@@ -366,15 +368,7 @@ def test_a_killed_run_keeps_what_it_has_by_another_name_and_goes_on(clip: Path, 
     assert names_in(tmp_path / "out") == {"drive_masks.partial", "drive_overlay.partial.mp4", "drive_stats.partial.csv"}
     with open_masks(tmp_path / "out/drive_masks.partial") as masks:
         assert len(list(masks)) >= 20
-    again = subprocess.run(
-        command(clip, "-o", f"{tmp_path / 'out'}/", "--resume", model=model),
-        timeout=LIMIT_S,
-        capture_output=True,
-        check=False,
-    )
-    assert again.returncode == 0, again.stderr
-    assert b" of them from before" in again.stderr
-    assert len(times_of(tmp_path / "out/drive_overlay.mp4")) == FRAMES
+    assert b" of them from before" in gone_on_with(clip, model, tmp_path / "out")
 
 
 def test_under_nohup_a_run_outlives_its_terminal(clip: Path, model: Path, tmp_path: Path) -> None:
