@@ -4,36 +4,18 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .decide import Decider
-from .frames import Frame, SegmentedFrame
-from .model import ScoredFrames
+from .deciding_state import DecidingState, Known, PieceState
+from .frames import Frame, ScoredFrames, SegmentedFrame
 from .pieces import begins, warms_up
-from .reuse import Known, StillClock, StillState
-from .smooth import Smoother, SmootherState
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class PieceState:
-    """What the smoothing of one piece knows of the frames before."""
-
-    still: StillState
-    smoother: SmootherState | None
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DecidingState:
-    """What goes on, after the frame that it comes with, to the same masks."""
-
-    piece: PieceState
-    next_piece: PieceState | None  # while it warms up
-    mask: NDArray[np.uint8]  # of the frame
-    known: Known  # the picture whose mask that is
+from .reuse import StillClock
+from .smooth import Smoother
 
 
 class Deciding:

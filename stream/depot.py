@@ -9,8 +9,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from .errors import OutputError, SourceError
-from .remote import Remote, fetch, find_remote, is_remote, send
-from .segment_settings import SegmentSettings
+from .remote import fetch, find_remote, is_remote, send
+from .segment_settings import Remote, SegmentSettings
 from .summary import SUMMARY_NAME
 from .video_files import VIDEO_SUFFIXES, VideoFile, find_sources
 

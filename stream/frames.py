@@ -6,15 +6,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
-from typing import TYPE_CHECKING
 
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from .deciding import DecidingState
+from .deciding_state import DecidingState
 
 _COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
 
@@ -58,6 +56,10 @@ class Frame:
     def time(self) -> Fraction:
         """Seconds on the source's own clock."""
         return self.pts * self.time_base
+
+
+# Frames, each with its scores (classes, h', w'); None for unchanged ones.
+ScoredFrames = list[tuple[Frame, NDArray[np.float32] | None]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

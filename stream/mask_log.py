@@ -15,19 +15,17 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
 from .frames import SegmentedFrame
+from .look import look_of
 from .pieces import PIECE
-from .planes import planes_of
 
 # index, pts, look, height, width, number of runs, CRC-32 of what follows
 _HEAD = struct.Struct("<qqIIIII")
 # Files kept: a container may hold back up to a second of the pictures that it was given, and an encoder some more.
 _PIECES_KEPT = 3
-_EVERY_ROW = 8  # of a picture's looks
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -38,12 +36,6 @@ class LoggedFrame:
     pts: int
     look: int  # of its picture: see `look_of`
     mask: NDArray[np.uint8]  # (height, width)
-
-
-def look_of(picture: av.VideoFrame) -> int:
-    """A checksum of some of its brightness: the same picture again has the same, and hardly another."""
-    rows = planes_of(picture)[0][::_EVERY_ROW]
-    return zlib.crc32(np.ascontiguousarray(rows).data)
 
 
 class MaskLog:

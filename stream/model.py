@@ -19,7 +19,7 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from .errors import DeviceError, ModelError
-from .frames import Frame
+from .frames import Frame, ScoredFrames
 from .machine import usable_cores
 from .model_file import refuse_bad_model
 from .networks import FixedSize, FreeSize, Network
@@ -33,9 +33,6 @@ BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none
 _MAX_WORKERS = 8  # beyond, they cost more memory than they gain over two threads each
 
 _log = logging.getLogger(__name__)
-
-# Frames, each with its scores (classes, h', w'); None for unchanged ones.
-ScoredFrames = list[tuple[Frame, NDArray[np.float32] | None]]
 
 
 class Model:

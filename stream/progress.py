@@ -19,7 +19,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .deciding import DecidingState
+from .deciding_state import DecidingState
 from .durable import replace_file
 from .errors import OutputError
 from .frames import SegmentedFrame

@@ -8,32 +8,18 @@ from __future__ import annotations
 import glob
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from .errors import OutputError, RoadmaskError, SourceError
-
-if TYPE_CHECKING:
-    from .segment_settings import Report, SegmentSettings
+from .segment_settings import Report, SegmentSettings
 
 # What is stored whole or not at all; elsewhere a file gets its name when it is whole.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss"})
 # Not http and ftp: those are streams, and cameras.
 _SCHEMES = _OBJECT_STORES | {"hdfs", "webhdfs", "sftp", "ssh", "smb", "dbfs", "file", "memory"}
-
-
-@dataclass(frozen=True, slots=True)
-class Remote:
-    """Where a job's file and results really are."""
-
-    source: str = ""  # URL of the file; empty where it is here
-    folder: str = ""  # URL of the results' folder; empty where it is here
-    base: Path = Path()  # what stands for that folder in the names of the job's outputs
-
-    def url_of(self, output: Path) -> str:
-        return f"{self.folder}/{output.relative_to(self.base).as_posix()}"
 
 
 def is_remote(word: str) -> bool:

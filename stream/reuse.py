@@ -9,13 +9,14 @@ ones may be faint. Always with the frame that was worked out, never with the one
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from fractions import Fraction
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .deciding_state import Known, StillState
 from .frames import Frame
 from .pieces import begins, warms_up
 
@@ -28,14 +29,6 @@ _MAX_AGE_S = 1  # of a mask, however still it is: then what is too faint for the
 # which anything may have happened: on the frozen frames 1 to 17 % of the labels then jumped each second, a third to a
 # half less with this.
 _MAX_GAP_S = Fraction(1, 4)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Known:
-    """A picture whose mask is known."""
-
-    input: NDArray[np.uint8]  # as the frame's
-    time: Fraction
 
 
 def marked(frames: Iterable[Frame], *, first: int = 0, known: Known | None = None) -> Iterator[Frame]:
@@ -56,16 +49,6 @@ def marked(frames: Iterable[Frame], *, first: int = 0, known: Known | None = Non
         else:
             look, known_at = now, frame.time
             yield frame
-
-
-@dataclass(frozen=True, slots=True)
-class StillState:
-    """What a `StillClock` knows."""
-
-    time: Fraction = Fraction(0)  # of the last frame
-    unchanged: bool = False  # that frame
-    left_out: Fraction = Fraction(0)  # seconds, up to there
-    still_since: Fraction = Fraction(0)
 
 
 class StillClock:

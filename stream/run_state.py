@@ -12,9 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .deciding import DecidingState, PieceState
-from .reuse import Known, StillState
-from .smooth import SmootherState, View
+from .deciding_state import DecidingState, Known, PieceState, SmootherState, StillState, View
 
 _FACTS = "facts"  # the member that holds, as JSON, all that is no array
 _SCHEMA = 1

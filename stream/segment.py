@@ -13,7 +13,8 @@ from threading import Event
 
 from .camera import Camera
 from .camera_status import CameraStatus
-from .deciding import Deciding, DecidingState
+from .deciding import Deciding
+from .deciding_state import DecidingState
 from .errors import OutputError
 from .frames import Frame, SegmentedFrame, VideoInfo, batched
 from .hardware_decode import decoder_for

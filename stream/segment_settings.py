@@ -10,7 +10,18 @@ from typing import Literal
 from .camera import Camera
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from .opening import MAX_PIXELS
-from .remote import Remote
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where a job's file and results really are."""
+
+    source: str = ""  # URL of the file; empty where it is here
+    folder: str = ""  # URL of the results' folder; empty where it is here
+    base: Path = Path()  # what stands for that folder in the names of the job's outputs
+
+    def url_of(self, output: Path) -> str:
+        return f"{self.folder}/{output.relative_to(self.base).as_posix()}"
 
 
 @dataclass(frozen=True, slots=True)

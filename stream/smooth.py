@@ -7,14 +7,13 @@ before, moved alike, looks like the present one. So nothing smears behind moving
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from .deciding_state import SmootherState, View
 from .flow import Flow, differences, explained, exposed, likely_exposure, moved, origins_of
 from .moving_planes import MovingPlanes
 
@@ -28,23 +27,6 @@ _ALIKE = 16.0  # levels of difference up to which a point of the picture before 
 # pairs from different drives none explained more than 0.22.
 _MIN_EXPLAINED = 0.4
 _MAX_GAP_S = 0.3  # at 0.2 s smoothing still pays, at 0.4 s it costs IoU
-
-
-class View(NamedTuple):
-    """What the scores of a frame are compared by. Colour takes half the resolution, as it does in most video."""
-
-    bright: NDArray[np.uint8]  # (h, w) gray, of the scores' size
-    small: NDArray[np.uint8]  # RGB, of half that size
-    gray: NDArray[np.uint8]  # likewise
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class SmootherState:
-    """What a `Smoother` keeps of the last frame."""
-
-    time: Fraction | None  # seconds
-    view: View
-    scores: NDArray[np.float32]  # (classes, h, w), blended
 
 
 class Smoother:

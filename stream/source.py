@@ -25,7 +25,7 @@ from .ending import declared_s, missing_s
 from .errors import SourceError
 from .frames import Frame, VideoInfo
 from .hardware_decode import HardwareDecoder, as_software
-from .mask_log import look_of
+from .look import look_of
 from .network_input import network_input
 from .opening import MAX_PIXELS, declared_size, open_container, open_file
 from .selection import Place, Selection

@@ -17,7 +17,7 @@ from threading import Event
 from .durable import replace_file
 from .errors import OutputError, RoadmaskError
 from .frames import Frame
-from .mask_log import look_of
+from .look import look_of
 from .model import Model
 from .outputs import piece_sinks
 from .partial import writing

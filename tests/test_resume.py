@@ -23,7 +23,7 @@ from stream import segment
 from stream.deciding import Deciding
 from stream.errors import OutputError, SourceError
 from stream.frames import Frame, SegmentedFrame
-from stream.mask_log import look_of
+from stream.look import look_of
 from stream.model import Model
 from stream.pieces import PIECE, WARM_UP
 from stream.progress import progress_folder
