@@ -9,8 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
+from stream.decode.source import open_source
 from stream.frames import VideoInfo
-from stream.source import open_source
 from stream.spec import ModelSpec
 from training.camvid import open_dataset, read_picture, split
 

@@ -12,7 +12,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from stream.errors import RoadmaskError
-from stream.model import bundled_models, find_model
+from stream.network.model import bundled_models, find_model
 from training.checkpoint import load
 from training.errors import TrainingError
 from training.options import parse_size

@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import onnx
 import torch
 
-from stream.model import Model
+from stream.network.model import Model
 from training.checkpoint import Checkpoint, load
 
 from .deploy import DeployedNetwork

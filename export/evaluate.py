@@ -12,12 +12,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from stream.decide import Decider
-from stream.flicker import FlickerMeter
-from stream.model import Model
-from stream.network_input import network_input
+from stream.decode.network_input import network_input
+from stream.masks.decide import Decider
+from stream.masks.flicker import FlickerMeter
+from stream.masks.smooth import Smoother
+from stream.network.model import Model
 from stream.pipeline import Pipeline
-from stream.smooth import Smoother
 from training.camvid import VOID, Dataset, Example, open_dataset
 from training.metrics import confusion_matrix
 

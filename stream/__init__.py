@@ -13,15 +13,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .archive import MaskArchive, open_masks
+    from .archive.archive import MaskArchive, open_masks
+    from .decode.source import open_source
+    from .encode.overlay import Overlay, color_mask
     from .errors import ArchiveError, DeviceError, ModelError, OutputError, RoadmaskError, SourceError
-    from .flicker import FlickerMeter
     from .frames import Frame, SegmentedFrame, VideoInfo
-    from .model import Model
-    from .overlay import Overlay, color_mask
+    from .masks.flicker import FlickerMeter
+    from .masks.smooth import Smoother
+    from .network.model import Model
     from .segment import Report, SegmentSettings, process_video, segment_video
-    from .smooth import Smoother
-    from .source import open_source
     from .spec import ModelSpec, PixelClass
 
 # The film of a street stays on the machine: ONNX Runtime writes a device id and sends telemetry unless this is set
@@ -31,25 +31,25 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 _HOMES = {
     "ArchiveError": "errors",
     "DeviceError": "errors",
-    "FlickerMeter": "flicker",
+    "FlickerMeter": "masks.flicker",
     "Frame": "frames",
-    "MaskArchive": "archive",
-    "Model": "model",
+    "MaskArchive": "archive.archive",
+    "Model": "network.model",
     "ModelError": "errors",
     "ModelSpec": "spec",
     "OutputError": "errors",
-    "Overlay": "overlay",
+    "Overlay": "encode.overlay",
     "PixelClass": "spec",
     "Report": "segment",
     "RoadmaskError": "errors",
     "SegmentSettings": "segment",
     "SegmentedFrame": "frames",
-    "Smoother": "smooth",
+    "Smoother": "masks.smooth",
     "SourceError": "errors",
     "VideoInfo": "frames",
-    "color_mask": "overlay",
-    "open_masks": "archive",
-    "open_source": "source",
+    "color_mask": "encode.overlay",
+    "open_masks": "archive.archive",
+    "open_source": "decode.source",
     "process_video": "segment",
     "segment_video": "segment",
 }

@@ -12,9 +12,9 @@ from typing import Annotated
 
 import typer
 
-from .logs import lines_for_people
-from .printable import printable
-from .unheard import harmless_streams
+from .talk.logs import lines_for_people
+from .talk.printable import printable
+from .talk.unheard import harmless_streams
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +29,15 @@ class _Command:
 
 
 _COMMANDS = (
-    _Command("run", "stream.commands", "run", "Segment videos: overlay video, masks, statistics."),
-    _Command("info", "stream.commands", "info", "Say what a video, a model or a mask archive is."),
-    _Command("verify", "stream.verify_cli", "verify", "Check that masks are whole, and fit their video."),
-    _Command("convert", "stream.convert_cli", "convert", "Turn a mask archive into one of another kind."),
-    _Command("preview", "stream.preview_cli", "preview", "Draw an overlay video from saved masks, without the model."),
-    _Command("report", "stream.report_cli", "report", "Make a page of a run: shares, pictures, transitions, problems."),
-    _Command("bench", "stream.bench_cli", "bench", "Measure how fast a run is, beside the bare model."),
-    _Command("warmup", "stream.warmup_cli", "warmup", "Make a device ready beforehand: TensorRT builds for minutes."),
-    _Command("doctor", "stream.doctor_cli", "doctor", "Check this installation, and say what to do."),
+    _Command("run", "stream.commands.run", "run", "Segment videos: overlay video, masks, statistics."),
+    _Command("info", "stream.commands.run", "info", "Say what a video, a model or a mask archive is."),
+    _Command("verify", "stream.commands.verify", "verify", "Check that masks are whole, and fit their video."),
+    _Command("convert", "stream.commands.convert", "convert", "Turn a mask archive into one of another kind."),
+    _Command("preview", "stream.commands.preview", "preview", "Draw overlays from saved masks, without the model."),
+    _Command("report", "stream.commands.report", "report", "Make a page of a run: shares, pictures, problems."),
+    _Command("bench", "stream.commands.bench", "bench", "Measure how fast a run is, beside the bare model."),
+    _Command("warmup", "stream.commands.warmup", "warmup", "Make a device ready: TensorRT builds for minutes."),
+    _Command("doctor", "stream.commands.doctor", "doctor", "Check this installation, and say what to do."),
     _Command("train", "training.cli", "train", "Train a network on labelled pictures.", "train"),
     _Command("lr-find", "training.lr_find_cli", "lr_find", "Find the learning rate to train with.", "train"),
     _Command("data", "training.cli", "data", "Look through a data set and list its problems.", "train"),

@@ -11,21 +11,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .archive_sink import open_archive_sink
+from .archive.archive_sink import open_archive_sink
+from .archive.manifest import Ending
+from .archive.mask_piece import SUFFIX as _MASKS
+from .archive.mask_piece import MaskPieceSink
+from .archive.mask_sink import MaskSink
+from .encode.overlay import Overlay, select_classes
+from .encode.video_sink import OverlayVideoSink
 from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo
-from .manifest import Ending
-from .mask_piece import SUFFIX as _MASKS
-from .mask_piece import MaskPieceSink
-from .mask_sink import MaskSink
-from .model import Model
-from .overlay import Overlay, select_classes
-from .parts import PartsSink
-from .progress import Progress, Saved, progress_folder
+from .network.model import Model
+from .recording.parts import PartsSink
+from .resume.progress import Progress, Saved, progress_folder
 from .segment_settings import SegmentSettings
 from .sink import FileSink, Sink, mask_format
-from .stats_sink import StatsSink, open_stats_sink, refuse_bad_stats
-from .video_sink import OverlayVideoSink
+from .stats.stats_sink import StatsSink, open_stats_sink, refuse_bad_stats
 
 _VIDEO, _ROWS = ".mp4", ".csv"  # of stretches, whatever the outputs are
 

@@ -11,25 +11,25 @@ from itertools import islice
 from pathlib import Path
 from threading import Event
 
-from .camera import Camera
-from .camera_status import CameraStatus
-from .deciding import Deciding
+from .archive.manifest import Ending
+from .camera.camera import Camera
+from .camera.camera_status import CameraStatus
+from .camera.live import LiveSource
 from .deciding_state import DecidingState
+from .decode.hardware_decode import decoder_for
+from .decode.selection import Place, Selection
+from .decode.source import Source, open_source
 from .errors import OutputError
 from .frames import Frame, SegmentedFrame, VideoInfo, batched
-from .hardware_decode import decoder_for
-from .live import LiveSource
-from .manifest import Ending
-from .model import Model
+from .masks.deciding import Deciding
+from .masks.reuse import marked
+from .network.model import Model
 from .outputs import Outputs, camera_sinks, file_outputs, refuse_bad_outputs
 from .pipeline import Pipeline
-from .progress import EVERY_S, Progress, Saved
-from .reuse import marked
-from .run_identity import run_identity
+from .resume.progress import EVERY_S, Progress, Saved
+from .resume.run_identity import run_identity
 from .segment_settings import Report, SegmentSettings
-from .selection import Place, Selection
 from .sink import Sink
-from .source import Source, open_source
 
 __all__ = ["Report", "SegmentSettings", "process_video", "segment_video"]
 

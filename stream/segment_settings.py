@@ -7,9 +7,9 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Literal
 
-from .camera import Camera
-from .h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
-from .opening import MAX_PIXELS
+from .camera.camera import Camera
+from .decode.opening import MAX_PIXELS
+from .encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,13 +14,13 @@ from typing import Self
 from numbered_camera import read_number
 from server_process import until
 
-from stream.camera import Camera, CameraSettings, parse_camera
-from stream.camera_events import CameraEvent, CameraState
-from stream.camera_status import CameraStatus
+from stream.camera.camera import Camera, CameraSettings, parse_camera
+from stream.camera.camera_events import CameraEvent, CameraState
+from stream.camera.camera_status import CameraStatus
+from stream.camera.live import LiveSource, Stopped
+from stream.decode.selection import Selection
 from stream.errors import RoadmaskError
 from stream.frames import VideoInfo
-from stream.live import LiveSource, Stopped
-from stream.selection import Selection
 
 TIMEOUT_S = 0.8
 SETTINGS = CameraSettings(timeout_s=5)  # so that no busy machine looks like a camera that is lost

@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 from clips import result_of, video_info
 
+from stream.decode.planes import planes_of
 from stream.frames import SegmentedFrame, VideoInfo
-from stream.planes import planes_of
 
 INFO = video_info()
 

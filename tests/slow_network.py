@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.model import Model
-from stream.provider_options import Shape
+from stream.network.model import Model
+from stream.network.provider_options import Shape
 
 
 class SlowNetwork:

@@ -21,10 +21,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.archive import open_masks
-from stream.archive_sink import open_archive_sink
+from stream.archive.archive import open_masks
+from stream.archive.archive_sink import open_archive_sink
+from stream.disk.partial import partial_path
 from stream.errors import ArchiveError, OutputError
-from stream.partial import partial_path
 from stream.sink import mask_format
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
@@ -132,7 +132,7 @@ KILLED = """
     from pathlib import Path
     sys.path[:0] = [{root!r}, {tests!r}]
     from clips import SPEC, result_of, video_info
-    from stream.archive_sink import open_archive_sink
+    from stream.archive.archive_sink import open_archive_sink
     import numpy as np
 
     masks = np.random.default_rng(0).integers(0, 255, (40, 60, 80), np.uint8)

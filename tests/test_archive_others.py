@@ -15,10 +15,10 @@ from clips import SPEC, result_of, video_info
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.archive import open_masks
-from stream.archive_sink import open_archive_sink
-from stream.crc32_joined import joined, shift_by
-from stream.zarr_layout import SHARD
+from stream.archive.archive import open_masks
+from stream.archive.archive_sink import open_archive_sink
+from stream.archive.zarr_layout import SHARD
+from stream.container.crc32_joined import joined, shift_by
 
 MASKS = np.random.default_rng(1).integers(0, 3, (SHARD + 6, 30, 50), np.uint8)
 INDICES = [2 * number + 5 for number in range(len(MASKS))]

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.archive import open_masks
-from stream.archive_sink import open_archive_sink
+from stream.archive.archive import open_masks
+from stream.archive.archive_sink import open_archive_sink
+from stream.archive.mask_sink import MaskSink
+from stream.archive.zarr_layout import SHARD, shard_path
+from stream.disk.partial import partial_path
 from stream.errors import OutputError
-from stream.mask_sink import MaskSink
-from stream.partial import partial_path
-from stream.zarr_layout import SHARD, shard_path
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 HEIGHT, WIDTH = 24, 40

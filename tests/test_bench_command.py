@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.bench import BARE, SIDE_BY_SIDE, Case, Sample
-from stream.bench_clip import draw_drive
+from stream.bench.bench import BARE, SIDE_BY_SIDE, Case, Sample
+from stream.bench.bench_clip import draw_drive
 from stream.cli import main
-from stream.memory import forget_peak, peak_memory_mb
-from stream.source import open_source
+from stream.decode.source import open_source
+from stream.process.memory import forget_peak, peak_memory_mb
 from tests.clips import cfr, make_clip
 from tests.color_model import write_color_model
 

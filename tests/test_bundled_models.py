@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.bench_clip import draw_drive
+from stream.bench.bench_clip import draw_drive
 from stream.cli import main
 from stream.errors import ModelError
-from stream.model import BUNDLED, Model, bundled_models, find_model
+from stream.network.model import BUNDLED, Model, bundled_models, find_model
 from stream.segment import segment_video
 
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.camera import CameraSettings, is_camera, parse_camera
+from stream.camera.camera import CameraSettings, is_camera, parse_camera
 from stream.errors import SourceError
-from stream.redact import is_secret, name_of, redacted
+from stream.talk.redact import is_secret, name_of, redacted
 
 DEFAULTS = CameraSettings()
 

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+import stream.live
+import stream.pauses
 from clips import times_of
 from color_model import write_color_model
 from live_viewer import SETTINGS, WATCHFUL
@@ -22,16 +24,14 @@ from rtsp_session import Session
 from server_process import until
 from slow_network import slowed
 
-import stream.live
-import stream.pauses
-from stream.camera import CameraSettings, parse_camera
-from stream.camera_events import CameraState
-from stream.camera_status import CameraStatus
-from stream.cameras import CameraRun, watch
+from stream.camera.camera import CameraSettings, parse_camera
+from stream.camera.camera_events import CameraState
+from stream.camera.camera_status import CameraStatus
 from stream.errors import OutputError, SourceError
 from stream.frames import SegmentedFrame
-from stream.model import Model
+from stream.network.model import Model
 from stream.segment import SegmentSettings, segment_video
+from stream.watch.cameras import CameraRun, watch
 
 RATE = 50
 FILM = Film(rate=RATE, gop=10)

@@ -19,12 +19,12 @@ from color_model import write_color_model
 from file_content import pictures_of
 
 from stream.cli import main
-from stream.cluster_settings import ClusterSettings
+from stream.cluster.cluster_settings import ClusterSettings
+from stream.commands.run_files import open_cluster
 from stream.errors import DeviceError, SourceError
-from stream.files_cli import open_cluster
-from stream.model import Model
+from stream.network.model import Model
+from stream.process.stop import Stop
 from stream.segment import SegmentSettings
-from stream.stop import Stop
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [
@@ -176,6 +176,6 @@ def test_without_the_extra_one_line_says_what_to_install(
     drives: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "stream.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "stream.cluster.cluster", raising=False)
     assert run(drives, "-o", f"{tmp_path}/out/", "--ray", "local", model=model) == 1
     assert "--ray needs ray: pip install 'roadmask[ray]'" in capsys.readouterr().err

@@ -19,12 +19,12 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from color_model import write_color_model
 from numpy.typing import NDArray
 
-from stream import tone_map
-from stream.model import Model
-from stream.network_input import network_input
+from stream.decode import tone_map
+from stream.decode.network_input import network_input
+from stream.decode.source import open_source
+from stream.decode.tone_map import HLG, PQ, standard_range
+from stream.network.model import Model
 from stream.segment import SegmentSettings, process_video
-from stream.source import open_source
-from stream.tone_map import HLG, PQ, standard_range
 
 SIZE = HEIGHT, WIDTH = 96, 128
 MOST = 1.5  # of 255, on average

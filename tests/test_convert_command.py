@@ -8,7 +8,7 @@ import pytest
 from clips import cfr, make_clip
 from color_model import write_color_model
 
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.cli import main
 
 

@@ -20,16 +20,17 @@ from file_content import content
 from full_disk import full_disk
 from tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
-from stream import labelling_label_studio, labelling_tree
-from stream.archive_sink import open_archive_sink
+from stream.archive.archive_sink import open_archive_sink
+from stream.archive.manifest import ArchiveHeader, MaskRecord
 from stream.cli import main
+from stream.decode.source import open_source
 from stream.frames import SegmentedFrame
-from stream.labelling import Tool
-from stream.labelling_coco import CocoWriter
-from stream.labelling_frames import LabelledFrame, LabelTable
-from stream.labelling_tree import FolderTree
-from stream.manifest import ArchiveHeader, MaskRecord
-from stream.source import open_source
+from stream.labelling import label_studio as labelling_label_studio
+from stream.labelling import tree as labelling_tree
+from stream.labelling.coco import CocoWriter
+from stream.labelling.frames import LabelledFrame, LabelTable
+from stream.labelling.labelling import Tool
+from stream.labelling.tree import FolderTree
 
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 SMALL = {index: MASKS[index] for index in (0, 3, 7)}

@@ -12,9 +12,9 @@ import pytest
 from color_model import write_color_model
 from corpus import CASES, Case
 
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
+from stream.archive.verify import VideoCheck, archive_problems
 from stream.cli import main
-from stream.verify import VideoCheck, archive_problems
 
 CODES = {"done": 0, "partial": 3, "failed": 1}
 

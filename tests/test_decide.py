@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream import decide, mixed_cells
-from stream.decide import Decider
+from stream.masks import decide, mixed_cells
+from stream.masks.decide import Decider
 
 
 def enlarged(scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:

@@ -22,24 +22,22 @@ import pytest
 from fake_session import FakeRuntime
 from test_privacy import no_network
 
-from stream import (
-    doctor,
-    doctor_cameras,
-    doctor_codecs,
-    doctor_devices,
-    doctor_disk,
-    doctor_display,
-    doctor_engines,
-    doctor_machine,
-    doctor_picture,
-    doctor_process,
-    doctor_selftest,
-    doctor_versions,
-)
 from stream.cli import main
-from stream.doctor_finding import Finding
+from stream.doctor import cameras as doctor_cameras
+from stream.doctor import codecs as doctor_codecs
+from stream.doctor import devices as doctor_devices
+from stream.doctor import disk as doctor_disk
+from stream.doctor import display as doctor_display
+from stream.doctor import doctor
+from stream.doctor import engines as doctor_engines
+from stream.doctor import machine as doctor_machine
+from stream.doctor import picture as doctor_picture
+from stream.doctor import process as doctor_process
+from stream.doctor import selftest as doctor_selftest
+from stream.doctor import versions as doctor_versions
+from stream.doctor.finding import Finding
 from stream.errors import OutputError
-from stream.model import Model
+from stream.network.model import Model
 
 ROOT = Path(__file__).parent.parent
 
@@ -104,7 +102,7 @@ def test_only_a_problem_makes_the_command_fail(
     states: list[Any], code: int, worst: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = [("disk", Finding("here", state, "found", "do")) for state in states]
-    monkeypatch.setattr("stream.doctor_cli.examine", lambda _: iter(found))
+    monkeypatch.setattr("stream.commands.doctor.examine", lambda _: iter(found))
     assert main(["doctor", "--json"]) == code
     assert json.loads(capsys.readouterr().out)["state"] == worst
 
@@ -118,7 +116,7 @@ def test_in_a_pipe_lines_have_80_columns_no_colour_and_unbroken_paths(
         ("disk", Finding("a name of more than 15 letters", "warning", words, words)),
         ("disk", Finding("h\x1b[31mere", "problem", f"{path} is full", "make room")),
     ]
-    monkeypatch.setattr("stream.doctor_cli.examine", lambda _: iter(found))
+    monkeypatch.setattr("stream.commands.doctor.examine", lambda _: iter(found))
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "\x1b" not in text
@@ -139,10 +137,10 @@ def test_a_check_that_crashes_hangs_or_raises_is_a_problem_and_the_next_ones_are
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys, tempfile, time, types\n"
         "def check(name, does):\n"
-        "    sys.modules['stream.doctor_' + name] = module = types.ModuleType(name)\n"
+        "    sys.modules['stream.doctor.' + name] = module = types.ModuleType(name)\n"
         "    module.examine = does\n"
         "def raises():\n"
-        "    from stream.doctor_finding import Finding\n"
+        "    from stream.doctor.finding import Finding\n"
         "    yield Finding('first', 'ok', 'noise does not matter')\n"
         "    raise RuntimeError('two\\nlines')\n"
         "check('crashes', lambda: tempfile.mkdtemp() and os.kill(os.getpid(), signal.SIGILL))\n"
@@ -183,10 +181,10 @@ def test_where_no_process_can_be_started_that_is_told_of_each_check(monkeypatch:
 
 
 def test_a_library_that_cannot_be_imported_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "stream.doctor_codecs", None)
+    monkeypatch.setitem(sys.modules, "stream.doctor.codecs", None)
     (finding,) = doctor_process.findings("codecs")
     assert finding.state == "problem"
-    assert finding.found.startswith("cannot be made: import of stream.doctor_codecs halted")
+    assert finding.found.startswith("cannot be made: import of stream.doctor.codecs halted")
     assert "doctor versions" in finding.advice
 
 
@@ -382,7 +380,7 @@ def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(mo
         return real(name, mode)
 
     monkeypatch.setattr(doctor_codecs.av, "Codec", codec)
-    monkeypatch.setattr("stream.h264._X264", "libx264_of_elsewhere")
+    monkeypatch.setattr("stream.encode.h264._X264", "libx264_of_elsewhere")
     found = by_name(doctor_codecs.examine())
     assert found["H.264 encoder"].state == found["h264 decoder"].state == "problem"
     assert found["hevc decoder"].state == "warning"
@@ -490,7 +488,7 @@ def test_a_device_that_gives_other_classes_than_the_cpu_is_found(
 
 def test_a_model_that_does_not_load_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"cut off")
-    monkeypatch.setattr("stream.model.bundled_models", lambda: {"camvid-lite0": tmp_path / "m.onnx"})
+    monkeypatch.setattr("stream.network.model.bundled_models", lambda: {"camvid-lite0": tmp_path / "m.onnx"})
     assert by_name(doctor_devices.examine())["cpu"].state == "problem"
     (run,) = doctor_selftest.examine()
     assert run.state == "problem"

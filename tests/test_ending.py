@@ -13,15 +13,15 @@ import pytest
 from clips import cfr, make_clip
 from color_model import write_color_model
 
-from stream.archive import open_masks
-from stream.archive_convert import convert_archive
+from stream.archive.archive import open_masks
+from stream.archive.archive_convert import convert_archive
+from stream.archive.manifest import Ending
+from stream.archive.verify import archive_problems
 from stream.cli import main
-from stream.ending import missing_s
-from stream.manifest import Ending
-from stream.model import Model
+from stream.decode.ending import missing_s
+from stream.decode.source import open_source
+from stream.network.model import Model
 from stream.segment import Report, SegmentSettings, process_video
-from stream.source import open_source
-from stream.verify import archive_problems
 
 FRAMES = 60
 CONTAINERS = ["mp4", "mov", "mkv", "webm", "avi", "ts", "flv", "mpg"]

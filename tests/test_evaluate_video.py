@@ -16,10 +16,10 @@ from export.choice import everything
 from export.evaluate import evaluate_model
 from export.sequence import follows, frame_number, in_order
 from stream.cli import main
-from stream.decide import Decider
-from stream.flicker import FlickerMeter
-from stream.model import Model
-from stream.smooth import Smoother
+from stream.masks.decide import Decider
+from stream.masks.flicker import FlickerMeter
+from stream.masks.smooth import Smoother
+from stream.network.model import Model
 from training.camvid import Example
 
 SKY, ROAD = (np.array(COLORS[name], np.float64) for name in ("Sky", "Road"))

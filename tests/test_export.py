@@ -20,7 +20,7 @@ from export.pictures import draw, find_pictures
 from export.verify import ParityReport
 from stream.cli import main
 from stream.errors import ModelError
-from stream.model import Model
+from stream.network.model import Model
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.errors import CheckpointError, DataError

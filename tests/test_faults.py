@@ -29,10 +29,10 @@ from clips import cfr, make_clip, times_of
 from color_model import write_color_model
 from fake_session import FakeRuntime
 
-from stream.appended_file import AppendedFile
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.cli import main
-from stream.source import open_source
+from stream.decode.source import open_source
+from stream.disk.appended_file import AppendedFile
 
 FRAMES = 200
 LIMIT_S = 60  # of any command here: what takes longer hangs
@@ -458,11 +458,15 @@ def raising(error: Exception, function: Callable[..., object], *, after: int) ->
 
 
 NO_ROOM = cv2.error("OpenCV(5.0.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 3600000000 bytes")
+READ = "stream.decode.source.network_input"
 STAGES = {
-    "decode": ("stream.source.network_input", MemoryError()),
-    "decode, in FFmpeg": ("stream.source.network_input", av.error.MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM))),
+    "decode": (READ, MemoryError()),
+    "decode, in FFmpeg": (
+        "stream.decode.source.network_input",
+        av.error.MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
+    ),
     "decide": ("cv2.resize", NO_ROOM),
-    "write": ("stream.mask_sink.record_of", MemoryError("Unable to allocate 8.00 GiB")),
+    "write": ("stream.archive.mask_sink.record_of", MemoryError("Unable to allocate 8.00 GiB")),
 }
 
 

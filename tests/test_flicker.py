@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from moving_scene import CLASSES, blocks, texture
 
-from stream.flicker import FlickerMeter
-from stream.flow import Flow
+from stream.masks.flicker import FlickerMeter
+from stream.masks.flow import Flow
 
 HEIGHT, WIDTH = 120, 160
 SCENE, LABELS = texture(HEIGHT, 2 * WIDTH), blocks(HEIGHT, 2 * WIDTH)

@@ -17,7 +17,7 @@ from export.half import halve_model
 from export.pictures import Samples, draw
 from export.quantize import quantize_model
 from stream.cli import main
-from stream.model import Model, find_model
+from stream.network.model import Model, find_model
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 

@@ -11,10 +11,10 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from clips import cfr, make_clip
 from numpy.typing import NDArray
 
-from stream import hardware_decode
+from stream.decode import hardware_decode
+from stream.decode.hardware_decode import HardwareDecoder, as_software, decoder_for
+from stream.decode.source import open_source
 from stream.errors import SourceError
-from stream.hardware_decode import HardwareDecoder, as_software, decoder_for
-from stream.source import open_source
 
 
 @pytest.mark.parametrize(

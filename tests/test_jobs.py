@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from stream.declared_frames import frames_of
+from stream.commands.moment import parse_moment
 from stream.errors import OutputError, SourceError
+from stream.files.declared_frames import frames_of
+from stream.files.jobs import plan
+from stream.files.video_files import VideoFile, find_sources
 from stream.frames import VideoInfo
-from stream.jobs import plan
-from stream.moment import parse_moment
 from stream.segment import SegmentSettings
-from stream.video_files import VideoFile, find_sources
 
 TEMPLATE = SegmentSettings(source=Path())
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from pycocotools.coco import COCO
 from tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
-from stream.labelling import LabellingSettings, Tool, give_to_tool
+from stream.labelling.labelling import LabellingSettings, Tool, give_to_tool
 from stream.spec import PixelClass
 
 HERE = Path(__file__).parent

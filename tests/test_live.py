@@ -14,6 +14,8 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
+import stream.live
+import stream.pauses
 from clips import make_clip
 from live_viewer import SETTINGS, TIMEOUT_S, WATCHFUL, LiveViewer
 from numbered_camera import CLOCK, Film, VideoCodec
@@ -24,15 +26,13 @@ from rtsp_session import Session
 from server_process import ServerProcess, a_free_port, until
 from stream_servers import http_camera, udp_camera
 
-import stream.live
-import stream.pauses
-from stream.camera import Camera, Transport, parse_camera
-from stream.camera_events import CameraState
-from stream.camera_status import CameraStatus
+from stream.camera.camera import Camera, Transport, parse_camera
+from stream.camera.camera_events import CameraState
+from stream.camera.camera_status import CameraStatus
+from stream.camera.live import LiveSource, Stopped
+from stream.camera.live_clock import TIME_BASE
+from stream.decode.selection import Selection
 from stream.errors import SourceError
-from stream.live import LiveSource, Stopped
-from stream.live_clock import TIME_BASE
-from stream.selection import Selection
 
 RATE = 50
 FILM = Film(rate=RATE, gop=10)

@@ -19,13 +19,13 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from stream.camera_events import CameraState
-from stream.camera_status import CameraStatus
+from stream.camera.camera_events import CameraState
+from stream.camera.camera_status import CameraStatus
+from stream.decode.source import open_source
 from stream.frames import SegmentedFrame
-from stream.live_view import LiveView
-from stream.source import open_source
-from stream.view_address import Address
-from stream.view_feed import CameraFeed
+from stream.view.address import Address
+from stream.view.feed import CameraFeed
+from stream.view.live_view import LiveView
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")

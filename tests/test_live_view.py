@@ -23,15 +23,15 @@ from live_client import Viewer, connection_to, get
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.camera_events import CameraState
-from stream.camera_status import CameraStatus
+from stream.camera.camera_events import CameraState
+from stream.camera.camera_status import CameraStatus
+from stream.decode.source import open_source
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
-from stream.live_view import LiveView
-from stream.source import open_source
-from stream.view_address import Address, parse_address
-from stream.view_feed import CameraFeed
-from stream.view_pictures import packed
+from stream.view.address import Address, parse_address
+from stream.view.feed import CameraFeed
+from stream.view.live_view import LiveView
+from stream.view.pictures import packed
 
 ANYWHERE = Address("127.0.0.1", 0)
 TOKEN = "correct horse"
@@ -119,7 +119,7 @@ def test_an_address_in_use_is_one_line(running: LiveView) -> None:
 
 
 def test_without_starlette_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.live_view.find_spec", lambda _: None)
+    monkeypatch.setattr("stream.view.live_view.find_spec", lambda _: None)
     with pytest.raises(OutputError, match=re.escape("--serve needs starlette: pip install 'roadmask[serve]'")):
         LiveView(ANYWHERE, SPEC.classes)
 
@@ -301,7 +301,7 @@ def test_a_picture_that_cannot_be_encoded_is_told_once_and_ends_nothing(
     feed = camera(view)
     with Viewer(view) as viewer:
         with monkeypatch.context() as patched:
-            patched.setattr("stream.view_feed.shown", fail)
+            patched.setattr("stream.view.feed.shown", fail)
             for broken in (striped(), striped()):
                 feed.write(broken)
                 assert eventually(lambda: feed.pictures._of is broken)  # noqa: B023 - called at once
@@ -362,7 +362,7 @@ def test_health_is_good_only_while_every_camera_runs(view: LiveView) -> None:
 def test_a_run_that_gives_no_frames_is_not_well(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = camera(view)
     feed.write(striped())
-    monkeypatch.setattr("stream.view_health._STUCK_S", 0.0)
+    monkeypatch.setattr("stream.view.health._STUCK_S", 0.0)
     status, _, body = get(view, "/healthz")
     assert status == 503
     assert b"frames arrive, but none has come out of the run for 0 s" in body

@@ -8,8 +8,8 @@ import pytest
 from moving_scene import texture
 from numpy.typing import NDArray
 
-from stream.flow import moved, origins_of
-from stream.lucas_kanade import Tracker
+from stream.masks.flow import moved, origins_of
+from stream.masks.lucas_kanade import Tracker
 
 SCENE = texture(60, 90)[..., 1].copy()
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.machine import usable_cores
+from stream.process.machine import usable_cores
 
 
 @pytest.fixture(autouse=True)

@@ -16,15 +16,15 @@ import pytest
 from clips import cfr, make_clip
 from color_model import write_color_model
 
-from stream.archive import open_masks
-from stream.batch import run_batch
+from stream.archive.archive import open_masks
 from stream.cli import main
+from stream.disk.lock import held
 from stream.errors import OutputError
-from stream.lock import held
-from stream.model import Model
-from stream.outcome import Outcome
+from stream.files.batch import run_batch
+from stream.files.outcome import Outcome
+from stream.network.model import Model
+from stream.process.stop import Stop
 from stream.segment import Report, SegmentSettings, process_video
-from stream.stop import Stop
 
 FRAMES = 12
 
@@ -168,7 +168,7 @@ def test_a_fault_of_one_is_told_in_a_line_and_kept_for_those_who_mend_it(
             raise ZeroDivisionError("by zero")
         return process_video(job, *arguments, **options)
 
-    monkeypatch.setattr("stream.files_cli.process_video", faulty)
+    monkeypatch.setattr("stream.commands.run_files.process_video", faulty)
     assert run(drives, "-o", f"{tmp_path}/out/", model=model) == 3
     assert "b.mp4: ZeroDivisionError: by zero" in capsys.readouterr().err
     (entry,) = [entry for entry in summary(tmp_path / "out")["sources"] if entry["state"] == "failed"]
@@ -183,7 +183,7 @@ def test_a_full_disk_ends_all_and_the_same_command_goes_on_later(
             raise OutputError("b_masks: cannot be written") from OSError(errno.ENOSPC, "No space left on device")
         return process_video(job, *arguments, **options)
 
-    monkeypatch.setattr("stream.files_cli.process_video", full)
+    monkeypatch.setattr("stream.commands.run_files.process_video", full)
     assert run(drives, "-o", f"{tmp_path}/out/", model=model) == 3
     assert "the disk is full, so nothing more was begun; free some space" in capsys.readouterr().err
     assert states(tmp_path / "out") == {"a": "done", "b": "failed"}

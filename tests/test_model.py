@@ -10,8 +10,8 @@ from color_model import COLORS, SPEC, spec, write_color_model
 from onnx import TensorProto
 
 from stream.errors import DeviceError, ModelError
-from stream.model import Model, find_model
-from stream.providers import DEVICES, Placement, provider_for
+from stream.network.model import Model, find_model
+from stream.network.providers import DEVICES, Placement, provider_for
 
 
 def test_scores_come_at_half_size_for_any_batch_and_size(tmp_path: Path) -> None:
@@ -102,6 +102,6 @@ def test_a_provider_that_does_not_start_is_an_error_and_no_silent_fallback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This is what ONNX Runtime does with CUDA built in and no driver: it warns, and computes on the CPU.
-    monkeypatch.setattr("stream.model.placements", lambda _device: (Placement(DEVICES["cuda"]),))
+    monkeypatch.setattr("stream.network.model.placements", lambda _device: (Placement(DEVICES["cuda"]),))
     with pytest.raises(DeviceError, match="did not start"):
         Model.load(write_color_model(tmp_path / "m.onnx"), device="cuda")

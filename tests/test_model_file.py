@@ -12,8 +12,8 @@ from color_model import write_color_model
 from onnx import TensorProto, helper, numpy_helper
 
 from stream.errors import ModelError
-from stream.model import BUNDLED, Model, bundled_models
-from stream.model_file import refuse_bad_model
+from stream.network.model import BUNDLED, Model, bundled_models
+from stream.network.model_file import refuse_bad_model
 
 
 def written(model: onnx.ModelProto, path: Path) -> Path:

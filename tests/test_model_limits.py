@@ -15,11 +15,11 @@ from clips import cfr, make_clip
 from color_model import COLORS, SPEC, write_color_model
 from onnx import TensorProto, helper, numpy_helper
 
-from stream import sessions
 from stream.cli import main
 from stream.errors import DeviceError, ModelError
-from stream.model import Model
-from stream.time_limit import within
+from stream.network import sessions
+from stream.network.model import Model
+from stream.process.time_limit import within
 
 BLACK = np.zeros((48, 64, 3), np.uint8)
 PICTURES = np.zeros((1, 64, 96, 3), np.uint8)
@@ -79,7 +79,8 @@ def test_a_model_that_computes_on_and_on_is_stopped_in_its_first_run(
 
 ONE_HUGE_STEP = """
 import sys
-from stream import sessions, time_limit
+from stream.network import sessions
+from stream.process import time_limit
 from stream.cli import main
 sessions.FIRST_PICTURE_S = time_limit._GRACE_S = 0.5
 time_limit.leave(main(["run", *sys.argv[1:], "--device", "cpu", "--progress", "none"]))
@@ -110,7 +111,7 @@ def test_only_the_first_run_of_a_size_is_watched_and_all_give_the_same(
 ) -> None:
     model = Model.load(write_color_model(tmp_path / "colors.onnx"), device="cpu")
     first = model.scores(PICTURES)
-    monkeypatch.setattr("stream.sessions.within", None)  # so that to call it would fail
+    monkeypatch.setattr("stream.network.sessions.within", None)  # so that to call it would fail
     np.testing.assert_array_equal(model.scores(PICTURES), first)
     with pytest.raises(ModelError, match="NoneType"):
         model.scores(np.zeros((2, 64, 96, 3), np.uint8))

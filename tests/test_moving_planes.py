@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.flow import moved, origins_of
-from stream.moving_planes import MovingPlanes
+from stream.masks.flow import moved, origins_of
+from stream.masks.moving_planes import MovingPlanes
 
 HEIGHT, WIDTH = 21, 34
 

@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
+from stream.decode.opening import open_container, open_file
+from stream.decode.source import open_source
 from stream.errors import SourceError
-from stream.opening import open_container, open_file
-from stream.source import open_source
 from tests.clips import cfr, make_clip
 
 DESCRIPTORS = Path("/proc/self/fd")

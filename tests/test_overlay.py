@@ -11,10 +11,10 @@ from av.video.reformatter import Colorspace
 from clips import video_info
 from numpy.typing import NDArray
 
+from stream.decode.planes import planes_of
+from stream.encode.overlay import Overlay, color_mask, legend_picture, rgb_to_yuv, select_classes
 from stream.errors import RoadmaskError
 from stream.frames import Frame, SegmentedFrame
-from stream.overlay import Overlay, color_mask, legend_picture, rgb_to_yuv, select_classes
-from stream.planes import planes_of
 from stream.spec import PixelClass
 
 CLASSES = (

@@ -24,19 +24,19 @@ from full_disk import full_disk
 from seen import seen
 from server_process import until
 
-from stream import part_names
-from stream.archive import open_masks
-from stream.archive_sink import open_archive_sink
-from stream.duration import parse_duration
+from stream.archive.archive import open_masks
+from stream.archive.archive_sink import open_archive_sink
+from stream.commands.duration import parse_duration
+from stream.disk.partial import partial_path
+from stream.encode.overlay import Overlay
+from stream.encode.video_sink import OverlayVideoSink
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame, VideoInfo
-from stream.overlay import Overlay
-from stream.part_names import PartNames
-from stream.partial import partial_path
-from stream.parts import PartsSink
+from stream.recording import part_names
+from stream.recording.part_names import PartNames
+from stream.recording.parts import PartsSink
 from stream.sink import Sink
-from stream.stats_sink import StatsSink
-from stream.video_sink import OverlayVideoSink
+from stream.stats.stats_sink import StatsSink
 
 DAY_S = 86400
 Make = Callable[[Path, VideoInfo], Sink]

@@ -14,14 +14,14 @@ from clips import SPEC, cfr, make_clip, sound_times_of, times_of
 from color_model import write_color_model
 from numpy.typing import NDArray
 
-from stream.archive import open_masks
-from stream.archive_sink import open_archive_sink
+from stream.archive.archive import open_masks
+from stream.archive.archive_sink import open_archive_sink
+from stream.archive.masked_frames import MaskedVideo, usual_step
 from stream.cli import main
+from stream.decode.source import open_source
 from stream.errors import ArchiveError
 from stream.frames import SegmentedFrame
-from stream.masked_frames import MaskedVideo, usual_step
-from stream.preview import PreviewSettings, preview_video
-from stream.source import open_source
+from stream.preview.preview import PreviewSettings, preview_video
 
 SIZE = (96, 128)
 RNG = np.random.default_rng(3)

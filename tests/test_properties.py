@@ -24,9 +24,9 @@ from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
 from stream import segment
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.errors import SourceError
-from stream.model import Model
+from stream.network.model import Model
 from stream.segment import SegmentSettings, process_video
 
 TIME_BASES = [Fraction(1, 25), Fraction(1001, 30000), Fraction(7), Fraction(1, 90000), Fraction(1, 12800)]

@@ -22,13 +22,13 @@ from clips import SPEC, TICK, video_info
 from seen import seen
 from server_process import a_free_port, until
 
+from stream.decode.planes import planes_of
+from stream.encode.overlay import Overlay
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
-from stream.overlay import Overlay
-from stream.packet_queue import PacketQueue
-from stream.planes import planes_of
-from stream.publish_sink import PublishSink
-from stream.publish_target import parse_target
+from stream.publish.packet_queue import PacketQueue
+from stream.publish.publish_sink import PublishSink
+from stream.publish.publish_target import parse_target
 
 TESTS = Path(__file__).parent
 SECRET = "hunter2"

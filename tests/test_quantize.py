@@ -24,7 +24,7 @@ from export.quantize import quantize_model
 from export.verify import ParityReport
 from stream.cli import main
 from stream.errors import ModelError, SourceError
-from stream.model import Model
+from stream.network.model import Model
 from stream.spec import ModelSpec
 from training import checkpoint as checkpoints
 from training.camvid import read_picture

@@ -13,10 +13,10 @@ import pytest
 from clips import cfr, make_clip, times_of
 from color_model import write_color_model
 
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.cli import main
-from stream.commands import completed
-from stream.remote import is_remote
+from stream.commands.run import completed
+from stream.files.remote import is_remote
 
 FRAMES = 12
 

@@ -15,17 +15,17 @@ from numpy.typing import NDArray
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from stream.archive import open_masks
-from stream.archive_sink import open_archive_sink
+from stream.archive.archive import open_masks
+from stream.archive.archive_sink import open_archive_sink
 from stream.cli import main
-from stream.report_curve import curve_of
-from stream.report_keyframes import choose_keyframes
-from stream.report_problems import clock, problems_of
-from stream.report_scan import MaskScan, scan_masks
-from stream.report_timings import find_timings
-from stream.share_table import read_shares
+from stream.files.timings import find_timings
+from stream.report.curve import curve_of
+from stream.report.keyframes import choose_keyframes
+from stream.report.problems import clock, problems_of
+from stream.report.scan import MaskScan, scan_masks
 from stream.spec import ModelSpec
-from stream.stats_sink import open_stats_sink
+from stream.stats.share_table import read_shares
+from stream.stats.stats_sink import open_stats_sink
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")

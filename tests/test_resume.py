@@ -20,18 +20,18 @@ from file_content import pictures_of
 from full_disk import full_disk
 
 from stream import segment
-from stream.deciding import Deciding
+from stream.decode.look import look_of
+from stream.decode.selection import Place
+from stream.decode.source import open_source
 from stream.errors import OutputError, SourceError
 from stream.frames import Frame, SegmentedFrame
-from stream.look import look_of
-from stream.model import Model
+from stream.masks.deciding import Deciding
+from stream.masks.reuse import marked
+from stream.network.model import Model
 from stream.pieces import PIECE, WARM_UP
-from stream.progress import progress_folder
-from stream.reuse import marked
-from stream.run_state import pack_state, unpack_state
+from stream.resume.progress import progress_folder
+from stream.resume.run_state import pack_state, unpack_state
 from stream.segment import Report, SegmentSettings, process_video
-from stream.selection import Place
-from stream.source import open_source
 from tests.moving_scene import texture
 
 FRAMES = 2 * PIECE + 60

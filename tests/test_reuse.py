@@ -14,10 +14,10 @@ import pytest
 from clips import video_info
 from numpy.typing import NDArray
 
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.frames import Frame, SegmentedFrame
-from stream.model import Model
-from stream.reuse import StillClock, marked
+from stream.masks.reuse import StillClock, marked
+from stream.network.model import Model
 from stream.segment import SegmentSettings, process_video, segment_video
 from tests.moving_scene import texture
 

@@ -20,10 +20,10 @@ from color_model import COLORS, spec, write_color_model
 from numpy.typing import NDArray
 
 import stream
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.cli import main
 from stream.frames import Frame
-from stream.model import Model
+from stream.network.model import Model
 from stream.segment import SegmentSettings, process_video, segment_video
 
 VARIABLE_RATE = [0, 512, 1500, 1600, 4000, 9000, 9512]

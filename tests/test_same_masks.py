@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.model import Model
+from stream.network.model import Model
 from stream.segment import SegmentSettings, process_video, segment_video
 from tests.moving_scene import texture
 

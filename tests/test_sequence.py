@@ -11,7 +11,7 @@ import pytest
 from clips import times_of
 from color_model import write_color_model
 
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.cli import main
 
 FRAMES = 11

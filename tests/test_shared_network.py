@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.provider_options import Shape
-from stream.shared_network import SharedNetwork
+from stream.network.provider_options import Shape
+from stream.network.shared_network import SharedNetwork
 
 
 class Doubling:

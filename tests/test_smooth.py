@@ -13,14 +13,14 @@ from color_model import COLORS, write_color_model
 from moving_scene import blocks, doubled, scores_of, texture
 from numpy.typing import NDArray
 
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.cli import main
-from stream.decide import Decider
-from stream.flicker import FlickerMeter
-from stream.flow import exposure, likely_exposure
-from stream.model import Model
+from stream.masks.decide import Decider
+from stream.masks.flicker import FlickerMeter
+from stream.masks.flow import exposure, likely_exposure
+from stream.masks.smooth import Smoother
+from stream.network.model import Model
 from stream.segment import segment_video
-from stream.smooth import Smoother
 
 HEIGHT, WIDTH = 96, 128  # of the scores; the network's input is twice as large
 SCENE, LABELS = texture(HEIGHT, 2 * WIDTH), blocks(HEIGHT, 2 * WIDTH)

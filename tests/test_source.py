@@ -21,11 +21,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.clock import FrameClock
+from stream.decode.clock import FrameClock
+from stream.decode.network_input import color_range, network_input
+from stream.decode.source import open_source
 from stream.errors import SourceError
 from stream.frames import Frame
-from stream.network_input import color_range, network_input
-from stream.source import open_source
 
 SIZE = (32, 48)
 
@@ -216,7 +216,7 @@ def test_a_file_cut_in_the_middle_of_a_packet_gives_all_before_it(
     tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch, *, ahead: bool
 ) -> None:
     if ahead:
-        monkeypatch.setattr("stream.source._MOST_AT_A_TIME", 0)
+        monkeypatch.setattr("stream.decode.source._MOST_AT_A_TIME", 0)
     clip = moving_clip(tmp_path / "clip.mp4", "libx264", options={"movflags": "faststart"})
     clip.write_bytes(clip.read_bytes()[: int(clip.stat().st_size * share)])
     expected = []

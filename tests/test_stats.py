@@ -13,9 +13,9 @@ import pytest
 from clips import SPEC, result_of
 from full_disk import full_disk
 
+from stream.disk.partial import partial_path
 from stream.errors import OutputError
-from stream.partial import partial_path
-from stream.stats_sink import StatsSink, open_stats_sink, refuse_bad_stats
+from stream.stats.stats_sink import StatsSink, open_stats_sink, refuse_bad_stats
 
 MASK = np.array([[0, 0, 1, 2], [0, 0, 1, 1]], np.uint8)  # half road, three eighths car, one eighth sky
 
@@ -128,7 +128,7 @@ def test_parquet_has_the_csv_s_columns_and_tells_classes_source_and_model(tmp_pa
 
 
 def test_parquet_is_written_in_groups_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.parquet_stats._ROWS_AT_A_TIME", 8)
+    monkeypatch.setattr("stream.stats.parquet_stats._ROWS_AT_A_TIME", 8)
     write(tmp_path / "shares.parquet", range(20))
     with pq.ParquetFile(tmp_path / "shares.parquet") as file:
         assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [8, 8, 4]

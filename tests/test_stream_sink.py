@@ -19,10 +19,10 @@ from clips import RATE, SPEC, video_info
 from seen import seen
 from server_process import until
 
+from stream.encode.overlay import Overlay
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
-from stream.overlay import Overlay
-from stream.stream_sink import StreamFormat, StreamSink
+from stream.publish.stream_sink import StreamFormat, StreamSink
 
 
 @contextmanager

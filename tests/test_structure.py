@@ -7,6 +7,7 @@ import subprocess
 import sys
 import zipfile
 from collections.abc import Iterator
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -25,14 +26,14 @@ ALLOWED = {
         "training.metrics",
         "training.options",
         "training.sheet",
-        "stream.model",
-        "stream.decide",
-        "stream.flicker",
+        "stream.network.model",
+        "stream.masks.decide",
+        "stream.masks.flicker",
         "stream.frames",
-        "stream.network_input",
+        "stream.decode.network_input",
         "stream.pipeline",
-        "stream.smooth",
-        "stream.source",
+        "stream.masks.smooth",
+        "stream.decode.source",
         "stream.spec",
         "stream.errors",
     },
@@ -60,6 +61,22 @@ def test_packages_import_each_other_only_along_the_arrows(package: str) -> None:
                 assert module in ALLOWED[package], f"{path} imports {module}"
             if top in ALLOWED_THIRD_PARTY:
                 assert package in ALLOWED_THIRD_PARTY[top], f"{path} imports {module}"
+
+
+def test_the_rooms_of_stream_import_each_other_one_way() -> None:
+    stream = ROOT / "stream"
+    imported: dict[str, set[str]] = {}
+    for path in stream.rglob("*.py"):
+        if path.parent == stream and path.stem in ("__init__", "__main__", "cli"):
+            continue  # the doors: they name everything
+        room = path.relative_to(stream).parts[0].removesuffix(".py")
+        names = imported.setdefault(room, set())
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            # One dot more than it takes to leave the room.
+            if isinstance(node, ast.ImportFrom) and node.level == len(path.relative_to(stream).parts):
+                assert node.module, f"{path}: names the module that it imports from"
+                names.add(node.module.partition(".")[0])
+    TopologicalSorter(imported).prepare()  # raises CycleError, which names the rooms of a circle
 
 
 def test_the_wheel_holds_the_three_packages_and_nothing_more(tmp_path: Path) -> None:

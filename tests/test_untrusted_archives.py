@@ -20,12 +20,12 @@ import pytest
 from clips import SPEC, cfr, make_clip, result_of, video_info
 from color_model import write_color_model
 
-from stream.archive import open_masks
-from stream.archive_sink import open_archive_sink
+from stream.archive.archive import open_masks
+from stream.archive.archive_sink import open_archive_sink
+from stream.archive.verify import archive_problems
 from stream.cli import main
 from stream.errors import ArchiveError
-from stream.printable import printable
-from stream.verify import archive_problems
+from stream.talk.printable import printable
 
 KINDS = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 HEIGHT, WIDTH, COUNT = 24, 32, 4
@@ -159,7 +159,7 @@ def test_a_link_in_a_zip_is_no_more_than_its_text(tmp_path: Path, capsys: pytest
 LIMITED = """
 import resource, sys
 import numpy, cv2, av
-from stream.archive import open_masks
+from stream.archive.archive import open_masks
 from stream.cli import main
 from stream.errors import ArchiveError
 import stream.verify_cli

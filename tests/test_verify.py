@@ -13,11 +13,11 @@ import numpy as np
 import pytest
 from clips import SPEC, TICK, cfr, make_clip, result_of, video_info
 
-from stream.archive import open_masks
-from stream.archive_sink import open_archive_sink
+from stream.archive.archive import open_masks
+from stream.archive.archive_sink import open_archive_sink
+from stream.archive.zarr_layout import shard_path
 from stream.cli import main
-from stream.partial import partial_path
-from stream.zarr_layout import shard_path
+from stream.disk.partial import partial_path
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 COUNT = 12

@@ -20,10 +20,10 @@ from clips import SPEC, video_info
 from seen import seen
 from server_process import until
 
-from stream import window_sink
+from stream.encode.overlay import Overlay
 from stream.errors import OutputError
-from stream.overlay import Overlay
-from stream.window_sink import WindowSink, refuse_no_window
+from stream.publish import window_sink
+from stream.publish.window_sink import WindowSink, refuse_no_window
 
 HAS_WINDOWS = not re.search(r"GUI:\s+NONE", cv2.getBuildInformation())
 HAS_DISPLAY = bool(os.environ.get("DISPLAY"))

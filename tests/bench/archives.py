@@ -24,9 +24,10 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from clips import result_of, video_info
 
-from stream import png_archive_sink, segment_video
-from stream.archive_sink import open_archive_sink
-from stream.model import Model
+from stream import segment_video
+from stream.archive import png_archive_sink
+from stream.archive.archive_sink import open_archive_sink
+from stream.network.model import Model
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 LEVEL_1 = "masks_level_1.zip"

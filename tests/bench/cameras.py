@@ -35,13 +35,13 @@ from rtsp_faults import STEPS
 from server_process import ServerProcess, until
 from slow_network import slowed
 
-from stream.camera import CameraSettings, parse_camera
-from stream.camera_events import CameraEvent, CameraState
-from stream.camera_status import CameraStatus
-from stream.cameras import CameraRun, watch
+from stream.camera.camera import CameraSettings, parse_camera
+from stream.camera.camera_events import CameraEvent, CameraState
+from stream.camera.camera_status import CameraStatus
 from stream.frames import SegmentedFrame
-from stream.model import Model
+from stream.network.model import Model
 from stream.segment import SegmentSettings
+from stream.watch.cameras import CameraRun, watch
 
 _LONG_S = 60.0  # for anything
 

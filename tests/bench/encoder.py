@@ -26,13 +26,13 @@ import numpy as np
 from av.codec.context import ThreadType
 from numpy.typing import NDArray
 
-from stream.h264 import choose_encoder
-from stream.memory import peak_memory_mb
-from stream.model import Model
-from stream.overlay import Overlay
-from stream.planes import planes_of
+from stream.decode.planes import planes_of
+from stream.decode.source import open_source
+from stream.encode.h264 import choose_encoder
+from stream.encode.overlay import Overlay
+from stream.network.model import Model
+from stream.process.memory import peak_memory_mb
 from stream.segment import segment_video
-from stream.source import open_source
 
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"  # a class that takes no brackets when it runs
 

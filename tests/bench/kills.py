@@ -20,8 +20,8 @@ import av
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from stream.progress import progress_folder
-from stream.run_state import unpack_state
+from stream.resume.progress import progress_folder
+from stream.resume.run_state import unpack_state
 
 
 def main() -> None:

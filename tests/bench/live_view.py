@@ -19,14 +19,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from stream.camera_events import CameraState
-from stream.camera_status import CameraStatus
+from stream.camera.camera_events import CameraState
+from stream.camera.camera_status import CameraStatus
 from stream.frames import SegmentedFrame
-from stream.live_view import LiveView
-from stream.model import Model
+from stream.network.model import Model
 from stream.segment import segment_video
-from stream.view_address import Address
-from stream.view_feed import CameraFeed
+from stream.view.address import Address
+from stream.view.feed import CameraFeed
+from stream.view.live_view import LiveView
 
 ANYWHERE = Address("127.0.0.1", 0)
 

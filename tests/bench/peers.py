@@ -25,9 +25,9 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from stream.model import Model
+from stream.decode.source import open_source
+from stream.network.model import Model
 from stream.segment import SegmentSettings, network_size, process_video
-from stream.source import open_source
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

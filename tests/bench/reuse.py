@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from stream.commands.moment import parse_moment
 from stream.frames import Frame, SegmentedFrame
-from stream.model import Model
-from stream.moment import parse_moment
-from stream.reuse import marked
+from stream.masks.reuse import marked
+from stream.network.model import Model
 from stream.segment import segment_video
 
 _ROAD_USERS = {"car", "pedestrian", "bicyclist"}

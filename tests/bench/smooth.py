@@ -20,13 +20,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decide import Decider
-from stream.flicker import FlickerMeter
+from stream.decode.source import open_source
 from stream.frames import Frame
-from stream.model import Model
+from stream.masks.decide import Decider
+from stream.masks.flicker import FlickerMeter
+from stream.masks.smooth import Smoother
+from stream.network.model import Model
 from stream.segment import network_size
-from stream.smooth import Smoother
-from stream.source import open_source
 
 T = TypeVar("T")
 

@@ -33,7 +33,7 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from color_model import write_color_model
 
 from stream.errors import RoadmaskError
-from stream.model import Model
+from stream.network.model import Model
 from stream.segment import SegmentSettings, process_video
 
 LONGEST_S = 10

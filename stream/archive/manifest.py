@@ -1,0 +1,248 @@
+"""What a mask archive says of itself: `classes.json` once, and a line of `manifest.jsonl` for each mask.
+
+{"schema": 1, "classes": [{"name": "road", "color": [128, 64, 128]}, ...], "width": 1280, "height": 720,
+"source": "drive.mp4", "model": "roadmask.onnx", "model_sha256": "...", "smoothed": true}   null where not known
+
+{"index": 12, "pts": 6144, "time_base": "1/12800", "time": 0.48, "file": "frame_000012.png",
+"crc32": "0a1b2c3d", "width": 1280, "height": 720}   and "reused": true where it is the mask of the line before
+
+`run.json`, written last, tells how the run ended:
+
+{"state": "partial", "frames": 250, "undecodable": 3, "damaged": 0, "missing_s": 1.2, "lost": "3 undecodable packets"}
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import zlib
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from functools import lru_cache
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ArchiveError
+from ..frames import SegmentedFrame
+from ..spec import MAX_CLASSES, PixelClass, pixel_class
+
+CLASSES_NAME = "classes.json"
+MANIFEST_NAME = "manifest.jsonl"
+ENDING_NAME = "run.json"
+_SCHEMA = 1
+
+# An archive may come from anywhere. What is more than this is none of ours, and is refused before memory is taken.
+MOST_PIXELS = 1 << 28  # of a mask: 16384 x 16384
+MOST_TEXT = 1 << 20  # bytes of classes.json, of run.json: 255 classes take 20 kB
+MOST_MANIFEST = 1 << 29  # bytes of a manifest: three million masks
+_MOST_LINE = 1 << 12  # characters of a line of it, which has 170
+_MOST_NUMBER = 1 << 63
+_MOST_SIDE = 1 << 20
+_MOST_STREAMS = 1000
+_RATIO = re.compile(r"[1-9]\d{0,17}(/[1-9]\d{0,17})?", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class ArchiveHeader:
+    """What holds for all masks of an archive."""
+
+    classes: tuple[PixelClass, ...]  # a mask holds indices into this
+    width: int
+    height: int
+    source: str | None = None  # the video's name, without its folder
+    model: str | None = None
+    model_sha256: str | None = None
+    smoothed: bool | None = None  # over time; else each mask is of its frame alone
+    stream: int | None = None  # which of the video's streams, where it was named
+
+
+@dataclass(frozen=True, slots=True)
+class MaskRecord:
+    """One mask of an archive."""
+
+    index: int  # of the frame, among all frames of the source
+    pts: int  # in units of `time_base`, as in the source
+    time_base: Fraction
+    file: str | None  # the PNG; None where the archive is not made of such
+    crc32: str  # of the mask's pixels, row by row: 8 hex digits
+    width: int
+    height: int
+    reused: bool = False  # the picture had not changed, and the mask before was taken
+
+    @property
+    def time(self) -> Fraction:
+        """Seconds on the source's own clock."""
+        return self.pts * self.time_base
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How the run that made an archive ended."""
+
+    state: Literal["done", "partial", "interrupted"]
+    frames: int  # written
+    undecodable: int = 0  # damaged packets that gave no frame
+    damaged: int = 0  # frames, of all, that a decoder has patched up
+    missing_s: float = 0.0  # that the file declares at its end, and does not hold
+    lost: str = ""  # of the file, in words
+
+
+def record_of(result: SegmentedFrame) -> MaskRecord:
+    """Without a file, whose name is up to the archive."""
+    height, width = result.mask.shape
+    frame = result.frame
+    crc32 = checksum(result.mask)
+    return MaskRecord(frame.index, frame.pts, frame.time_base, None, crc32, width, height, frame.unchanged)
+
+
+def checksum(mask: NDArray[np.uint8]) -> str:
+    """CRC-32 of the pixels, row by row: 8 hex digits."""
+    return f"{zlib.crc32(np.ascontiguousarray(mask).data):08x}"
+
+
+def header_text(header: ArchiveHeader) -> str:
+    classes = [{"name": item.name, "color": list(item.color)} for item in header.classes]
+    content = {
+        "schema": _SCHEMA,
+        "classes": classes,
+        "width": header.width,
+        "height": header.height,
+        "source": header.source,
+        "model": header.model,
+        "model_sha256": header.model_sha256,
+        "smoothed": header.smoothed,
+    }
+    if header.stream is not None:
+        content["stream"] = header.stream
+    return json.dumps(content, indent=2) + "\n"
+
+
+def record_line(record: MaskRecord) -> str:
+    content = {
+        "index": record.index,
+        "pts": record.pts,
+        "time_base": str(record.time_base),
+        "time": float(record.time),
+        "file": record.file,
+        "crc32": record.crc32,
+        "width": record.width,
+        "height": record.height,
+    }
+    return json.dumps(content | ({"reused": True} if record.reused else {}))
+
+
+def ending_text(ending: Ending) -> str:
+    return json.dumps(asdict(ending)) + "\n"
+
+
+def parse_ending(text: str, path: str) -> Ending:
+    """Read `run.json`; `path` is the archive's name, for messages.
+
+    Raises:
+        ArchiveError: it is something else.
+    """
+    try:
+        content = json.loads(text)
+        names = (item.name for item in fields(Ending))
+        return Ending(**{name: content[name] for name in names})
+    except (ValueError, KeyError, TypeError) as exc:
+        raise ArchiveError(f"{path}: its {ENDING_NAME} cannot be used ({exc!r})") from exc
+
+
+def parse_header(text: str, path: str) -> ArchiveHeader:
+    """Read `classes.json`; `path` is the archive's name, for messages.
+
+    Raises:
+        ArchiveError: not JSON, of a newer schema, or a field is missing or wrong.
+    """
+    try:
+        content = json.loads(text)
+        if content["schema"] > _SCHEMA:
+            raise ArchiveError(f"{path}: schema {content['schema']} is newer than this roadmask; upgrade")
+        return ArchiveHeader(
+            classes=_classes(content["classes"]),
+            width=_number(content["width"], 1, _MOST_SIDE),
+            height=_number(content["height"], 1, _MOST_SIDE),
+            source=_word(content.get("source")),
+            model=_word(content.get("model")),
+            model_sha256=_word(content.get("model_sha256")),
+            smoothed=content.get("smoothed"),
+            stream=None if content.get("stream") is None else _number(content["stream"], 0, _MOST_STREAMS),
+        )
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
+        raise ArchiveError(f"{path}: its {CLASSES_NAME} cannot be used ({exc!r})") from exc
+
+
+def parse_records(text: str, path: str) -> tuple[MaskRecord, ...]:
+    """Read a manifest. A last line without its end is one that a crash cut off, and is left out.
+
+    Raises:
+        ArchiveError: a whole line is not a record.
+    """
+    records = []
+    for number, line in enumerate(_whole_lines(text), start=1):
+        try:
+            records.append(parse_record(line))
+        except (ValueError, KeyError, TypeError) as exc:
+            raise ArchiveError(f"{path}: line {number} of its {MANIFEST_NAME} cannot be used ({exc!r})") from exc
+    return tuple(records)
+
+
+def _whole_lines(text: str) -> Iterator[str]:
+    """One after the other: millions of them at once take more memory than the text."""
+    begin = 0
+    while (end := text.find("\n", begin)) >= 0:
+        yield text[begin:end]
+        begin = end + 1
+
+
+def parse_record(line: str) -> MaskRecord:
+    """Raises `ValueError`, `KeyError` or `TypeError` where it is no record."""
+    if len(line) > _MOST_LINE:
+        raise ValueError(f"{len(line)} characters")
+    try:
+        content = json.loads(line)
+    except RecursionError as exc:
+        raise ValueError("lists in lists without end") from exc
+    width, height = (_number(content[side], 1, _MOST_SIDE) for side in ("width", "height"))
+    if width * height > MOST_PIXELS:
+        raise ValueError(f"a mask of {width}x{height}")
+    return MaskRecord(
+        index=_number(content["index"], 0, _MOST_NUMBER),
+        pts=_number(content["pts"], -_MOST_NUMBER, _MOST_NUMBER),
+        time_base=_time_base(content["time_base"]),
+        file=_word(content["file"]),
+        crc32=str(content["crc32"]),
+        width=width,
+        height=height,
+        reused=bool(content.get("reused", False)),
+    )
+
+
+@lru_cache(maxsize=64)
+def _time_base(text: str) -> Fraction:
+    """One object for all records that have the same: to read it takes as long as the rest of a line."""
+    if not _RATIO.fullmatch(text):  # of "1e999999999" a fraction would be made for hours
+        raise ValueError(f"time base {text!r}")
+    return Fraction(text)
+
+
+def _classes(items: list[dict[str, object]]) -> tuple[PixelClass, ...]:
+    if not 1 <= len(items) <= MAX_CLASSES:
+        raise ValueError(f"{len(items)} classes; 1 to {MAX_CLASSES} are possible")
+    return tuple(map(pixel_class, items))
+
+
+def _number(value: object, least: int, most: int) -> int:
+    if type(value) is not int or not least <= value < most:  # True is an int, too
+        raise ValueError(f"{value!r:.40} is no number from {least} to {most - 1}")
+    return value
+
+
+def _word(value: object) -> str | None:
+    if value is not None and not isinstance(value, str):
+        raise TypeError(f"{value!r:.40} is no text")
+    return value

@@ -1,0 +1,89 @@
+"""Masks on their way from the machine that made them to the archive: encoded as it will hold them, one after the other.
+
+Each is an entry of a zip without a directory, with its record as the note: see `zip_journal`.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..container.zip_journal import ZipJournal, content_of, read_entries
+from ..disk.partial import writing
+from ..errors import OutputError
+from ..frames import SegmentedFrame
+from ..sink import MaskFormat
+from .manifest import MaskRecord, parse_record, record_line, record_of
+from .npz_layout import deflated
+from .png_archive_sink import png
+from .video_archive_sink import encoded, mask_encoder
+from .zarr_layout import packed
+
+SUFFIX = ".masks"
+
+
+class MaskPieceSink:
+    """A `Sink` for masks of one size that `MaskSink.append` is to take.
+
+    Args:
+        path: of the file.
+        kind: of the archive that it is for.
+    """
+
+    def __init__(self, path: Path, kind: MaskFormat) -> None:
+        self._path = path
+        self._kind = kind
+        self._encoded: Callable[[NDArray[np.uint8]], bytes] | None = None
+
+    def write(self, result: SegmentedFrame) -> None:
+        self._encoded = self._encoded or _encoder_for(self._kind, result.mask.shape)
+        record = record_of(result)
+        with writing(self._path):
+            self._journal.add(str(record.index), self._encoded(result.mask), record_line(record))
+
+    def __enter__(self) -> Self:
+        with writing(self._path):
+            self._journal = ZipJournal(self._path)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._journal.close()
+
+
+def read_piece(path: Path) -> Iterator[tuple[MaskRecord, bytes]]:
+    """The masks in it, encoded, with their records.
+
+    Raises:
+        OutputError: it cannot be read, or one is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            for entry in read_entries(file):
+                content = content_of(file, entry)
+                if zlib.crc32(content) != entry.crc32:
+                    raise OutputError(f"{path}: the mask of frame {entry.name} is damaged")
+                yield parse_record(entry.note), content
+                file.seek(entry.end)
+    except (OSError, ValueError, KeyError) as exc:
+        raise OutputError(f"{path}: cannot be read ({exc})") from exc
+
+
+def _encoder_for(kind: MaskFormat, size: tuple[int, ...]) -> Callable[[NDArray[np.uint8]], bytes]:
+    match kind:
+        case "folder" | "zip":
+            return png
+        case "npz":
+            return deflated
+        case "zarr":
+            return packed
+        case "ffv1":
+            encoder = mask_encoder(size)
+            return lambda mask: encoded(mask, encoder)

@@ -1,0 +1,170 @@
+"""The `Sink` for masks: what is the same for every kind of archive. What differs is in a `MaskWriter` each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..disk.partial import PartialOutput, closing, writing
+from ..errors import ArchiveError, OutputError
+from ..frames import SegmentedFrame
+from .archive import open_masks
+from .manifest import ArchiveHeader, Ending, MaskRecord, record_of
+from .mask_piece import read_piece
+
+
+class MaskWriter(Protocol):
+    """Writes one kind of archive, masks of one size where the kind can have no others. What fails raises OSError.
+
+    What it has been given can be read by `open_masks` at any time, after a crash too, but for the last mask or two.
+    """
+
+    def add(self, record: MaskRecord, mask: NDArray[np.uint8]) -> None:
+        """A mask; the record's `file` is the writer's to choose."""
+
+    def add_encoded(self, record: MaskRecord, content: bytes) -> None:
+        """As `add`, of a mask that `mask_piece` has encoded for this kind."""
+
+    def sync(self) -> None:
+        """What was added is on disk when this returns."""
+
+    def finish(self, ending: Ending | None) -> None:
+        """Make it whole, and close it.
+
+        Args:
+            ending: of the run, to be kept in it; `None` where it is not known.
+        """
+
+    def close(self) -> None:
+        """As it is, where something went wrong; also after `finish`."""
+
+
+_ANEW = "pass --overwrite without --resume to start anew"
+
+# What makes a writer: at a path; of an archive with this header; that goes on behind the first masks of what is at the
+# path, so many, or begins anew where that is 0. An archive without masks need not be there.
+Open = Callable[[Path, ArchiveHeader, int], MaskWriter]
+
+
+class MaskSink:
+    """A `FileSink` of masks.
+
+    Args:
+        path: of the archive.
+        header: what it tells of all masks.
+        make: the writer.
+        marker: where the archive is a folder, a file in it that only such folders have.
+        one_size: masks of another size than the first are refused.
+        overwrite: replace what is there.
+
+    Raises:
+        OutputError: the path is taken.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        header: ArchiveHeader,
+        make: Open,
+        *,
+        marker: str | None = None,
+        one_size: bool = False,
+        overwrite: bool = False,
+    ) -> None:
+        self._path = path
+        self._header = header
+        self._make = make
+        self._output = PartialOutput(path, overwrite=overwrite, marker=marker)
+        self._one_size = one_size
+        self._size: tuple[int, int] | None = None  # of the first mask
+        self._kept = 0
+        self._writer: MaskWriter | None = None
+        self.ending: Ending | None = None  # of the run: to be set before the sink is left
+        self._stack = ExitStack()
+
+    def resume(self, frames: int) -> None:
+        if frames:
+            first = _first_of(self._output.path, self._header, frames)
+            self._size = (first.height, first.width)
+            self._output.keep_partial = True
+            self._kept = frames
+
+    def write(self, result: SegmentedFrame) -> None:
+        self.add(record_of(result), result.mask)
+
+    def add(self, record: MaskRecord, mask: NDArray[np.uint8]) -> None:
+        """As `write`, for what is not a run's: `record` tells all of the mask but its file."""
+        assert self._writer is not None
+        self._refuse_other_size(record)
+        with writing(self._path):
+            self._writer.add(record, mask)
+        self._output.used = True
+
+    def append(self, piece: Path) -> None:
+        assert self._writer is not None
+        for record, content in read_piece(piece):
+            self._refuse_other_size(record)
+            with writing(self._path):
+                self._writer.add_encoded(record, content)
+            self._output.used = True
+
+    def _refuse_other_size(self, record: MaskRecord) -> None:
+        size = (record.height, record.width)
+        self._size = self._size or size
+        if self._one_size and size != self._size:
+            raise OutputError(
+                f"{self._path}: the picture size changes at frame {record.index}, "
+                f"which a {self._path.suffix} of masks cannot follow; use a folder or a .zip"
+            )
+
+    def sync(self) -> None:
+        assert self._writer is not None
+        with writing(self._path):
+            self._writer.sync()
+
+    def _open(self) -> MaskWriter:
+        try:
+            return self._make(self._output.path, self._header, self._kept)
+        except ValueError as exc:
+            raise OutputError(f"{self._output.path}: cannot be gone on with ({exc}); {_ANEW}") from exc
+
+    def _finish(self) -> None:
+        assert self._writer is not None
+        self._writer.finish(self.ending)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._output)
+            with writing(self._path):
+                self._writer = self._open()
+            stack.callback(self._writer.close)
+            stack.push(closing(self._path, self._finish))
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(exc_type, exc, traceback)
+
+
+def _first_of(path: Path, header: ArchiveHeader, frames: int) -> MaskRecord:
+    """The first record of an archive that can be gone on with."""
+    if not path.exists():
+        raise OutputError(f"{path}: is not there any more, so the run cannot go on; {_ANEW}")
+    try:
+        with open_masks(path) as masks:
+            records, differs = masks.records, masks.header != header
+    except ArchiveError as exc:
+        raise OutputError(f"{exc}; {_ANEW}") from exc
+    if differs:
+        raise OutputError(f"{path}: holds masks of another source or model; {_ANEW}")
+    if len(records) < frames:
+        raise OutputError(f"{path}: holds {len(records)} whole masks, not the {frames} that were written; {_ANEW}")
+    return records[0]

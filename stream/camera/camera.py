@@ -1,0 +1,142 @@
+"""What a word on the command line means that names no file: a camera's URL, a webcam, a pipe."""
+
+from __future__ import annotations
+
+import re
+import stat
+import sys
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from ..errors import SourceError
+from ..talk.redact import name_of, redacted
+
+Policy = Literal["auto", "latest", "every-frame"]
+Transport = Literal["tcp", "udp"]
+
+SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "rtp")
+_ANALYZE_US = "300000"  # of a stream, to know what it holds; FFmpeg's own 5 s delays the first picture by 1 s
+SPARE_S = 1.0  # by which FFmpeg's own time-outs come later than ours, which know more
+# FFmpeg's input device for webcams, and how it names one that has a number only.
+_WEBCAMS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("dshow", "video={}")}
+
+
+@dataclass(frozen=True, slots=True)
+class Camera:
+    """A source that is no file: where it is and how it is watched."""
+
+    name: str  # in messages and file names; holds no password
+    url: str = field(repr=False)  # as FFmpeg takes it, password and all
+    format: str | None = None  # FFmpeg's name for an input device or container; None where it shall find out
+    options: tuple[tuple[str, str], ...] = ()  # FFmpeg's, for the format and protocol
+    every_frame: bool = False  # none is dropped: the source waits instead
+    endless: bool = True  # an end is a loss, to connect again after; a pipe has an end
+    timeout_s: float | None = 10.0  # without a frame for so long it is taken to be lost; None to wait for ever
+    max_retries: int | None = None  # tries in a row that may fail; None for any number
+
+
+@dataclass(frozen=True, slots=True)
+class CameraSettings:
+    """How cameras are watched, as the command's options say."""
+
+    policy: Policy = "auto"
+    transport: Transport = "tcp"
+    timeout_s: float = 10.0
+    max_retries: int | None = None
+    input_format: str | None = None
+    size: str | None = None  # of a webcam or raw video: 1280x720
+    rate: str | None = None
+    pixel_format: str | None = None
+
+
+def is_camera(word: str, settings: CameraSettings) -> bool:
+    """Whether `word` is for `parse_camera`, and not a file, a folder or a pattern."""
+    _, url = _named(word)
+    if settings.input_format or url == "-" or url.isdigit() or "://" in url or url.startswith(("video=", "/dev/video")):
+        return not Path(word).is_file()
+    try:
+        mode = Path(url).stat().st_mode
+    except (OSError, ValueError):
+        return False
+    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+
+
+def parse_camera(word: str, settings: CameraSettings) -> Camera:
+    """The camera that `word` means; `front=rtsp://...` gives it a name.
+
+    Raises:
+        SourceError: its scheme is not known, or standard input is a terminal.
+    """
+    name, url = _named(word)
+    if url == "-":
+        if sys.stdin.isatty():
+            raise SourceError("-: standard input is a terminal; pipe a video into it")
+        camera = Camera(name or "stdin", "pipe:0", settings.input_format, _picture(settings))
+    elif "://" in url:
+        camera = _of_url(name or name_of(url), url, settings)
+    elif _is_fifo(url):
+        camera = Camera(name or Path(url).stem, url, settings.input_format, _picture(settings))
+    elif settings.input_format:
+        camera = Camera(name or name_of(url), url, settings.input_format, _picture(settings))
+    else:
+        camera = _webcam(name, url, settings)
+    return _watched(camera, settings)
+
+
+def _named(word: str) -> tuple[str | None, str]:
+    """`front=rtsp://...` apart. Equals signs are also in URLs, after their `://`, and in names of devices."""
+    name, _, url = word.partition("=")
+    if re.fullmatch(r"[\w .-]+", name) and ("://" in url or url.startswith("/dev/") or url.isdigit() or url == "-"):
+        return re.sub(r"[^\w.-]+", "_", name), url
+    return None, word
+
+
+def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
+    scheme = urlsplit(url).scheme.lower()
+    if scheme not in SCHEMES:
+        raise SourceError(f"{redacted(url)}: unknown kind of address {scheme}://; known are {', '.join(SCHEMES)}")
+    options = {"analyzeduration": _ANALYZE_US}
+    microseconds = str(round((settings.timeout_s + SPARE_S) * 1e6))
+    if scheme in ("rtsp", "rtsps"):
+        options |= {"rtsp_transport": settings.transport, "timeout": microseconds}
+    elif scheme in ("rtmp", "rtmps"):  # its `timeout` would make it wait for somebody to call
+        options |= {"rw_timeout": microseconds}
+    elif scheme == "udp":
+        options |= {"timeout": microseconds, "overrun_nonfatal": "1"}
+    else:
+        options |= {"timeout": microseconds, "rw_timeout": microseconds}
+    return Camera(name, url, settings.input_format, (*options.items(), *_picture(settings)))
+
+
+def _webcam(name: str | None, word: str, settings: CameraSettings) -> Camera:
+    """A webcam by its number or by the system's name for it."""
+    device_format, numbered = _WEBCAMS.get(sys.platform, _WEBCAMS["linux"])
+    url = numbered.format(word) if word.isdigit() else word
+    return Camera(
+        name or (f"camera{word}" if word.isdigit() else name_of(word)), url, device_format, _picture(settings)
+    )
+
+
+def _picture(settings: CameraSettings) -> tuple[tuple[str, str], ...]:
+    """Options that webcams and raw video have in common."""
+    named = {"video_size": settings.size, "framerate": settings.rate, "pixel_format": settings.pixel_format}
+    return tuple((name, value) for name, value in named.items() if value)
+
+
+def _watched(camera: Camera, settings: CameraSettings) -> Camera:
+    is_pipe = camera.url.startswith("pipe:") or _is_fifo(camera.url)
+    # A playlist's server gives pieces of some seconds, each faster than it plays: to drop would leave few frames.
+    waits = is_pipe or urlsplit(camera.url).path.endswith(".m3u8")
+    return replace(
+        camera,
+        every_frame=waits if settings.policy == "auto" else settings.policy == "every-frame",
+        endless=not is_pipe,
+        timeout_s=None if is_pipe else settings.timeout_s,
+        max_retries=settings.max_retries,
+    )
+
+
+def _is_fifo(path: str) -> bool:
+    return "://" not in path and Path(path).is_fifo()

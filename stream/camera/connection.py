@@ -1,0 +1,170 @@
+"""One connection to a camera, from opening to its end, on a thread of its own.
+
+Only that thread touches the container, as PyAV crashes the process where two do. A read that hangs cannot be broken off
+from outside: the connection is left to itself then, and its thread ends when FFmpeg's own time-out does.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass
+from fractions import Fraction
+
+import av
+from av.container import InputContainer
+from av.video.stream import VideoStream
+
+from ..channel import Cancelled, Channel
+from ..decode.source import video_stream
+from ..errors import SourceError
+from .camera import SPARE_S, Camera
+from .camera_status import CameraStatus
+from .connection_errors import reason_of
+
+_WAITING = 4  # pictures: evens out a network's bursts, and adds little delay where the model is the slower one
+_KNOWN_ARRIVALS = 64  # packets that a decoder may hold back
+
+
+class Lost(Exception):  # noqa: N818 - what happened, not what went wrong
+    """The connection is over, with the reason in words.
+
+    Args:
+        reason: for the user.
+        refused: asking again soon would do harm.
+        ended: it came to its end, as far as one can tell.
+    """
+
+    def __init__(self, reason: str, *, refused: bool = False, ended: bool = False) -> None:
+        super().__init__(reason)
+        self.refused = refused
+        self.ended = ended
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Picture:
+    """A decoded picture, as it came."""
+
+    picture: av.VideoFrame
+    arrived: float  # of its packet, on `time.monotonic`'s clock
+    time_base: Fraction
+    rate: Fraction | None
+    sample_aspect_ratio: Fraction
+    codec: str
+
+
+class Connection:
+    """Connects at once; `next_picture` gives what comes. To be used by one thread, and ended by `abandon`."""
+
+    def __init__(self, camera: Camera, status: CameraStatus) -> None:
+        self.opened = False
+        self._camera = camera
+        self._status = status
+        self._pictures: Channel[Picture] = Channel(_WAITING, drop_oldest=not camera.every_frame)
+        self._dropped = 0
+        self._thread = threading.Thread(target=self._run, name=f"camera {camera.name}", daemon=True)
+        self._thread.start()
+
+    def next_picture(self, timeout_s: float | None) -> Picture:
+        """The next one to process.
+
+        Raises:
+            TimeoutError: none came in that time.
+            Lost: none will come any more.
+        """
+        try:
+            picture = self._pictures.get(timeout_s)
+        except StopIteration:
+            raise Lost("the stream ended", ended=True) from None
+        dropped = self._pictures.dropped
+        self._status.count(dropped=dropped - self._dropped)
+        self._dropped = dropped
+        return picture
+
+    def abandon(self) -> None:
+        """Want no more of it; what still waits is dropped."""
+        waiting = self._pictures.cancel()
+        if not self._camera.every_frame:  # else these are not wanted, rather than too many
+            self._status.count(dropped=waiting + self._pictures.dropped - self._dropped)
+        self._dropped = self._pictures.dropped
+
+    def join(self, timeout_s: float) -> None:
+        """Wait for its thread, as long as that."""
+        self._thread.join(timeout_s)
+
+    def _run(self) -> None:
+        error: BaseException | None = None
+        started = time.monotonic()
+        try:
+            with _open(self._camera) as container:
+                self._decode(container)
+        except Cancelled:
+            pass
+        except SourceError as exc:
+            error = Lost(str(exc).removeprefix(f"{self._camera.name}: "))
+        except (av.FFmpegError, OSError) as exc:
+            took_s = time.monotonic() - started
+            error = Lost(
+                reason_of(exc, self._camera, opened=self.opened, took_s=took_s),
+                refused=isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)),
+            )
+        except BaseException as exc:  # noqa: BLE001 - carried to the thread that reads
+            error = exc
+        self._pictures.close(error)
+
+    def _decode(self, container: InputContainer) -> None:
+        stream = video_stream(container, self._camera.name)
+        self.opened = True
+        # With frame threads a decoder holds pictures back, which a pipe does not mind.
+        stream.thread_type = "AUTO" if self._camera.every_frame and not self._camera.endless else "SLICE"
+        arrivals = _Arrivals()
+        for packet in container.demux(stream):
+            arrivals.note(packet)
+            try:
+                pictures = packet.decode()
+            except av.FFmpegError:
+                self._status.count(undecodable=1)
+                continue
+            for picture in pictures:
+                self._give(picture, stream, arrivals.of(picture))
+
+    def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float) -> None:
+        time_base = picture.time_base or stream.time_base
+        assert time_base is not None, "every stream that gave a frame has one"
+        self._pictures.put(
+            Picture(
+                picture,
+                arrived,
+                Fraction(time_base),
+                stream.average_rate or stream.guessed_rate or None,
+                Fraction(stream.sample_aspect_ratio or 1),
+                stream.codec_context.name,
+            )
+        )
+        self._status.count(received=1, damaged=int(picture.is_corrupt))
+
+
+class _Arrivals:
+    """When the packet of a picture came: a decoder gives the picture some packets later."""
+
+    def __init__(self) -> None:
+        self._by_pts: OrderedDict[int | None, float] = OrderedDict()
+
+    def note(self, packet: av.Packet[VideoStream]) -> None:
+        self._by_pts[packet.pts] = time.monotonic()
+        if len(self._by_pts) > _KNOWN_ARRIVALS:
+            self._by_pts.popitem(last=False)
+
+    def of(self, picture: av.VideoFrame) -> float:
+        return self._by_pts.get(picture.pts) or time.monotonic()
+
+
+def _open(camera: Camera) -> InputContainer:
+    return av.open(
+        camera.url,
+        format=camera.format,
+        options=dict(camera.options),
+        timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
+        metadata_errors="replace",  # cameras write theirs in any encoding
+    )

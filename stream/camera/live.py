@@ -1,0 +1,216 @@
+"""Frames from a camera, for as long as it is wanted: watch that they come, connect again when they do not.
+
+Three things may be waiting at any time, and each has its end: for a picture until the time-out, for the next try until
+its pause is over, and both until `stop` is set.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterator
+from contextlib import suppress
+from fractions import Fraction
+from itertools import chain
+from threading import Event
+from types import TracebackType
+from typing import Self
+
+from av.video.reformatter import VideoReformatter
+
+from ..decode.clock import FrameClock
+from ..decode.display import Display
+from ..decode.network_input import network_input
+from ..decode.selection import Place, Selection
+from ..decode.source import InputSize
+from ..decode.upright import rotation
+from ..errors import SourceError
+from ..frames import Frame, VideoInfo
+from .camera import Camera
+from .camera_events import CameraState
+from .camera_status import CameraStatus
+from .connection import Connection, Lost, Picture
+from .live_clock import TIME_BASE, LiveClock
+from .pauses import pause_s
+
+_POLL_S = 0.1  # how long it may take until `stop` is noticed
+_JOIN_S = 0.3  # for a connection's thread to end; one in a read that hangs ends when FFmpeg's time-out does
+_PROVEN_S = 2.0  # of frames, after which a connection counts as a good one
+
+
+class Stopped(KeyboardInterrupt):
+    """`stop` was set before the first frame came."""
+
+
+class LiveSource:
+    """A `Source` that reads a camera or a pipe, and waits for its first frame on being made.
+
+    Args:
+        camera: what to read.
+        status: told of every change and count.
+        stop: set it, and the frames end soon, wherever the connection is.
+        selection: which frames to give.
+
+    Raises:
+        SourceError: as often as `camera.max_retries` allows, it could not be had.
+        Stopped: `stop` was set before there was a frame.
+    """
+
+    def __init__(self, camera: Camera, *, status: CameraStatus, stop: Event, selection: Selection) -> None:
+        self.missing_s = Fraction(0)  # it declares no length
+        self.failure: str | None = None  # why the frames ended, where nobody asked for it
+        self._camera = camera
+        self._status = status
+        self._stop = stop
+        self._selection = selection
+        self._reformatter = VideoReformatter()
+        self._clock: LiveClock | FrameClock = LiveClock()
+        self._connection: Connection | None = None
+        self._pictures = self._keep_connected()
+        first = next(self._pictures, None)
+        if first is None:
+            self._status.change(CameraState.ENDED, self.failure or "stopped")
+            if self.failure is None:
+                raise Stopped
+            raise SourceError(f"{camera.name}: {self.failure}")
+        self._first = first
+        self.info = self._info(first)
+        if not camera.endless:
+            self._clock = FrameClock(self.info.time_base, self.info.rate)
+
+    @property
+    def undecodable(self) -> int:
+        return self._status.numbers().undecodable
+
+    @property
+    def dropped(self) -> int:
+        return self._status.numbers().dropped
+
+    def frames(self, input_size: InputSize, *, place: Place | None = None) -> Iterator[Frame]:  # noqa: ARG002 - a file's
+        """As `Source` says, each with the `info` of its own stretch of the stream."""
+        displayed, info, size = Display(), self.info, input_size(self.info)
+        for index, pts, item in self._selection.of(self._timed(), self.info.time_base):
+            if _look(item) != self._look:
+                info = self._info(item)
+                size = input_size(info)
+            picture = displayed(item.picture)
+            yield Frame(
+                index=index,
+                pts=pts,
+                time_base=info.time_base,
+                picture=picture,
+                input=network_input(picture, size, self._reformatter),
+                info=info,
+                arrived=item.arrived,
+            )
+
+    def _timed(self) -> Iterator[tuple[int, Picture]]:
+        for item in chain([self._first], self._pictures):
+            if isinstance(self._clock, FrameClock):
+                yield self._clock.pts(item.picture), item
+            else:
+                pts = item.picture.pts
+                yield self._clock.pts(None if pts is None else pts * item.time_base, item.arrived), item
+
+    def _info(self, item: Picture) -> VideoInfo:
+        self._look = _look(item)
+        turn = rotation(item.picture)
+        width, height, aspect = item.picture.width, item.picture.height, item.sample_aspect_ratio
+        if turn in (90, 270):
+            width, height, aspect = height, width, 1 / aspect
+        return VideoInfo(
+            width=width,
+            height=height,
+            rate=item.rate,
+            frame_count=None,
+            duration=None,
+            time_base=TIME_BASE if self._camera.endless else item.time_base,
+            rotation=turn,
+            sample_aspect_ratio=aspect,
+            codec=item.codec,
+            pixel_format=item.picture.format.name,
+            has_audio=False,  # none is kept
+            live=self._camera.endless,
+        )
+
+    def _keep_connected(self) -> Generator[Picture, None, None]:
+        """The pictures of one connection after the other; ends where `stop` or `failure` is set, or a pipe ends."""
+        tries, pauses, has_run = 0, 0, False
+        while not self._stop.is_set():
+            self._status.change(CameraState.CONNECTING)
+            try:
+                for item in self._connected():
+                    if self._status.state is not CameraState.RUNNING:
+                        self._status.change(CameraState.RUNNING, _describe(item))
+                        self._status.count(reconnects=int(has_run))
+                        pauses, has_run, began = 0, True, item.arrived  # what gave a frame is soon tried again
+                    elif tries and item.arrived - began > _PROVEN_S:
+                        tries = 0
+                    yield item
+            except Lost as lost:
+                tries, pauses = tries + 1, pauses + 1
+                if not self._may_retry(lost, tries, pauses):
+                    return
+
+    def _connected(self) -> Iterator[Picture]:
+        """The pictures of a new connection, until `stop` is set."""
+        connection = self._connection = Connection(self._camera, self._status)
+        if isinstance(self._clock, LiveClock):
+            self._clock.restart()
+        try:
+            while (item := self._next(connection)) is not None:
+                yield item
+        finally:
+            connection.abandon()
+
+    def _next(self, connection: Connection) -> Picture | None:
+        timeout_s = self._camera.timeout_s
+        waiting_since = time.monotonic()
+        while not self._stop.is_set():
+            try:
+                return connection.next_picture(_POLL_S)
+            except TimeoutError:
+                if timeout_s is None or time.monotonic() - waiting_since < timeout_s:
+                    continue
+            if not connection.opened:
+                raise Lost(f"no answer for {timeout_s:g} s")
+            self._status.change(CameraState.STALLED, f"no frame for {timeout_s:g} s")
+            raise Lost(f"no frame for {timeout_s:g} s")
+        return None
+
+    def _may_retry(self, lost: Lost, tries: int, pauses: int) -> bool:
+        """Wait until it is time for the next try, if there is to be one."""
+        most = self._camera.max_retries
+        if not self._camera.endless:
+            self.failure = None if lost.ended else str(lost)
+            return False
+        if most is not None and tries > most:
+            self.failure = f"{lost}; given up after {tries} {'try' if tries == 1 else 'tries'}"
+            return False
+        pause = pause_s(pauses, refused=lost.refused)
+        self._status.change(CameraState.RECONNECTING, str(lost), retry_s=pause)
+        self._stop.wait(pause)
+        return True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with suppress(ValueError):  # it still runs, on a thread that did not stop in time
+            self._pictures.close()
+        if self._connection is not None:
+            self._connection.join(_JOIN_S)
+        asked = self._stop.is_set() or exc is not None
+        self._status.change(CameraState.ENDED, self.failure or ("stopped" if asked else "end of stream"))
+
+
+def _look(item: Picture) -> tuple[object, ...]:
+    """What no file can change in its middle."""
+    picture = item.picture
+    return picture.width, picture.height, rotation(picture), item.sample_aspect_ratio, item.codec
+
+
+def _describe(item: Picture) -> str:
+    rate = f", {float(item.rate):g} fps" if item.rate else ""
+    return f"{item.picture.width}x{item.picture.height} {item.codec}{rate}"

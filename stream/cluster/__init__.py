@@ -1,0 +1,1 @@
+"""Videos, and stretches of long ones, on a Ray cluster. Begin with `cluster`."""

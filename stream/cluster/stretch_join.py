@@ -1,0 +1,112 @@
+"""The outputs of a run, joined from those of its stretches without decoding or encoding anything again."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterable
+from contextlib import suppress
+from dataclasses import replace
+from types import TracebackType
+from typing import Self
+
+from ..disk.partial import writing
+from ..errors import OutputError
+from ..frames import VideoInfo
+from ..network.model import Model
+from ..outputs import Outputs, file_outputs
+from ..resume.progress import begin_folder, progress_folder, refuse_other_run
+from ..resume.run_identity import run_identity
+from ..segment import ending_of
+from ..segment_settings import Report, SegmentSettings
+from .stretch_run import NotAsPlanned, StretchFacts, facts_path, parse_facts, read_facts
+from .stretches import Stretch
+
+
+class StretchFolder:
+    """Where the stretches of a run lie until they are joined, as a context manager: in the folder of its progress.
+
+    It is removed on leaving when all `is_over`; until then a run with `resume` finds what is done.
+
+    Raises:
+        OutputError: what is there is another run's, or may neither be gone on with nor thrown away.
+    """
+
+    def __init__(self, job: SegmentSettings, model: Model) -> None:
+        self._job = job
+        self._progress = progress_folder(job.outputs)
+        self._identity = run_identity(job, model)
+        self.path = self._progress / "stretches"
+        self.is_over = False  # set it when the outputs are whole
+        if not self._progress.is_dir() or (job.overwrite and not job.resume):
+            return
+        if job.resume:
+            refuse_other_run(job.outputs[0], self._progress, self._identity)
+        elif any(self.path.glob("*.json")):
+            raise OutputError(
+                f"{job.outputs[0]}: an earlier run was stopped; "
+                "pass --resume to go on from there, or --overwrite to start anew"
+            )
+
+    def count(self) -> int:
+        """In how many stretches the run that left some was made; 0 where it has left none."""
+        facts = next(self.path.glob("*.json"), None)
+        return parse_facts(facts).of if facts else 0
+
+    def has(self, stretch: Stretch) -> bool:
+        return facts_path(self.path, stretch).exists()
+
+    def __enter__(self) -> Self:
+        with writing(self._job.outputs[0]):
+            if not (self._job.resume and self.path.is_dir()):
+                begin_folder(self._progress, self._identity)
+                self.path.mkdir()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self.is_over:
+            shutil.rmtree(self._progress, ignore_errors=True)
+
+
+def join(
+    job: SegmentSettings, info: VideoInfo, model: Model, folder: StretchFolder, made: Iterable[Stretch], frames: int
+) -> Report:
+    """Write the outputs of a run.
+
+    Args:
+        job: the run.
+        info: of its file.
+        model: of the run.
+        folder: where its stretches are.
+        made: they, in order, each when it is there; fewer where the run is stopped.
+        frames: in all of them.
+
+    Raises:
+        NotAsPlanned: where two stretches meet they have not decoded the same.
+        OutputError: an output cannot be written.
+    """
+    started = time.monotonic()
+    files = file_outputs(replace(job, overwrite=True), info, model, None)  # what is there was looked at before
+    report = Report(0, 0, 0, 0.0, interrupted=False)
+    before: StretchFacts | None = None
+    with suppress(KeyboardInterrupt), Outputs(files, (), None) as outputs:
+        for stretch in made:
+            facts = read_facts(folder.path, stretch)
+            if before and facts.looks_before != before.looks_last:
+                raise NotAsPlanned("where it is jumped into it gives other pictures")
+            outputs.append(folder.path / stretch.name, began=stretch.began)
+            report = replace(
+                report,
+                frames=report.frames + facts.frames,
+                reused=report.reused + facts.reused,
+                missing_s=facts.missing_s if stretch.is_last else 0.0,
+            )
+            before = facts
+        report = replace(report, seconds=time.monotonic() - started, interrupted=report.frames < frames)
+        outputs.tell(ending_of(report))
+        if report.interrupted:
+            raise KeyboardInterrupt  # tells the sinks to finish early, but well
+    folder.is_over = not report.interrupted
+    return report

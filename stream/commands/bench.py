@@ -1,0 +1,141 @@
+"""`roadmask bench`: how fast a run is, beside the bare model, on this machine."""
+
+from __future__ import annotations
+
+import json
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated, Any
+
+import cv2
+import typer
+from rich.console import Console
+
+from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare
+from ..bench.bench_clip import draw_drive
+from ..errors import RoadmaskError
+from ..network.model import Model
+from ..process.machine import usable_cores
+from ..segment import SegmentSettings, batch_size
+
+ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
+_STAGES = ("all", "decode", "infer", "decide", "write", "libraries")
+_HEADER = (
+    f"{'':<31}frames/s  {'(from, to)':>16}  of bare  of both"
+    + "".join(f"{f'{name} ms' if name == 'all' else name:>10}" for name in _STAGES)
+    + "     MB"
+)
+_talk = Console(stderr=True, highlight=False)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) of "960x540", as video sizes are said."""
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit()) or int(width) % 2 or int(height) % 2 or not int(width) * int(height):
+        raise typer.BadParameter(f"{text!r} is no even size such as 960x540")
+    return int(height), int(width)
+
+
+def bench(
+    clip: Annotated[Path | None, typer.Argument(help="A video; without, one is drawn.", show_default=False)] = None,
+    model: Annotated[
+        Path | None, typer.Option("-m", "--model", help="Model file; without, the one in the box.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml, ...")] = "auto",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Of the video that is drawn.")] = "960x540",
+    max_frames: Annotated[int, typer.Option(min=10, help="Of the clip, in each round.")] = 100,
+    repeats: Annotated[int, typer.Option(min=1, help="Rounds, after one that warms up.")] = 3,
+    batch: Annotated[int, typer.Option(min=0, help="Frames a network call; 0 for what suits the device.")] = 0,
+    threads: Annotated[int, typer.Option(min=0, help="The network's, on the CPU; 0 for one a core.")] = 0,
+    workers: Annotated[int, typer.Option(min=0, help="Network calls at a time; 0 for what suits the device.")] = 0,
+    smooth: Annotated[bool, typer.Option("--smooth/--no-smooth", help="As in run.")] = True,
+    as_json: Annotated[bool, typer.Option("--json", help="Every round, for programs.")] = False,
+) -> None:
+    """Measure how fast a run is, beside the bare model, on this machine.
+
+    The cases run in turn, several times over, in one process: read the ratios, machines are noisy.
+
+    \b
+    roadmask bench                                    with a drive that is drawn, 960x540
+    roadmask bench drive.mp4 --max-frames 300
+    roadmask bench --size 1280x720 --model camvid-lite0-int8 --json > bench.json
+    """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
+    height, width = _size(size)
+    cv2.setNumThreads(1)  # as run does
+    network = Model.load(model, device=device, threads=threads, workers=workers)
+    with TemporaryDirectory(prefix="roadmask-") as folder:
+        if clip is None:
+            clip = Path(folder) / "drawn.mp4"
+            draw_drive(clip, height=height, width=width, frames=max_frames)
+        template = SegmentSettings(clip, max_frames=max_frames, batch=batch or None, smooth=smooth)
+        prepared = prepare(template, network, device=device, folder=Path(folder))
+        with _talk.status("warming up") as status:
+            measure(prepared, repeats=repeats, on_case=lambda done, name: status.update(_progress(done, repeats, name)))
+    facts = _facts(prepared, network, template)
+    if as_json:
+        sys.stdout.write(json.dumps(facts | {"cases": _plain(prepared)}, indent=2) + "\n")
+    else:
+        sys.stdout.write(_table(prepared, facts))
+
+
+def _progress(done: int, repeats: int, name: str) -> str:
+    return f"round {done} of {repeats}: {name}" if done else f"warming up: {name}"
+
+
+def _facts(prepared: Bench, network: Model, template: SegmentSettings) -> dict[str, Any]:
+    info, (height, width) = prepared.info, prepared.input_size
+    frames, size = prepared.waiting
+    return {
+        "clip": f"{template.name}, {info.width}x{info.height} {info.codec}, {prepared.frames} frames",
+        "model": f"{network.path.stem} on {network.device}, network {width}x{height}, "
+        f"batch {batch_size(network, template.batch)}, workers {network.workers}",
+        "smoothed": template.smooth,
+        "machine": f"{usable_cores()} cores, {platform.machine()}, {platform.system()}",
+        "versions": {name: version(name) for name in ("roadmask", "onnxruntime", "av", "numpy")}
+        | {"python": platform.python_version()},
+        "frames waiting at most": frames,
+        "memory of frames waiting at most, MB": round(size / 1e6),
+    }
+
+
+def _plain(prepared: Bench) -> list[dict[str, Any]]:
+    return [
+        {
+            "name": case.name,
+            "frames per second": round(case.rate, 2),
+            "of the bare model": round(case.rate / prepared.case(BARE).rate, 3),
+            "of the bare model, side by side": round(case.rate / prepared.case(SIDE_BY_SIDE).rate, 3),
+            "processor ms a frame": {name: round(value, 2) for name, value in case.processor_ms.items()},
+            "peak memory, MB": case.peak_memory_mb and round(case.peak_memory_mb),
+            "rounds, frames per second": [round(sample.rate, 2) for sample in case.samples],
+        }
+        for case in prepared.cases
+    ]
+
+
+def _table(prepared: Bench, facts: dict[str, Any]) -> str:
+    lines = [f"{name}: {facts[name]}" for name in ("clip", "model", "machine")]
+    lines += ["", _HEADER, *(_row(case, prepared) for case in prepared.cases), ""]
+    lines += [
+        "of bare, of both: the rate by that of the bare model, called as it comes, and side by side as run does.",
+        "ms: of a core, a frame, medians; libraries: threads of codecs and ONNX Runtime. MB: the process's peak.",
+        f"At most {facts['frames waiting at most']} frames wait between decoder and outputs, however long the video: "
+        f"{facts['memory of frames waiting at most, MB']} MB.",
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _row(case: Case, prepared: Bench) -> str:
+    rates = [sample.rate for sample in case.samples]
+    of_bare, of_both = (case.rate / prepared.case(name).rate for name in (BARE, SIDE_BY_SIDE))
+    spent = [f"{case.processor_ms[stage]:.1f}" if stage in case.processor_ms else "" for stage in _STAGES]
+    spread = f"{min(rates):.1f} to {max(rates):.1f}"
+    memory = "" if case.peak_memory_mb is None else f"{case.peak_memory_mb:.0f}"
+    return (
+        f"{case.name:<31}{case.rate:8.1f}  {spread:>16}{of_bare:9.2f}{of_both:9.2f}"
+        + "".join(f"{text:>10}" for text in spent)
+        + f"{memory:>7}"
+    )

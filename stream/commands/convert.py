@@ -1,0 +1,153 @@
+"""`roadmask convert`: a mask archive into one of another kind, or into what a labelling tool imports."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..archive.archive_convert import convert_archive
+from ..errors import RoadmaskError
+from ..labelling.frames import PictureFormat
+from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
+from ..talk.printable import printable, write_result
+
+ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
+_talk = Console(stderr=True, highlight=False)
+
+_TO_TOOLS = ("--video", "--pictures", "--classes", "--exclude", "--every", "--subset", "--image-root")
+_OPTIONS: dict[Tool, tuple[str, ...]] = {
+    "cvat": _TO_TOOLS[:-1],
+    "camvid": _TO_TOOLS[:-1],
+    "coco": _TO_TOOLS[:-1],
+    "label-studio": (*_TO_TOOLS[:-2], "--image-root"),
+    "fiftyone": _TO_TOOLS[:-2],
+    "color": ("--classes", "--exclude", "--every"),
+}
+
+_WHAT_NEXT: dict[Tool, str] = {
+    "cvat": "in a task of the video: Upload annotations, Segmentation mask 1.1, without converting masks to polygons",
+    "camvid": "CVAT: Upload annotations, CamVid 1.0; datumaro: format camvid",
+    "coco": "CVAT: Upload annotations, COCO 1.0; pycocotools: COCO('annotations/instances_{subset}.json')",
+    "label-studio": "make a project with label_config.xml as its labelling interface, then import the tasks",
+    "fiftyone": "Dataset.from_dir, ImageSegmentationDirectory; the default_mask_targets are in mask_targets.json",
+    "color": "the legend tells which colour is which class",
+}
+
+
+def convert(
+    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder, .zip, .mkv, .npz or .zarr of masks.")],
+    output: Annotated[
+        Path,
+        typer.Option(
+            "-o",
+            "--output",
+            help="The new archive: a folder, .zip, .mkv, .npz or .zarr. With --to a folder or .zip, "
+            "for color also a .mkv or .mp4.",
+        ),
+    ],
+    tool: Annotated[Tool | None, typer.Option("--to", help="What this tool imports, in place of an archive.")] = None,
+    video: Annotated[
+        Path | None, typer.Option(help="The masks' video: its frames go with them as pictures.", show_default=False)
+    ] = None,
+    pictures: Annotated[
+        PictureFormat | None, typer.Option(help="Suffix of the pictures; jpg if not given.", show_default=False)
+    ] = None,
+    classes: Annotated[str, typer.Option(help="Only these: road,car", show_default=False)] = "",
+    exclude: Annotated[str, typer.Option(help="Not these: sky; they are then not labelled.", show_default=False)] = "",
+    every: Annotated[int, typer.Option(min=1, help="Each so many-th mask.")] = 1,
+    subset: Annotated[
+        str | None, typer.Option(help="Of cvat, camvid, coco: default, train, ...", show_default=False)
+    ] = None,
+    image_root: Annotated[
+        str | None,
+        typer.Option(help="Where Label Studio finds the pictures: a URL or path.", show_default=False),
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
+) -> None:
+    """Turn a mask archive into one of another kind, or into what a labelling tool imports, without loss.
+
+    What a killed run left can be converted, too: what is whole in it is then an archive of its own.
+
+    \b
+    roadmask convert masks.mkv -o masks.zarr
+    roadmask convert masks.partial.zip -o rescued.npz
+    roadmask convert masks.zip --to cvat -o cvat.zip --every 10
+    roadmask convert masks.zip --to coco -o coco/ --video drive.mp4 --subset train --classes car,pedestrian
+    roadmask convert masks.zip --to color -o colours.mp4
+    """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
+    cv2.setNumThreads(1)
+    given = {
+        "--video": video is not None,
+        "--pictures": pictures is not None,
+        "--classes": bool(classes),
+        "--exclude": bool(exclude),
+        "--every": every != 1,
+        "--subset": subset is not None,
+        "--image-root": image_root is not None,
+    }
+    _refuse_idle_options(tool, [option for option, is_given in given.items() if is_given])
+    with _progress(masks.name, quiet=quiet) as on_mask:
+        if tool is None:
+            count = convert_archive(masks, output, overwrite=overwrite, on_mask=on_mask)
+        else:
+            settings = LabellingSettings(
+                masks=masks,
+                output=output,
+                tool=tool,
+                video=video,
+                pictures=pictures or "jpg",
+                classes=_names(classes),
+                exclude=_names(exclude),
+                subset=_subset(subset),
+                every=every,
+                image_root=image_root,
+                overwrite=overwrite,
+            )
+            count = give_to_tool(settings, on_mask=on_mask)
+    if not quiet:
+        _talk.print(f"{printable(masks)}: {count} masks", soft_wrap=True, markup=False)
+        if tool is not None:
+            _talk.print(f"{tool}: {_WHAT_NEXT[tool].format(subset=_subset(subset))}", soft_wrap=True, markup=False)
+    write_result(output)
+
+
+def _refuse_idle_options(tool: Tool | None, given: list[str]) -> None:
+    """An option that would do nothing is a mistake of somebody who thinks it does."""
+    idle = [option for option in given if tool is None or option not in _OPTIONS[tool]]
+    if idle:
+        why = "needs --to" if tool is None else f"means nothing to {tool}"
+        raise typer.BadParameter(f"{idle[0]} {why}")
+
+
+def _subset(name: str | None) -> str:
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
+        raise typer.BadParameter(f"--subset {name}: it becomes a file's name; take letters, digits, _ and -")
+    return name or "default"
+
+
+@contextmanager
+def _progress(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    with Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_talk,
+        disable=quiet or not _talk.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task(name, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -1,0 +1,76 @@
+"""`roadmask report`: options in, talk out; the work is in `report`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..errors import RoadmaskError
+from ..report.report import ReportSettings, write_report
+from ..talk.printable import printable, write_result
+
+ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
+_talk = Console(stderr=True, highlight=False)
+
+
+def report(
+    masks: Annotated[
+        list[Path], typer.Argument(metavar="MASKS...", help="Mask archives of any kind, or a folder of them.")
+    ],
+    output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
+    video: Annotated[
+        Path | None,
+        typer.Option(
+            help="The video, for overlays and flicker; of several runs, the folder of videos.", show_default=False
+        ),
+    ] = None,
+    stats: Annotated[
+        Path | None, typer.Option(help="The run's statistics, to see whether they agree.", show_default=False)
+    ] = None,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it exists.")] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
+) -> None:
+    """Make a page of a run, from its masks: shares over time, keyframes, transitions, flicker, problems.
+
+    One HTML file that opens anywhere, without network. The timings are told where a summary.json lies beside the masks.
+
+    \b
+    roadmask report results/drive_masks --video drive.mp4
+    roadmask report masks.zip --stats shares.csv -o drive.html
+    roadmask report results/ --video dashcam/              all runs of a folder on one page
+    """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
+    cv2.setNumThreads(1)  # every stage has a thread already
+    settings = ReportSettings(tuple(masks), output, video, stats, overwrite)
+    with _progress(quiet=quiet) as progress:
+        task = progress.add_task("", total=None)
+
+        def told(name: str, what: str, done: int, total: int) -> None:
+            progress.update(task, description=f"{name}: {what}", completed=done, total=total)
+
+        runs = write_report(settings, on_progress=told)
+    if not quiet:
+        for run in runs:
+            serious = [item.text for item in run.problems if item.is_serious]
+            state = (
+                f"{len(serious)} problem{'s' if len(serious) > 1 else ''}: {serious[0]}" if serious else "no problems"
+            )
+            summary = printable(f"{run.name}: {len(run.scan.indices)} masks, {state}")
+            _talk.print(summary, soft_wrap=True, markup=False)
+    write_result(output)
+
+
+def _progress(*, quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}", markup=False),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_talk,
+        disable=quiet or not _talk.is_terminal,
+        transient=True,
+    )

@@ -1,0 +1,70 @@
+"""`roadmask run` for cameras and pipes: plan, watch, tell, and say with which code to leave."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+from contextlib import ExitStack
+
+from ..camera.camera_events import CameraEvent
+from ..camera.camera_status import CameraStatus
+from ..errors import RoadmaskError
+from ..frames import VideoInfo
+from ..network.model import Model
+from ..process.stop import Stop
+from ..segment import SegmentSettings
+from ..watch.camera_talk import CameraTalk
+from ..watch.cameras import CameraRun, watch
+from ..watch.views import Views
+
+log = logging.getLogger(__name__)
+
+
+def watch_cameras(
+    jobs: list[SegmentSettings], model: Model, *, views: Views, stop: Stop, quiet: bool, is_json: bool
+) -> int:
+    """Run all until they end or `stop` is set; returns the exit code.
+
+    Raises:
+        RoadmaskError: the page cannot be served.
+    """
+    talk = CameraTalk(table=not quiet and not is_json and sys.stderr.isatty())
+    with ExitStack() as stack:
+        page = stack.enter_context(views.page(model))
+        if page:
+            log.info("live view at %s", page.url)
+
+        def tell(event: CameraEvent) -> None:
+            talk.event(event)
+            if page:
+                page.tell(event)
+
+        runs = []
+        for job in jobs:
+            status = CameraStatus(job.name, tell)
+            also = [*views.sinks(job, model, stop), *([page.add(status)] if page else [])]
+            runs.append(CameraRun(job, status, also=also))
+        stack.enter_context(talk)
+        watch(runs, model, stop=stop, on_open=_tell, on_look=lambda: talk.look([run.status for run in runs]))
+    return _tell_ends(runs, stop)
+
+
+def _tell(run: CameraRun, info: VideoInfo) -> None:
+    outputs = ", ".join(str(output) for output in run.settings.outputs)
+    if outputs:
+        log.info("%s: writing %s%s", run.status.name, outputs, ", in parts" if info.live else "")
+
+
+def _tell_ends(runs: list[CameraRun], stop: Stop) -> int:
+    failed = 0
+    for run in runs:
+        if run.report is not None:
+            log.info("%s: %s", run.status.name, run.report)
+        problem = run.error or (run.report and run.report.failure)
+        if problem:
+            failed += 1
+            log.error("%s", problem if isinstance(problem, RoadmaskError) else f"{run.status.name}: {problem}")
+    if failed:
+        return 1
+    return 130 if stop.by == signal.SIGINT else 0

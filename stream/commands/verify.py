@@ -1,0 +1,85 @@
+"""`roadmask verify`: whether a mask archive is whole, and fits a video."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import cv2
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..archive.archive import MaskArchive, open_masks
+from ..archive.verify import VideoCheck, archive_problems, told_ranges
+from ..errors import RoadmaskError
+from ..talk.printable import printable
+
+ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
+_talk = Console(stderr=True, highlight=False)
+
+
+def verify(
+    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder, .zip, .mkv, .npz or .zarr of masks.")],
+    video: Annotated[
+        Path | None, typer.Argument(metavar="VIDEO", help="The video that they are of.", show_default=False)
+    ] = None,
+    any_name: Annotated[
+        bool, typer.Option("--any-name", help="The video may have another name than when the masks were made.")
+    ] = False,
+    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Check that a mask archive is whole, and that its masks are those of a video's frames.
+
+    Every mask is read: none may be missing, damaged, extra, renamed, out of order, or of unknown classes. With a video,
+    each must have the index and the time of one of its frames, and the video the name it had. Frames without a mask
+    are told, and are no problem.
+    The exit code is 1 if there are problems; each is a line.
+
+    \b
+    roadmask verify results/drive_masks
+    roadmask verify masks.mkv drive.mp4
+    """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
+    cv2.setNumThreads(1)
+    with open_masks(masks) as archive, _progress(quiet=quiet) as progress:
+        reading = progress.add_task(masks.name, total=len(archive))
+        problems = list(archive_problems(archive, lambda done: progress.update(reading, completed=done)))
+        coverage = ""
+        if video is not None:
+            decoding = progress.add_task(video.name, total=None)
+            check = VideoCheck(
+                archive, video, any_name=any_name, on_frame=lambda done: progress.update(decoding, completed=done)
+            )
+            problems += check.problems()
+            coverage = _coverage(archive, check, video)
+        count = len(archive)
+        lost = archive.ending.lost if archive.ending else ""
+    sys.stdout.writelines(printable(f"{masks}: {problem}") + "\n" for problem in problems)
+    if problems:
+        sys.stdout.write(f"{count} masks, {len(problems)} problem{'s' * (len(problems) > 1)}\n")
+        raise typer.Exit(1)
+    sys.stdout.write(f"{count} masks, all whole{printable(coverage)}\n")
+    if lost:
+        sys.stdout.write(f"the video could not be had in full: {printable(lost)}\n")
+
+
+def _coverage(archive: MaskArchive, check: VideoCheck, video: Path) -> str:
+    missing = check.frames - len(archive)
+    if not missing:
+        return f", one for each frame of {video.name}"
+    return (
+        f" and of {video.name}; {missing} of its {check.frames} frames have none: {told_ranges(check.without_mask())}"
+    )
+
+
+def _progress(*, quiet: bool) -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=_talk,
+        disable=quiet or not _talk.is_terminal,
+        transient=True,
+    )

@@ -1,0 +1,61 @@
+"""`roadmask warmup`: what a device does once for a model and a size of video, done before it is waited for."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import Annotated
+
+import numpy as np
+import typer
+
+from ..errors import RoadmaskError
+from ..network.model import Model
+
+ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
+
+
+def _size(text: str) -> tuple[int, int]:
+    """(height, width) of "1920x1080", as video sizes are said."""
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) * int(height)):
+        raise typer.BadParameter(f"{text!r} is no size such as 1920x1080")
+    return int(height), int(width)
+
+
+def warmup(
+    model: Annotated[
+        Path | None, typer.Option("-m", "--model", help="Model file; without, the one in the box.", show_default=False)
+    ] = None,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml, ...")] = "auto",
+    size: Annotated[str, typer.Option(metavar="WxH", help="Of the videos; what counts is their shape.")] = "1920x1080",
+    batch: Annotated[int, typer.Option(min=0, help="Frames a network call; 0 for what suits the device.")] = 0,
+) -> None:
+    """Make a device ready for a model, and say how long that took.
+
+    TensorRT builds an engine for each model, size and batch: minutes, once. Others compile for seconds, a CPU does
+    not. What was compiled is kept for later runs, which must ask for the same batch.
+
+    \b
+    roadmask warmup --device tensorrt
+    roadmask warmup --device tensorrt:1 --model street-fp16.onnx --size 1280x960 --batch 16
+    """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
+    height, width = _size(size)
+    started = time.perf_counter()
+    network = Model.load(model, device=device)
+    height, width = network.spec.input_size(height, width)
+    batch = batch or network.default_batch
+    network.prepare(batch, (height, width))
+    opened = time.perf_counter()
+    pictures = np.zeros((batch, height, width, 3), np.uint8)
+    network.scores(pictures)
+    first = time.perf_counter()
+    network.scores(pictures)
+    second = time.perf_counter() - first
+    folder = network.compiled_folder(batch, (height, width))
+    sys.stdout.write(
+        f"{network.path.stem} on {network.device}, network {width}x{height}, batch {batch}\n"
+        f"opened in {opened - started:.1f} s, first batch in {first - opened:.2f} s, next in {second:.3f} s\n"
+        f"compiled files: {folder or 'none; this device needs none'}\n"
+    )

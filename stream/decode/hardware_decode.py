@@ -1,0 +1,82 @@
+"""Decoding on a GPU or another decoder in hardware, where there is one and it knows the video.
+
+Pictures come back to memory as ordinary ones, and the same to the byte: H.264 and HEVC leave a decoder no choice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import av
+from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
+
+from ..errors import SourceError
+from .opening import MAX_PIXELS, open_container
+
+# What decoders in hardware leave in memory, and the format in which software leaves the same samples: chroma in planes
+# of its own, and samples of more than 8 bits at the lower end of their 16.
+_AS_SOFTWARE = {
+    "nv12": "yuv420p",
+    "nv16": "yuv422p",
+    "nv24": "yuv444p",
+    "p010le": "yuv420p10le",
+    "p012le": "yuv420p12le",
+    "p210le": "yuv422p10le",
+    "p410le": "yuv444p10le",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class HardwareDecoder:
+    """A decoder in hardware that is wanted."""
+
+    kind: str  # as FFmpeg calls it: cuda, videotoolbox, vaapi, qsv, d3d11va, ...
+    unit: str = ""  # which of the kind: "1" for the second GPU; empty for the first
+    required: bool = False  # named by the user: an error if it does not start, and not a reason to use software
+
+    def open(self, path: Path, *, max_pixels: int = MAX_PIXELS) -> InputContainer | None:
+        """The video, to be decoded in hardware; `None` if that does not start and is not required.
+
+        Raises:
+            SourceError: it is required, and does not start.
+        """
+        if self.kind not in hwdevices_available():
+            return self._refused(path, f"this FFmpeg has {', '.join(hwdevices_available()) or 'none'} and software")
+        wanted = HWAccel(self.kind, device=self.unit or None, allow_software_fallback=not self.required)
+        try:
+            # For a codec it does not know, it raises RuntimeError; without a driver, an error of the system.
+            container = open_container(path, max_pixels=max_pixels, hwaccel=wanted)
+        except (av.FFmpegError, OSError, RuntimeError, NotImplementedError) as exc:
+            return self._refused(path, f"it did not start ({exc}); is its driver installed?")
+        contexts = [stream.codec_context for stream in container.streams.video]
+        if any(context is not None and context.is_hwaccel for context in contexts):
+            return container
+        container.close()
+        return self._refused(path, "it does not know this codec; --decode software does")
+
+    def _refused(self, path: Path, reason: str) -> InputContainer | None:
+        if self.required:
+            raise SourceError(f"{path}: cannot be decoded with {self.kind}: {reason}")
+        return None
+
+
+def decoder_for(option: str, device: str) -> HardwareDecoder | None:
+    """What `--decode` means beside a network on `device` ("cpu", "cuda:1", ...); `None` for software.
+
+    "auto" decodes in hardware only on the GPU that the network runs on: its decoder is idle there, and the CPU busy.
+    """
+    kind, _, unit = option.partition(":")
+    if kind == "auto":
+        name, _, gpu = device.partition(":")
+        return HardwareDecoder("cuda", gpu) if name in ("cuda", "tensorrt") else None
+    return None if kind == "software" else HardwareDecoder(kind, unit, required=True)
+
+
+def as_software(picture: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
+    """The picture in the format that a decoder in software would have left it in."""
+    wanted = _AS_SOFTWARE.get(picture.format.name)
+    # One thread: with several, swscale writes over the ends of other threads' rows at some widths.
+    return reformatter.reformat(picture, format=wanted, threads=1) if wanted else picture

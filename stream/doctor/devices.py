@@ -1,0 +1,99 @@
+"""What the network runs on here: whether each device runs it, and gives what the CPU gives."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ..errors import RoadmaskError
+from ..network.model import Model
+from ..network.providers import DEVICES, Device
+from .finding import Finding, State, first_line
+from .picture import draw_known, network_inputs
+
+# Shares of the places whose best class is not the CPU's. Products rounded to 10 or 16 bits move a few at edges.
+_FEW, _MANY = 0.01, 0.05
+_NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
+
+
+def examine() -> Iterator[Finding]:
+    available = onnxruntime.get_available_providers()
+    there = [device for device in DEVICES.values() if device.provider in available and device.name != "cpu"]
+    states: dict[str, State] = {}
+    for finding in compared([device for device in there if not device.building]):
+        states[finding.name] = finding.state
+        yield finding
+    for device in there:
+        if device.building:
+            found = f"is there; not tried, as {device.building} takes minutes"
+            yield Finding(device.name, "ok", found, "to try it: roadmask doctor engines")
+    yield from unused(available)
+    if states["cpu"] == "ok":
+        taken = Model.load(device="auto").device
+        advice = "" if states[taken] == "ok" else f"name another until {taken} is mended: --device cpu"
+        yield Finding("auto", states[taken], f"--device auto takes {taken}", advice)
+
+
+def compared(devices: list[Device]) -> Iterator[Finding]:
+    """The CPU, then each of `devices` beside it, with a known picture."""
+    with TemporaryDirectory(prefix="roadmask-") as folder:
+        clip = Path(folder) / "drive.mp4"
+        draw_known(clip, frames=1)
+        try:
+            model = Model.load(device="cpu")
+            pictures = network_inputs(clip, model)
+            expected, milliseconds = _scores(model, pictures)
+        except RoadmaskError as exc:
+            yield Finding("cpu", "problem", first_line(exc), "install roadmask and onnxruntime again")
+            return
+    yield Finding("cpu", "ok", f"runs {model.path.stem}, {milliseconds:.0f} ms a picture")
+    for device in devices:
+        yield _beside(device, pictures, expected)
+
+
+def _beside(device: Device, pictures: NDArray[np.uint8], expected: NDArray[np.float32]) -> Finding:
+    try:
+        model = Model.load(device=device.name)
+        count, height, width, _ = pictures.shape
+        model.prepare(count, (height, width))
+        scores, milliseconds = _scores(model, pictures)
+    except Exception as exc:  # noqa: BLE001 - drivers raise what they like; told as what was found
+        advice = "install its driver and libraries"
+        if device.packages:
+            advice += f"; if there is no such device, pip install onnxruntime in place of {device.packages}"
+        return Finding(device.name, "warning", f"does not run: {first_line(exc)}", advice)
+    others = _others(scores, expected)
+    found = f"runs, {milliseconds:.0f} ms a picture; other classes than the CPU's in {others:.2%} of the places"
+    if others <= _FEW:
+        return Finding(device.name, "ok", found)
+    state: State = "problem" if others > _MANY else "warning"
+    return Finding(device.name, state, found, "take --device cpu; upgrade its driver and onnxruntime, and check again")
+
+
+def _scores(model: Model, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
+    """The network's, and the milliseconds that a call takes which is not the first."""
+    model.scores(pictures)
+    started = time.perf_counter()
+    scores = model.scores(pictures)
+    return scores, 1000 * (time.perf_counter() - started) / len(pictures)
+
+
+def _others(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    """The share of places with another best class, or with none."""
+    finite = np.isfinite(scores).all(axis=1)
+    return float(1 - (finite & (scores.argmax(axis=1) == expected.argmax(axis=1))).mean())
+
+
+def unused(available: list[str]) -> Iterator[Finding]:
+    """A GPU that nothing here can use."""
+    has_driver = _NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi") is not None
+    if has_driver and "CUDAExecutionProvider" not in available:
+        advice = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        yield Finding("cuda", "warning", "there is an NVIDIA GPU, and this onnxruntime cannot use it", advice)

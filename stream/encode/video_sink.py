@@ -1,0 +1,263 @@
+"""Write the overlay video: H.264 at the source's own frame times, with the source's sound."""
+
+from __future__ import annotations
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack, nullcontext
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.bitstream import BitStreamFilterContext
+from av.container import InputContainer, OutputContainer
+from av.packet import Packet
+from av.video.stream import VideoStream
+
+from ..decode.opening import open_container
+from ..disk.durable import sync_file
+from ..disk.partial import PartialOutput, closing, writing
+from ..errors import OutputError
+from ..frames import SegmentedFrame, VideoInfo
+from ..pieces import PIECE
+from .audio_copy import AudioCopy
+from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
+from .piecewise import PiecewiseEncoder
+from .video_encoding import USUAL_RATE, add_video, stamp
+
+log = logging.getLogger(__name__)
+
+SUFFIXES = (".mp4", ".mov", ".mkv")
+_MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
+
+
+class OverlayVideoSink:
+    """A `Sink` that encodes what `render` draws.
+
+    Times are those of the source; where the run leaves out the source's beginning, they count from the first frame
+    written. The sound begins and ends with the pictures.
+
+    Args:
+        path: .mp4, .mov or .mkv.
+        info: of the source.
+        render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
+        source: the file whose sound to copy; None for none.
+        overwrite: replace what is there.
+        encoder: "auto", "x264" or "nvenc"; see `choose_encoder`, also for the two below.
+        device: what the network runs on.
+        crf: quality, 0 (lossless) to 51.
+        preset: x264's speed.
+
+    Raises:
+        OutputError: the path, or what is asked of the encoder, cannot be.
+    """
+
+    def __init__(
+        self,
+        path: Path,
+        info: VideoInfo,
+        render: Callable[[SegmentedFrame], av.VideoFrame],
+        *,
+        source: Path | None = None,
+        overwrite: bool = False,
+        encoder: str = "auto",
+        device: str = "cpu",
+        crf: int = DEFAULT_CRF,
+        preset: str = DEFAULT_PRESET,
+    ) -> None:
+        if path.suffix.lower() not in SUFFIXES:
+            raise OutputError(f"{path}: a video's suffix is one of {', '.join(SUFFIXES)}")
+        self._info = info
+        self._render = render
+        self._source = source
+        size = (info.height + info.height % 2, info.width + info.width % 2)
+        self._encoder = choose_encoder(encoder, size=size, device=device, crf=crf, preset=preset)
+        self._path = path
+        self._output = PartialOutput(path, overwrite=overwrite)
+        self._stack = ExitStack()
+        self._container: OutputContainer | None = None
+        self._audio: AudioCopy | None = None
+        self._shift = 0  # taken from every pts
+        self._last_time: Fraction | None = None
+        self._last_gap = 1 / (info.rate or USUAL_RATE)
+        self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
+        self._frames_kept = self._written = 0
+        self._began: tuple[int, int] | None = None
+        self._size: tuple[int, int] | None = None
+
+    def write(self, result: SegmentedFrame) -> None:
+        picture, time = self._render(result), result.frame.time
+        with writing(self._path):
+            if self._container is None:
+                self._open(picture, self._began or (result.frame.index, result.frame.pts))
+            self._notice_size(picture)
+            stamp(picture, result.frame, shift=self._shift)
+            self._mux(self._encoder_of_pieces.encode(picture))
+        self._output.used = True
+        self._written += 1
+        self._note_time(time)
+
+    def append(self, piece: Path) -> None:
+        """As in `FileSink`; pieces have no sound, and tell their times from where `began_with` says."""
+        assert self._began is not None
+        with writing(self._path), open_container(piece) as other:
+            if self._container is None:
+                self._open(next(other.decode(video=0)), self._began)
+                other.seek(0)
+            times = sorted(self._take_over(other))
+        self._output.used = True
+        for time in times[-2:]:
+            self._note_time(time)
+
+    def _note_time(self, time: Fraction) -> None:
+        """Of a picture that was written: how long the last one is to be shown is as long as the one before."""
+        if self._last_time is not None:
+            self._last_gap = time - self._last_time
+        self._last_time = time
+
+    def _open(self, picture: av.VideoFrame, began: tuple[int, int]) -> None:
+        """Make the file for pictures like the first: only with it are size and colours known.
+
+        Args:
+            picture: the first.
+            began: index and pts of the run's first frame.
+        """
+        index, pts = began
+        cut = index > 0
+        # Times below 0 are not shown by players, so a video that begins there is moved to 0.
+        self._shift = pts if cut or pts < 0 else 0
+        time_base = self._info.time_base
+        self._shift_s = self._shift * time_base
+        self._container = av.open(self._output.path, "w", container_options=self._container_options(time_base))
+        self._stream = add_video(self._container, self._encoder, picture, self._info)
+        if self._source is not None and self._info.has_audio:
+            self._audio = AudioCopy(self._source, self._container, shift=self._shift_s, cut=cut)
+        self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder)
+        if self._frames_kept:
+            self._copy_kept()
+
+    def _container_options(self, time_base: Fraction) -> dict[str, str]:
+        # Write out at once, and do not wait more than a second (in microseconds) for sound that does not come, so
+        # that a process that is killed leaves nearly all it had.
+        options = {"flush_packets": "1", "max_interleave_delta": "1000000"}
+        if self._path.suffix.lower() == ".mkv":
+            return options | {"cluster_time_limit": "1000"}  # ms; a cluster is in memory until it is whole
+        timescale = str(_timescale(time_base))
+        return options | {
+            # Fragments while it is written, so that it plays even then; an ordinary mp4 once closed. The delayed
+            # header makes room for an edit list, without which B-frames, where there are any, push all times back by
+            # two frames.
+            "movflags": "+hybrid_fragmented+delay_moov",
+            "frag_duration": "1000000",
+            "video_track_timescale": timescale,
+            # The edit list counts in this one. Its default, 1/1000 s, would round a first pts that is not 0.
+            "movie_timescale": timescale,
+        }
+
+    def _notice_size(self, picture: av.VideoFrame) -> None:
+        size = (picture.width, picture.height)
+        if self._size not in (None, size):
+            log.warning("%s: the picture is %dx%d from here on; it is scaled to the first size", self._path, *size)
+        self._size = size
+
+    def whole_pieces(self, frames: int) -> int:
+        """How many of the first `frames` frames an earlier run's partial file has in whole pieces."""
+        return min(max(map(_packets, (self._earlier, self._output.path))), frames) // PIECE * PIECE
+
+    def began_with(self, index: int, pts: int) -> None:
+        """The place in the source of the first frame of all, for a run that goes on."""
+        self._began = (index, pts)
+
+    def resume(self, frames: int) -> None:
+        if not self._output.path.exists() and not self._earlier.exists():
+            raise OutputError(
+                f"{self._output.path}: is not there any more, so the run cannot go on; pass --overwrite to start anew"
+            )
+        self._frames_kept = frames
+        with writing(self._path):
+            # It stays until what is kept of it stands in the new file: that run may be killed, too.
+            if _packets(self._output.path) >= _packets(self._earlier):
+                self._output.path.replace(self._earlier)
+
+    def _copy_kept(self) -> None:
+        """Take over the pictures of the earlier run's pieces as they are."""
+        with open_container(self._earlier) as earlier:
+            deque(self._take_over(earlier, self._frames_kept), maxlen=0)
+
+    def _take_over(self, other: InputContainer, most: int | None = None) -> Iterator[Fraction]:
+        """Write the pictures of a file of such a sink as they are, the first `most`; gives the time of each."""
+        stream = other.streams.video[0]
+        # What a file holds begins each part of a picture with its length, and muxers take start codes.
+        with_start_codes = BitStreamFilterContext("h264_mp4toannexb", stream)
+        for packet in islice((packet for packet in other.demux(stream) if packet.size), most):
+            assert packet.pts is not None
+            yield packet.pts * packet.time_base + self._shift_s
+            self._mux(map(self._encoder_of_pieces.take_over, with_start_codes.filter(packet)))
+
+    def sync(self) -> None:
+        if self._container is None:
+            return
+        with writing(self._path):
+            sync_file(self._output.path)
+            if self._written > PIECE:
+                self._earlier.unlink(missing_ok=True)
+
+    def _mux(self, packets: Iterable[Packet[VideoStream]]) -> None:
+        """Write pictures, and the sound up to each.
+
+        Sound before its picture: the muxer orders what it has, but waits for sound that it has not. And never much
+        before it: sound that waits for pictures ends a fragment, and the last picture's duration is then a guess.
+        """
+        assert self._container is not None
+        for packet in packets:
+            assert packet.pts is not None
+            self._advance_audio(packet.pts * packet.time_base + self._shift_s)
+            self._container.mux(packet)
+
+    def _advance_audio(self, until: Fraction) -> None:
+        if self._audio is not None:
+            self._audio.advance(until)
+
+    def _close(self) -> None:
+        """Write what the encoder still holds, the last of the sound, and the index."""
+        if self._container is None:
+            return
+        with self._container, self._audio or nullcontext():
+            self._mux(self._encoder_of_pieces.encode(None))
+            if self._last_time is not None:
+                self._advance_audio(self._last_time + self._last_gap)
+
+    def __enter__(self) -> Self:
+        if not self._frames_kept:
+            self._earlier.unlink(missing_ok=True)
+        self._stack.enter_context(self._output)
+        self._stack.push(closing(self._path, self._close))
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(exc_type, exc, traceback)
+        if self._container is not None and (exc is None or isinstance(exc, KeyboardInterrupt)):
+            self._earlier.unlink(missing_ok=True)
+
+
+def _packets(path: Path) -> int:
+    """How many pictures a file has, as far as it can be read; 0 where it has none, or is none."""
+    try:
+        with open_container(path) as container:
+            return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
+    except (av.FFmpegError, OSError, IndexError):
+        return 0  # its run was killed before it came to that
+
+
+def _timescale(time_base: Fraction) -> int:
+    """Ticks per second in which every multiple of `time_base` is whole, for a mp4 track."""
+    timescale = time_base.denominator
+    while timescale < _MIN_TIMESCALE:
+        timescale *= 2
+    return timescale

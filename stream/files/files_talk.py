@@ -1,0 +1,106 @@
+"""What is said while files are segmented: bars on a terminal, lines elsewhere, JSON to programs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+from types import TracebackType
+from typing import Literal, Self
+
+from rich.console import Console, RenderableType
+from rich.live import Live
+from rich.text import Text
+
+from ..talk.printable import printable, write_result
+from .outcome import Outcome
+from .progress_bars import bars, progress_line
+from .workload import Workload
+
+log = logging.getLogger(__name__)
+
+ProgressKind = Literal["auto", "none", "json"]
+
+_REFRESH_S = 0.2  # of the bars on a terminal
+_LINE_S = 1.0  # between two lines of JSON
+_WIDTH = 160  # of a table that is written to a file
+
+
+class FilesTalk:
+    """Talks on standard error; what is asked for goes to standard output. A context manager, for the bars.
+
+    Args:
+        workload: how far all are.
+        total: show how far all are together, not only each.
+        kind: of progress.
+        quiet: say nothing but errors.
+        as_json: talk through the log, which writes JSON.
+    """
+
+    def __init__(self, workload: Workload, *, total: bool, kind: ProgressKind, quiet: bool, as_json: bool) -> None:
+        self._workload = workload
+        self._total = total
+        self._quiet = quiet
+        self._as_json = as_json
+        self._console = Console(stderr=True, highlight=False)
+        if not self._console.is_terminal:
+            self._console = Console(stderr=True, highlight=False, width=_WIDTH)
+        self._json_lines = kind == "json"
+        has_bars = kind == "auto" and not quiet and not as_json and self._console.is_terminal
+        # Where results go to the terminal, too, they are written above the bars.
+        self._live = (
+            Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty())
+            if has_bars
+            else None
+        )
+        self._next = 0.0
+
+    @property
+    def shows_time_left(self) -> bool:
+        return self._json_lines or self._live is not None
+
+    def say(self, text: str) -> None:
+        """Any thread may."""
+        if self._as_json:
+            log.info("%s", text)
+        elif not self._quiet:
+            self._console.print(Text(printable(text)), soft_wrap=True)
+
+    def show(self, table: RenderableType) -> None:
+        if not self._quiet and not self._as_json:
+            self._console.print(table)
+
+    def result(self, outcome: Outcome) -> None:
+        """What it has made."""
+        if outcome.report is None:
+            return
+        name = outcome.job.file if self._total else outcome.job.name  # among many, some have the same name
+        self.say(f"{name}: {outcome.report}")
+        for output in outcome.job.outputs:
+            if output.exists():
+                write_result(output)
+        sys.stdout.flush()
+
+    def look(self, *, last: bool = False) -> None:
+        """To be called several times a second."""
+        if not last and time.monotonic() < self._next:
+            return
+        if self._live:
+            self._next = time.monotonic() + _REFRESH_S
+            self._live.update(bars(self._workload.glance(), total=self._total), refresh=True)
+        elif self._json_lines:
+            self._next = time.monotonic() + _LINE_S
+            sys.stderr.write(progress_line(self._workload.glance()) + "\n")
+
+    def __enter__(self) -> Self:
+        if self._live:
+            self._live.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._live:
+            self._live.stop()
+        elif self._json_lines:
+            self.look(last=True)

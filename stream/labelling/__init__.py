@@ -1,0 +1,1 @@
+"""Saved masks as what each labelling tool imports. Begin with `labelling`."""

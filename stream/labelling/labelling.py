@@ -1,0 +1,167 @@
+"""Give the masks of an archive to a labelling tool: open them, choose classes, write what the tool imports."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, Protocol
+
+from ..archive.archive import MaskArchive, open_masks
+from ..archive.manifest import ArchiveHeader
+from ..disk.partial import PartialOutput, writing
+from ..errors import ArchiveError, OutputError
+from .camvid import CamvidWriter
+from .coco import CocoWriter
+from .color import VIDEO_SUFFIXES, ColorPngWriter, color_video
+from .cvat import CvatWriter
+from .fiftyone import FiftyOneWriter
+from .frames import LabelledFrame, LabelTable, PictureFormat, labelled_frames, pictured_frames
+from .label_studio import LabelStudioWriter, local_files_root
+from .tree import FolderTree, Tree, ZipTree, json_text
+
+log = logging.getLogger(__name__)
+
+Tool = Literal["cvat", "camvid", "coco", "label-studio", "fiftyone", "color"]
+
+MARKER = "roadmask.json"  # in a folder: it was made here, and may be replaced
+
+
+@dataclass(frozen=True, slots=True)
+class LabellingSettings:
+    """What to give to which tool."""
+
+    masks: Path  # an archive of any kind
+    output: Path  # a folder or a .zip; for "color" also a .mkv or .mp4
+    tool: Tool
+    video: Path | None = None  # that the masks were made from; its frames go with them
+    pictures: PictureFormat = "jpg"  # of those frames, or of those that the tool has already
+    classes: tuple[str, ...] = ()  # to give; empty for all
+    exclude: tuple[str, ...] = ()  # not to give; these pixels have no label then
+    subset: str = "default"  # cvat, camvid, coco
+    every: int = 1  # each so many-th mask, beginning with the first
+    image_root: str | None = None  # where Label Studio finds the pictures: URL or path
+    overwrite: bool = False
+
+
+class LabelWriter(Protocol):
+    """Writes the frames as one tool wants them.
+
+    What fails raises OSError, or `OutputError` where the format cannot say it.
+    """
+
+    def add(self, frame: LabelledFrame) -> None: ...
+
+    def finish(self) -> None:
+        """Write what tells of all frames."""
+
+
+def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], None] | None = None) -> int:
+    """Write what the tool imports.
+
+    Args:
+        settings: what to write.
+        on_mask: told how many frames are done, of how many, after each.
+
+    Returns:
+        How many frames there are.
+
+    Raises:
+        ArchiveError: a mask is missing or damaged, has ids that the class table does not know, or is of another video.
+        SourceError: the video cannot be read.
+        OutputError: the output is taken or cannot be written, or the tool's format cannot say what it would have to.
+        RoadmaskError: a class that was named is none of the archive's.
+    """
+    _refuse_bad_output(settings)
+    with open_masks(settings.masks) as masks:
+        if not len(masks):
+            raise ArchiveError(f"{settings.masks}: holds no masks")
+        if not masks.is_finished:
+            log.warning("%s: was not finished; the %d masks that are whole are taken", settings.masks, len(masks))
+        table = LabelTable.of(masks.classes, only=settings.classes, exclude=settings.exclude)
+        total = len(range(0, len(masks), settings.every))
+        with _opened(settings, masks, table) as writer:
+            _warn_of_missing_pictures(settings)
+            for done, frame in enumerate(_frames(settings, masks, table), start=1):
+                writer.add(frame)
+                if on_mask:
+                    on_mask(done, total)
+        return total
+
+
+def _refuse_bad_output(settings: LabellingSettings) -> None:
+    output, suffix = settings.output, settings.output.suffix.lower()
+    videos = VIDEO_SUFFIXES if settings.tool == "color" else ()
+    if suffix not in ("", ".zip", *videos):
+        others = ", or a .mkv or .mp4" if videos else ""
+        raise OutputError(f"{output}: name a folder (no suffix) or a .zip{others} for {settings.tool}")
+    for taken in (settings.masks, settings.video):
+        if taken is not None and output.exists() and taken.exists() and output.samefile(taken):
+            raise OutputError(f"{output}: is one of the inputs; choose another name for the output")
+
+
+def _warn_of_missing_pictures(settings: LabellingSettings) -> None:
+    if settings.video is not None:
+        return
+    if settings.tool == "fiftyone":
+        log.warning("FiftyOne needs the pictures: pass --video, or put them into data/ of %s", settings.output)
+    if settings.tool == "label-studio" and settings.image_root is None:
+        log.warning("Label Studio needs the pictures: pass --video, or say with --image-root where they are")
+
+
+def _frames(settings: LabellingSettings, masks: MaskArchive, table: LabelTable) -> Iterator[LabelledFrame]:
+    if settings.video is None:
+        return labelled_frames(masks, table, every=settings.every)
+    return pictured_frames(masks, table, settings.video, settings.pictures, every=settings.every)
+
+
+def _opened(settings: LabellingSettings, masks: MaskArchive, table: LabelTable) -> AbstractContextManager[LabelWriter]:
+    if settings.output.suffix.lower() in VIDEO_SUFFIXES:
+        time_base = masks.records[0].time_base
+        return color_video(settings.output, table, time_base=time_base, overwrite=settings.overwrite)
+    return _tree_written(settings, masks.header, table)
+
+
+@contextmanager
+def _tree_written(settings: LabellingSettings, header: ArchiveHeader, table: LabelTable) -> Iterator[LabelWriter]:
+    """The folder or zip is there when it is whole, and nothing of it else: the masks are still there to begin anew."""
+    is_zip = settings.output.suffix.lower() == ".zip"
+    output = PartialOutput(settings.output, overwrite=settings.overwrite, marker=None if is_zip else MARKER)
+    with output, writing(settings.output), closing((ZipTree if is_zip else FolderTree)(output.path)) as tree:
+        writer = _writer(settings, header, table, tree)
+        tree.add(MARKER, json_text(_origin(settings, header, table)))
+        yield writer
+        writer.finish()
+        output.used = True
+
+
+def _writer(settings: LabellingSettings, header: ArchiveHeader, table: LabelTable, tree: Tree) -> LabelWriter:
+    form, subset = settings.pictures, settings.subset
+    match settings.tool:
+        case "cvat":
+            return CvatWriter(tree, table, form, subset=subset)
+        case "camvid":
+            return CamvidWriter(tree, table, form, subset=subset)
+        case "coco":
+            return CocoWriter(tree, table, form, subset=subset, header=header)
+        case "label-studio":
+            root = settings.image_root or local_files_root(settings.output.stem)
+            return LabelStudioWriter(tree, table, form, image_root=root, header=header)
+        case "fiftyone":
+            return FiftyOneWriter(tree, table, form)
+        case "color":
+            return ColorPngWriter(tree, table)
+
+
+def _origin(settings: LabellingSettings, header: ArchiveHeader, table: LabelTable) -> dict[str, object]:
+    return {
+        "tool": settings.tool,
+        "masks": settings.masks.name,
+        "every": settings.every,
+        "source": header.source,
+        "model": header.model,
+        "model_sha256": header.model_sha256,
+        "classes": [item.name for item in table.classes],
+    }

@@ -1,0 +1,1 @@
+"""From scores to masks: steady over time, enlarged, decided. Begin with `deciding`."""

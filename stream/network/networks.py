@@ -1,0 +1,129 @@
+"""A model on a device: one session for pictures of any size, or one for each size where a device compiles for it."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import onnxruntime
+from numpy.typing import NDArray
+
+from ..disk.cache_folder import made
+from ..spec import ModelSpec
+from .provider_options import Shape, Work, compiled_folder
+from .providers import Placement
+from .sessions import is_fp16, open_session, run_session
+
+_SESSIONS_KEPT = 4  # sizes of pictures and batches in use at once: two, as a rule, and a folder of mixed videos
+_log = logging.getLogger(__name__)
+
+
+class Network(Protocol):
+    """A model on a device."""
+
+    def prepare(self, shape: Shape) -> None:
+        """Do now what the first call for (pictures, height, width) would have to."""
+
+    def compiled_folder(self, shape: Shape) -> Path | None:
+        """Where what is compiled for it is kept; `None` where nothing is."""
+
+    def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Scores (n, classes, h', w') of pictures (n, h, w, 3). Any thread may call."""
+
+
+class FreeSize:
+    """A network whose one session takes pictures of any number and size."""
+
+    def __init__(self, session: onnxruntime.InferenceSession, placement: Placement, spec: ModelSpec) -> None:
+        self._session = session
+        self._placement = placement
+        self._spec = spec
+        self._known: set[Shape] = set()  # that have been run
+
+    def prepare(self, shape: Shape) -> None:
+        pass
+
+    def compiled_folder(self, shape: Shape) -> None:  # noqa: ARG002 - one folder for all would be as for none
+        return None
+
+    def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        count, height, width, _ = pictures.shape
+        shape = (count, height, width)
+        scores = run_session(self._session, self._spec, pictures, self._placement, first=shape not in self._known)
+        self._known.add(shape)
+        return scores
+
+
+class FixedSize:
+    """A network with a session for each number and size of pictures in use, opened when it is needed.
+
+    Fewer pictures than a session is for are filled up with black ones: the last batch of a video opens none of its own.
+    """
+
+    def __init__(
+        self, path: Path, placement: Placement, spec: ModelSpec, *, dimensions: Sequence[object], threads: int
+    ) -> None:
+        """`dimensions` are the free ones of the model's input, by the names that it gives them."""
+        self._path = path
+        self._placement = placement
+        self._spec = spec
+        self._dimensions = [str(name) for name in dimensions]
+        self._threads = threads
+        self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+        self._sessions: OrderedDict[Shape, onnxruntime.InferenceSession] = OrderedDict()
+        self._known: set[Shape] = set()  # that have been run
+        self._opening = threading.Lock()
+        self._calling: AbstractContextManager[object] = (
+            threading.Lock() if placement.device.one_call_at_a_time else nullcontext()
+        )
+
+    def prepare(self, shape: Shape) -> None:
+        self._session(shape)
+
+    def compiled_folder(self, shape: Shape) -> Path | None:
+        keeps = self._placement.device.keeps_compiled
+        return compiled_folder(self._placement, self._work(shape)) if keeps else None
+
+    def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        count, height, width, _ = pictures.shape
+        shape, session = self._session((count, height, width))
+        batch, _, _ = shape
+        if batch > count:
+            pictures = np.concatenate([pictures, np.zeros((batch - count, *pictures.shape[1:]), np.uint8)])
+        with self._calling:
+            scores = run_session(session, self._spec, pictures, self._placement, first=shape not in self._known)
+        self._known.add(shape)
+        return scores[:count]
+
+    def _session(self, shape: Shape) -> tuple[Shape, onnxruntime.InferenceSession]:
+        """The session for the fewest pictures that are enough, and its shape."""
+        with self._opening:
+            enough = [other for other in self._sessions if other[1:] == shape[1:] and other[0] >= shape[0]]
+            chosen = min(enough, default=shape)
+            if chosen not in self._sessions:
+                self._sessions[chosen] = self._opened(chosen)
+            self._sessions.move_to_end(chosen)
+            if len(self._sessions) > _SESSIONS_KEPT:
+                self._sessions.popitem(last=False)
+            return chosen, self._sessions[chosen]
+
+    def _opened(self, shape: Shape) -> onnxruntime.InferenceSession:
+        folder = self.compiled_folder(shape)
+        building = self._placement.device.building
+        if folder and not any(made(folder).iterdir()) and building:
+            _log.warning(
+                "%s for %dx%d, batch %d: minutes, once; 'roadmask warmup --device %s' does it beforehand",
+                *(building, shape[2], shape[1], shape[0], self._placement),
+            )
+        sizes = dict(zip(self._dimensions, shape, strict=False))
+        return open_session(self._path, self._placement, self._work(shape), sizes)
+
+    def _work(self, shape: Shape) -> Work:
+        return Work(shape, self._threads, self._sha256, is_fp16(self._spec))

@@ -1,0 +1,150 @@
+"""The devices a network can run on: what each is called, what it asks for, and whether it is there."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import onnxruntime
+
+from ..errors import DeviceError
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A kind of device, by the ONNX Runtime execution provider that drives it."""
+
+    name: str  # as users type it
+    provider: str
+    batch: int = 1  # frames a call, where the user does not say
+    workers: int = 1  # calls at a time
+    fixed_size: bool = False  # compiles, or plans, for one number and size of pictures
+    keeps_compiled: bool = False  # on disk, for later runs
+    one_call_at_a_time: bool = False  # a session of it must not be called by two threads at once
+    memory_pattern: bool = True  # ONNX Runtime may plan its memory
+    rest: tuple[str, ...] = ()  # providers that take what it does not know, before the CPU
+    building: str = ""  # what it spends minutes on when it meets a new size; empty if it does not
+    units: str = r"\d+"  # what may follow the colon, as a pattern
+    packages: str = ""  # that bring it, for messages
+
+
+# Batches: a CPU gains nothing from them. A GPU with thousands of lanes is not filled by one picture of a small network,
+# and is by 8 of 640x352, which take some hundreds of megabytes; more only wait longer. Apple's and Intel's accelerators
+# are made for single pictures.
+# Two calls at a time where a device takes them: one copies its pictures in and its scores out while the other computes.
+DEVICES = {
+    device.name: device
+    for device in (
+        Device("cuda", "CUDAExecutionProvider", batch=8, workers=2, packages="onnxruntime-gpu"),
+        Device(
+            "tensorrt",
+            "TensorrtExecutionProvider",
+            batch=8,
+            workers=2,
+            fixed_size=True,
+            keeps_compiled=True,
+            rest=("CUDAExecutionProvider",),
+            building="building a TensorRT engine",
+            packages="onnxruntime-gpu tensorrt",
+        ),
+        Device(
+            "openvino",
+            "OpenVINOExecutionProvider",
+            fixed_size=True,
+            keeps_compiled=True,
+            units=r"cpu|npu|gpu(\.\d+)?",
+            packages="onnxruntime-openvino",
+        ),
+        Device("coreml", "CoreMLExecutionProvider", fixed_size=True, keeps_compiled=True, units=""),
+        # Its documentation: memory patterns must be off, and a session must not be called by two threads at once.
+        Device(
+            "directml",
+            "DmlExecutionProvider",
+            batch=4,
+            fixed_size=True,
+            one_call_at_a_time=True,
+            memory_pattern=False,
+            packages="onnxruntime-directml",
+        ),
+        Device(
+            "migraphx",
+            "MIGraphXExecutionProvider",
+            batch=8,
+            fixed_size=True,
+            keeps_compiled=True,
+            building="compiling with MIGraphX",
+            packages="onnxruntime-migraphx",
+        ),
+        # Gone from ONNX Runtime since 1.23: AMD's GPUs are driven by MIGraphX there.
+        Device("rocm", "ROCMExecutionProvider", batch=8, packages="onnxruntime-rocm"),
+        Device("cpu", "CPUExecutionProvider", workers=0, units=""),
+    )
+}
+# What "auto" tries, best first. What compiles for minutes, or computes otherwise than asked, must be asked for by name.
+_AUTO = ("cuda", "coreml", "directml", "cpu")
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """A device, and which of its kind."""
+
+    device: Device
+    unit: str = ""  # what followed the colon: "1" of cuda:1, "gpu" of openvino:gpu; empty for the first
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The provider options that choose the unit."""
+        if self.device.name == "openvino":
+            return {"device_type": self.unit.upper() or "CPU"}
+        return {"device_id": int(self.unit)} if self.unit else {}
+
+    def __str__(self) -> str:
+        return f"{self.device.name}:{self.unit}" if self.unit else self.device.name
+
+
+def placements(device: str) -> tuple[Placement, ...]:
+    """What `device` may mean, best first: one for "cpu", "cuda", "cuda:1", "openvino:gpu"; several for "auto".
+
+    Raises:
+        DeviceError: the name is unknown, or this ONNX Runtime has no such provider.
+    """
+    available = onnxruntime.get_available_providers()
+    if device.lower() == "auto":
+        return tuple(Placement(DEVICES[name]) for name in _AUTO if DEVICES[name].provider in available)
+    name, colon, unit = device.lower().partition(":")
+    if name not in DEVICES:
+        raise DeviceError(f"device {device!r} is not known; choose auto, {', '.join(DEVICES)}")
+    found = DEVICES[name]
+    if found.provider not in available:
+        raise DeviceError(_missing(found, device, available))
+    if colon and not (found.units and re.fullmatch(found.units, unit)):
+        raise DeviceError(f"device {device!r}: {_what_may_follow(found)}")
+    return (Placement(found, unit),)
+
+
+def provider_for(device: str) -> tuple[str, dict[str, Any]]:
+    """The provider that `device` means first of all, and the options that choose its unit.
+
+    Raises:
+        DeviceError: as `placements`.
+    """
+    placement = placements(device)[0]
+    return placement.device.provider, placement.options
+
+
+def _missing(device: Device, asked: str, available: list[str]) -> str:
+    there = [name for name, other in DEVICES.items() if other.provider in available]
+    # They bring the same module: installed beside each other, the one that came last wins.
+    hint = f"; for it: pip uninstall onnxruntime, then pip install {device.packages}" if device.packages else ""
+    if device.name == "rocm":
+        hint = "; it went out of onnxruntime with 1.23, use migraphx"
+    return f"device {asked!r} is not there: this onnxruntime has {', '.join(there)}{hint}"
+
+
+def _what_may_follow(device: Device) -> str:
+    if not device.units:
+        return f"nothing follows {device.name}"
+    if device.name == "openvino":
+        return "what follows the colon must be cpu, gpu, gpu.1 or npu"
+    return f"what follows the colon must be a number, as in {device.name}:1"

@@ -1,0 +1,1 @@
+"""Overlays from saved masks. Begin with `preview`."""

@@ -1,0 +1,181 @@
+"""Draw saved masks over their video, without the model: open both, match, draw, encode."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from threading import Event
+
+import av
+
+from ..archive.archive import MaskArchive, open_masks
+from ..archive.masked_frames import Gaps, MaskedVideo
+from ..decode.source import Source, open_source
+from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from ..encode.overlay import select_classes
+from ..encode.video_sink import OverlayVideoSink
+from ..errors import ArchiveError, OutputError
+from ..frames import SegmentedFrame, VideoInfo
+from ..pipeline import Pipeline
+from .view import Draw, View, shown_info, view_of
+
+_AHEAD = 4  # items that wait between two stages
+_NO_INPUT = (1, 1)  # size of the network's input, which nobody looks at
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewSettings:
+    """What to draw."""
+
+    masks: Path  # an archive of any kind
+    video: Path
+    output: Path  # .mp4, .mov or .mkv
+    view: View = "overlay"
+    gaps: Gaps = "hold"
+    alpha: float = 0.5  # share of the class colour
+    classes: tuple[str, ...] = ()  # drawn; empty for all
+    exclude: tuple[str, ...] = ()  # not drawn
+    legend: bool = False
+    start: Fraction | None = None  # seconds from the video's first frame
+    end: Fraction | None = None
+    encoder: EncoderChoice = "auto"
+    crf: int = DEFAULT_CRF
+    preset: Preset = DEFAULT_PRESET
+    overwrite: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class PreviewReport:
+    """What became of it."""
+
+    frames: int
+    seconds: float
+    interrupted: bool
+    processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
+
+    def __str__(self) -> str:
+        rate = self.frames / self.seconds if self.seconds else 0.0
+        return f"{self.frames} frames, {self.seconds:.1f} s, {rate:.1f} fps" + (
+            ", interrupted" if self.interrupted else ""
+        )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _DrawnFrame(SegmentedFrame):
+    """One that the stage before the encoder has drawn."""
+
+    drawing: av.VideoFrame | None = None
+
+
+def preview_video(
+    settings: PreviewSettings,
+    *,
+    stop: Event | None = None,
+    on_open: Callable[[VideoInfo, MaskArchive], None] | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> PreviewReport:
+    """Draw the masks of an archive over the frames that they were made from.
+
+    Args:
+        settings: what to draw.
+        stop: set it to end early; the output is then whole up to the last frame written.
+        on_open: told what is drawn, before the first frame.
+        on_frame: told the number of frames written, after each.
+
+    Raises:
+        ArchiveError: the masks cannot be read, or are of another video: the frame where they part is named.
+        SourceError: the video cannot be read.
+        OutputError: the output exists, is the video itself, or cannot be written.
+        RoadmaskError: a class that was named is none of the archive's.
+    """
+    _refuse_bad_output(settings)
+    started, writing_started = time.monotonic(), time.thread_time()
+    frames, interrupted = 0, False
+    pipeline = Pipeline()
+    try:
+        with ExitStack() as stack:
+            pair = MaskedVideo(stack.enter_context(open_masks(settings.masks)), settings.video)
+            source = stack.enter_context(
+                open_source(settings.video, start=settings.start, end=settings.end, stream=pair.masks.header.stream)
+            )
+            pair.refuse_other_size(source.info)
+            draw = _draw(settings, pair.masks)
+            if on_open:
+                on_open(source.info, pair.masks)
+            sink = stack.enter_context(_sink(settings, source.info))
+            stack.enter_context(pipeline)
+            for result in _results(settings, pair, source, draw, pipeline):
+                sink.write(result)
+                frames += 1
+                if on_frame:
+                    on_frame(frames)
+                _end_if_set(stop)
+            _refuse_nothing(frames, settings)
+    except KeyboardInterrupt:
+        if stop is None or not stop.is_set():
+            raise
+        interrupted = True
+    processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
+    return PreviewReport(frames, time.monotonic() - started, interrupted, processor_s)
+
+
+def _refuse_bad_output(settings: PreviewSettings) -> None:
+    output = settings.output
+    for taken in (settings.video, settings.masks):
+        if output.exists() and taken.exists() and output.samefile(taken):
+            raise OutputError(f"{output}: is one of the inputs; choose another name for the output")
+
+
+def _end_if_set(stop: Event | None) -> None:
+    if stop is not None and stop.is_set():
+        raise KeyboardInterrupt  # tells the sink to finish early, but well
+
+
+def _refuse_nothing(frames: int, settings: PreviewSettings) -> None:
+    if not frames:
+        raise ArchiveError(f"{settings.masks}: holds no mask of what was asked for; roadmask info says what it holds")
+
+
+def _draw(settings: PreviewSettings, masks: MaskArchive) -> Draw:
+    drawn = select_classes(masks.classes, only=settings.classes, exclude=settings.exclude)
+    return view_of(settings.view, masks.classes, drawn=drawn, alpha=settings.alpha, legend=settings.legend)
+
+
+def _sink(settings: PreviewSettings, info: VideoInfo) -> OverlayVideoSink:
+    return OverlayVideoSink(
+        settings.output,
+        shown_info(settings.view, info),
+        _drawing,
+        source=settings.video,
+        overwrite=settings.overwrite,
+        encoder=settings.encoder,
+        crf=settings.crf,
+        preset=settings.preset,
+    )
+
+
+def _results(
+    settings: PreviewSettings, pair: MaskedVideo, source: Source, draw: Draw, pipeline: Pipeline
+) -> Iterator[SegmentedFrame]:
+    """Decoding, reading masks, and drawing, each on a thread of its own beside the encoder's."""
+    # Of a run that began later, only walking there tells whether there is a mask before `end`.
+    is_known = settings.end is None or any(record.index == 0 for record in pair.masks.records[:1])
+    place = pair.place(settings.start, source.info) if is_known else None
+    frames = pipeline.stage("decode", source.frames(lambda _: _NO_INPUT, place=place), depth=_AHEAD)
+    matched = pair.frames(frames, gaps=settings.gaps, to_the_end=settings.end is None)
+    return pipeline.stage("draw", _drawn(pipeline.stage("masks", matched, depth=_AHEAD), draw), depth=_AHEAD)
+
+
+def _drawn(results: Iterable[SegmentedFrame], draw: Draw) -> Iterator[SegmentedFrame]:
+    for result in results:
+        yield _DrawnFrame(result.frame, result.mask, drawing=draw(result))
+
+
+def _drawing(result: SegmentedFrame) -> av.VideoFrame:
+    assert isinstance(result, _DrawnFrame)
+    assert result.drawing is not None
+    return result.drawing

@@ -1,0 +1,95 @@
+"""The overlay as H.264 that is watched while it is made: each picture is out as soon as it is in."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import av
+from av.packet import Packet
+from av.video.frame import VideoFrame
+from av.video.stream import VideoStream
+
+from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, H264Encoder, choose_encoder
+from ..encode.video_encoding import add_video, stamp
+from ..frames import Frame
+
+# Written out at once; tables that a reader joins by come every 0.1 s, which is FFmpeg's default. With its length in
+# front a picture is known to be whole; without, only when the next one begins.
+_CONTAINER_OPTIONS = {"flush_packets": "1", "omit_video_pes_length": "0"}
+
+
+class LiveEncoder:
+    """Encodes pictures of one size, without delay, and makes MPEG-TS of them; one thread uses it.
+
+    A keyframe comes every 2 seconds, at the latest.
+
+    Args:
+        picture: the first one, for its size.
+        first: the frame it is drawn from; nothing of it is encoded yet.
+        encoder: as `choose_encoder` takes it, and so the next three.
+        device: see there.
+        crf: see there.
+        preset: see there.
+
+    Raises:
+        OutputError: what is asked of the encoder cannot be.
+    """
+
+    def __init__(
+        self,
+        picture: VideoFrame,
+        first: Frame,
+        *,
+        encoder: str = "auto",
+        device: str = "cpu",
+        crf: int = DEFAULT_CRF,
+        preset: str = DEFAULT_PRESET,
+    ) -> None:
+        self.info = first.info
+        chosen = choose_encoder(encoder, size=(picture.height, picture.width), device=device, crf=crf, preset=preset)
+        self._pieces = _Pieces()
+        # Muxed into memory, and written out elsewhere: FFmpeg's own writing holds the interpreter lock, so that one
+        # slow reader would stop every thread, and what goes wrong with it may only be told when the container closes.
+        self._container = av.open(self._pieces, "w", format="mpegts", container_options=_CONTAINER_OPTIONS)
+        self._stream = add_video(self._container, _without_delay(chosen), picture, first.info)
+
+    def encode(self, picture: VideoFrame, frame: Frame, *, key: bool = False) -> list[Packet[VideoStream]]:
+        """The packets of a picture drawn from `frame`; `key` makes it one that decoding can begin at."""
+        stamp(picture, frame, key=key)
+        return self._stream.encode(picture)
+
+    def mpegts(self, packets: list[Packet[VideoStream]]) -> bytes:
+        """Packets as a stretch of a transport stream; such stretches, one after the other, are a stream."""
+        self._container.mux(packets)
+        return self._pieces.taken()
+
+    def close(self) -> None:
+        """Free what it holds. It has kept nothing back."""
+        self._container.close()
+
+
+def _without_delay(encoder: H264Encoder) -> H264Encoder:
+    """The encoder so that it waits for no later picture, and makes a keyframe where it is told to."""
+    if encoder.name == "libx264":
+        options = {name: encoder.options[name] for name in ("crf", "preset", "x264-params")}
+        # A second thread would hold back a picture, or cut each into slices at a cost in size.
+        return replace(encoder, options=options | {"tune": "zerolatency", "forced-idr": "1"}, threads=1)
+    return replace(
+        encoder, options=encoder.options | {"tune": "ull", "delay": "0", "zerolatency": "1", "forced-idr": "1"}
+    )
+
+
+class _Pieces:
+    """A file of the muxer's that can only be appended to."""
+
+    def __init__(self) -> None:
+        self._pieces: list[bytes] = []
+
+    def write(self, piece: bytes) -> int:
+        self._pieces.append(bytes(piece))
+        return len(piece)
+
+    def taken(self) -> bytes:
+        taken = b"".join(self._pieces)
+        self._pieces.clear()
+        return taken

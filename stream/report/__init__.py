@@ -1,0 +1,1 @@
+"""The page about a run, made from its masks. Begin with `report`."""

@@ -1,0 +1,159 @@
+"""The table of class shares as Parquet: the columns of the CSV, with classes, colours, source and model beside them.
+
+`pyarrow.parquet.read_schema(path).metadata[b"roadmask"]` is JSON:
+
+    {"schema": 1, "classes": [{"name": "road", "color": [128, 64, 128]}, ...], "source": ..., "model": ...}
+
+A Parquet file can be read only once it is whole. So while a run goes on its rows are in `shares.parquet.partial.csv`.
+"""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from ..disk.durable import sync_file
+from ..disk.partial import PartialOutput, partial_path, writing
+from ..errors import OutputError
+from ..frames import SegmentedFrame
+from ..spec import ModelSpec
+from .stats_sink import ShareRows
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+METADATA_KEY = "roadmask"
+_SCHEMA = 1
+_ROWS_AT_A_TIME = 50_000  # a row group: what is in memory at a time, some 10 MB
+
+
+def refuse_missing_pyarrow(path: Path) -> None:
+    """Raises `OutputError` where it is not installed."""
+    try:
+        import pyarrow.parquet  # noqa: F401 - the question is whether it can be
+    except ImportError as exc:
+        raise OutputError(f"{path}: Parquet needs pyarrow: pip install 'roadmask[parquet]', or name a .csv") from exc
+
+
+class ParquetStatsSink:
+    """A `FileSink` whose file has a row for each frame, as `StatsSink` does.
+
+    Args:
+        path: .parquet.
+        spec: of the model.
+        facts: what else the file is to tell of the run.
+        overwrite: replace what is there.
+    """
+
+    def __init__(
+        self, path: Path, spec: ModelSpec, facts: Mapping[str, str | None], *, overwrite: bool = False
+    ) -> None:
+        self._output = PartialOutput(path, overwrite=overwrite)
+        self._whole = self._output.path  # until it has its final name
+        self._journal = self._output.path = partial_path(path.with_name(f"{path.name}.csv"))
+        self._names = spec.class_names
+        classes = [{"name": item.name, "color": list(item.color)} for item in spec.classes]
+        self._metadata = json.dumps({"schema": _SCHEMA, "classes": classes, **facts})
+        self._rows = ShareRows(self._journal, self._names)
+        self._stack = ExitStack()
+
+    def resume(self, frames: int) -> None:
+        self._output.keep_partial = True
+        if self._whole.is_file() and not self._journal.exists():  # a run that ended between this output and another
+            self._write_journal_again()
+        self._rows.keep(frames)
+
+    def write(self, result: SegmentedFrame) -> None:
+        with writing(self._output.final):
+            self._rows.add(result)
+        self._output.used = True
+
+    def append(self, piece: Path) -> None:
+        with writing(self._output.final):
+            self._rows.add_file(piece)
+        self._output.used = True
+
+    def sync(self) -> None:
+        with writing(self._output.final):
+            self._rows.sync()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._output)
+            stack.push(self._finish)
+            with writing(self._output.final):
+                stack.enter_context(self._rows)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._stack.__exit__(exc_type, exc, traceback)
+        if exc is None or isinstance(exc, KeyboardInterrupt):
+            self._journal.unlink(missing_ok=True)
+
+    def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
+        """After the last row: make the table of them, unless the run failed and is to be gone on with."""
+        if self._output.used and (exc is None or isinstance(exc, KeyboardInterrupt)):
+            with writing(self._output.final):
+                self._write_table()
+            self._output.path = self._whole
+
+    def _write_table(self) -> None:
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        schema = self._arrow_schema()
+        with pq.ParquetWriter(self._whole, schema, compression="zstd") as writer:
+            for rows in _row_groups(self._journal):
+                columns = zip(*rows, strict=True)
+                writer.write_table(
+                    pa.table(
+                        [
+                            pa.array(map(_number(field.type), column), field.type)
+                            for field, column in zip(schema, columns, strict=True)
+                        ],
+                        schema=schema,
+                    )
+                )
+        sync_file(self._whole)
+
+    def _arrow_schema(self) -> pa.Schema:
+        import pyarrow as pa
+
+        shares = [(name, pa.float64()) for name in self._names]
+        schema = pa.schema([("index", pa.int64()), ("time", pa.float64()), *shares])
+        return schema.with_metadata({METADATA_KEY: self._metadata})
+
+    def _write_journal_again(self) -> None:
+        """The rows of a table, as they were: six decimals survive in 64 bits."""
+        import pyarrow as pa
+        import pyarrow.parquet as pq
+
+        try:
+            with pq.ParquetFile(self._whole) as table, ShareRows(self._journal, table.schema_arrow.names[2:]) as rows:
+                for batch in table.iter_batches(_ROWS_AT_A_TIME):
+                    for index, *numbers in zip(*(column.to_pylist() for column in batch.columns), strict=True):
+                        rows.add_row([index, *(f"{number:.6f}" for number in numbers)])
+        except (OSError, ValueError, pa.ArrowException) as exc:
+            self._journal.unlink(missing_ok=True)
+            raise OutputError(f"{self._whole}: cannot be read ({exc}); pass --overwrite to start anew") from exc
+
+
+def _number(kind: Any) -> type[int | float]:
+    return int if str(kind) == "int64" else float
+
+
+def _row_groups(path: Path) -> Iterator[list[list[str]]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = csv.reader(file)
+        next(rows)
+        while group := list(islice(rows, _ROWS_AT_A_TIME)):
+            yield group
