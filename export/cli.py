@@ -8,11 +8,12 @@ from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import Progress
 from rich.table import Table
 
+from stream.commands import options as of
 from stream.errors import RoadmaskError
 from stream.network.model import bundled_models, find_model
+from stream.talk.bar import progress_bar
 from training.checkpoint import load
 from training.errors import TrainingError
 from training.options import parse_size
@@ -37,7 +38,7 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "--output", "-o", help="Model file; by default beside the checkpoint, as .onnx, -int8.onnx or -fp16.onnx."
+            "-o", "--output", help="Model file; by default beside the checkpoint, as .onnx, -int8.onnx or -fp16.onnx."
         ),
     ] = None,
     pictures: Annotated[
@@ -63,9 +64,9 @@ def export(
     ] = PICTURE_COUNT,
     size: Annotated[
         str | None,
-        typer.Option(metavar="HxW", help="Picture size it asks for, about: larger is finer and slower."),
+        typer.Option(metavar="WxH", help="Picture size it asks for, about: larger is finer and slower."),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model file if it is there.")] = False,
+    overwrite: of.Overwrite = False,
 ) -> None:
     """Turn a checkpoint into a model file.
 
@@ -75,7 +76,7 @@ def export(
     roadmask export runs/first/best.pt                       writes runs/first/best.onnx
     roadmask export runs/first/best.pt -o street.onnx
     roadmask export best.pt -o street.onnx --pictures frames/
-    roadmask export best.pt -o fine.onnx --size 416x544
+    roadmask export best.pt -o fine.onnx --size 544x416
     roadmask export best.pt --int8 --calibrate camvid/       writes best-int8.onnx
     roadmask export street.onnx --int8 --calibrate drive.mp4
     roadmask export best.pt --fp16                           writes best-fp16.onnx
@@ -139,8 +140,7 @@ def _halve(
 def _quantize(
     model: Path, output: Path, data: Path, count: int, *, overwrite: bool, pictures: list[Path] | None
 ) -> None:
-    console = Console(stderr=True)
-    with Progress(console=console, transient=True, disable=not console.is_terminal) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("calibrating", total=None)
         report = quantize_model(
             model,

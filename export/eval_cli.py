@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from stream.commands import options as of
 from stream.errors import RoadmaskError
+from stream.talk.bar import progress_bar
 from training.errors import TrainingError
 
 from .choice import Choice, Folder, everything, in_folder, of_drive, on_list, own_choice
@@ -49,24 +50,23 @@ def evaluate(
             "or a .json file of pairs; repeatable, the last one counts.",
         ),
     ] = None,
-    smooth: Annotated[
-        bool, typer.Option("--smooth/--no-smooth", help="Decide video as 'roadmask run' does by default; off here.")
-    ] = False,
+    smooth: of.Smooth = True,
     worst: Annotated[int, typer.Option(min=1, help="With -o: frames on the sheet of the worst.")] = 8,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")] = "auto",
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace such files in the folder.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of tables.")] = False,
+    device: of.Device = "auto",
+    overwrite: of.Overwrite = False,
+    as_json: of.AsJson = False,
 ) -> None:
     """Score a model file on labelled pictures.
 
     Mean intersection over union (mIoU), IoU of each class, and accuracy, over all and over each drive; void pixels
     do not count. Where the pictures are a video's (DRIVE_number, at most 3 apart), also flicker: the share of the
-    points, followed from frame to frame, that change their class.
+    points, followed from frame to frame, that change their class. Such pictures are decided as 'roadmask run' does,
+    steadily over time; --no-smooth decides each by itself, as training does.
 
     \b
     roadmask eval street.onnx camvid/                        its validation pictures
     roadmask eval street.onnx camvid/ --drive 0016E5 --drive 0006R0 -o scores/
-    roadmask eval camvid-lite0 segnet/ --folder test --smooth
+    roadmask eval camvid-lite0 segnet/ --folder test --no-smooth
     roadmask eval street.onnx camvid32/ --map camvid32 --map Tunnel=Building
     roadmask eval street.onnx mine/ --all --json > scores.json
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
@@ -74,7 +74,8 @@ def evaluate(
     worst_frames = WorstFrames(worst)
     with ExitStack() as stack:
         written = stack.enter_context(result_folder(output, overwrite=overwrite)) if output else None
-        on_picture = stack.enter_context(_progress())
+        progress = stack.enter_context(progress_bar())
+        task = progress.add_task("pictures", total=None)
         evaluation = evaluate_model(
             model,
             data,
@@ -83,7 +84,7 @@ def evaluate(
             smooth=smooth,
             device=device,
             on_frame=worst_frames.add if written else None,
-            on_picture=on_picture,
+            on_picture=lambda done, total: progress.update(task, completed=done, total=total),
         )
         if written:
             write_results(written, evaluation, worst_frames)
@@ -108,20 +109,3 @@ def _choice(drives: Sequence[str], list_file: Path | None, folder: Folder | None
     if len(choices) > 1:
         raise typer.BadParameter(f"{' and '.join(choices)} exclude each other; choose the pictures in one way")
     return next(iter(choices.values()), own_choice)
-
-
-@contextmanager
-def _progress() -> Iterator[Callable[[int, int], None]]:
-    """A bar on stderr, where that is a terminal; what it gives is told the pictures done, and of how many."""
-    console = Console(stderr=True)
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task("pictures", total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)

@@ -51,7 +51,7 @@ def evaluate_model(
     *,
     choice: Choice = own_choice,
     class_map: Sequence[str] = (),
-    smooth: bool = False,
+    smooth: bool = True,
     device: str = "auto",
     on_frame: Callable[[DecidedFrame, FrameScore], None] | None = None,
     on_picture: Callable[[int, int], None] | None = None,

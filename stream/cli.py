@@ -30,7 +30,7 @@ class _Command:
 
 _COMMANDS = (
     _Command("run", "stream.commands.run", "run", "Segment videos: overlay video, masks, statistics."),
-    _Command("info", "stream.commands.run", "info", "Say what a video, a model or a mask archive is."),
+    _Command("info", "stream.commands.info", "info", "Say what a video, a model or a mask archive is."),
     _Command("verify", "stream.commands.verify", "verify", "Check that masks are whole, and fit their video."),
     _Command("convert", "stream.commands.convert", "convert", "Turn a mask archive into one of another kind."),
     _Command("preview", "stream.commands.preview", "preview", "Draw overlays from saved masks, without the model."),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -57,7 +58,7 @@ def test_every_case_is_timed_in_every_round(model: Path, tmp_path: Path, capsys:
 def test_without_a_clip_a_drive_is_drawn_and_the_table_names_every_case(
     model: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    options = ["--size", "128x96", "--max-frames", "10", "--repeats", "1"]
+    options = ["--video-size", "128x96", "--max-frames", "10", "--repeats", "1"]
     assert main(["bench", "--model", str(model), *options]) == 0
     table = capsys.readouterr().out
     assert "drawn.mp4, 128x96 h264, 10 frames" in table
@@ -67,8 +68,8 @@ def test_without_a_clip_a_drive_is_drawn_and_the_table_names_every_case(
 
 @pytest.mark.parametrize("size", ["960", "961x540", "0x0", "960x", "wide"])
 def test_a_size_that_is_none_is_wrong_usage(model: Path, size: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--model", str(model), "--size", size]) == 2
-    assert "is no even size such as 960x540" in capsys.readouterr().err
+    assert main(["bench", "--model", str(model), "--video-size", size]) == 2
+    assert re.search(r"is no size such as 1280x720|must be even", capsys.readouterr().err)
 
 
 def test_a_clip_that_cannot_be_read_is_one_line(

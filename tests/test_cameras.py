@@ -12,8 +12,6 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-import stream.live
-import stream.pauses
 from clips import times_of
 from color_model import write_color_model
 from live_viewer import SETTINGS, WATCHFUL
@@ -24,6 +22,8 @@ from rtsp_session import Session
 from server_process import until
 from slow_network import slowed
 
+import stream.camera.live
+import stream.camera.pauses
 from stream.camera.camera import CameraSettings, parse_camera
 from stream.camera.camera_events import CameraState
 from stream.camera.camera_status import CameraStatus
@@ -40,7 +40,7 @@ OVER_S = 10.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.pauses, "_FIRST_S", 0.1)
+    monkeypatch.setattr(stream.camera.pauses, "_FIRST_S", 0.1)
 
 
 @pytest.fixture(scope="module")

@@ -60,8 +60,8 @@ def test_the_same_masks_give_the_same_bytes(masks: Path, tmp_path: Path, tool: T
     assert content(one) == content(other)
 
 
-def test_every_and_classes_choose_and_frames_keep_their_numbers(masks: Path, tmp_path: Path) -> None:
-    chosen = ["--every", 2, "--classes", "car,sky,tree", "--exclude", "tree"]
+def test_stride_and_classes_choose_and_frames_keep_their_numbers(masks: Path, tmp_path: Path) -> None:
+    chosen = ["--stride", 2, "--classes", "car,sky,tree", "--exclude", "tree"]
     assert convert(masks, "--to", "fiftyone", "-o", tmp_path / "out", *chosen) == 0
     labels = sorted((tmp_path / "out" / "labels").iterdir())
     assert [path.stem for path in labels] == [frame_name(0), frame_name(7)]
@@ -79,10 +79,10 @@ def test_what_exists_is_replaced_only_when_asked(
     assert convert(masks, "--to", tool, "-o", output) == 0
     before = content(output)
     capsys.readouterr()
-    assert convert(masks, "--to", tool, "-o", output, "--every", 2) == 1
+    assert convert(masks, "--to", tool, "-o", output, "--stride", 2) == 1
     assert f"{output}: exists; pass --overwrite to replace it" in said(capsys)
     assert content(output) == before
-    assert convert(masks, "--to", tool, "-o", output, "--every", 2, "--overwrite") == 0
+    assert convert(masks, "--to", tool, "-o", output, "--stride", 2, "--overwrite") == 0
     assert content(output) != before
 
 
@@ -204,7 +204,7 @@ def save_masks(path: Path, video: Path) -> Path:
 def test_pictures_are_the_frames_that_the_masks_were_made_from(tmp_path: Path, tool: Tool, picture: str) -> None:
     video = make_clip(tmp_path / "drive.mp4", cfr(6))
     masks = save_masks(tmp_path / "masks.mkv", video)
-    chosen = ["--video", video, "--pictures", "png", "--every", 3]
+    chosen = ["--video", video, "--picture-format", "png", "--stride", 3]
     assert convert(masks, "--to", tool, "-o", tmp_path / "out", *chosen) == 0
     pixels = cv2.imread(str(tmp_path / "out" / picture))
     assert pixels.shape == (48, 64, 3)

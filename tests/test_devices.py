@@ -288,7 +288,7 @@ def test_a_cpu_takes_single_pictures_and_gpus_batches() -> None:
 def test_warmup_opens_the_size_of_the_video_runs_it_and_says_where_it_is_kept(
     runtime: FakeRuntime, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["warmup", "-m", str(path), "--device", "tensorrt", "--size", "1280x720", "--batch", "4"]) == 0
+    assert main(["warmup", "-m", str(path), "--device", "tensorrt", "--video-size", "1280x720", "--batch", "4"]) == 0
     height, width = Model.load(path, device="cpu").spec.input_size(720, 1280)
     assert runtime.shapes == [[4, height, width, 3]]
     told = capsys.readouterr().out
@@ -299,8 +299,8 @@ def test_warmup_opens_the_size_of_the_video_runs_it_and_says_where_it_is_kept(
 def test_warmup_is_harmless_on_a_cpu(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["warmup", "-m", str(path), "--device", "cpu"]) == 0
     assert "compiled files: none; this device needs none" in capsys.readouterr().out
-    assert main(["warmup", "--size", "1280"]) == 2
-    assert "no size such as 1920x1080" in capsys.readouterr().err
+    assert main(["warmup", "--video-size", "1280"]) == 2
+    assert "no size such as 1280x720" in capsys.readouterr().err
 
 
 def test_what_is_no_model_is_told_before_a_device_compiles_it(runtime: FakeRuntime, tmp_path: Path) -> None:

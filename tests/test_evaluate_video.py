@@ -95,7 +95,7 @@ def test_frames_are_put_in_order_whatever_the_order_of_their_files() -> None:
 
 def test_flicker_is_the_share_of_points_that_change_their_class(model_path: Path, tmp_path: Path) -> None:
     root = video(tmp_path / "v", {"v_1": 0.04, "v_3": -0.04, "v_5": -0.04})
-    result = evaluate_model(model_path, root, choice=everything)
+    result = evaluate_model(model_path, root, choice=everything, smooth=False)
     first, second, third = result.frames
     assert np.isnan(first.flicker)
     assert second.flicker == pytest.approx(0.5, abs=0.1)  # the left half turns from sky to road
@@ -106,7 +106,7 @@ def test_flicker_is_the_share_of_points_that_change_their_class(model_path: Path
 def test_each_video_is_followed_by_itself(model_path: Path, tmp_path: Path) -> None:
     """Against a meter that is used by hand, on each video anew."""
     leans = {"v_1": 0.04, "v_3": -0.04, "v_30": 0.04, "v_31": 0.04, "w_32": -0.04, "w_33": 0.04}
-    result = evaluate_model(model_path, video(tmp_path / "v", leans), choice=everything)
+    result = evaluate_model(model_path, video(tmp_path / "v", leans), choice=everything, smooth=False)
     model, decider = Model.load(model_path), Decider(3)
     masks = {name: decider.mask(model.scores(doubtful(lean)[None])[0], HEIGHT, WIDTH) for name, lean in leans.items()}
     tracked = changed = 0
@@ -160,7 +160,9 @@ def test_smoothed_masks_are_those_of_a_smoother_that_starts_anew_with_each_video
         np.testing.assert_array_equal(predicted[name], decider.mask(scores, HEIGHT, WIDTH), err_msg=name)
 
 
-def test_the_command_says_that_it_smoothed(model_path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_command_decides_as_run_does_and_says_so(
+    model_path: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     root = video(tmp_path / "v", {"v_1": 0.04, "v_2": -0.04})
-    assert main(["eval", str(model_path), str(root), "--all", "--smooth"]) == 0
+    assert main(["eval", str(model_path), str(root), "--all"]) == 0
     assert "pictures: 2 (all there are), smoothed over time" in capfd.readouterr().out

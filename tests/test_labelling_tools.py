@@ -54,8 +54,8 @@ ODD: dict[str, tuple[str, Tool]] = {
 Found = dict[str, NDArray[np.generic]]
 
 
-def give(masks: Path, output: Path, tool: Tool, classes: tuple[str, ...] = (), every: int = 1) -> Path:
-    give_to_tool(LabellingSettings(masks, output, tool, classes=classes, every=every))
+def give(masks: Path, output: Path, tool: Tool, classes: tuple[str, ...] = (), stride: int = 1) -> Path:
+    give_to_tool(LabellingSettings(masks, output, tool, classes=classes, stride=stride))
     return unpacked(output)
 
 

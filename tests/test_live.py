@@ -14,8 +14,6 @@ from itertools import pairwise
 from pathlib import Path
 
 import pytest
-import stream.live
-import stream.pauses
 from clips import make_clip
 from live_viewer import SETTINGS, TIMEOUT_S, WATCHFUL, LiveViewer
 from numbered_camera import CLOCK, Film, VideoCodec
@@ -26,6 +24,8 @@ from rtsp_session import Session
 from server_process import ServerProcess, a_free_port, until
 from stream_servers import http_camera, udp_camera
 
+import stream.camera.live
+import stream.camera.pauses
 from stream.camera.camera import Camera, Transport, parse_camera
 from stream.camera.camera_events import CameraState
 from stream.camera.camera_status import CameraStatus
@@ -43,7 +43,7 @@ STOPPED_S = 2.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.pauses, "_FIRST_S", 0.1)
+    monkeypatch.setattr(stream.camera.pauses, "_FIRST_S", 0.1)
 
 
 @pytest.fixture
@@ -383,7 +383,7 @@ def resident_bytes() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts what Linux shows in /proc")
 def test_nothing_is_left_of_twenty_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.pauses, "_FIRST_S", 0.01)
+    monkeypatch.setattr(stream.camera.pauses, "_FIRST_S", 0.01)
     with ServerProcess(tmp_path / "sent", f"rate={RATE}") as server:
         threads_before, descriptors_before = threading.active_count(), descriptors()
         camera = parse_camera(server.url, SETTINGS)

@@ -290,7 +290,7 @@ def test_the_command_makes_a_twin_of_a_checkpoint_beside_it_with_the_same_bytes_
         ["best.pt", "--calibrate", "x"],
         ["m.onnx"],
         ["camvid-lite0"],
-        ["m.onnx", "--size", "64x96"],
+        ["m.onnx", "--size", "96x64"],
     ],
 )
 def test_options_that_do_not_go_together_are_wrong_usage(options: list[str]) -> None:

@@ -51,7 +51,7 @@ CHANGED = TrainSettings(
     seed=3,
     device="cpu",
     precision="fp32",
-    workers=2,
+    loaders=2,
     license_note="only 'here'; not $there",
 )
 

@@ -185,7 +185,7 @@ def test_resuming_a_whole_run_trains_no_more(data: Path, whole: Path) -> None:
 def test_batches_are_the_same_whichever_process_loads_them(data: Path) -> None:
     dataset = open_dataset(data)
     crops = Crops(dataset, dataset.examples, (32, 64), 64, 1, AugmentSettings(harsh=0.5), seed=1, epoch=2)
-    here, there = (list(train_batches(crops, 3, workers=workers, device=torch.device("cpu"))) for workers in (0, 1))
+    here, there = (list(train_batches(crops, 3, loaders=loaders, device=torch.device("cpu"))) for loaders in (0, 1))
     assert len(here) == len(there) == 2  # 8 pictures: the last two would be a batch of another size
     for ours, theirs in zip(here, there, strict=True):
         assert torch.equal(ours[0], theirs[0])
@@ -195,13 +195,13 @@ def test_batches_are_the_same_whichever_process_loads_them(data: Path) -> None:
 def test_fewer_pictures_than_a_batch_are_one_small_batch(data: Path) -> None:
     dataset = open_dataset(data)
     crops = Crops(dataset, dataset.examples, (32, 64), 64, 1, AugmentSettings(), seed=1, epoch=0)
-    (batch,) = train_batches(crops, 99, workers=0, device=torch.device("cpu"))
+    (batch,) = train_batches(crops, 99, loaders=0, device=torch.device("cpu"))
     assert batch[0].shape == (8, 3, 32, 64)
     assert steps_in(8, 99) == 1
 
 
 def test_how_many_processes_load_is_not_a_setting_that_a_run_must_keep(data: Path, whole: Path) -> None:
-    train(tiny_settings(data, workers=1), whole, resume=True)
+    train(tiny_settings(data, loaders=1), whole, resume=True)
 
 
 def test_an_existing_run_is_not_written_over(data: Path, whole: Path) -> None:

@@ -162,7 +162,7 @@ import numpy, cv2, av
 from stream.archive.archive import open_masks
 from stream.cli import main
 from stream.errors import ArchiveError
-import stream.verify_cli
+import stream.commands.verify
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, -1))
 sys.exit(main(["verify", sys.argv[1], "--quiet"]))

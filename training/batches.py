@@ -57,17 +57,17 @@ def steps_in(example_count: int, batch: int) -> int:
     return max(example_count // batch, 1)
 
 
-def train_batches(crops: Crops, batch: int, *, workers: int | None, device: torch.device) -> Iterator[Batch]:
+def train_batches(crops: Crops, batch: int, *, loaders: int | None, device: torch.device) -> Iterator[Batch]:
     """One epoch in its own order; a last batch that is not full is left out, unless it is the only one."""
     order = np.random.default_rng((crops.seed, crops.epoch)).permutation(len(crops)).tolist()
-    if workers is None:  # on a CPU they would take from the network more than they give
-        workers = min(8, torch.get_num_threads()) if device.type == "cuda" else 0
+    if loaders is None:  # on a CPU they would take from the network more than they give
+        loaders = min(8, torch.get_num_threads()) if device.type == "cuda" else 0
     loader: DataLoader[Crop] = DataLoader(
         crops,
         batch_size=batch,
         sampler=order,
         drop_last=len(crops) >= batch,
-        num_workers=workers,
+        num_workers=loaders,
         collate_fn=list,
         pin_memory=False,
     )

@@ -93,7 +93,7 @@ def train(
     seed: Seed = _D.seed,
     device: Device = _D.device,
     precision: Precise = _D.precision,
-    workers: Annotated[
+    loaders: Annotated[
         int | None, typer.Option(help="Processes that load pictures; default: 0 on a CPU, up to 8 on a GPU.")
     ] = None,
     license_note: Annotated[str, typer.Option(help="About the data; goes into the model.")] = _D.license_note,
@@ -118,7 +118,7 @@ def train(
     roadmask train camvid -o runs/held-out --valid-drive 0006R0 --epochs 120
     roadmask train camvid -o runs/folds --folds drives --epochs 20
     roadmask train mine -o runs/mine --start-from runs/first/best.pt --lr 1e-3 --epochs 20
-    roadmask train camvid -o runs/small --crop 288x384 --decoder 64,48,32,24 --license-note "for research only"
+    roadmask train camvid -o runs/small --crop 384x288 --decoder 64,48,32,24 --license-note "for research only"
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
     settings = TrainSettings(
         data=str(data),
@@ -150,7 +150,7 @@ def train(
         seed=seed,
         device=device,
         precision=precision,
-        workers=workers,
+        loaders=loaders,
         license_note=license_note,
     )
     _train(settings, output, folds=folds, resume=resume, stop_after=stop_after)
@@ -168,14 +168,14 @@ def _train(
 
 def data(
     data: DataFolder,
-    sheet: Annotated[
-        Path | None, typer.Option("-o", "--sheet", help="Draw a sheet of frames with their labels into this file.")
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", help="Draw a sheet of frames with their labels into this file.")
     ] = None,
     valid_list: Annotated[Path | None, typer.Option(help="As in 'roadmask train'.")] = None,
     valid_drive: Annotated[
         list[str] | None, typer.Option(metavar="DRIVE", help="As in 'roadmask train'; repeatable.")
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a sheet that exists.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Look through a data set: drives, classes, sizes, the validation split, and all that is wrong with it.
 
@@ -186,8 +186,8 @@ def data(
     roadmask data camvid -o sheet.png
     roadmask data camvid --valid-drive 0006R0
     """  # noqa: D301
-    if sheet is not None and sheet.exists() and not overwrite:
-        raise TrainingError(f"{sheet}: exists; pass --overwrite to replace it")
+    if output is not None and output.exists() and not overwrite:
+        raise TrainingError(f"{output}: exists; pass --overwrite to replace it")
     dataset = open_dataset(data)
     with Talk("reading") as talk:
         total = len(dataset.examples)
@@ -196,9 +196,9 @@ def data(
     problems = [*found.problems, *_print_split(dataset, valid_list, valid_drive or [])]
     for problem in found.problems:
         print_line(f"problem: {problem}")
-    if sheet is not None and found.usable:
-        _save_sheet(dataset, found, sheet)
-        print_line(f"sheet: {sheet}")
+    if output is not None and found.usable:
+        _save_sheet(dataset, found, output)
+        print_line(f"sheet: {output}")
     if problems:
         print_line(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found")
         raise typer.Exit(1)

@@ -43,5 +43,5 @@ def _augment_words(settings: AugmentSettings) -> list[str]:
 
 def _option_text(name: str, value: object) -> str:
     if isinstance(value, tuple):
-        return ("x" if name in ("size", "crop") else ",").join(map(str, value))
+        return "x".join(map(str, reversed(value))) if name in ("size", "crop") else ",".join(map(str, value))
     return str(value)

@@ -48,7 +48,7 @@ def lr_find(
     seed: Seed = _D.seed,
     device: Device = _D.device,
     precision: Precise = _D.precision,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace a table and plot that exist.")] = False,
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Find the learning rate to train with.
 
@@ -59,7 +59,7 @@ def lr_find(
 
     \b
     roadmask lr-find camvid -o rates
-    roadmask lr-find camvid -o rates --crop 288x384 --batch 8
+    roadmask lr-find camvid -o rates --crop 384x288 --batch 8
     roadmask lr-find mine -o rates --start-from runs/first/best.pt
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
     settings = TrainSettings(

@@ -16,9 +16,9 @@ DataFolder = Annotated[
 Batch = Annotated[int, typer.Option(help="Pictures a step.")]
 Size = Annotated[
     str | None,
-    typer.Option(metavar="HxW", help="What the network sees at validation; default: the pictures' size."),
+    typer.Option(metavar="WxH", help="What the network sees at validation; default: the pictures' size."),
 ]
-Crop = Annotated[str | None, typer.Option(metavar="HxW", help="Training crops; default: as --size.")]
+Crop = Annotated[str | None, typer.Option(metavar="WxH", help="Training crops; default: as --size.")]
 StartWeights = Annotated[Weights, typer.Option(help="What the encoder starts from.")]
 StartFrom = Annotated[
     Path | None, typer.Option(metavar="CHECKPOINT", help="Begin with another run's weights; classes may differ.")
@@ -35,9 +35,10 @@ Precise = Annotated[Precision, typer.Option(help="auto: bf16 where the hardware 
 
 
 def parse_size(text: str | None, option: str) -> tuple[int, int] | None:
+    """(height, width) of "480x352", as sizes are written on a command line."""
     if text is None:
         return None
-    height, x, width = text.lower().partition("x")
+    width, x, height = text.lower().partition("x")
     if not (x and height.isdecimal() and width.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is not HEIGHTxWIDTH, such as 352x480", param_hint=option)
+        raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT, such as 480x352", param_hint=option)
     return int(height), int(width)

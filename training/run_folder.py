@@ -19,7 +19,7 @@ BEST = "best.pt"  # the model with the best validation mIoU: the one to export
 HISTORY = "history.csv"  # a row an epoch
 STEPS = "steps.csv"
 SETTINGS = "settings.json"
-_MAY_CHANGE = frozenset({"device", "workers"})  # where a run is computed, not what
+_MAY_CHANGE = frozenset({"device", "loaders"})  # where a run is computed, not what
 
 
 def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkpoint | None:

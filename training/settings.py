@@ -47,7 +47,7 @@ class TrainSettings:
     seed: int = 0
     device: str = "auto"
     precision: Precision = "auto"  # "fp32", "bf16" (autocast), or by the device
-    workers: int | None = None  # processes that load pictures; None: by the device
+    loaders: int | None = None  # processes that load pictures; None: by the device
     license_note: str = ""  # about the data; goes into the model
 
 
@@ -86,7 +86,7 @@ def check(settings: TrainSettings) -> None:
         ("class_weight_offset", settings.class_weight_offset, 1.001, 100),
         ("weight_decay", settings.weight_decay, 0, 1),
         ("seed", settings.seed, 0, 2**31 - 1),
-        ("workers", settings.workers or 0, 0, 1024),
+        ("loaders", settings.loaders or 0, 0, 1024),
         ("flip", augment.flip, 0, 1),
         ("brightness", augment.brightness, 0, 1),
         ("contrast", augment.contrast, 0, 1),

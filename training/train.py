@@ -127,7 +127,7 @@ def epoch_batches(job: Job, epoch: int) -> Iterator[Batch]:
         settings.seed,
         epoch,
     )
-    return train_batches(crops, settings.batch, workers=settings.workers, device=job.device)
+    return train_batches(crops, settings.batch, loaders=settings.loaders, device=job.device)
 
 
 def _diverged(learner: Learner, run: Path, what: str) -> TrainingError:

@@ -20,6 +20,7 @@ from ..errors import RoadmaskError
 from ..network.model import Model
 from ..process.machine import usable_cores
 from ..segment import SegmentSettings, batch_size
+from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _STAGES = ("all", "decode", "infer", "decide", "write", "libraries")
@@ -31,28 +32,18 @@ _HEADER = (
 _talk = Console(stderr=True, highlight=False)
 
 
-def _size(text: str) -> tuple[int, int]:
-    """(height, width) of "960x540", as video sizes are said."""
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit()) or int(width) % 2 or int(height) % 2 or not int(width) * int(height):
-        raise typer.BadParameter(f"{text!r} is no even size such as 960x540")
-    return int(height), int(width)
-
-
 def bench(
     clip: Annotated[Path | None, typer.Argument(help="A video; without, one is drawn.", show_default=False)] = None,
-    model: Annotated[
-        Path | None, typer.Option("-m", "--model", help="Model file; without, the one in the box.", show_default=False)
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml, ...")] = "auto",
-    size: Annotated[str, typer.Option(metavar="WxH", help="Of the video that is drawn.")] = "960x540",
+    model: of.ModelFile = None,
+    device: of.Device = "auto",
+    video_size: Annotated[str, typer.Option(metavar="WxH", help="Of the video that is drawn.")] = "960x540",
     max_frames: Annotated[int, typer.Option(min=10, help="Of the clip, in each round.")] = 100,
     repeats: Annotated[int, typer.Option(min=1, help="Rounds, after one that warms up.")] = 3,
-    batch: Annotated[int, typer.Option(min=0, help="Frames a network call; 0 for what suits the device.")] = 0,
-    threads: Annotated[int, typer.Option(min=0, help="The network's, on the CPU; 0 for one a core.")] = 0,
-    workers: Annotated[int, typer.Option(min=0, help="Network calls at a time; 0 for what suits the device.")] = 0,
-    smooth: Annotated[bool, typer.Option("--smooth/--no-smooth", help="As in run.")] = True,
-    as_json: Annotated[bool, typer.Option("--json", help="Every round, for programs.")] = False,
+    batch: of.Batch = "auto",  # type: ignore[assignment]
+    threads: of.Threads = "auto",  # type: ignore[assignment]
+    workers: of.Workers = "auto",  # type: ignore[assignment]
+    smooth: of.Smooth = True,
+    as_json: of.AsJson = False,
 ) -> None:
     """Measure how fast a run is, beside the bare model, on this machine.
 
@@ -61,9 +52,11 @@ def bench(
     \b
     roadmask bench                                    with a drive that is drawn, 960x540
     roadmask bench drive.mp4 --max-frames 300
-    roadmask bench --size 1280x720 --model camvid-lite0-int8 --json > bench.json
+    roadmask bench --video-size 1280x720 --model camvid-lite0-int8 --json > bench.json
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
-    height, width = _size(size)
+    height, width = of.video_size(video_size)
+    if height % 2 or width % 2:
+        raise typer.BadParameter(f"{video_size}: both sides of a video must be even")
     cv2.setNumThreads(1)  # as run does
     network = Model.load(model, device=device, threads=threads, workers=workers)
     with TemporaryDirectory(prefix="roadmask-") as folder:

@@ -3,33 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
 import cv2
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..archive.archive_convert import convert_archive
 from ..errors import RoadmaskError
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
+from ..talk.bar import progress_bar
 from ..talk.printable import printable, write_result
+from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _talk = Console(stderr=True, highlight=False)
 
-_TO_TOOLS = ("--video", "--pictures", "--classes", "--exclude", "--every", "--subset", "--image-root")
+_TO_TOOLS = ("--video", "--picture-format", "--classes", "--exclude", "--stride", "--subset", "--image-root")
 _OPTIONS: dict[Tool, tuple[str, ...]] = {
     "cvat": _TO_TOOLS[:-1],
     "camvid": _TO_TOOLS[:-1],
     "coco": _TO_TOOLS[:-1],
     "label-studio": (*_TO_TOOLS[:-2], "--image-root"),
     "fiftyone": _TO_TOOLS[:-2],
-    "color": ("--classes", "--exclude", "--every"),
+    "color": ("--classes", "--exclude", "--stride"),
 }
 
 _WHAT_NEXT: dict[Tool, str] = {
@@ -43,7 +42,7 @@ _WHAT_NEXT: dict[Tool, str] = {
 
 
 def convert(
-    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder, .zip, .mkv, .npz or .zarr of masks.")],
+    masks: of.MaskArchiveFile,
     output: Annotated[
         Path,
         typer.Option(
@@ -57,12 +56,12 @@ def convert(
     video: Annotated[
         Path | None, typer.Option(help="The masks' video: its frames go with them as pictures.", show_default=False)
     ] = None,
-    pictures: Annotated[
-        PictureFormat | None, typer.Option(help="Suffix of the pictures; jpg if not given.", show_default=False)
+    picture_format: Annotated[
+        PictureFormat | None, typer.Option(help="Of the pictures; without, jpg.", show_default=False)
     ] = None,
     classes: Annotated[str, typer.Option(help="Only these: road,car", show_default=False)] = "",
     exclude: Annotated[str, typer.Option(help="Not these: sky; they are then not labelled.", show_default=False)] = "",
-    every: Annotated[int, typer.Option(min=1, help="Each so many-th mask.")] = 1,
+    stride: Annotated[int, typer.Option(min=1, help="Every n-th mask.")] = 1,
     subset: Annotated[
         str | None, typer.Option(help="Of cvat, camvid, coco: default, train, ...", show_default=False)
     ] = None,
@@ -70,8 +69,8 @@ def convert(
         str | None,
         typer.Option(help="Where Label Studio finds the pictures: a URL or path.", show_default=False),
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
+    overwrite: of.Overwrite = False,
+    quiet: of.Quiet = False,
 ) -> None:
     """Turn a mask archive into one of another kind, or into what a labelling tool imports, without loss.
 
@@ -80,22 +79,27 @@ def convert(
     \b
     roadmask convert masks.mkv -o masks.zarr
     roadmask convert masks.partial.zip -o rescued.npz
-    roadmask convert masks.zip --to cvat -o cvat.zip --every 10
+    roadmask convert masks.zip --to cvat -o cvat.zip --stride 10
     roadmask convert masks.zip --to coco -o coco/ --video drive.mp4 --subset train --classes car,pedestrian
     roadmask convert masks.zip --to color -o colours.mp4
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     cv2.setNumThreads(1)
     given = {
         "--video": video is not None,
-        "--pictures": pictures is not None,
+        "--picture-format": picture_format is not None,
         "--classes": bool(classes),
         "--exclude": bool(exclude),
-        "--every": every != 1,
+        "--stride": stride != 1,
         "--subset": subset is not None,
         "--image-root": image_root is not None,
     }
     _refuse_idle_options(tool, [option for option, is_given in given.items() if is_given])
-    with _progress(masks.name, quiet=quiet) as on_mask:
+    with progress_bar(quiet=quiet) as progress:
+        task = progress.add_task(masks.name, total=None)
+
+        def on_mask(done: int, total: int) -> None:
+            progress.update(task, completed=done, total=total)
+
         if tool is None:
             count = convert_archive(masks, output, overwrite=overwrite, on_mask=on_mask)
         else:
@@ -104,11 +108,11 @@ def convert(
                 output=output,
                 tool=tool,
                 video=video,
-                pictures=pictures or "jpg",
-                classes=_names(classes),
-                exclude=_names(exclude),
+                pictures=picture_format or "jpg",
+                classes=of.names_of(classes),
+                exclude=of.names_of(exclude),
                 subset=_subset(subset),
-                every=every,
+                stride=stride,
                 image_root=image_root,
                 overwrite=overwrite,
             )
@@ -132,22 +136,3 @@ def _subset(name: str | None) -> str:
     if name is not None and not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name, re.ASCII):
         raise typer.BadParameter(f"--subset {name}: it becomes a file's name; take letters, digits, _ and -")
     return name or "default"
-
-
-@contextmanager
-def _progress(name: str, *, quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    with Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=_talk,
-        disable=quiet or not _talk.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task(name, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
-
-
-def _names(text: str) -> tuple[str, ...]:
-    return tuple(name.strip() for name in text.split(",") if name.strip())

@@ -17,6 +17,7 @@ from ..doctor.doctor import CHECKS, SLOW_CHECKS, examine
 from ..doctor.finding import STATES, Finding, State
 from ..errors import RoadmaskError
 from ..talk.printable import printable
+from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _ALL = CHECKS | SLOW_CHECKS
@@ -33,7 +34,7 @@ def doctor(
         list[str] | None,
         typer.Argument(metavar="CHECK", help=f"Only these: {', '.join(_ALL)}.", show_default=False),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="For programs.")] = False,
+    as_json: of.AsJson = False,
 ) -> None:
     """Check this installation, and say what to do where something is amiss.
 

@@ -8,11 +8,12 @@ from typing import Annotated
 import cv2
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..errors import RoadmaskError
 from ..report.report import ReportSettings, write_report
+from ..talk.bar import progress_bar
 from ..talk.printable import printable, write_result
+from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _talk = Console(stderr=True, highlight=False)
@@ -32,8 +33,8 @@ def report(
     stats: Annotated[
         Path | None, typer.Option(help="The run's statistics, to see whether they agree.", show_default=False)
     ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the page if it exists.")] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")] = False,
+    overwrite: of.Overwrite = False,
+    quiet: of.Quiet = False,
 ) -> None:
     """Make a page of a run, from its masks: shares over time, keyframes, transitions, flicker, problems.
 
@@ -46,7 +47,7 @@ def report(
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     cv2.setNumThreads(1)  # every stage has a thread already
     settings = ReportSettings(tuple(masks), output, video, stats, overwrite)
-    with _progress(quiet=quiet) as progress:
+    with progress_bar(quiet=quiet) as progress:
         task = progress.add_task("", total=None)
 
         def told(name: str, what: str, done: int, total: int) -> None:
@@ -62,15 +63,3 @@ def report(
             summary = printable(f"{run.name}: {len(run.scan.indices)} masks, {state}")
             _talk.print(summary, soft_wrap=True, markup=False)
     write_result(output)
-
-
-def _progress(*, quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=_talk,
-        disable=quiet or not _talk.is_terminal,
-        transient=True,
-    )

@@ -5,15 +5,22 @@ from __future__ import annotations
 import logging
 import signal
 import sys
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
+import typer
+
+from ..camera.camera import Camera
 from ..camera.camera_events import CameraEvent
 from ..camera.camera_status import CameraStatus
+from ..encode.overlay import select_classes
 from ..errors import RoadmaskError
+from ..files.jobs import plan
 from ..frames import VideoInfo
 from ..network.model import Model
-from ..process.stop import Stop
-from ..segment import SegmentSettings
+from ..outputs import refuse_bad_outputs
+from ..process.stop import Stop, stop_on_signal
+from ..segment_settings import SegmentSettings
 from ..watch.camera_talk import CameraTalk
 from ..watch.cameras import CameraRun, watch
 from ..watch.views import Views
@@ -21,14 +28,36 @@ from ..watch.views import Views
 log = logging.getLogger(__name__)
 
 
-def watch_cameras(
-    jobs: list[SegmentSettings], model: Model, *, views: Views, stop: Stop, quiet: bool, is_json: bool
+def run_cameras(
+    cameras: Sequence[Camera],
+    output: str | None,
+    template: SegmentSettings,
+    load: Callable[[], Model],
+    views: Views,
+    *,
+    quiet: bool,
+    is_json: bool,
 ) -> int:
-    """Run all until they end or `stop` is set; returns the exit code.
+    """Run all until they end or a signal says so; returns the exit code.
 
     Raises:
-        RoadmaskError: the page cannot be served.
+        RoadmaskError: what is wrong with the request, or the page cannot be served.
     """
+    jobs = plan(cameras, output, template, default_overlay=False)
+    views.refuse_bad(jobs)
+    for job in jobs:
+        refuse_bad_outputs(job)
+    if not jobs[0].outputs and not views.any:
+        raise typer.BadParameter("say what to make of it: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows")
+    model = load()
+    select_classes(model.spec.classes, only=template.classes, exclude=template.exclude)
+    with stop_on_signal() as stop:
+        return _watch(jobs, model, views, stop, quiet=quiet, is_json=is_json)
+
+
+def _watch(
+    jobs: Sequence[SegmentSettings], model: Model, views: Views, stop: Stop, *, quiet: bool, is_json: bool
+) -> int:
     talk = CameraTalk(table=not quiet and not is_json and sys.stderr.isatty())
     with ExitStack() as stack:
         page = stack.enter_context(views.page(model))

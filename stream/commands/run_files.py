@@ -1,11 +1,9 @@
-"""`roadmask run` for files: one or thousands, talk, a table, a summary, and with which code to leave."""
+"""`roadmask run` for files, one or thousands: which, with what, and what is said of them."""
 
 from __future__ import annotations
 
-import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, suppress
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
 from fractions import Fraction
 from functools import partial
@@ -14,20 +12,25 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.cluster_settings import ClusterSettings
-from ..errors import DeviceError, OutputError
+from ..encode.overlay import select_classes
+from ..errors import DeviceError
 from ..files.batch import run_batch
 from ..files.declared_frames import declared_frames
+from ..files.depot import open_depot
 from ..files.done_before import only_missing
+from ..files.ends import Ends
 from ..files.files_talk import FilesTalk, ProgressKind
-from ..files.outcome import Outcome, RunJob, is_disk_full
-from ..files.outcome_table import counts, outcome_table
+from ..files.jobs import plan, results_folder, results_stem
+from ..files.outcome import RunJob
 from ..files.remote import run_remote
-from ..files.summary import Summary, open_summary, record_run
+from ..files.summary import SUMMARY_NAME, open_summary, record_run
+from ..files.video_files import find_sources
 from ..files.workload import Workload
 from ..frames import VideoInfo
 from ..network.model import Model
+from ..outputs import refuse_bad_outputs
 from ..process.machine import usable_cores
-from ..process.stop import Stop
+from ..process.stop import Stop, stop_on_signal
 from ..segment import batch_size, network_size, process_video
 from ..segment_settings import Report, SegmentSettings
 from ..watch.views import Views
@@ -35,86 +38,141 @@ from ..watch.views import Views
 if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
 
-log = logging.getLogger(__name__)
-
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
 _NOT_SETTINGS = ("source", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume", "overwrite")
 
 
 @dataclass(frozen=True, slots=True)
-class FilesSettings:
-    """How files are run."""
+class FilesRequest:
+    """What the command asks for."""
 
-    many: bool  # whatever becomes of one, the others go on; otherwise there is one, and its failure is the command's
-    at_once: int = 1
-    summary: Path | None = None  # where to write down what became of each; without it none is left out
-    record: Path | None = None  # of one file: where to write down what became of it
+    words: list[str]  # that name videos
+    output: str | None  # a file, or a folder for all results
+    template: SegmentSettings  # of every job
+    summary: Path | None = None  # where to write down what became of each
+    at_once: int = 1  # 0 leaves it to the device
     progress: ProgressKind = "auto"
+    cluster: ClusterSettings | None = None  # to run them on; otherwise here
     quiet: bool = False
     as_json: bool = False  # what is said
-    cluster: ClusterSettings | None = None  # to run them on; otherwise here
 
 
-def run_files(jobs: Sequence[SegmentSettings], model: Model, views: Views, stop: Stop, settings: FilesSettings) -> int:
+def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) -> int:
     """Run all, or what is missing of them; returns the exit code.
 
     Raises:
-        RoadmaskError: what is wrong with the one file, or with the summary.
+        RoadmaskError: what is wrong with the request, with the one file, or with the summary.
     """
+    template = request.template
+    named = (template.overlay, template.masks, template.stats, request.summary)
+    with open_depot(request.words, request.output, named) as depot:
+        output = depot.output if depot else request.output
+        folder = results_folder(output)
+        files = depot.find(request.words) if depot else find_sources(request.words, folder)
+        # Of many, each may fail while the others go on; of one, its failure is the command's.
+        apart = folder is not None and (template.resume or request.cluster is not None or depot is not None)
+        many = len(files) > 1 or not files[0].named or request.summary is not None or apart
+        summary = request.summary or (folder / SUMMARY_NAME if many and folder else None)
+        jobs = plan(files, output, template, default_overlay=not views.any)
+        if depot:
+            jobs = depot.attached(jobs)
+        views.refuse_bad(jobs)
+        if not many:
+            for job in jobs:
+                refuse_bad_outputs(job)
+        model = load()
+        select_classes(model.spec.classes, only=template.classes, exclude=template.exclude)
+        record = None if many or folder is None else folder / f"{results_stem(jobs[0].file or Path())}_run.json"
+        with depot.summary() if depot else nullcontext(), stop_on_signal() as stop:
+            return _run(request, jobs, model, views, stop, many=many, summary=summary, record=record)
+
+
+def _run(
+    request: FilesRequest,
+    jobs: Sequence[SegmentSettings],
+    model: Model,
+    views: Views,
+    stop: Stop,
+    *,
+    many: bool,
+    summary: Path | None,
+    record: Path | None,
+) -> int:
     workload = Workload(jobs)
-    talk = FilesTalk(
-        workload, total=settings.many, kind=settings.progress, quiet=settings.quiet, as_json=settings.as_json
-    )
+    talk = FilesTalk(workload, total=many, kind=request.progress, quiet=request.quiet, as_json=request.as_json)
     facts = _facts(jobs[0], model)
+    at_once = jobs_at_once(model, request.at_once, len(jobs))
     with ExitStack() as stack:
-        shared = stack.enter_context(model.shared(1 if settings.cluster else settings.at_once, together=False))
-        summary = settings.summary and stack.enter_context(open_summary(settings.summary, facts))
-        if talk.shows_time_left and settings.many:
+        shared = stack.enter_context(model.shared(1 if request.cluster else at_once, together=False))
+        noted = summary and stack.enter_context(open_summary(summary, facts))
+        if talk.shows_time_left and many:
             stack.enter_context(workload.looking_ahead())
         stack.enter_context(talk)
-
-        def run_here(job: SegmentSettings) -> Report:
-            if job.remote:
-                return run_remote(job, lambda local: process(local, job))
-            return process(job, job)
-
-        def process(job: SegmentSettings, planned: SegmentSettings) -> Report:
-            return process_video(
-                job,
-                shared,
-                stop=stop,
-                also=views.sinks(job, shared, stop),
-                on_open=lambda info: opened(planned, info),
-                on_frame=lambda frames: workload.written(planned, frames),
-            )
-
-        def opened(job: SegmentSettings, info: VideoInfo) -> None:
-            workload.opened(job, info)
-            if not settings.many:
-                talk.say(_about(job, info, model))
-            if info.streams > 1 and job.stream is None:
-                talk.say(
-                    f"{job.name}: has {info.streams} video streams; number {info.stream}, "
-                    f"{info.width}x{info.height}, is taken (--stream N takes another)"
-                )
-
-        at_once = settings.at_once
-        run_job: RunJob = run_here
-        if settings.cluster:
-            at_once, run_job = _on_cluster(stack.enter_context(open_cluster(model, settings.cluster)), workload, stop)
-        record = partial(record_run, settings.record, facts) if settings.record else None
-        ends = _Ends(workload, talk, summary or None, record, stop, many=settings.many)
+        run_job: RunJob = _Here(workload, talk, shared, views, stop, is_told=not many)
+        if request.cluster:
+            at_once, run_job = _on_cluster(stack.enter_context(open_cluster(model, request.cluster)), workload, stop)
+        ends = Ends(
+            workload, talk, noted or None, partial(record_run, record, facts) if record else None, stop, many=many
+        )
         run_batch(
             jobs,
-            only_missing(summary, shared, run_job) if summary else run_job,
+            only_missing(noted, shared, run_job) if noted else run_job,
             at_once=at_once,
             stop=stop,
             on_end=ends.note,
             on_look=talk.look,
         )
-    if settings.many:
-        ends.tell(len(jobs), settings)
+    if many:
+        ends.tell(len(jobs), summary)
     return ends.exit_code(stop)
+
+
+class _Here:
+    """Runs a job on this machine.
+
+    Args:
+        workload: is told how far each is.
+        talk: is told what each is, where `is_told`, and of what was chosen for the user.
+        model: for all.
+        views: where each is shown while it runs.
+        stop: ends it.
+    """
+
+    def __init__(
+        self, workload: Workload, talk: FilesTalk, model: Model, views: Views, stop: Stop, *, is_told: bool
+    ) -> None:
+        self._workload = workload
+        self._talk = talk
+        self._model = model
+        self._views = views
+        self._stop = stop
+        self._is_told = is_told
+
+    def __call__(self, job: SegmentSettings) -> Report:
+        if job.remote:
+            return run_remote(job, lambda local: self._process(local, job))
+        return self._process(job, job)
+
+    def _process(self, job: SegmentSettings, planned: SegmentSettings) -> Report:
+        """`job` is `planned` with what is elsewhere fetched."""
+        return process_video(
+            job,
+            self._model,
+            stop=self._stop,
+            also=self._views.sinks(job, self._model, self._stop),
+            on_open=lambda info: self._opened(planned, info),
+            on_frame=lambda frames: self._workload.written(planned, frames),
+        )
+
+    def _opened(self, job: SegmentSettings, info: VideoInfo) -> None:
+        self._workload.opened(job, info)
+        if self._is_told:
+            self._talk.say(_about(job, info, self._model))
+        if info.streams > 1 and job.stream is None:
+            self._talk.say(
+                f"{job.name}: has {info.streams} video streams; number {info.stream}, "
+                f"{info.width}x{info.height}, is taken (--stream N takes another)"
+            )
 
 
 def open_cluster(model: Model, settings: ClusterSettings) -> AbstractContextManager[Cluster]:
@@ -134,93 +192,6 @@ def _on_cluster(cluster: Cluster, workload: Workload, stop: Stop) -> tuple[int, 
         return cluster.run(job, stop, lambda frames: workload.written(job, frames))
 
     return cluster.workers, run_job
-
-
-class _Ends:
-    """Takes note of what became of each job."""
-
-    def __init__(
-        self,
-        workload: Workload,
-        talk: FilesTalk,
-        summary: Summary | None,
-        record: Callable[[Outcome], None] | None,
-        stop: Stop,
-        *,
-        many: bool,
-    ) -> None:
-        self._workload = workload
-        self._talk = talk
-        self._summary = summary
-        self._record = record
-        self._stop = stop
-        self._many = many
-        self._started = time.monotonic()
-        self._outcomes: list[Outcome] = []
-        self._is_disk_full = False
-
-    def note(self, outcome: Outcome) -> None:
-        self._outcomes.append(outcome)
-        self._workload.ended(outcome)
-        if outcome.error is not None and not self._many:
-            self._record_failure(outcome)
-            raise outcome.error
-        if outcome.error is not None:
-            self._tell_failure(outcome)
-        self._talk.result(outcome)
-        if self._summary is not None:
-            self._write(self._summary, outcome)
-        if self._record is not None:
-            self._record(outcome)
-
-    def _record_failure(self, outcome: Outcome) -> None:
-        if self._record is not None:
-            with suppress(OutputError):  # the failure itself is what is told
-                self._record(outcome)
-
-    def _tell_failure(self, outcome: Outcome) -> None:
-        if outcome.is_disk_full and self._is_disk_full:
-            return  # all that were at work say the same
-        self._is_disk_full |= outcome.is_disk_full
-        log.error("%s", f"{outcome.job.file}: {outcome.reason}" if outcome.is_fault else outcome.reason)
-        if outcome.is_fault:
-            log.debug("%s", outcome.traceback)
-
-    def _write(self, summary: Summary, outcome: Outcome) -> None:
-        try:
-            summary.end(outcome)
-        except OutputError as exc:
-            self._stop.set()  # what is done unnoted would be in the way of the next call
-            if not (is_disk_full(exc) and self._is_disk_full):
-                log.error("%s", exc)  # noqa: TRY400 - a line is what the user needs
-            self._is_disk_full |= is_disk_full(exc)
-
-    def tell(self, files: int, settings: FilesSettings) -> None:
-        """At the end, what became of all."""
-        seconds = time.monotonic() - self._started
-        if settings.progress != "json":
-            self._talk.show(outcome_table(self._outcomes, files=files, seconds=seconds, summary=settings.summary))
-        line = counts(self._outcomes, files=files, seconds=seconds)
-        if self._is_disk_full:
-            again = " with --resume" if settings.summary else ""
-            log.error("the disk is full, so nothing more was begun; free some space, and run the same again%s", again)
-        if self._failed and settings.quiet:
-            log.error("%s", line)
-        elif settings.as_json:
-            log.info("%s", line)
-
-    @property
-    def _failed(self) -> int:
-        return sum(outcome.state == "failed" for outcome in self._outcomes)
-
-    def exit_code(self, stop: Stop) -> int:
-        """0 all complete, 1 all failed, 3 some failed or are partial, 130 interrupted."""
-        if stop.by:
-            return 130
-        if self._failed == len(self._outcomes):
-            return 1
-        is_partial = any(outcome.state == "partial" for outcome in self._outcomes)
-        return 3 if self._failed or is_partial else 0  # where a window was closed, or nobody reads any more, too
 
 
 def jobs_at_once(model: Model, wanted: int, files: int) -> int:

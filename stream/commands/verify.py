@@ -9,26 +9,27 @@ from typing import Annotated
 import cv2
 import typer
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.verify import VideoCheck, archive_problems, told_ranges
 from ..errors import RoadmaskError
+from ..talk.bar import progress_bar
 from ..talk.printable import printable
+from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _talk = Console(stderr=True, highlight=False)
 
 
 def verify(
-    masks: Annotated[Path, typer.Argument(metavar="MASKS", help="A folder, .zip, .mkv, .npz or .zarr of masks.")],
+    masks: of.MaskArchiveFile,
     video: Annotated[
         Path | None, typer.Argument(metavar="VIDEO", help="The video that they are of.", show_default=False)
     ] = None,
     any_name: Annotated[
         bool, typer.Option("--any-name", help="The video may have another name than when the masks were made.")
     ] = False,
-    quiet: Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar.")] = False,
+    quiet: of.Quiet = False,
 ) -> None:
     """Check that a mask archive is whole, and that its masks are those of a video's frames.
 
@@ -42,7 +43,7 @@ def verify(
     roadmask verify masks.mkv drive.mp4
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     cv2.setNumThreads(1)
-    with open_masks(masks) as archive, _progress(quiet=quiet) as progress:
+    with open_masks(masks) as archive, progress_bar(quiet=quiet) as progress:
         reading = progress.add_task(masks.name, total=len(archive))
         problems = list(archive_problems(archive, lambda done: progress.update(reading, completed=done)))
         coverage = ""
@@ -70,16 +71,4 @@ def _coverage(archive: MaskArchive, check: VideoCheck, video: Path) -> str:
         return f", one for each frame of {video.name}"
     return (
         f" and of {video.name}; {missing} of its {check.frames} frames have none: {told_ranges(check.without_mask())}"
-    )
-
-
-def _progress(*, quiet: bool) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=_talk,
-        disable=quiet or not _talk.is_terminal,
-        transient=True,
     )

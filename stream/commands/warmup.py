@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 import time
-from pathlib import Path
 from typing import Annotated
 
 import numpy as np
@@ -12,25 +11,18 @@ import typer
 
 from ..errors import RoadmaskError
 from ..network.model import Model
+from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 
 
-def _size(text: str) -> tuple[int, int]:
-    """(height, width) of "1920x1080", as video sizes are said."""
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) * int(height)):
-        raise typer.BadParameter(f"{text!r} is no size such as 1920x1080")
-    return int(height), int(width)
-
-
 def warmup(
-    model: Annotated[
-        Path | None, typer.Option("-m", "--model", help="Model file; without, the one in the box.", show_default=False)
-    ] = None,
-    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml, ...")] = "auto",
-    size: Annotated[str, typer.Option(metavar="WxH", help="Of the videos; what counts is their shape.")] = "1920x1080",
-    batch: Annotated[int, typer.Option(min=0, help="Frames a network call; 0 for what suits the device.")] = 0,
+    model: of.ModelFile = None,
+    device: of.Device = "auto",
+    video_size: Annotated[
+        str, typer.Option(metavar="WxH", help="Of the videos; what counts is their shape.")
+    ] = "1920x1080",
+    batch: of.Batch = "auto",  # type: ignore[assignment]
 ) -> None:
     """Make a device ready for a model, and say how long that took.
 
@@ -39,9 +31,9 @@ def warmup(
 
     \b
     roadmask warmup --device tensorrt
-    roadmask warmup --device tensorrt:1 --model street-fp16.onnx --size 1280x960 --batch 16
+    roadmask warmup --device tensorrt:1 --model street-fp16.onnx --video-size 1280x960 --batch 16
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
-    height, width = _size(size)
+    height, width = of.video_size(video_size)
     started = time.perf_counter()
     network = Model.load(model, device=device)
     height, width = network.spec.input_size(height, width)

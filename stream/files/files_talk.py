@@ -66,8 +66,13 @@ class FilesTalk:
         elif not self._quiet:
             self._console.print(Text(printable(text)), soft_wrap=True)
 
-    def show(self, table: RenderableType) -> None:
-        if not self._quiet and not self._as_json:
+    def sum_up(self, table: RenderableType, line: str, *, is_loud: bool) -> None:
+        """At the end: the table, or its last line where lines are wanted; `is_loud` is also for those who want none."""
+        if is_loud and self._quiet:
+            log.error("%s", line)
+        elif self._as_json:
+            log.info("%s", line)
+        elif not self._quiet and not self._json_lines:
             self._console.print(table)
 
     def result(self, outcome: Outcome) -> None:

@@ -84,18 +84,18 @@ class LabelledFrame:
         return f"frame_{self.record.index:06d}"
 
 
-def labelled_frames(masks: MaskArchive, table: LabelTable, *, every: int = 1) -> Iterator[LabelledFrame]:
-    """Each `every`-th mask, beginning with the first.
+def labelled_frames(masks: MaskArchive, table: LabelTable, *, stride: int = 1) -> Iterator[LabelledFrame]:
+    """Each `stride`-th mask, beginning with the first.
 
     Raises:
         ArchiveError: a mask cannot be read, or has ids that the class table does not know.
     """
-    for position in range(0, len(masks), every):
+    for position in range(0, len(masks), stride):
         yield LabelledFrame(masks.records[position], _labels(masks, position, masks[position], table), None)
 
 
 def pictured_frames(
-    masks: MaskArchive, table: LabelTable, video: Path, form: PictureFormat, *, every: int = 1
+    masks: MaskArchive, table: LabelTable, video: Path, form: PictureFormat, *, stride: int = 1
 ) -> Iterator[LabelledFrame]:
     """As `labelled_frames`, with the pictures that the masks were made from.
 
@@ -109,7 +109,7 @@ def pictured_frames(
         frames = source.frames(lambda _: _NO_INPUT, place=place_of(masks.records[0], source.info))
         results = pair.frames(frames, to_the_end=True)
         for position, result in enumerate(results):
-            if position % every == 0:
+            if position % stride == 0:
                 labels = _labels(masks, position, result.mask, table)
                 yield LabelledFrame(masks.records[position], labels, encode(result.frame))
 

@@ -41,7 +41,7 @@ class LabellingSettings:
     classes: tuple[str, ...] = ()  # to give; empty for all
     exclude: tuple[str, ...] = ()  # not to give; these pixels have no label then
     subset: str = "default"  # cvat, camvid, coco
-    every: int = 1  # each so many-th mask, beginning with the first
+    stride: int = 1  # every n-th mask, beginning with the first
     image_root: str | None = None  # where Label Studio finds the pictures: URL or path
     overwrite: bool = False
 
@@ -81,7 +81,7 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
         if not masks.is_finished:
             log.warning("%s: was not finished; the %d masks that are whole are taken", settings.masks, len(masks))
         table = LabelTable.of(masks.classes, only=settings.classes, exclude=settings.exclude)
-        total = len(range(0, len(masks), settings.every))
+        total = len(range(0, len(masks), settings.stride))
         with _opened(settings, masks, table) as writer:
             _warn_of_missing_pictures(settings)
             for done, frame in enumerate(_frames(settings, masks, table), start=1):
@@ -113,8 +113,8 @@ def _warn_of_missing_pictures(settings: LabellingSettings) -> None:
 
 def _frames(settings: LabellingSettings, masks: MaskArchive, table: LabelTable) -> Iterator[LabelledFrame]:
     if settings.video is None:
-        return labelled_frames(masks, table, every=settings.every)
-    return pictured_frames(masks, table, settings.video, settings.pictures, every=settings.every)
+        return labelled_frames(masks, table, stride=settings.stride)
+    return pictured_frames(masks, table, settings.video, settings.pictures, stride=settings.stride)
 
 
 def _opened(settings: LabellingSettings, masks: MaskArchive, table: LabelTable) -> AbstractContextManager[LabelWriter]:
@@ -159,7 +159,7 @@ def _origin(settings: LabellingSettings, header: ArchiveHeader, table: LabelTabl
     return {
         "tool": settings.tool,
         "masks": settings.masks.name,
-        "every": settings.every,
+        "every": settings.stride,
         "source": header.source,
         "model": header.model,
         "model_sha256": header.model_sha256,

@@ -1,4 +1,4 @@
-"""How fast model files are beside each other: python tests/bench/models.py A.onnx B.onnx ... [--size HxW].
+"""How fast model files are beside each other: python tests/bench/models.py A.onnx B.onnx ... [--size WxH].
 
 All run in one process, in turn, many times over, because machines are noisy: read the ratios to the first. Wall time
 is what a user waits; processor time adds up all threads and tells the work even while others use the cores. Any ONNX
@@ -44,7 +44,7 @@ class Case:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("models", type=Path, nargs="+", metavar="MODEL.onnx")
-    parser.add_argument("--size", type=_size, default=(352, 480), metavar="HxW")
+    parser.add_argument("--size", type=_size, default=(352, 480), metavar="WxH")
     parser.add_argument("--batch", type=int, default=1)
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--repeats", type=int, default=50)
@@ -91,7 +91,7 @@ def _pictures(batch: int, height: int, width: int) -> NDArray[np.uint8]:
 
 
 def _size(text: str) -> tuple[int, int]:
-    height, _, width = text.partition("x")
+    width, _, height = text.partition("x")
     return int(height), int(width)
 
 

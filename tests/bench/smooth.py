@@ -2,7 +2,7 @@
 
 Flicker, the share of followed points whose label changes from frame to frame, with and without smoothing, of the same
 scores; and the processor time of the smoother beside that of the network, frame by frame in turn: read the ratio. To
-see what it does to the IoU: roadmask eval MODEL DATA --smooth, and without.
+see what it does to the IoU: roadmask eval MODEL DATA, and with --no-smooth.
 """
 
 from __future__ import annotations

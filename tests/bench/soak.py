@@ -30,11 +30,11 @@ MOST_GROWTH = 1.03
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--frames", type=int, default=100_000)
-    parser.add_argument("--size", default="270x480", help="height x width")
+    parser.add_argument("--size", default="480x270", metavar="WxH")
     parser.add_argument("--overlay", default=".mkv", help="its suffix")
     parser.add_argument("--masks", default=".zip", help="their archive's suffix")
     options = parser.parse_args()
-    height, width = map(int, options.size.split("x"))
+    width, height = map(int, options.size.split("x"))
     with tempfile.TemporaryDirectory() as name:
         clip = _moving(Path(name, "long.mp4"), options.frames, height, width)
         model = write_color_model(Path(name, "colors.onnx"))

@@ -1,0 +1,127 @@
+"""Options that more than one command has: one name, one meaning, one way to write it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from fractions import Fraction
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+
+from ..encode.h264 import EncoderChoice, Preset
+from .moment import parse_moment
+
+_Value = TypeVar("_Value")
+
+
+def read_by(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    """What Typer calls to read an option's value, of a function that raises `ValueError` with what is wrong."""
+
+    def read(text: str) -> _Value:
+        try:
+            return parse(text)
+        except ValueError as exc:
+            raise typer.BadParameter(str(exc)) from exc
+
+    return read
+
+
+def _number_or_auto(text: str) -> int:
+    """0 stands for "auto"."""
+    if text == "auto":
+        return 0
+    if not text.isdigit() or int(text) < 1:
+        raise ValueError(f"{text!r} is neither auto nor a positive number")
+    return int(text)
+
+
+def number_or_auto(what: str) -> Any:
+    """An option whose value is a positive number or "auto", which is 0; its default is given as text."""
+    return typer.Option(parser=read_by(_number_or_auto), metavar="N|auto", help=what)
+
+
+def video_size(text: str) -> tuple[int, int]:
+    """(height, width) of "1280x720", as sizes are written on a command line.
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    width, _, height = text.partition("x")
+    if not (width.isdigit() and height.isdigit() and int(width) * int(height)):
+        raise typer.BadParameter(f"{text!r} is no size such as 1280x720")
+    return int(height), int(width)
+
+
+def names_of(text: str) -> tuple[str, ...]:
+    """The names in "road,car"."""
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def refuse_empty_part(start: Fraction | None, end: Fraction | None) -> None:
+    """Raises `typer.BadParameter`."""
+    if end is not None and end <= (start or 0):
+        raise typer.BadParameter("--end must be later than --start")
+
+
+def _models(begin: str) -> list[str]:
+    from ..network.model import bundled_models  # ONNX Runtime with it, which most commands need not wait for
+
+    return [name for name in bundled_models() if name.startswith(begin)]
+
+
+def _devices(begin: str) -> list[str]:
+    from ..network.providers import DEVICES
+
+    return [name for name in ("auto", *DEVICES) if name.startswith(begin)]
+
+
+MaskArchiveFile = Annotated[
+    Path, typer.Argument(metavar="MASKS", help="A mask archive: a folder, .zip, .mkv, .npz or .zarr.")
+]
+
+ModelFile = Annotated[
+    Path | None,
+    typer.Option(
+        "-m",
+        "--model",
+        help="Model file, or the name of one in the box; without, camvid-lite0.",
+        show_default=False,
+        autocompletion=_models,
+    ),
+]
+Device = Annotated[
+    str,
+    typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml, ...", autocompletion=_devices),
+]
+Batch = Annotated[int, number_or_auto("Frames a network call.")]
+Threads = Annotated[int, number_or_auto("The network's, on the CPU; auto: one a core.")]
+Workers = Annotated[int, number_or_auto("Network calls at a time; auto: what suits the device.")]
+Smooth = Annotated[
+    bool, typer.Option("--smooth/--no-smooth", help="Steady masks over time, or decide each frame by itself.")
+]
+
+Alpha = Annotated[float, typer.Option(min=0, max=1, help="Share of the class colour in the overlay.")]
+DrawnClasses = Annotated[str, typer.Option("--classes", help="Draw only these: road,car", show_default=False)]
+ClassesNotDrawn = Annotated[str, typer.Option("--exclude", help="Do not draw these: sky", show_default=False)]
+Legend = Annotated[bool, typer.Option("--legend/--no-legend", help="Draw the classes' colours and names.")]
+Encoder = Annotated[EncoderChoice, typer.Option(help="Of the overlay.")]
+Crf = Annotated[int, typer.Option(min=0, max=51, help="Quality of the overlay; 0 is lossless.")]
+X264Preset = Annotated[Preset, typer.Option("--preset", help="x264's speed.")]
+
+Start = Annotated[
+    Fraction | None,
+    typer.Option(
+        parser=read_by(parse_moment), metavar="TIME", help="From here: seconds or 00:01:30.", show_default=False
+    ),
+]
+End = Annotated[
+    Fraction | None,
+    typer.Option(parser=read_by(parse_moment), metavar="TIME", help="Up to here, without it.", show_default=False),
+]
+
+Stride = Annotated[int, typer.Option(min=1, help="Every n-th frame.")]
+
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")]
+AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
