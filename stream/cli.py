@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +46,14 @@ _COMMANDS = (
     _Command("eval", "export.eval_cli", "evaluate", "Score a model file on labelled pictures.", "export"),
 )
 
+_FIRST_STEPS = """\
+roadmask run drive.mp4                             an overlay video: drive_overlay.mp4
+roadmask run dashcam/ -o results/                  overlay, masks and statistics of each video of a folder
+roadmask run rtsp://CAMERA --serve 127.0.0.1:8080  a camera, seen in a browser
+roadmask doctor                                    whether all works here, and what to do where it does not
+roadmask --help                                    all commands; COMMAND --help has its options, with examples
+"""
+
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; returns the exit code.
@@ -58,16 +67,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _run(arguments: Sequence[str] | None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    typed = _words_to_complete()
+    if not arguments and typed is None:
+        sys.stdout.write(_FIRST_STEPS)
+        return 0
     logging.basicConfig(handlers=[lines_for_people()], level=logging.WARNING)
-    called = next((command for command in _COMMANDS if command.name in arguments[:1]), None)
+    first = (arguments if typed is None else typed)[:1]
+    called = next((command for command in _COMMANDS if command.name in first), None)
     module: ModuleType | None = None
     if called is not None:
         try:
             module = import_module(called.module)
         except ModuleNotFoundError as exc:
             return _missing_package(called, exc)
-        if hasattr(module, "completed"):
-            arguments = module.completed(arguments)
+        if hasattr(module, "as_typer_takes_them") and typed is None:
+            arguments = module.as_typer_takes_them(arguments)
     expected: tuple[type[Exception], ...] = module.ERRORS if module is not None else ()
     try:
         _app(called, module)(arguments, prog_name="roadmask")
@@ -78,9 +92,17 @@ def _run(arguments: Sequence[str] | None) -> int:
     return 0
 
 
+def _words_to_complete() -> list[str] | None:
+    """What stands on a shell's command line after `roadmask`, where the shell asks how it may go on."""
+    if not os.environ.get("_ROADMASK_COMPLETE", "").startswith("complete_"):
+        return None
+    line = os.environ.get("COMP_WORDS") or os.environ.get("_TYPER_COMPLETE_ARGS", "")  # bash; the other shells
+    return line.split()[1:]
+
+
 def _app(called: _Command | None, module: ModuleType | None) -> typer.Typer:
     """All commands by name and help; only the one that is called with its options."""
-    app = typer.Typer(no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode=None)
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_options)
     for command in _COMMANDS:
         if command is called:
@@ -106,9 +128,9 @@ def _options(
     """Segment driving video with a trained network.
 
     \b
-    roadmask run drive.mp4 -o drive_overlay.mp4      an overlay video
-    roadmask run *.mp4 -o results/                   overlay, masks and statistics of each
-    roadmask COMMAND --help                          all options, with examples
+    roadmask run drive.mp4                    an overlay video
+    roadmask run dashcam/ -o results/         overlay, masks and statistics of each
+    roadmask COMMAND --help                   all options, with examples
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
 
 
@@ -117,9 +139,10 @@ def _not_called() -> None:
 
 
 def _missing_package(command: _Command, exc: ModuleNotFoundError) -> int:
-    if command.extra and exc.name and exc.name.partition(".")[0] not in ("stream", "export", "training"):
-        return _fail(f"'{command.name}' needs {exc.name}: pip install 'roadmask[{command.extra}]'", 1)
-    raise exc
+    if exc.name is None or exc.name.partition(".")[0] in ("stream", "export", "training"):
+        raise exc
+    package = f"roadmask[{command.extra}]" if command.extra else "roadmask"
+    return _fail(f"'{command.name}' needs {exc.name}, which is not installed: pip install '{package}'", 1)
 
 
 def _fail(message: str, code: int) -> int:

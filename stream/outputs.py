@@ -25,7 +25,8 @@ from .recording.parts import PartsSink
 from .resume.progress import Progress, Saved, progress_folder
 from .segment_settings import SegmentSettings
 from .sink import FileSink, Sink, mask_format
-from .stats.stats_sink import StatsSink, open_stats_sink, refuse_bad_stats
+from .stats.csv_stats import CsvStatsSink
+from .stats.stats_sink import open_stats_sink, refuse_bad_stats
 
 _VIDEO, _ROWS = ".mp4", ".csv"  # of stretches, whatever the outputs are
 
@@ -100,7 +101,7 @@ def piece_sinks(
     if settings.masks is not None:
         sinks.append(MaskPieceSink(Path(f"{path}{_MASKS}"), mask_format(settings.masks)))
     if settings.stats is not None:
-        sinks.append(StatsSink(Path(f"{path}{_ROWS}"), model.spec, overwrite=True))
+        sinks.append(CsvStatsSink(Path(f"{path}{_ROWS}"), model.spec, overwrite=True))
     return sinks
 
 

@@ -6,8 +6,6 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from fractions import Fraction
-from functools import partial
-from itertools import islice
 from pathlib import Path
 from threading import Event
 
@@ -15,26 +13,21 @@ from .archive.manifest import Ending
 from .camera.camera import Camera
 from .camera.camera_status import CameraStatus
 from .camera.live import LiveSource
-from .deciding_state import DecidingState
 from .decode.hardware_decode import decoder_for
-from .decode.selection import Place, Selection
+from .decode.selection import Selection
 from .decode.source import Source, open_source
 from .errors import OutputError
-from .frames import Frame, SegmentedFrame, VideoInfo, batched
-from .masks.deciding import Deciding
-from .masks.reuse import marked
+from .frames import SegmentedFrame, VideoInfo
 from .network.model import Model
 from .outputs import Outputs, camera_sinks, file_outputs, refuse_bad_outputs
 from .pipeline import Pipeline
-from .resume.progress import EVERY_S, Progress, Saved
+from .resume.progress import Progress, Saved
 from .resume.run_identity import run_identity
 from .segment_settings import Report, SegmentSettings
 from .sink import Sink
+from .stages import SEEN_AGAIN, batch_size, masks_of, network_size
 
 __all__ = ["Report", "SegmentSettings", "process_video", "segment_video"]
-
-AHEAD = 4  # items that wait between two stages: enough to even out, little enough to forget about memory
-_SEEN_AGAIN = 8  # frames by which a run that goes on makes sure that it has found its place in the video
 
 
 def process_video(
@@ -63,36 +56,14 @@ def process_video(
         OutputError: an output exists, is the source itself, or cannot be written.
     """
     refuse_bad_outputs(settings)
-    started, writing_started = time.monotonic(), time.thread_time()
-    frames, kept, reused, undecodable, damaged = 0, 0, 0, 0, 0
-    known = 0  # packets that could not be decoded before the frames that an earlier run has written
-    source: Source | None = None
-    saved: Saved | None = None
     pipeline = Pipeline()
-
-    def report(*, interrupted: bool) -> Report:
-        return Report(
-            frames,
-            source.dropped if source else 0,
-            undecodable + (source.undecodable - known if source else 0),
-            time.monotonic() - started,
-            interrupted,
-            pipeline.processor_s | {"write": time.thread_time() - writing_started},
-            reused,
-            kept,
-            source.failure if source else None,
-            damaged,
-            float(source.missing_s) if source else 0.0,
-        )
-
+    tally = _Tally(pipeline)
     try:
         with ExitStack() as stack:
             progress = _progress(settings, model, stack)
             saved = progress.saved if progress else None
-            if saved:
-                frames = kept = saved.frames
-                undecodable, damaged = saved.undecodable, saved.damaged
-            source = stack.enter_context(open_video(settings, model, stop, status))
+            tally.go_on_from(saved)
+            tally.source = source = stack.enter_context(open_video(settings, model, stop, status))
             if on_open:
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
@@ -100,26 +71,69 @@ def process_video(
             stack.enter_context(pipeline)
             begin = _begin(saved, outputs.first)
             try:
-                for number, result in enumerate(_results(source, model, pipeline, settings, saved, begin), begin):
-                    if number < kept:
-                        known = result.frame.undecodable
-                    damaged += result.frame.damaged and number >= kept
-                    outputs.write(number, result, undecodable + result.frame.undecodable - known, damaged)
-                    if number >= kept:
-                        frames += 1
-                        reused += result.frame.unchanged
-                        _tell(frames, result, status, on_frame)
+                for number, result in enumerate(masks_of(source, model, pipeline, settings, saved, begin), begin):
+                    outputs.write(number, result, *tally.lost_up_to(number, result))
+                    if number >= tally.kept:
+                        tally.count(result)
+                        _tell(tally.frames, result, status, on_frame)
                     end_if_set(stop)
                 end_if_set(stop)  # a camera's frames end then, too
             except KeyboardInterrupt:
-                outputs.tell(ending_of(report(interrupted=True)))
+                outputs.tell(ending_of(tally.report(interrupted=True)))
                 raise
-            outputs.tell(ending_of(report(interrupted=False)))
+            outputs.tell(ending_of(tally.report(interrupted=False)))
     except KeyboardInterrupt:
         if stop is None or not stop.is_set():
             raise
-        return report(interrupted=True)
-    return report(interrupted=False)
+        return tally.report(interrupted=True)
+    return tally.report(interrupted=False)
+
+
+class _Tally:
+    """Counts what a run writes and loses; what an earlier run had written counts, too."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.frames = 0  # in every output
+        self.kept = 0  # of them, by an earlier run
+        self.source: Source | None = None  # once it is open
+        self._pipeline = pipeline
+        self._reused = self._undecodable = self._damaged = 0
+        self._undecodable_again = 0  # packets before the frames that the earlier run had written
+        self._started, self._writing_started = time.monotonic(), time.thread_time()
+
+    def go_on_from(self, saved: Saved | None) -> None:
+        if saved:
+            self.frames = self.kept = saved.frames
+            self._undecodable, self._damaged = saved.undecodable, saved.damaged
+
+    def lost_up_to(self, number: int, result: SegmentedFrame) -> tuple[int, int]:
+        """Packets that could not be decoded, and damaged frames, with frame `number` of the run."""
+        if number < self.kept:
+            self._undecodable_again = result.frame.undecodable
+        else:
+            self._damaged += result.frame.damaged
+        return self._undecodable + result.frame.undecodable - self._undecodable_again, self._damaged
+
+    def count(self, result: SegmentedFrame) -> None:
+        """It is in every output now."""
+        self.frames += 1
+        self._reused += result.frame.unchanged
+
+    def report(self, *, interrupted: bool) -> Report:
+        source = self.source
+        return Report(
+            frames=self.frames,
+            dropped=source.dropped if source else 0,
+            undecodable=self._undecodable + (source.undecodable - self._undecodable_again if source else 0),
+            seconds=time.monotonic() - self._started,
+            interrupted=interrupted,
+            processor_s=self._pipeline.processor_s | {"write": time.thread_time() - self._writing_started},
+            reused=self._reused,
+            resumed=self.kept,
+            failure=source.failure if source else None,
+            damaged=self._damaged,
+            missing_s=float(source.missing_s) if source else 0.0,
+        )
 
 
 def segment_video(
@@ -164,19 +178,9 @@ def segment_video(
     stop = Event()
     with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:
         try:
-            yield from _results(opened, loaded, pipeline, settings, None, 0)
+            yield from masks_of(opened, loaded, pipeline, settings, None, 0)
         finally:
             stop.set()
-
-
-def batch_size(model: Model, batch: int | None) -> int:
-    """What `--batch auto` means: what suits the device."""
-    return batch or model.default_batch
-
-
-def network_size(model: Model, info: VideoInfo) -> tuple[int, int]:
-    """The network's (height, width) for a video, as it is shown: pixels may be wider than high."""
-    return model.spec.input_size(info.height, round(info.width * info.sample_aspect_ratio))
 
 
 def open_video(
@@ -231,7 +235,7 @@ def _begin(saved: Saved | None, first: int) -> int:
     """Number of the frame that a run begins with: the `first` that an output lacks, or one that shows the place."""
     if saved is None:
         return 0
-    begin = max(min(first, saved.frames - _SEEN_AGAIN), 0)
+    begin = max(min(first, saved.frames - SEEN_AGAIN), 0)
     if begin < saved.earliest:
         raise OutputError(
             f"{saved.folder}: frames before number {saved.earliest} are missing from the overlay; "
@@ -247,81 +251,3 @@ def _tell(
         status.count_written(result.frame.arrived)
     if on_frame:
         on_frame(frames)
-
-
-def _results(
-    source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings, saved: Saved | None, begin: int
-) -> Iterator[SegmentedFrame]:
-    """Decoding, inference and deciding, each on threads of their own. What was saved is not worked out again."""
-    if source.info.live:
-        yield from _results_at_once(source, model, pipeline, settings)
-        return
-    size, place = partial(network_size, model), None if saved is None else _place(saved, begin)
-    frames = pipeline.stage("decode", source.frames(size, place=place), depth=AHEAD)
-    if saved:
-        known = zip(saved.logged(begin), frames, strict=False)
-        yield from (SegmentedFrame(frame, logged.mask) for logged, frame in known)
-    first, state = (saved.frames, saved.state) if saved else (0, None)
-    yield from decided(frames, model, pipeline, settings, first=first, begin=first, state=state)
-
-
-def decided(
-    frames: Iterator[Frame],
-    model: Model,
-    pipeline: Pipeline,
-    settings: SegmentSettings,
-    *,
-    first: int,
-    begin: int,
-    state: DecidingState | None = None,
-) -> Iterator[SegmentedFrame]:
-    """Frames with their masks.
-
-    Args:
-        frames: of a run, from the one at position `first` on.
-        model: for all of them.
-        pipeline: gets stages for the work.
-        settings: of the run.
-        first: see `frames`.
-        begin: position of the first frame that is given out; those before warm the smoother up.
-        state: of the frame before the first.
-    """
-    if settings.reuse:
-        # Marked before workers share them out, so that their number and the batch change no mask.
-        frames = marked(frames, first=first, known=state.known if state else None)
-    scored = pipeline.parallel(
-        "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
-    )
-    every_s = EVERY_S if settings.outputs else None
-    deciding = Deciding(
-        len(model.spec.classes), smooth=settings.smooth, first=first, begin=begin, state=state, every_s=every_s
-    )
-    return pipeline.stage("decide", deciding.results(scored), depth=AHEAD)
-
-
-def _place(saved: Saved, begin: int) -> Place:
-    logged = list(islice(saved.logged(begin), _SEEN_AGAIN))
-    return Place(begin, logged[0].index, logged[0].pts, tuple((frame.index, frame.pts, frame.look) for frame in logged))
-
-
-def _results_at_once(
-    source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings
-) -> Iterator[SegmentedFrame]:
-    """As `_results`, for a camera: it decodes by itself, and a frame that waits anywhere after that is late."""
-    frames = source.frames(partial(network_size, model))
-    batches = batched(marked(frames) if settings.reuse else frames, 1)
-    scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=1)
-    deciding = Deciding(len(model.spec.classes), smooth=settings.smooth)
-    return pipeline.stage("decide", deciding.results(scored), depth=1)
-
-
-def most_waiting(model: Model, batch: int | None) -> tuple[int, int, int]:
-    """How many frames there are at most between decoder and outputs; of them, how many have scores, and masks.
-
-    It is what bounds a run's memory, whatever the length of the video.
-    """
-    size = batch_size(model, batch)
-    decoded = AHEAD + 1  # one more is in the hands of the thread that waits for room
-    scored = size * (model.workers + AHEAD + 2)  # worked on and waiting, taken in advance, being decided
-    decided = AHEAD + 2  # and one being written
-    return decoded + scored + decided, scored, decided

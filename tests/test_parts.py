@@ -36,7 +36,7 @@ from stream.recording import part_names
 from stream.recording.part_names import PartNames
 from stream.recording.parts import PartsSink
 from stream.sink import Sink
-from stream.stats.stats_sink import StatsSink
+from stream.stats.csv_stats import CsvStatsSink
 
 DAY_S = 86400
 Make = Callable[[Path, VideoInfo], Sink]
@@ -51,7 +51,7 @@ def masks(path: Path, info: VideoInfo) -> Sink:
 
 
 def stats(path: Path, _: VideoInfo) -> Sink:
-    return StatsSink(path, SPEC)
+    return CsvStatsSink(path, SPEC)
 
 
 def record(

@@ -23,7 +23,7 @@ from color_model import write_color_model
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from stream import segment
+from stream import stages
 from stream.archive.archive import open_masks
 from stream.errors import SourceError
 from stream.network.model import Model
@@ -199,7 +199,7 @@ def test_a_run_that_goes_on_from_any_frame_gives_the_same(
             if frames == at:
                 raise Killed
 
-        patch.setattr(segment, "EVERY_S", 0.0)
+        patch.setattr(stages, "EVERY_S", 0.0)
         patch.setattr("os.fsync", lambda _: None)
         outputs: list[dict[str, Any]] = []
         for name in ("whole", "killed"):

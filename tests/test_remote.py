@@ -15,7 +15,7 @@ from color_model import write_color_model
 
 from stream.archive.archive import open_masks
 from stream.cli import main
-from stream.commands.run import completed
+from stream.commands.run import as_typer_takes_them
 from stream.files.remote import is_remote
 
 FRAMES = 12
@@ -124,6 +124,6 @@ def test_what_is_a_stream_or_a_file_is_no_such_url() -> None:
 
 def test_a_cluster_s_address_may_be_left_out() -> None:
     for after in ([], ["drive.mp4"], ["-o", "out/"]):
-        assert completed(["--ray", *after]) == ["--ray", "", *after]
+        assert as_typer_takes_them(["--ray", *after]) == ["--ray", "", *after]
     for address in ("local", "auto", "ray://head:10001", "10.0.0.1:6379", "[::1]:6379"):
-        assert completed(["--ray", address, "a.mp4"]) == ["--ray", address, "a.mp4"]
+        assert as_typer_takes_them(["--ray", address, "a.mp4"]) == ["--ray", address, "a.mp4"]

@@ -19,7 +19,7 @@ from color_model import spec, write_color_model
 from file_content import pictures_of
 from full_disk import full_disk
 
-from stream import segment
+from stream import stages
 from stream.decode.look import look_of
 from stream.decode.selection import Place
 from stream.decode.source import open_source
@@ -79,7 +79,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 @pytest.fixture
 def saves_always(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(segment, "EVERY_S", 0.0)
+    monkeypatch.setattr(stages, "EVERY_S", 0.0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # which would be most of a test's time
 
 
@@ -102,7 +102,7 @@ def run_until(settings: SegmentSettings, model: Model, frames: int) -> None:
 def resumed(settings: SegmentSettings, model: Model) -> Report:
     """Gone on with to the end, saving now and then."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(segment, "EVERY_S", 2.0)
+        patch.setattr(stages, "EVERY_S", 2.0)
         return process_video(replace(settings, resume=True), model)
 
 

@@ -139,7 +139,7 @@ def test_any_workers_batch_and_depth_give_equal_masks_bit_for_bit(
     clip: Path, workers: int, batch: int | None, depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = masks_of(list(segment_video(clip, model=Model.load(device="cpu", threads=1, workers=1), reuse=True)))
-    monkeypatch.setattr("stream.segment.AHEAD", depth)
+    monkeypatch.setattr("stream.stages.AHEAD", depth)
     model = Model.load(device="cpu", threads=workers, workers=workers)
     np.testing.assert_array_equal(masks_of(list(segment_video(clip, model=model, batch=batch, reuse=True))), expected)
 

@@ -76,7 +76,7 @@ def test_opencv_s_threads_do_not_change_a_mask(
 def test_any_queue_depth_gives_equal_masks(
     clip: Path, name: str, expected: list[NDArray[np.uint8]], depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.segment.AHEAD", depth)
+    monkeypatch.setattr("stream.stages.AHEAD", depth)
     np.testing.assert_array_equal(masks_of(clip, Model.load(name, device="cpu")), expected)
 
 

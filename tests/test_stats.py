@@ -15,7 +15,8 @@ from full_disk import full_disk
 
 from stream.disk.partial import partial_path
 from stream.errors import OutputError
-from stream.stats.stats_sink import StatsSink, open_stats_sink, refuse_bad_stats
+from stream.stats.csv_stats import CsvStatsSink
+from stream.stats.stats_sink import open_stats_sink, refuse_bad_stats
 
 MASK = np.array([[0, 0, 1, 2], [0, 0, 1, 1]], np.uint8)  # half road, three eighths car, one eighth sky
 
@@ -27,7 +28,7 @@ def rows_of(path: Path) -> list[list[str]]:
 
 def test_a_row_holds_index_time_and_the_share_of_each_class(tmp_path: Path) -> None:
     path = tmp_path / "stats.csv"
-    with StatsSink(path, SPEC) as sink:
+    with CsvStatsSink(path, SPEC) as sink:
         sink.write(result_of(MASK, index=25))
     assert rows_of(path) == [
         ["index", "time", "road", "car", "sky"],
@@ -37,7 +38,7 @@ def test_a_row_holds_index_time_and_the_share_of_each_class(tmp_path: Path) -> N
 
 def test_each_row_is_on_disk_at_once(tmp_path: Path) -> None:
     path = tmp_path / "stats.csv"
-    with StatsSink(path, SPEC) as sink:
+    with CsvStatsSink(path, SPEC) as sink:
         for index in range(3):
             sink.write(result_of(MASK, index=index))
             assert len(rows_of(partial_path(path))) == index + 2
@@ -47,7 +48,7 @@ def test_a_crash_keeps_the_rows(tmp_path: Path) -> None:
     path = tmp_path / "stats.csv"
 
     def write_and_crash() -> None:
-        with StatsSink(path, SPEC) as sink:
+        with CsvStatsSink(path, SPEC) as sink:
             sink.write(result_of(MASK))
             raise RuntimeError("crash")
 

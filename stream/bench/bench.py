@@ -24,7 +24,9 @@ from ..network.providers import provider_for
 from ..pipeline import Pipeline
 from ..process.machine import usable_cores
 from ..process.memory import forget_peak, peak_memory_mb
-from ..segment import Report, SegmentSettings, most_waiting, network_size, process_video, segment_video
+from ..segment import process_video, segment_video
+from ..segment_settings import Report, SegmentSettings
+from ..stages import most_waiting, network_size
 
 BARE = "bare model"
 SIDE_BY_SIDE = "bare model, side by side"

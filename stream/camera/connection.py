@@ -17,7 +17,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ..channel import Cancelled, Channel
-from ..decode.source import video_stream
+from ..decode.video_stream import video_stream
 from ..errors import SourceError
 from .camera import SPARE_S, Camera
 from .camera_status import CameraStatus

@@ -23,8 +23,9 @@ from ..network.model import Model
 from ..outputs import piece_sinks
 from ..pieces import WARM_UP
 from ..pipeline import Pipeline
-from ..segment import AHEAD, decided, end_if_set, network_size, open_video
+from ..segment import end_if_set, open_video
 from ..segment_settings import SegmentSettings
+from ..stages import AHEAD, decided, network_size
 from .stretches import Stretch
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from ..decode.opening import open_container
 from ..decode.selection import Place, Selection
-from ..decode.source import video_stream
+from ..decode.video_stream import video_stream
 from ..pieces import PIECE, WARM_UP
 from ..segment_settings import SegmentSettings
 

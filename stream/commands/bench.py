@@ -19,7 +19,8 @@ from ..bench.bench_clip import draw_drive
 from ..errors import RoadmaskError
 from ..network.model import Model
 from ..process.machine import usable_cores
-from ..segment import SegmentSettings, batch_size
+from ..segment_settings import SegmentSettings
+from ..stages import batch_size
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

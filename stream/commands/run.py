@@ -35,7 +35,7 @@ ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _RAY_ADDRESS = re.compile(r"local|auto|ray://.+|[\w.\-\[\]:]+:\d+")
 
 
-def completed(arguments: Sequence[str]) -> list[str]:
+def as_typer_takes_them(arguments: Sequence[str]) -> list[str]:
     """The arguments of a command, where `--ray` may have no address: options of Typer's always have one."""
     result = []
     for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):

@@ -31,8 +31,9 @@ from ..network.model import Model
 from ..outputs import refuse_bad_outputs
 from ..process.machine import usable_cores
 from ..process.stop import Stop, stop_on_signal
-from ..segment import batch_size, network_size, process_video
+from ..segment import process_video
 from ..segment_settings import Report, SegmentSettings
+from ..stages import batch_size, network_size
 from ..watch.views import Views
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ from fractions import Fraction
 import av
 
 from ..decode.opening import open_file
-from ..decode.source import video_stream
+from ..decode.video_stream import video_stream
 from ..errors import SourceError
 from ..frames import VideoInfo
 from ..segment_settings import SegmentSettings

@@ -12,18 +12,17 @@ from __future__ import annotations
 import csv
 import json
 from collections.abc import Iterator, Mapping
-from contextlib import ExitStack
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from ..disk.durable import sync_file
-from ..disk.partial import PartialOutput, partial_path, writing
+from ..disk.partial import partial_path, writing
 from ..errors import OutputError
-from ..frames import SegmentedFrame
 from ..spec import ModelSpec
-from .stats_sink import ShareRows
+from .csv_stats import CsvStatsSink
+from .share_rows import ShareRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -41,8 +40,8 @@ def refuse_missing_pyarrow(path: Path) -> None:
         raise OutputError(f"{path}: Parquet needs pyarrow: pip install 'roadmask[parquet]', or name a .csv") from exc
 
 
-class ParquetStatsSink:
-    """A `FileSink` whose file has a row for each frame, as `StatsSink` does.
+class ParquetStatsSink(CsvStatsSink):
+    """A `FileSink` whose file has a row for each frame, as its CSV does, which it is made of at the end.
 
     Args:
         path: .parquet.
@@ -54,48 +53,21 @@ class ParquetStatsSink:
     def __init__(
         self, path: Path, spec: ModelSpec, facts: Mapping[str, str | None], *, overwrite: bool = False
     ) -> None:
-        self._output = PartialOutput(path, overwrite=overwrite)
-        self._whole = self._output.path  # until it has its final name
-        self._journal = self._output.path = partial_path(path.with_name(f"{path.name}.csv"))
+        self._journal = partial_path(path.with_name(f"{path.name}.csv"))
+        super().__init__(path, spec, overwrite=overwrite, journal=self._journal)
         self._names = spec.class_names
         classes = [{"name": item.name, "color": list(item.color)} for item in spec.classes]
         self._metadata = json.dumps({"schema": _SCHEMA, "classes": classes, **facts})
-        self._rows = ShareRows(self._journal, self._names)
-        self._stack = ExitStack()
 
     def resume(self, frames: int) -> None:
-        self._output.keep_partial = True
         if self._whole.is_file() and not self._journal.exists():  # a run that ended between this output and another
             self._write_journal_again()
-        self._rows.keep(frames)
-
-    def write(self, result: SegmentedFrame) -> None:
-        with writing(self._output.final):
-            self._rows.add(result)
-        self._output.used = True
-
-    def append(self, piece: Path) -> None:
-        with writing(self._output.final):
-            self._rows.add_file(piece)
-        self._output.used = True
-
-    def sync(self) -> None:
-        with writing(self._output.final):
-            self._rows.sync()
-
-    def __enter__(self) -> Self:
-        with ExitStack() as stack:
-            stack.enter_context(self._output)
-            stack.push(self._finish)
-            with writing(self._output.final):
-                stack.enter_context(self._rows)
-            self._stack = stack.pop_all()
-        return self
+        super().resume(frames)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+        super().__exit__(exc_type, exc, traceback)
         if exc is None or isinstance(exc, KeyboardInterrupt):
             self._journal.unlink(missing_ok=True)
 

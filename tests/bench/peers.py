@@ -27,7 +27,8 @@ from numpy.typing import NDArray
 
 from stream.decode.source import open_source
 from stream.network.model import Model
-from stream.segment import SegmentSettings, network_size, process_video
+from stream.segment import SegmentSettings, process_video
+from stream.stages import network_size
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

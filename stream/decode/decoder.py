@@ -1,0 +1,206 @@
+"""A video file's pictures as its decoder gives them: all that can be had, in order; what cannot is counted."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain
+from pathlib import Path
+from typing import cast
+
+import av
+from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
+
+from ..errors import SourceError
+from .hardware_decode import HardwareDecoder, as_software
+from .opening import declared_size, open_container, open_file
+from .sent_packets import SentPackets
+from .video_stream import pixels_of, video_stream
+
+_READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
+# Pixels of a picture up to which one is decoded at a time: quick enough, and always the same. FFmpeg's decoders that
+# have several in hand find damage in one when others have made use of it, or have gone out.
+_MOST_AT_A_TIME = 1920 * 1088
+
+
+class FileDecoder:
+    """Reads a file from its beginning, or from where it is made to.
+
+    Args:
+        path: of the file.
+        hardware: to decode with, where it starts; `None` for software.
+        max_pixels: larger pictures are not decoded; no memory is taken for them.
+        stream: which of the file's video streams; see `video_stream`.
+
+    Raises:
+        SourceError: not there, not a video, or hardware that is required does not start.
+    """
+
+    def __init__(self, path: Path, *, hardware: HardwareDecoder | None, max_pixels: int, stream: int | None) -> None:
+        self.undecodable = 0  # packets that could not be read or decoded, so far
+        self.closed = False
+        self.given = 0  # pictures up to now, of all of the file's; whoever jumps says how many were before
+        self._path = path
+        self._hardware = hardware
+        self._max_pixels = max_pixels
+        self._wanted_stream = stream
+        self._spoilt: set[int | None] = set()  # pts of packets that the container knows to be damaged
+        self._last_pts = cast("int | None", None)  # of the last picture that was given
+        self._open()
+
+    def _open(self) -> None:
+        self.container = _opened(self._path, self._hardware, self._max_pixels)
+        try:
+            self.stream = video_stream(self.container, self._path, self._wanted_stream)
+            self._decodes_ahead = pixels_of(self.stream) > _MOST_AT_A_TIME
+            self.stream.thread_type = "AUTO" if self._decodes_ahead else "SLICE"
+            self.stream.codec_context.options = self._decoder_options()
+        except BaseException:
+            self.container.close()
+            raise
+        # One decoder loop for the whole file: a second one would lose the frames still inside the decoder.
+        self.pictures = self._decode()
+
+    def first(self) -> av.VideoFrame:
+        """To be asked for once, before any other.
+
+        Raises:
+            SourceError: there is none, and why.
+        """
+        try:
+            return next(self.pictures)
+        except StopIteration:
+            width, height = declared_size(self._path)
+            if width * height > self._max_pixels:
+                raise SourceError(
+                    f"{self._path}: its pictures of {width}x{height} are larger than --max-pixels {self._max_pixels}"
+                ) from None
+            raise SourceError(
+                f"{self._path}: no frame could be decoded ({self.undecodable} corrupt packets); is the file complete?"
+            ) from None
+
+    def is_damaged(self, picture: av.VideoFrame) -> bool:
+        """Whether the decoder has patched it up, or the container knows that it is made from damage."""
+        damaged = picture.is_corrupt or picture.pts in self._spoilt
+        self._spoilt.discard(picture.pts)
+        return damaged
+
+    def jump_before(self, pts: int) -> None:
+        """Go on from somewhere before that time, if the file can be jumped in; `pictures` are then those from there."""
+        self.pictures.close()
+        with suppress(av.FFmpegError):  # what is met then shows it
+            _jump_before(self.container, self.stream, pts)
+        self.pictures = self._decode()
+
+    def begin_again(self) -> None:
+        """Raises `SourceError`."""
+        self.pictures.close()
+        self.container.close()
+        self._open()
+
+    def close(self) -> None:
+        self.closed = True
+        # The generator holds this object and this object the generator: unless it ends here, the decoder's tens of
+        # megabytes wait for the garbage collector. ValueError: it still runs, on a thread that did not stop in time.
+        with suppress(ValueError):
+            self.pictures.close()
+        self.container.close()
+
+    def _decoder_options(self) -> dict[str, str]:
+        # FFmpeg's HEVC decoder alone leaves out pictures in mid-video that lack some of what they are made from. They
+        # come out, and are counted as damaged.
+        flags = {"flags": "+output_corrupt"} if self.stream.codec_context.name == "hevc" else {}
+        return {"max_pixels": str(self._max_pixels)} | flags
+
+    def _decode(self) -> Generator[av.VideoFrame, None, None]:
+        """Decode to the end, counting what cannot be."""
+        reformatter = VideoReformatter() if self.stream.codec_context.is_hwaccel else None
+        self.given, self._last_pts = 0, None
+        sent = SentPackets()
+        for packet in self._packets(self.container, self.stream):
+            is_last = packet.dts is None and not packet.size
+            if not packet.size and not is_last:
+                continue  # "the picture before stays": a picture that is not there, as in Theora
+            try:
+                pictures: Iterable[av.VideoFrame] = packet.decode()
+            except av.FFmpegError:
+                self.undecodable += 1
+                sent.note(packet, failed=True)
+                pictures = ()
+            else:
+                sent.note(packet)
+                # Where a transport stream was joined it only looks so.
+                if packet.is_corrupt and self.container.format.name != "mpegts":
+                    self._spoilt.add(packet.pts)
+            if is_last and self._decodes_ahead and not reformatter:
+                pictures = chain(pictures, self._rest(sent))
+            for picture in pictures:
+                self.undecodable += sent.lost_before(picture)
+                self.given, self._last_pts = self.given + 1, picture.pts
+                yield as_software(picture, reformatter) if reformatter else picture
+                # PyAV crashes the process when a container is read after `close`; a generator may outlive the `with`.
+                if self.closed:
+                    return
+
+    def _rest(self, sent: SentPackets) -> Iterator[av.VideoFrame]:
+        """The pictures after those that were given, by decoding all once more, one after the other.
+
+        To be asked when all packets are `sent`; it gives none where the last picture is that of the last packet, and
+        that was whole.
+
+        A decoder that has several in hand and meets damage at the end gives up the others, not always with an error.
+        """
+        if not sent.more_was_to_come(self._last_pts):
+            return
+        count, last_pts, counted = self.given, self._last_pts, self.undecodable
+        self.undecodable = 0
+        with open_container(self._path, max_pixels=self._max_pixels) as container:
+            stream = video_stream(container, self._path, self._wanted_stream)
+            stream.thread_type = "SLICE"
+            stream.codec_context.options = self._decoder_options()
+            for packet in self._packets(container, stream):
+                try:
+                    pictures = packet.decode()
+                except av.FFmpegError:
+                    self.undecodable += bool(packet.size)
+                    continue
+                for picture in pictures[count:]:
+                    if last_pts is None or picture.pts is None or picture.pts > last_pts:
+                        yield picture
+                count = max(count - len(pictures), 0)
+        self.undecodable = max(self.undecodable, counted)
+
+    def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
+        """Read to the end; the last packet is the empty one that flushes the decoder."""
+        errors_in_a_row = 0
+        while errors_in_a_row < _READ_ERRORS_IN_A_ROW:
+            try:
+                for packet in container.demux(stream):
+                    errors_in_a_row = 0
+                    yield packet
+            except av.FFmpegError:
+                self.undecodable += 1
+                errors_in_a_row += 1
+            else:
+                return
+        last = cast("av.Packet[VideoStream]", av.Packet())
+        last.stream = stream
+        yield last
+
+
+def _jump_before(container: InputContainer, stream: VideoStream, pts: int) -> None:
+    """Go to the last keyframe but one before `pts`: after an open one, some pictures lack what they are made from."""
+    container.seek(pts, stream=stream)
+    last = next((packet.pts for packet in container.demux(stream) if packet.pts is not None), None)
+    if last is not None:
+        container.seek(min(last, pts) - 1, stream=stream)
+
+
+def _opened(path: Path, hardware: HardwareDecoder | None, max_pixels: int) -> InputContainer:
+    container = open_file(path, max_pixels=max_pixels)
+    if hardware and (faster := hardware.open(path, max_pixels=max_pixels)):  # that it can be read at all is known then
+        container.close()
+        return faster
+    return container
