@@ -39,10 +39,10 @@ _COMMANDS = (
     _Command("bench", "stream.commands.bench", "bench", "Measure how fast a run is, beside the bare model."),
     _Command("warmup", "stream.commands.warmup", "warmup", "Make a device ready: TensorRT builds for minutes."),
     _Command("doctor", "stream.commands.doctor", "doctor", "Check this installation, and say what to do."),
-    _Command("train", "training.cli", "train", "Train a network on labelled pictures.", "train"),
+    _Command("train", "training.train_cli", "train", "Train a network on labelled pictures.", "train"),
     _Command("lr-find", "training.lr_find_cli", "lr_find", "Find the learning rate to train with.", "train"),
-    _Command("data", "training.cli", "data", "Look through a data set and list its problems.", "train"),
-    _Command("export", "export.cli", "export", "Turn a checkpoint into a model file.", "export"),
+    _Command("data", "training.data_cli", "data", "Look through a data set and list its problems.", "train"),
+    _Command("export", "export.export_cli", "export", "Turn a checkpoint into a model file.", "export"),
     _Command("eval", "export.eval_cli", "evaluate", "Score a model file on labelled pictures.", "export"),
 )
 

@@ -31,8 +31,6 @@ OF_THE_COMMAND = {
     "--exclude": "not these: drawn, or labelled",
     "--stride": "every n-th: frame, or mask",
     "--resume": "go on: inside videos, or in training",
-    "--valid-list": "the validation pictures",
-    "--valid-drive": "the drives held out",
 }
 
 

@@ -11,7 +11,7 @@ import pytest
 from datasets import NAMES, make_fastai, tiny_settings
 from PIL import Image
 
-import training.cli
+import training.train_cli
 import training.plots
 import training.session
 from stream.cli import main
@@ -70,7 +70,7 @@ def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainSettin
         assert stop_at is None
         seen.append(settings)
 
-    monkeypatch.setattr(training.cli, "train_once", note)
+    monkeypatch.setattr(training.train_cli, "train_once", note)
     assert main(arguments) == 0
     return seen[0]
 

@@ -1,4 +1,4 @@
-"""The command line that repeats a run: the inverse of what `cli.py` parses."""
+"""The command line that repeats a run: the inverse of what `train_cli.py` parses."""
 
 from __future__ import annotations
 

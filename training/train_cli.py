@@ -1,4 +1,4 @@
-"""`roadmask train` and `roadmask data`: options to settings, and what people see."""
+"""`roadmask train`: options to settings."""
 
 from __future__ import annotations
 
@@ -9,9 +9,7 @@ from typing import Annotated, Literal
 import typer
 
 from .augment import AugmentSettings
-from .camvid import Dataset, open_dataset, split
-from .console import Talk, print_class_table, print_line
-from .errors import DataError, TrainingError
+from .errors import TrainingError
 from .folds import train_in_folds
 from .options import (
     Batch,
@@ -29,14 +27,11 @@ from .options import (
 )
 from .session import train_once
 from .settings import TrainSettings
-from .sheet import evenly, label_sheet
-from .survey import Survey, survey
 from .unet import Convolution
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 Folds = Literal["drives"]
 
-_SHEET_PICTURES = 12
 _D = TrainSettings("")  # the defaults
 _A = AugmentSettings()
 
@@ -164,75 +159,6 @@ def _train(
         train_once(settings, output, resume=resume, stop_at=stop_at)
     else:
         train_in_folds(settings, output, resume=resume, stop_at=stop_at)
-
-
-def data(
-    data: DataFolder,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Draw a sheet of frames with their labels into this file.")
-    ] = None,
-    valid_list: Annotated[Path | None, typer.Option(help="As in 'roadmask train'.")] = None,
-    valid_drive: Annotated[
-        list[str] | None, typer.Option(metavar="DRIVE", help="As in 'roadmask train'; repeatable.")
-    ] = None,
-    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
-) -> None:
-    """Look through a data set: drives, classes, sizes, the validation split, and all that is wrong with it.
-
-    The exit code is 1 if anything is.
-
-    \b
-    roadmask data camvid
-    roadmask data camvid -o sheet.png
-    roadmask data camvid --valid-drive 0006R0
-    """  # noqa: D301
-    if output is not None and output.exists() and not overwrite:
-        raise TrainingError(f"{output}: exists; pass --overwrite to replace it")
-    dataset = open_dataset(data)
-    with Talk("reading") as talk:
-        total = len(dataset.examples)
-        found = survey(dataset, valid_list=valid_list, on_example=lambda done: talk.step(done, total))
-    _print_survey(dataset, found)
-    problems = [*found.problems, *_print_split(dataset, valid_list, valid_drive or [])]
-    for problem in found.problems:
-        print_line(f"problem: {problem}")
-    if output is not None and found.usable:
-        _save_sheet(dataset, found, output)
-        print_line(f"sheet: {output}")
-    if problems:
-        print_line(f"{len(problems)} problem{'s' if len(problems) > 1 else ''} found")
-        raise typer.Exit(1)
-
-
-def _print_survey(dataset: Dataset, found: Survey) -> None:
-    print_line(f"{dataset.root}: {len(dataset.examples)} pictures in the layout of {dataset.layout}")
-    sizes = (f"{width}x{height} ({count})" for (height, width), count in found.sizes.most_common())
-    print_line(f"sizes: {', '.join(sizes) or 'none'}")
-    for drive, count in sorted(found.frames_per_drive.items()):
-        print_line(f"drive {drive}: {count} frames")
-    shares = [f"{share:.2%}" for share in found.class_shares]
-    title = f"{len(shares)} classes; {found.void_share:.2%} of the pixels are void"
-    print_class_table(title, "share", dataset.class_names, dataset.class_colors, shares)
-
-
-def _print_split(dataset: Dataset, valid_list: Path | None, valid_drives: list[str]) -> list[str]:
-    """Say how `roadmask train` would split; what hinders it, if anything."""
-    try:
-        chosen = split(dataset, valid_list=valid_list, valid_drives=valid_drives)
-    except DataError as exc:
-        print_line(f"validation split: not possible ({exc})")
-        return [str(exc)]
-    print_line(
-        f"validation split by {chosen.valid_by}: {len(chosen.train)} to train on, {len(chosen.valid)} to score on"
-    )
-    return []
-
-
-def _save_sheet(dataset: Dataset, found: Survey, path: Path) -> None:
-    try:
-        label_sheet(dataset, evenly(found.usable, _SHEET_PICTURES)).save(path)
-    except (OSError, ValueError) as exc:  # ValueError: a suffix that Pillow does not know
-        raise TrainingError(f"{path}: cannot be written ({exc})") from exc
 
 
 def _parse_decoder(text: str) -> tuple[int, int, int, int]:
