@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 import time
 from collections.abc import Callable, Iterator
@@ -298,23 +299,29 @@ def test_a_token_in_the_address_opens_the_page_and_is_gone(page: webdriver.Chrom
 
 def test_nothing_is_encoded_for_a_page_that_is_hidden(page: webdriver.Chrome, view: LiveView) -> None:
     feed = camera(view)
-    feed.write(result())
+    numbers = itertools.count()
+    feed.write(result(next(numbers)))
     open_page(page, view)
     first = page.current_window_handle
+
+    def rests() -> bool:
+        """Whether a new frame is encoded neither at once nor by the time that the view's second has looked at it."""
+        made, samples = feed.pictures.made[0], len(feed.history())
+        feed.write(result(next(numbers)))
+        eventually(lambda: len(feed.history()) > samples)
+        return feed.pictures.made[0] == made
+
+    assert not rests()
     page.switch_to.new_window("tab")
     try:
-        time.sleep(0.3)  # for the page to notice
-        feed.write(result(index=1))  # what it had asked for before
-        time.sleep(0.1)
-        made = feed.pictures.made[0]
-        for index in range(2, 6):
-            feed.write(result(index=index))
-            time.sleep(0.05)
-        assert feed.pictures.made[0] == made
+        eventually(rests)  # what the page had asked for before is still made
+        assert rests()
     finally:
         page.close()
         page.switch_to.window(first)
-    eventually(lambda: shows(page, 5))
+    last = next(numbers)
+    feed.write(result(last))
+    eventually(lambda: shows(page, last))
 
 
 @pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])

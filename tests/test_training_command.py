@@ -11,9 +11,9 @@ import pytest
 from datasets import NAMES, make_fastai, tiny_settings
 from PIL import Image
 
-import training.train_cli
 import training.plots
 import training.session
+import training.train_cli
 from stream.cli import main
 from training.augment import AugmentSettings
 from training.command import train_command
