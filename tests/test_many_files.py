@@ -246,3 +246,17 @@ def test_the_model_that_jobs_share_answers_each_as_if_it_were_alone(model: Path,
         process_video(SegmentSettings(clip, masks=tmp_path / "shared.zip"), shared)
     process_video(SegmentSettings(clip, masks=tmp_path / "alone.zip"), loaded)
     assert (tmp_path / "shared.zip").read_bytes() == (tmp_path / "alone.zip").read_bytes()
+
+
+def test_what_one_file_s_run_has_done_is_not_done_again(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["run", str(clip), "-o", f"{tmp_path}/", "--model", str(model)]
+    assert main(arguments) == 0
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert main([*arguments, "--resume"]) == 0
+    assert "1 done before" in capsys.readouterr().err
+    after = {path: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
+    assert {path: after[path] for path in before} == before
+    assert main([*arguments, "--resume", "--alpha", "0.3"]) == 1
+    assert "--alpha was 0.5, is now 0.3" in capsys.readouterr().err

@@ -251,6 +251,41 @@ def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixtu
     assert "Error" in capsys.readouterr().err
 
 
+RTSP = "rtsp://127.0.0.1:1/camera"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["drive.mp4", "--serve", "127.0.0.1:0"], "--serve is for cameras"),
+        ([RTSP, "--stream", "1", "-o", "out.mp4"], "--stream is for files"),
+        ([RTSP, "--ray", "-o", "out/"], "--ray is for files"),
+        (["drive.mp4", "--ray", "--show"], "--ray is for files"),
+        ([RTSP], "say what to make of it: -o DIR/ or"),
+        ([RTSP, "drive.mp4", "-o", "out/"], "drive.mp4 is a file and others are cameras"),
+        (["drive.mp4", "--jobs", "some"], "'some' is neither auto nor a positive number"),
+        (["drive.mp4", "--workers", "0"], "'0' is neither auto nor a positive number"),
+    ],
+)
+def test_options_that_would_do_nothing_together_are_wrong_usage(
+    arguments: list[str],
+    told: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments, model=model) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_sources_do_not_go_into_one_stream(clip: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(clip, clip.with_name("none.mp4"), "-o", "-", model=model) == 1
+    assert "2 sources cannot go into one stream; run them apart" in capsys.readouterr().err
+
+
 def test_the_end_must_be_later_than_the_start(clip: Path, model: Path) -> None:
     assert run(clip, "--start", "5", "--end", "5", model=model) == 2
 

@@ -17,10 +17,10 @@ from ..errors import DeviceError
 from ..files.batch import run_batch
 from ..files.declared_frames import declared_frames
 from ..files.depot import open_depot
-from ..files.done_before import only_missing
+from ..files.done_before import only_missing, record_path
 from ..files.ends import Ends
 from ..files.files_talk import FilesTalk, ProgressKind
-from ..files.jobs import plan, results_folder, results_stem
+from ..files.jobs import plan, results_folder
 from ..files.outcome import RunJob
 from ..files.remote import run_remote
 from ..files.summary import SUMMARY_NAME, open_summary, record_run
@@ -83,7 +83,7 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
                 refuse_bad_outputs(job)
         model = load()
         select_classes(model.spec.classes, only=template.classes, exclude=template.exclude)
-        record = None if many or folder is None else folder / f"{results_stem(jobs[0].file or Path())}_run.json"
+        record = None if many or folder is None else record_path(jobs[0])
         with depot.summary() if depot else nullcontext(), stop_on_signal() as stop:
             return _run(request, jobs, model, views, stop, many=many, summary=summary, record=record)
 
@@ -112,9 +112,8 @@ def _run(
         run_job: RunJob = _Here(workload, talk, shared, views, stop, is_told=not many)
         if request.cluster:
             at_once, run_job = _on_cluster(stack.enter_context(open_cluster(model, request.cluster)), workload, stop)
-        ends = Ends(
-            workload, talk, noted or None, partial(record_run, record, facts) if record else None, stop, many=many
-        )
+        noted_alone = partial(record_run, record, facts, model) if record else None
+        ends = Ends(workload, talk, noted or None, noted_alone, stop, many=many)
         run_batch(
             jobs,
             only_missing(noted, shared, run_job) if noted else run_job,

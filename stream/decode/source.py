@@ -168,7 +168,8 @@ class FileSource:
             given += 1
         if not given and not self._decoder.closed:
             start_s = float(self._selection.start)
-            raise SourceError(f"{self._path}: no frame from {start_s:g} s on; the video is shorter")
+            length = f" ({float(self.info.duration):.1f} s)" if self.info.duration else ""
+            raise SourceError(f"{self._path}: no frame from {start_s:g} s on; the video is shorter{length}")
 
     def _clocked(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
         clock = FrameClock(self.info.time_base, self.info.rate)

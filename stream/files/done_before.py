@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 
 from ..errors import OutputError
 from ..network.model import Model
 from ..outputs import refuse_bad_outputs
 from ..resume.run_identity import run_identity
 from ..segment_settings import Report, SegmentSettings
+from .jobs import results_stem
 from .outcome import DoneBefore, RunJob
 from .remote import is_done
-from .summary import Entry, Summary
+from .summary import Entry, Summary, recorded
 
 _NO_MATTER = (
     "roadmask",
     "device",
     "outputs",
 )  # in which a job that is done may differ from one that would be begun now
+
+
+def record_path(job: SegmentSettings) -> Path:
+    """Where a call for this one file writes down what became of it."""
+    return job.outputs[0].with_name(f"{results_stem(job.file or Path())}_run.json")
 
 
 def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
@@ -30,7 +37,7 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
         if job.file is None or not job.file.is_file():
             return run_job(job)  # which says what is wrong with it
         identity = run_identity(job, model)
-        job = _due(job, summary.entry(job), identity)
+        job = _due(job, summary.entry(job) or recorded(record_path(job), job), identity)
         refuse_bad_outputs(job)
         summary.begin(job, identity)
         return run_job(job)

@@ -94,14 +94,9 @@ def fetch(url: str, path: Path) -> None:
 
 
 def send(path: Path, url: str) -> None:
-    """A file, or a folder with all that is in it. Raises `OutputError`."""
+    """A file. Raises `OutputError`."""
     with _asked(url, OutputError):
         system, place = _system(url)
-        if path.is_dir():
-            for file in sorted(path.rglob("*")):
-                if file.is_file():
-                    send(file, f"{url}/{file.relative_to(path).as_posix()}")
-            return
         system.makedirs(place.rpartition("/")[0], exist_ok=True)
         if url.partition("://")[0].lower() in _OBJECT_STORES:
             system.put_file(str(path), place)

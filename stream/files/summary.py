@@ -20,6 +20,8 @@ from ..disk.durable import replace_file
 from ..disk.lock import Taken, held
 from ..disk.partial import writing
 from ..errors import OutputError
+from ..network.model import Model
+from ..resume.run_identity import run_identity
 from ..segment_settings import SegmentSettings
 from .outcome import STATES, Outcome, State
 from .timings import SUMMARY_NAME
@@ -85,14 +87,16 @@ class Summary:
             self._set(job, Entry(_absolute(job), "running", self._outputs(job), started=started, identity=identity))
             self.write()
 
-    def end(self, outcome: Outcome) -> None:
-        """To be told what became of each job.
+    def end(self, outcome: Outcome, identity: Mapping[str, str] | None = None) -> None:
+        """To be told what became of each job; `identity` where it was not begun here.
 
         Raises:
             OutputError: the summary cannot be written.
         """
         with self._lock:
             self._counts[outcome.state] += 1
+            if identity is not None:
+                self._identities[self._key(outcome.job)] = identity
             self._note(outcome)
             if outcome.state != "skipped":  # of thousands that were done before, none is worth a write
                 self.write()
@@ -152,8 +156,14 @@ def open_summary(path: Path, facts: Mapping[str, Any]) -> Iterator[Summary]:
         ) from exc
 
 
-def record_run(path: Path, facts: Mapping[str, Any], outcome: Outcome) -> None:
+def record_run(path: Path, facts: Mapping[str, Any], model: Model, outcome: Outcome) -> None:
     """Write the summary of one source alone. That of results which a failure has left as they were is left, too.
+
+    Args:
+        path: of the file.
+        facts: as of `open_summary`.
+        model: of the run; what else it is of, a later call must agree with.
+        outcome: of the run.
 
     Raises:
         OutputError: it cannot be written.
@@ -162,11 +172,20 @@ def record_run(path: Path, facts: Mapping[str, Any], outcome: Outcome) -> None:
         return
     with writing(path):
         path.unlink(missing_ok=True)
-    Summary(path, _with_schema(facts)).end(outcome)
+    job = outcome.job
+    is_known = outcome.report is not None and job.file is not None and job.file.is_file()
+    Summary(path, _with_schema(facts)).end(outcome, run_identity(job, model) if is_known else None)
 
 
 def _with_schema(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"roadmask": facts["roadmask"], "schema": _SCHEMA} | dict(facts)
+
+
+def recorded(path: Path, job: SegmentSettings) -> Entry | None:
+    """What the file at `path` tells of the job; `None` where it tells nothing, or is none of ours."""
+    if not is_summary(path):
+        return None
+    return Summary(path, {}).entry(job)
 
 
 def is_summary(path: Path) -> bool:

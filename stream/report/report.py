@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
 from importlib.resources import files
@@ -77,7 +77,7 @@ def find_archives(paths: Sequence[Path]) -> list[Path]:
         if not path.is_dir() or path.suffix.lower() == ".zarr" or (path / CLASSES_NAME).exists():
             found.append(path)
             continue
-        inside = [item for item in sorted(path.iterdir()) if _is_archive(item)]
+        inside = list(_archives_in(path))
         if not inside:
             raise ArchiveError(f"{path}: is no mask archive, and holds none; name the masks of a run")
         found += inside
@@ -95,6 +95,15 @@ def page_of(runs: Sequence[RunLook]) -> str:
     body = "" if alone else f"<header class='page'><h1>Mask report</h1></header>{overview(runs)}"
     body += "".join(run_section(run, alone=alone) for run in runs)
     return Template(page).substitute(title=escape(title), style=style, script=script, body=body)
+
+
+def _archives_in(folder: Path) -> Iterator[Path]:
+    """Also those in folders of folders, as `roadmask run` lays them out; nothing inside an archive is looked at."""
+    for item in sorted(folder.iterdir()):
+        if _is_archive(item):
+            yield item
+        elif item.is_dir() and not item.name.startswith(".") and item.suffix.lower() != ".zarr":
+            yield from _archives_in(item)
 
 
 def _is_archive(path: Path) -> bool:
