@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .archive.archive import MaskArchive, open_masks
+    from .camera.camera import Camera, CameraSettings, parse_camera
     from .decode.source import open_source
     from .encode.overlay import Overlay, color_mask
     from .errors import ArchiveError, DeviceError, ModelError, OutputError, RoadmaskError, SourceError
@@ -30,6 +31,8 @@ os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
     "ArchiveError": "errors",
+    "Camera": "camera.camera",
+    "CameraSettings": "camera.camera",
     "DeviceError": "errors",
     "FlickerMeter": "masks.flicker",
     "Frame": "frames",
@@ -50,11 +53,14 @@ _HOMES = {
     "color_mask": "encode.overlay",
     "open_masks": "archive.archive",
     "open_source": "decode.source",
+    "parse_camera": "camera.camera",
     "process_video": "segment",
     "segment_video": "segment",
 }
 __all__ = [
     "ArchiveError",
+    "Camera",
+    "CameraSettings",
     "DeviceError",
     "FlickerMeter",
     "Frame",
@@ -75,6 +81,7 @@ __all__ = [
     "color_mask",
     "open_masks",
     "open_source",
+    "parse_camera",
     "process_video",
     "segment_video",
 ]

@@ -54,6 +54,13 @@ def process_video(
     Raises:
         SourceError: the source cannot be opened, or not one frame of it decoded.
         OutputError: an output exists, is the source itself, or cannot be written.
+
+    >>> from pathlib import Path
+    >>> from stream import Model, SegmentSettings, process_video
+    >>> settings = SegmentSettings(Path("drive.mp4"), overlay=Path("seen.mp4"), stats=Path("shares.csv"))
+    >>> report = process_video(settings, Model.load())
+    >>> report.frames, report.state, report.lost
+    (3, 'done', '')
     """
     refuse_bad_outputs(settings)
     pipeline = Pipeline()
@@ -163,6 +170,17 @@ def segment_video(
         smooth: blend the scores over time, so that masks are steady; without, each frame stands for itself.
         reuse: keep a mask while the picture stays as it is, for a second at most. `result.frame.unchanged` says for
             which frames; `result.mask` is then the very array of the frame before.
+
+    Raises:
+        SourceError: the source cannot be opened, or not one frame of it decoded.
+        ModelError, DeviceError: as `Model.load`.
+
+    >>> from stream import segment_video
+    >>> for result in segment_video("drive.mp4", device="cpu"):
+    ...     print(float(result.frame.time), result.mask.shape, result.mask.dtype)
+    0.0 (96, 128) uint8
+    0.04 (96, 128) uint8
+    0.08 (96, 128) uint8
     """
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     settings = SegmentSettings(

@@ -69,6 +69,14 @@ class MaskArchive:
     """The masks of a run, by position in its manifest. A context manager; one thread reads it.
 
     Reading a mask raises `ArchiveError` where it is missing or its pixels are not those that were written.
+
+    >>> from stream import open_masks
+    >>> with open_masks("masks.zip") as masks:
+    ...     for record, mask in zip(masks.records, masks):
+    ...         print(record.index, record.pts, mask.shape, mask.max() < len(masks.classes))
+    0 0 (96, 128) True
+    1 ... (96, 128) True
+    2 ... (96, 128) True
     """
 
     def __init__(self, path: Path, kind: MaskFormat, store: Store) -> None:
@@ -223,6 +231,13 @@ def open_masks(path: str | Path) -> MaskArchive:
 
     Raises:
         ArchiveError: not there, or not a mask archive.
+
+    >>> from stream import open_masks
+    >>> with open_masks("masks.zip") as masks:
+    ...     print(len(masks), masks[0].shape, masks.classes[3].name, float(masks.records[2].time))
+    ...     print((masks.at(0.05) == masks[1]).all(), masks.position(2))
+    3 (96, 128) Road 0.08
+    True 2
     """
     path = Path(path)
     if not path.exists():

@@ -63,12 +63,18 @@ def is_camera(word: str, settings: CameraSettings) -> bool:
     return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
 
 
-def parse_camera(word: str, settings: CameraSettings) -> Camera:
+def parse_camera(word: str, settings: CameraSettings | None = None) -> Camera:
     """The camera that `word` means; `front=rtsp://...` gives it a name.
 
     Raises:
         SourceError: its scheme is not known, or standard input is a terminal.
+
+    >>> from stream import CameraSettings, parse_camera
+    >>> camera = parse_camera("front=rtsp://joe:secret@10.0.0.7/live", CameraSettings(timeout_s=5, max_retries=20))
+    >>> camera.name, camera.timeout_s  # for segment_video(camera), or the source of SegmentSettings
+    ('front', 5)
     """
+    settings = settings or CameraSettings()
     name, url = _named(word)
     if url == "-":
         if sys.stdin.isatty():

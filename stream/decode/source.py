@@ -97,6 +97,15 @@ def open_source(
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
+
+    >>> from stream import open_source
+    >>> with open_source("drive.mp4", stride=2) as source:
+    ...     print(source.info.width, source.info.height, source.info.rate)
+    ...     for frame in source.frames(lambda info: (64, 96)):  # height and width of the network's input
+    ...         print(frame.index, float(frame.time), frame.picture.format.name, frame.input.shape)
+    128 96 25
+    0 0.0 yuv420p (64, 96, 3)
+    2 0.08 yuv420p (64, 96, 3)
     """
     selection = Selection(start or Fraction(0), end, stride, max_frames)
     return FileSource(Path(url), selection=selection, hardware=hardware, max_pixels=max_pixels, stream=stream)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import av
 
-from ..camera.camera import CameraSettings, parse_camera
+from ..camera.camera import parse_camera
 from .finding import Finding, first_line
 
 _OPEN_S = 5.0
@@ -47,7 +47,7 @@ def _node(node: Path) -> Finding | None:
         return Finding(str(node), "warning", first_line(exc), "plug it in again; is its driver loaded?")
     if card is None:
         return None
-    camera = parse_camera(str(node), CameraSettings())
+    camera = parse_camera(str(node))
     try:
         with av.open(camera.url, format=camera.format, options=dict(camera.options), timeout=_OPEN_S) as container:
             stream = container.streams.video[0]

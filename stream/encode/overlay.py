@@ -49,7 +49,15 @@ def select_classes(
 
 
 def color_mask(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> NDArray[np.uint8]:
-    """(height, width, 3) RGB picture of a mask; indices that are no class become black."""
+    """(height, width, 3) RGB picture of a mask; indices that are no class become black.
+
+    >>> import numpy as np
+    >>> from stream import PixelClass, color_mask
+    >>> classes = [PixelClass("Sky", (128, 128, 128)), PixelClass("Road", (128, 64, 128))]
+    >>> color_mask(np.array([[0, 1]], np.uint8), classes)
+    array([[[128, 128, 128],
+            [128,  64, 128]]], dtype=uint8)
+    """
     table = np.zeros((256, 3), np.uint8)
     table[: len(classes)] = [item.color for item in classes]
     return np.asarray(table[mask], np.uint8)
@@ -63,6 +71,14 @@ class Overlay:
         alpha: share of the class colour in the mix, 0 (picture alone) to 1 (colour alone).
         drawn: of each class, whether it is coloured; `None` for all.
         legend: draw a table of the drawn classes in the upper left corner.
+
+    >>> from stream import Model, Overlay, segment_video
+    >>> model = Model.load("camvid-lite0-int8")
+    >>> overlay = Overlay(model.spec.classes, alpha=0.4, legend=True)
+    >>> for result in segment_video("drive.mp4", model=model):
+    ...     picture = overlay.render(result)
+    >>> picture.format.name, picture.width, picture.height, picture.to_ndarray(format="rgb24").shape
+    ('yuv420p', 128, 96, (96, 128, 3))
     """
 
     def __init__(

@@ -29,7 +29,18 @@ class _Shot(NamedTuple):
 
 
 class FlickerMeter:
-    """Counts over the frames of a video, given in order. For one thread."""
+    """Counts over the frames of a video, given in order. For one thread.
+
+    >>> import numpy as np
+    >>> from stream import FlickerMeter
+    >>> meter = FlickerMeter()
+    >>> picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
+    >>> mask = np.zeros((64, 96), np.uint8)
+    >>> meter.add(picture, mask)
+    >>> meter.add(picture, np.where(np.arange(96) < 48, 1, mask).astype(np.uint8))  # the left half has another label
+    >>> round(meter.rate, 1)
+    0.5
+    """
 
     def __init__(self) -> None:
         self._flow = Flow(refined=True)

@@ -36,7 +36,17 @@ _log = logging.getLogger(__name__)
 
 
 class Model:
-    """A network ready to run. `workers` is how many threads should call it at a time; more may."""
+    """A network ready to run. `workers` is how many threads should call it at a time; more may.
+
+    >>> import numpy as np
+    >>> from stream import Model
+    >>> model = Model.load("camvid-lite0-int8", device="cpu")
+    >>> model.device, model.spec.class_names[:4]
+    ('cpu', ('Sky', 'Building', 'Column_Pole', 'Road'))
+    >>> pictures = np.zeros((1, 96, 128, 3), np.uint8)  # RGB
+    >>> model.scores(pictures).shape  # batch, classes, and the height and width of the network's head
+    (1, 11, 48, 64)
+    """
 
     def __init__(self, network: Network, spec: ModelSpec, path: Path, placement: Placement, *, workers: int) -> None:
         self.spec = spec
