@@ -28,9 +28,12 @@ ERRORS: tuple[type[Exception], ...] = (ExportError, TrainingError, RoadmaskError
 
 def evaluate(
     model: Annotated[
-        str, typer.Argument(help="Model file, written by 'roadmask export', or the name of one in the box.")
+        str,
+        typer.Argument(
+            metavar="MODEL", help="Model file, written by 'roadmask export', or the name of one in the box."
+        ),
     ],
-    data: Annotated[Path, typer.Argument(help="Labelled data set, laid out as for 'roadmask train'.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled data set, laid out as for 'roadmask train'.")],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Folder for scores.json, frames.csv, confusion.csv and .png, worst.png."),

@@ -33,7 +33,10 @@ ERRORS: tuple[type[Exception], ...] = (ExportError, TrainingError, RoadmaskError
 def export(
     checkpoint: Annotated[
         Path,
-        typer.Argument(help="Written by 'roadmask train', as in runs/first/best.pt. For a twin also a model file."),
+        typer.Argument(
+            metavar="CHECKPOINT",
+            help="Written by 'roadmask train', as in runs/first/best.pt. For a twin also a model file.",
+        ),
     ],
     output: Annotated[
         Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -254,3 +255,56 @@ def test_labels_that_are_void_everywhere_are_refused(fastai: Path) -> None:
         save_png(example.label, np.full((64, 96), CODES.index("Void"), np.uint8))
     with pytest.raises(DataError, match="every pixel of the labels is void"):
         class_shares(dataset, dataset.examples)
+
+
+def with_colors(segnet: Path, lines: str) -> Path:
+    """Its labels turned into colours, and a list of these."""
+    for path in segnet.glob("*annot/*.png"):
+        with Image.open(path) as image:
+            ids = np.asarray(image)
+        save_png(path, ID_COLORS[ids])
+    (segnet / "codes.txt").unlink()
+    (segnet / "label_colors.txt").write_text(lines, encoding="utf-8")
+    return segnet
+
+
+def color_lines(*, without: str = "") -> str:
+    rows = [f"{' '.join(map(str, ID_COLORS[number]))}\t{code}" for number, code in enumerate(CODES) if code != without]
+    return "# CamVid's own\n" + "\n".join(rows) + "\n"
+
+
+def test_labels_in_colours_are_read_by_their_list(segnet: Path) -> None:
+    before = {example.name: open_dataset(segnet).read(example)[1] for example in open_dataset(segnet).examples}
+    dataset = open_dataset(with_colors(segnet, color_lines()))
+    assert dataset.class_names == NAMES
+    for example in dataset.examples:
+        assert_array_equal(dataset.read(example)[1], before[example.name])
+
+
+def test_black_is_void_where_it_is_no_class(segnet: Path) -> None:
+    dataset = open_dataset(with_colors(segnet, "255 0 0 Red\n0 255 0 Green\n"))
+    example = dataset.examples[0]
+    with Image.open(example.picture) as picture:
+        save_png(example.label, np.zeros((picture.height, picture.width, 3), np.uint8))
+    assert dataset.class_names == ("Red", "Green")
+    assert (dataset.read(example)[1] == VOID).all()
+
+
+def test_a_colour_that_no_class_has_is_said(segnet: Path) -> None:
+    dataset = open_dataset(with_colors(segnet, "255 0 0 Red\n0 255 0 Green\n"))
+    with pytest.raises(DataError, match=r"colour \(\d+, \d+, \d+\) is not in the list of classes"):
+        dataset.read(dataset.examples[0])
+
+
+@pytest.mark.parametrize(
+    ("lines", "told"),
+    [
+        ("1 2 3\n", "'1 2 3' is not R G B NAME"),
+        ("256 0 0 Road\n", "is not R G B NAME"),
+        ("1 2 3 Road\n1 2 3 Sky\n", "has a name or colour that an earlier line has"),
+        ("1 2 3 Road\n1 2 4 Road\n", "has a name or colour that an earlier line has"),
+    ],
+)
+def test_a_list_of_colours_that_is_none_is_refused(segnet: Path, lines: str, told: str) -> None:
+    with pytest.raises(DataError, match=re.escape(told)):
+        open_dataset(with_colors(segnet, lines))

@@ -31,6 +31,7 @@ from stream.labelling.coco import CocoWriter
 from stream.labelling.frames import LabelledFrame, LabelTable
 from stream.labelling.labelling import Tool
 from stream.labelling.tree import FolderTree
+from training.camvid import open_dataset
 
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 SMALL = {index: MASKS[index] for index in (0, 3, 7)}
@@ -210,6 +211,23 @@ def test_pictures_are_the_frames_that_the_masks_were_made_from(tmp_path: Path, t
     assert pixels.shape == (48, 64, 3)
     assert np.abs(pixels.astype(int) - (2 * 3 + 40)).max() <= 2, "the third frame, but for what the codec took"
     assert not (tmp_path / "out" / picture.replace("3.png", "1.png")).exists()
+
+
+def test_camvid_can_be_trained_on(tmp_path: Path) -> None:
+    """What was labelled with it, and corrected elsewhere, comes back as labels."""
+    video = make_clip(tmp_path / "drive.mp4", cfr(3))
+    drawn = [np.random.default_rng(number).integers(0, 3, (48, 64)).astype(np.uint8) for number in range(3)]
+    with open_source(video) as source, open_archive_sink(tmp_path / "masks.mkv", source.info, SPEC, source="x") as sink:
+        for frame, mask in zip(source.frames(lambda _: (16, 16)), drawn, strict=True):
+            sink.write(SegmentedFrame(frame, mask))
+    arguments = ["--to", "camvid", "-o", tmp_path / "data", "--video", video, "--subset", "train"]
+    assert convert(tmp_path / "masks.mkv", *arguments) == 0
+    dataset = open_dataset(tmp_path / "data")
+    assert dataset.class_names == SPEC.class_names
+    for example, mask in zip(dataset.examples, drawn, strict=True):
+        picture, labels = dataset.read(example)
+        assert picture.shape == (48, 64, 3)
+        assert (labels == mask).all()
 
 
 def test_another_video_than_the_masks_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

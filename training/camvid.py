@@ -4,13 +4,14 @@ Two layouts are read:
 - fastai's CamVid: `images/NAME.*`, `labels/NAME_P.png`, `codes.txt` (a class a line, in the order of the ids) and
   `valid.txt` (the validation pictures, a file name a line);
 - SegNet's: `train/ trainannot/ val/ valannot/ test/ testannot/` with equal names, and the 11 classes and void of the
-  SegNet tutorial unless there is a `codes.txt`.
+  SegNet tutorial unless there is a `codes.txt`; or with labels in colours and a `label_colors.txt`, as CamVid itself,
+  CVAT and `roadmask convert --to camvid` have them.
 """
 
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -19,10 +20,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import DataError
-from .files import read_label_ids, read_lines, read_list
+from .files import Color as Color
+from .files import read_label_colors, read_label_ids, read_lines, read_list
 from .files import read_picture as read_picture  # for export too
-
-Color = tuple[int, int, int]
 
 VOID = 255  # in masks as training sees them: pixels that neither the loss nor a score counts
 VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
@@ -117,6 +117,8 @@ SEGNET_NAMES = (
     "Void",
 )
 
+_COLORS = "label_colors.txt"
+
 Layout = Literal["fastai", "segnet"]
 
 
@@ -146,6 +148,7 @@ class Dataset:
     class_colors: tuple[Color, ...]
     class_of_id: NDArray[np.uint8]  # (256,) id in a label picture to index into `class_names`, or VOID
     examples: tuple[Example, ...]
+    id_of_color: Mapping[Color, int] | None = None  # where label pictures hold colours
 
     def read(self, example: Example) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The picture (height, width, 3) RGB and its mask (height, width), indices into `class_names` or `VOID`.
@@ -153,7 +156,11 @@ class Dataset:
         Raises:
             DataError: a file is missing or no picture, the sizes differ, or an id is not in the class list.
         """
-        return self.pair(example, read_picture(example.picture), read_label_ids(example.label))
+        return self.pair(example, read_picture(example.picture), self.label_ids(example))
+
+    def label_ids(self, example: Example) -> NDArray[np.uint8]:
+        """(height, width) ids. Raises `DataError`."""
+        return read_label_ids(example.label, self.id_of_color)
 
     def pair(
         self, example: Example, picture: NDArray[np.uint8], ids: NDArray[np.uint8]
@@ -191,7 +198,9 @@ def open_dataset(root: Path) -> Dataset:
     examples = _fastai_examples(root) if layout == "fastai" else _segnet_examples(root)
     if not examples:
         raise DataError(f"{root}: no pictures found ({', '.join(sorted(_PICTURE_SUFFIXES))})")
-    codes = _codes(root, layout)
+    codes, id_of_color = _codes(root, layout), None
+    if layout == "segnet" and (path := root / _COLORS).is_file():
+        codes, id_of_color = read_label_colors(path)
     names = tuple(code for code in codes if code.lower() not in VOID_NAMES)
     if not names:
         raise DataError(f"{root / 'codes.txt'}: names no class but void")
@@ -199,7 +208,7 @@ def open_dataset(root: Path) -> Dataset:
     for class_id, code in enumerate(codes):
         if code in names:
             class_of_id[class_id] = names.index(code)
-    return Dataset(root, layout, codes, names, class_colors(names), class_of_id, tuple(examples))
+    return Dataset(root, layout, codes, names, class_colors(names), class_of_id, tuple(examples), id_of_color)
 
 
 def split(dataset: Dataset, *, valid_list: Path | None = None, valid_drives: Iterable[str] = ()) -> Split:

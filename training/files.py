@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -11,6 +12,8 @@ from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from .errors import DataError
+
+Color = tuple[int, int, int]
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -24,13 +27,55 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
         return np.asarray(image.convert("RGB"), np.uint8)
 
 
-def read_label_ids(path: Path) -> NDArray[np.uint8]:
-    """(height, width) class ids as stored: one channel, also of a palette picture."""
+def read_label_ids(path: Path, id_of_color: Mapping[Color, int] | None = None) -> NDArray[np.uint8]:
+    """(height, width) class ids: one channel as stored, also of a palette picture; or of colours in that table."""
     with _opened(path) as image:
+        if id_of_color is not None and image.mode in ("RGB", "RGBA"):
+            return _ids_of_colors(np.asarray(image.convert("RGB"), np.uint8), id_of_color, path)
         # Pillow hands out palette indices; OpenCV would turn them into colours.
         if image.mode not in ("L", "P", "1"):
             raise DataError(f"{path}: labels must be one channel of class ids (8 bit), this is {image.mode}")
         return np.asarray(image, np.uint8)
+
+
+def _ids_of_colors(picture: NDArray[np.uint8], id_of_color: Mapping[Color, int], path: Path) -> NDArray[np.uint8]:
+    packed = picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32)
+    colors, places = np.unique(packed, return_inverse=True)
+    ids = []
+    for color in colors.tolist():
+        red_green_blue = (color >> 16, color >> 8 & 255, color & 255)
+        if red_green_blue not in id_of_color:
+            raise DataError(f"{path}: colour {red_green_blue} is not in the list of classes")
+        ids.append(id_of_color[red_green_blue])
+    return np.asarray(ids, np.uint8)[places].reshape(picture.shape[:2])
+
+
+def read_label_colors(path: Path) -> tuple[tuple[str, ...], dict[Color, int]]:
+    """The classes of a `label_colors.txt`, a line `R G B name` each, and the id of each colour.
+
+    Black is Void, unless it is a class. # begins a comment.
+    """
+    codes: list[str] = []
+    id_of_color: dict[Color, int] = {}
+    for line in read_lines(path):
+        match = re.fullmatch(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(.+)", line.partition("#")[0].strip())
+        if line.startswith("#"):
+            continue
+        color = tuple(map(int, match.groups()[:3])) if match else ()
+        if match is None or max(color) > 255:
+            raise DataError(f"{path}: {line!r} is not R G B NAME, such as 128 64 128 Road")
+        red, green, blue = color
+        if match[4] in codes or (red, green, blue) in id_of_color:
+            raise DataError(f"{path}: {line!r} has a name or colour that an earlier line has")
+        id_of_color[red, green, blue] = len(codes)
+        codes.append(match[4])
+    if (0, 0, 0) not in id_of_color:
+        void = next((number for number, code in enumerate(codes) if code.lower() == "void"), len(codes))
+        id_of_color[0, 0, 0] = void
+        codes += ["Void"] if void == len(codes) else []
+    if not 2 <= len(codes) <= 255:
+        raise DataError(f"{path}: {len(codes)} classes; 2 to 255 can be told apart")
+    return tuple(codes), id_of_color
 
 
 def read_list(path: Path) -> frozenset[str]:

@@ -11,7 +11,7 @@ from .encoder import Weights
 from .settings import Precision
 
 DataFolder = Annotated[
-    Path, typer.Argument(help="Data set: images/, labels/ and codes.txt; or train/ and trainannot/.")
+    Path, typer.Argument(metavar="DATA", help="Data set: images/, labels/ and codes.txt; or train/ and trainannot/.")
 ]
 Batch = Annotated[int, typer.Option(help="Pictures a step.")]
 Size = Annotated[

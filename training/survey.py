@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from .camvid import Dataset, Example
 from .errors import DataError
-from .files import read_label_ids, read_list, read_picture
+from .files import read_list, read_picture
 
 _Result = TypeVar("_Result")
 
@@ -67,7 +67,7 @@ def _read(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """Picture and mask; or None and a line for each file at fault."""
     picture = _noting(problems, lambda: read_picture(example.picture))
-    ids = _noting(problems, lambda: read_label_ids(example.label))
+    ids = _noting(problems, lambda: dataset.label_ids(example))
     if picture is None or ids is None:
         return None
     found = _noting(problems, lambda: dataset.pair(example, picture, ids))

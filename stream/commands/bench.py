@@ -34,7 +34,9 @@ _talk = Console(stderr=True, highlight=False)
 
 
 def bench(
-    clip: Annotated[Path | None, typer.Argument(help="A video; without, one is drawn.", show_default=False)] = None,
+    clip: Annotated[
+        Path | None, typer.Argument(metavar="CLIP", help="A video; without, one is drawn.", show_default=False)
+    ] = None,
     model: of.ModelFile = None,
     device: of.Device = "auto",
     video_size: Annotated[str, typer.Option(metavar="WxH", help="Of the video that is drawn.")] = "960x540",

@@ -21,7 +21,7 @@ _talk = Console(stderr=True, highlight=False)
 
 def report(
     masks: Annotated[
-        list[Path], typer.Argument(metavar="MASKS...", help="Mask archives of any kind, or a folder of them.")
+        list[Path], typer.Argument(metavar="MASKS", help="Mask archives of any kind, or a folder of them.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
     video: Annotated[

@@ -49,7 +49,7 @@ def run(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE...",
+            metavar="SOURCE",
             help="Video files, folders, patterns or @LIST.txt; or cameras: rtsp://..., 0, /dev/video0; or -",
         ),
     ],
