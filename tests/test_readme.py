@@ -44,6 +44,15 @@ def test_every_file_that_is_named_exists() -> None:
     root = Path(__file__).parent.parent
     for link in re.findall(r"\]\((?!http)([^)#]+)\)", README):
         assert (root / link).is_file(), link
-    for package, names in re.findall(r"\| `((?:stream|training|export))/([^|]+)` \|", README):
-        for name in re.findall(r"\w+\.py", names):
-            assert (root / package / name).is_file(), f"{package}/{name}"
+    for path in re.findall(r"`((?:stream|training|export|tests)/[\w./-]+\.\w+)`", README):
+        assert (root / path).is_file(), path
+
+
+def test_every_room_is_on_the_map_with_the_module_to_begin_with() -> None:
+    stream = Path(__file__).parent.parent / "stream"
+    told: set[str] = set()
+    for rooms, module in re.findall(r"^\| (`stream/[^|]+`) \|[^|]+\| (?:`(\w+\.py)`)? ?\|$", README, re.MULTILINE):
+        names = re.findall(r"(\w+)/`", rooms)
+        told |= set(names)
+        assert not module or any((stream / name / module).is_file() for name in names), f"{names}: {module}"
+    assert told == {path.parent.name for path in stream.glob("*/__init__.py")}

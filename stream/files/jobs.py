@@ -80,12 +80,12 @@ def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
     files = [source for source in sources if isinstance(source, VideoFile)]
     if not files:
         return [Path(source.name) for source in sources]  # cameras
-    twins = Counter(file.path.with_suffix("") for file in files)
+    twins = Counter((file.path.parent, results_stem(file.path)) for file in files)
     places = [
         file.folder
         / (
             results_stem(file.path)
-            + (file.path.suffix.replace(".", "_") if twins[file.path.with_suffix("")] > 1 else "")
+            + (file.path.suffix.replace(".", "_") if twins[file.path.parent, results_stem(file.path)] > 1 else "")
         )
         for file in files
     ]
