@@ -10,7 +10,7 @@ import numpy as np
 from ..spec import PixelClass
 from .charts import change_svg, highest_change, place_of_time, share_svg, time_ticks, values_json
 from .run import RunLook
-from .words import index_of, percent, shown_name, swatch, time_of
+from .words import escaped_name, index_of, percent, swatch, time_of
 
 _HOT = 0.6  # of the heat's range, from which on dark letters cannot be read
 _BLANK = 0.0005  # transitions that would be told as 0.0 %
@@ -19,7 +19,7 @@ _BLANK = 0.0005  # transitions that would be told as 0.0 %
 def shares_section(run: RunLook) -> str:
     means = np.nanmean(run.scan.shares, axis=0)
     legend = "".join(
-        f"<li><button type='button' data-class='{number}' aria-pressed='false'>{swatch(item)}{shown_name(item)}"
+        f"<li><button type='button' data-class='{number}' aria-pressed='false'>{swatch(item)}{escaped_name(item)}"
         f"<span>{percent(mean)}</span></button></li>"
         for number, (item, mean) in enumerate(zip(run.header.classes, means, strict=True))
     )
@@ -82,11 +82,11 @@ def transitions_section(run: RunLook) -> str:
     np.fill_diagonal(off, np.nan)
     strongest = max(float(np.nanmax(off, initial=0)), _BLANK)
     classes = run.header.classes
-    heads = "".join(f"<th scope='col'><span>{shown_name(classes[number])}</span></th>" for number in shown)
+    heads = "".join(f"<th scope='col'><span>{escaped_name(classes[number])}</span></th>" for number in shown)
     lines = []
     for before in shown:
         cells = "".join(_cell(rows[before, after], strongest, classes[before], classes[after]) for after in shown)
-        lines.append(f"<tr><th scope='row'>{swatch(classes[before])}{shown_name(classes[before])}</th>{cells}</tr>")
+        lines.append(f"<tr><th scope='row'>{swatch(classes[before])}{escaped_name(classes[before])}</th>{cells}</tr>")
     return (
         "<section class='card'><h3>Transitions</h3>"
         "<p class='hint'>Of a row's class, the share of its pixels that are the column's class in the next mask, "

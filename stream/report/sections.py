@@ -10,7 +10,7 @@ from .charts import hex_color
 from .graphs import change_section, shares_section, transitions_section
 from .problems import clock
 from .run import RunLook
-from .words import duration, index_of, percent, shown_name, swatch, time_of
+from .words import duration, escaped_name, index_of, percent, swatch, time_of
 
 _PRESENT = 0.001  # of the picture: fewer pixels are as often a slip as a thing
 
@@ -92,7 +92,7 @@ def _table(run: RunLook) -> str:
         low, high = int(np.nanargmin(column)), int(np.nanargmax(column))
         present = float((column >= _PRESENT).sum()) / known
         rows.append(
-            f"<tr><th scope='row'>{swatch(item)}{shown_name(item)}</th>"
+            f"<tr><th scope='row'>{swatch(item)}{escaped_name(item)}</th>"
             f"<td class='bar'><i style='--part:{means[number] / largest:.4f};background:{hex_color(item)}'></i>"
             f"<span>{percent(means[number])}</span></td>"
             f"<td title='frame {index_of(run, low)} at {clock(times[low])}'>{percent(column[low])}</td>"

@@ -16,8 +16,8 @@ def swatch(item: PixelClass) -> str:
     return f"<i class='swatch' style='background:{hex_color(item)}'></i>"
 
 
-def shown_name(item: PixelClass) -> str:
-    return escape(item.name.replace("_", " "))
+def escaped_name(item: PixelClass) -> str:
+    return escape(item.name)
 
 
 def percent(share: float, *, digits: int = 1) -> str:

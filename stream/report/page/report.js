@@ -74,7 +74,7 @@ function shareRows(curve, at) {
       const row = document.createElement("div");
       const swatch = Object.assign(document.createElement("i"), { className: "swatch" });
       swatch.style.background = curve.colors[number];
-      row.append(swatch, element("span", curve.names[number].replaceAll("_", " ")), element("span", percent(share, 1)));
+      row.append(swatch, element("span", curve.names[number]), element("span", percent(share, 1)));
       return row;
     });
 }

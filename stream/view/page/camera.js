@@ -1,7 +1,6 @@
 // One camera on the page: its picture, state, numbers and chart.
 
 import { drawChart, recent } from "./chart.js";
-import { spaced } from "./legend.js";
 import { Picture } from "./picture.js";
 import { saveSnapshot } from "./snapshot.js";
 
@@ -98,7 +97,7 @@ export class CameraCard {
     const item = this.look.classes[id];
     this.find(".under").hidden = !item;
     if (!item) return;
-    this.find(".under span").textContent = spaced(item.name);
+    this.find(".under span").textContent = item.name;
     this.find(".under").style.setProperty("--color", `rgb(${item.color.join(" ")})`);
   }
 

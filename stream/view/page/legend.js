@@ -13,7 +13,7 @@ export function buildLegend(list, look, onSwitch) {
         look.on[id] = input.checked;
         onSwitch();
       });
-      const text = Object.assign(document.createElement("span"), { className: "class", textContent: spaced(name), title: name });
+      const text = Object.assign(document.createElement("span"), { className: "class", textContent: name });
       const share = Object.assign(document.createElement("output"), { textContent: "–" });
       const bar = Object.assign(document.createElement("span"), { className: "share" });
       bar.append(document.createElement("i"));
@@ -39,9 +39,4 @@ export function setShares(list, shares) {
 
 export function percent(share) {
   return share > 0 && share < 0.001 ? "< 0.1 %" : `${(share * 100).toFixed(1)} %`;
-}
-
-/** `Column_Pole` as people write it. */
-export function spaced(name) {
-  return name.replaceAll("_", " ");
 }
