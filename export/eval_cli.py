@@ -13,7 +13,7 @@ from rich.console import Console
 
 from stream.commands import options as of
 from stream.errors import RoadmaskError
-from stream.talk.bar import progress_bar
+from stream.talk.bar import counted, progress_bar
 from training.errors import TrainingError
 
 from .choice import Choice, Folder, everything, in_folder, of_drive, on_list, own_choice
@@ -78,7 +78,6 @@ def evaluate(
     with ExitStack() as stack:
         written = stack.enter_context(result_folder(output, overwrite=overwrite)) if output else None
         progress = stack.enter_context(progress_bar())
-        task = progress.add_task("pictures", total=None)
         evaluation = evaluate_model(
             model,
             data,
@@ -87,7 +86,7 @@ def evaluate(
             smooth=smooth,
             device=device,
             on_frame=worst_frames.add if written else None,
-            on_picture=lambda done, total: progress.update(task, completed=done, total=total),
+            on_picture=counted(progress, "pictures"),
         )
         if written:
             write_results(written, evaluation, worst_frames)

@@ -47,7 +47,7 @@ def plain(evaluation: Evaluation) -> dict[str, object]:
 def show(evaluation: Evaluation) -> None:
     """On stdout."""
     console = Console()
-    smoothed = ", smoothed over time" if evaluation.is_smoothed else ""
+    smoothed = ", smoothed over time where they follow each other" if evaluation.is_smoothed else ""
     _line(console, f"pictures: {evaluation.picture_count} ({evaluation.chosen_by}){smoothed}")
     console.print(_class_table(evaluation))
     if len(evaluation.drives) > 1:

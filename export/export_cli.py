@@ -13,7 +13,7 @@ from rich.table import Table
 from stream.commands import options as of
 from stream.errors import RoadmaskError
 from stream.network.model import bundled_models, find_model
-from stream.talk.bar import progress_bar
+from stream.talk.bar import counted, progress_bar
 from training.checkpoint import load
 from training.errors import TrainingError
 from training.options import parse_size
@@ -144,7 +144,6 @@ def _quantize(
     model: Path, output: Path, data: Path, count: int, *, overwrite: bool, pictures: list[Path] | None
 ) -> None:
     with progress_bar() as progress:
-        task = progress.add_task("calibrating", total=None)
         report = quantize_model(
             model,
             output,
@@ -152,7 +151,7 @@ def _quantize(
             count=count,
             overwrite=overwrite,
             pictures=pictures,
-            on_picture=lambda done, total: progress.update(task, completed=done, total=total),
+            on_picture=counted(progress, "calibrating"),
         )
     _show_parity("float32 model against int8 model", report)
 

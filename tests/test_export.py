@@ -11,6 +11,7 @@ import numpy as np
 import onnx
 import pytest
 import torch
+from untrained import HEIGHT, NAMES, WIDTH, untrained_checkpoint
 
 from export import convert
 from export.convert import export_model
@@ -24,44 +25,12 @@ from stream.network.model import Model
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.errors import CheckpointError, DataError
-from training.unet import UNet, UNetSettings
-
-NAMES = ("Sky", "Road", "Car", "Tree", "Fence")
-COLORS = ((128, 128, 128), (128, 64, 128), (64, 0, 128), (128, 128, 0), (64, 64, 128))
-HEIGHT, WIDTH = 64, 96
-
-
-def untrained() -> UNet:
-    """Random weights, but with batch norm statistics of pictures: without them every label would be the same."""
-    torch.manual_seed(0)
-    network = UNet(UNetSettings(len(NAMES), decoder_channels=(8, 8, 8, 8), dropout=0.0))
-    for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
-            module.momentum = None  # a plain mean over the batches seen
-    pictures = np.stack([draw(HEIGHT, WIDTH, seed=seed) for seed in range(8)])
-    with torch.no_grad():
-        network.train()((torch.from_numpy(pictures).permute(0, 3, 1, 2).float() - 127) / 128)
-    return network.eval()
+from training.unet import UNetSettings
 
 
 @pytest.fixture(scope="module")
 def checkpoint() -> Checkpoint:
-    network = untrained()
-    return Checkpoint(
-        network=network.settings,
-        weights={name: value.clone() for name, value in network.state_dict().items()},
-        class_names=NAMES,
-        class_colors=COLORS,
-        input_mean=127.0,
-        input_std=128.0,
-        input_height=HEIGHT,
-        input_width=WIDTH,
-        stride=32,
-        settings={"data": "/home/somebody/drives", "epochs": 1},
-        provenance={"data": "drives, 8 pictures", "license_note": "mine"},
-        scores={"miou": 0.25},
-        progress=None,
-    )
+    return untrained_checkpoint()
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from test_export import COLORS, HEIGHT, NAMES, WIDTH, untrained
+from untrained import NAMES, save_untrained
 
 from export import verify
 from export.convert import export_model
@@ -18,31 +18,11 @@ from export.pictures import Samples, draw
 from export.quantize import quantize_model
 from stream.cli import main
 from stream.network.model import Model, find_model
-from training import checkpoint as checkpoints
-from training.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="module")
 def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = untrained()
-    path = tmp_path_factory.mktemp("run") / "best.pt"
-    checkpoint = Checkpoint(
-        network=network.settings,
-        weights=dict(network.state_dict()),
-        class_names=NAMES,
-        class_colors=COLORS,
-        input_mean=127.0,
-        input_std=128.0,
-        input_height=HEIGHT,
-        input_width=WIDTH,
-        stride=32,
-        settings={"data": "gone"},
-        provenance={"data": "drives, 8 pictures"},
-        scores={"miou": 0.25},
-        progress=None,
-    )
-    checkpoints.save(checkpoint, path)
-    return path
+    return save_untrained(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")

@@ -13,7 +13,7 @@ from clips import cfr, make_clip
 from datasets import make_fastai, make_segnet, save_png
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from test_export import COLORS, HEIGHT, NAMES, WIDTH, untrained
+from untrained import HEIGHT, NAMES, WIDTH, save_untrained
 
 from export import quantize, verify
 from export.calibration import find_calibration
@@ -26,9 +26,7 @@ from stream.cli import main
 from stream.errors import ModelError, SourceError
 from stream.network.model import Model
 from stream.spec import ModelSpec
-from training import checkpoint as checkpoints
 from training.camvid import read_picture
-from training.checkpoint import Checkpoint
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -41,25 +39,7 @@ def bound_for_an_untrained_network() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    network = untrained()
-    path = tmp_path_factory.mktemp("run") / "best.pt"
-    checkpoint = Checkpoint(
-        network=network.settings,
-        weights=dict(network.state_dict()),
-        class_names=NAMES,
-        class_colors=COLORS,
-        input_mean=127.0,
-        input_std=128.0,
-        input_height=HEIGHT,
-        input_width=WIDTH,
-        stride=32,
-        settings={"data": "gone"},
-        provenance={"data": "drives, 8 pictures"},
-        scores={"miou": 0.25},
-        progress=None,
-    )
-    checkpoints.save(checkpoint, path)
-    return path
+    return save_untrained(tmp_path_factory.mktemp("run"))
 
 
 @pytest.fixture(scope="module")

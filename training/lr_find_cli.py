@@ -8,25 +8,12 @@ from typing import Annotated
 
 import typer
 
+from . import options as of
 from .command import train_command
 from .console import Talk, print_line
 from .errors import TrainingError
 from .lr_find import lr_find as find_rate
 from .lr_find import suggest, write_points
-from .options import (
-    Batch,
-    Crop,
-    DataFolder,
-    Device,
-    Precise,
-    Seed,
-    Size,
-    StartFrom,
-    StartWeights,
-    ValidDrive,
-    ValidList,
-    parse_size,
-)
 from .settings import TrainSettings
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
@@ -36,18 +23,18 @@ _D = TrainSettings("")  # the defaults
 
 
 def lr_find(
-    data: DataFolder,
+    data: of.DataFolder,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for lr_find.csv and lr_find.png.")],
-    batch: Batch = _D.batch,
-    size: Size = None,
-    crop: Crop = None,
-    weights: StartWeights = _D.weights,
-    start_from: StartFrom = None,
-    valid_list: ValidList = None,
-    valid_drive: ValidDrive = None,
-    seed: Seed = _D.seed,
-    device: Device = _D.device,
-    precision: Precise = _D.precision,
+    batch: of.Batch = _D.batch,
+    size: of.Size = None,
+    crop: of.Crop = None,
+    weights: of.StartWeights = _D.weights,
+    start_from: of.StartFrom = None,
+    valid_list: of.ValidList = None,
+    valid_drive: of.ValidDrive = None,
+    seed: of.Seed = _D.seed,
+    device: of.Device = _D.device,
+    precision: of.Precise = _D.precision,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
     """Find the learning rate to train with.
@@ -67,8 +54,8 @@ def lr_find(
         valid_list=str(valid_list) if valid_list else None,
         valid_drives=tuple(valid_drive or ()),
         batch=batch,
-        size=parse_size(size, "--size"),
-        crop=parse_size(crop, "--crop"),
+        size=of.parse_size(size, "--size"),
+        crop=of.parse_size(crop, "--crop"),
         weights=weights,
         start_from=str(start_from) if start_from else None,
         seed=seed,

@@ -8,23 +8,10 @@ from typing import Annotated, Literal
 
 import typer
 
+from . import options as of
 from .augment import AugmentSettings
 from .errors import TrainingError
 from .folds import train_in_folds
-from .options import (
-    Batch,
-    Crop,
-    DataFolder,
-    Device,
-    Precise,
-    Seed,
-    Size,
-    StartFrom,
-    StartWeights,
-    ValidDrive,
-    ValidList,
-    parse_size,
-)
 from .session import train_once
 from .settings import TrainSettings
 from .unet import Convolution
@@ -37,13 +24,13 @@ _A = AugmentSettings()
 
 
 def train(
-    data: DataFolder,
+    data: of.DataFolder,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the run.")],
     epochs: Annotated[int, typer.Option(help="Rounds, each with a checkpoint and scores at its end.")] = _D.epochs,
     passes: Annotated[int, typer.Option(help="How often an epoch sees every picture.")] = _D.passes,
-    batch: Batch = _D.batch,
-    size: Size = None,
-    crop: Crop = None,
+    batch: of.Batch = _D.batch,
+    size: of.Size = None,
+    crop: of.Crop = None,
     lr: Annotated[float, typer.Option(help="Peak learning rate of the decoder.")] = _D.lr,
     encoder_lr: Annotated[float, typer.Option(help="Peak learning rate of the encoder.")] = _D.encoder_lr,
     pct_start: Annotated[float, typer.Option(help="Share of the steps in which the rate rises.")] = _D.pct_start,
@@ -60,8 +47,8 @@ def train(
     weight_decay: Annotated[float, typer.Option(help="Of AdamW.")] = _D.weight_decay,
     label_smoothing: Annotated[float, typer.Option(help="Of the cross-entropy.")] = _D.label_smoothing,
     average: Annotated[float, typer.Option(help="Decay of the running mean of the weights; 0: none.")] = _D.average,
-    weights: StartWeights = _D.weights,
-    start_from: StartFrom = None,
+    weights: of.StartWeights = _D.weights,
+    start_from: of.StartFrom = None,
     class_weight_offset: Annotated[
         float, typer.Option(help="Nearer to 1, rare classes weigh more in the loss.")
     ] = _D.class_weight_offset,
@@ -80,14 +67,14 @@ def train(
     saturation: Annotated[float, typer.Option(help="Largest relative change.")] = _A.saturation,
     hue: Annotated[float, typer.Option(help="Largest change in degrees.")] = _A.hue_degrees,
     harsh: Annotated[float, typer.Option(help="Probability of night, bad weather, a bad camera.")] = _A.harsh,
-    valid_list: ValidList = None,
-    valid_drive: ValidDrive = None,
+    valid_list: of.ValidList = None,
+    valid_drive: of.ValidDrive = None,
     folds: Annotated[
         Folds | None, typer.Option(help="'drives': a run for each drive, which is held out of it; then their mean.")
     ] = None,
-    seed: Seed = _D.seed,
-    device: Device = _D.device,
-    precision: Precise = _D.precision,
+    seed: of.Seed = _D.seed,
+    device: of.Device = _D.device,
+    precision: of.Precise = _D.precision,
     loaders: Annotated[
         int | None, typer.Option(help="Processes that load pictures; default: 0 on a CPU, up to 8 on a GPU.")
     ] = None,
@@ -122,8 +109,8 @@ def train(
         epochs=epochs,
         passes=passes,
         batch=batch,
-        size=parse_size(size, "--size"),
-        crop=parse_size(crop, "--crop"),
+        size=of.parse_size(size, "--size"),
+        crop=of.parse_size(crop, "--crop"),
         lr=lr,
         encoder_lr=encoder_lr,
         pct_start=pct_start,

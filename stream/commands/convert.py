@@ -14,7 +14,7 @@ from ..archive.archive_convert import convert_archive
 from ..errors import RoadmaskError
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
-from ..talk.bar import progress_bar
+from ..talk.bar import counted, progress_bar
 from ..talk.printable import printable, write_result
 from . import options as of
 
@@ -95,11 +95,7 @@ def convert(
     }
     _refuse_idle_options(tool, [option for option, is_given in given.items() if is_given])
     with progress_bar(quiet=quiet) as progress:
-        task = progress.add_task(masks.name, total=None)
-
-        def on_mask(done: int, total: int) -> None:
-            progress.update(task, completed=done, total=total)
-
+        on_mask = counted(progress, masks.name)
         if tool is None:
             count = convert_archive(masks, output, overwrite=overwrite, on_mask=on_mask)
         else:

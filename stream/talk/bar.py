@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -18,3 +20,9 @@ def progress_bar(*, quiet: bool = False) -> Progress:
         disable=quiet or not console.is_terminal,
         transient=True,
     )
+
+
+def counted(progress: Progress, name: str) -> Callable[[int, int], None]:
+    """A line called `name`; what is returned is told how many are done, and of how many."""
+    task = progress.add_task(name, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
