@@ -48,6 +48,12 @@ def test_every_file_that_is_named_exists() -> None:
         assert (root / path).is_file(), path
 
 
+def test_every_link_within_it_leads_to_a_heading() -> None:
+    headings = re.findall(r"^#+ (.+)$", README, re.MULTILINE)
+    anchors = {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+    assert set(re.findall(r"\]\(#([^)]+)\)", README)) <= anchors
+
+
 def test_every_room_is_on_the_map_with_the_module_to_begin_with() -> None:
     stream = Path(__file__).parent.parent / "stream"
     told: set[str] = set()

@@ -59,7 +59,7 @@ def test_noise_is_no_change() -> None:
     assert all(unchanged(noisy)[1:])
 
 
-@pytest.mark.parametrize(("levels", "side"), [(60, 4), (25, 8), (12, 20)])
+@pytest.mark.parametrize(("levels", "side"), [(30, 4), (60, 4), (25, 8), (12, 20)])
 @pytest.mark.parametrize("channel", [0, 1, 2])
 def test_a_small_thing_and_a_large_faint_one_are_noticed_at_once(levels: int, side: int, channel: int) -> None:
     shown = [changed_by(0, side)] * 3 + [changed_by(levels, side, channel=channel)] * 3
