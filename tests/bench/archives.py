@@ -37,7 +37,8 @@ READS = 200
 READER = """
 import random, statistics, sys, time
 sys.path.insert(0, {root!r})
-import cv2, numpy, stream.archive
+import cv2, numpy
+from stream.archive.archive import open_masks
 cv2.setNumThreads(1)
 
 def now():
@@ -45,7 +46,7 @@ def now():
         return int(file.read().split()[1]) * 4096 / 1e6
 
 before, started = now(), time.process_time()
-masks = stream.archive.open_masks({path!r})
+masks = open_masks({path!r})
 opening, opened = time.process_time() - started, now()
 chance, spent, most = random.Random(0), [], opened
 for _ in range({reads}):
