@@ -49,7 +49,8 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
         seen.add(output.resolve())
         may_exist = settings.overwrite or settings.is_endless or goes_on  # a camera's parts have names of their own
         if output.exists() and not may_exist:
-            raise OutputError(f"{output}: exists; pass --overwrite to replace it")
+            finished = ", and no run is left to go on with: it is finished" if settings.resume else ""
+            raise OutputError(f"{output}: exists{finished}; pass --overwrite to replace it")
 
 
 def camera_sinks(settings: SegmentSettings, model: Model) -> list[PartsSink]:

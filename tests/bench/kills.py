@@ -72,6 +72,8 @@ def kill_and_go_on(
         except subprocess.TimeoutExpired:
             run.kill()
             run.wait()
+            if (folder / "seen.mp4").exists() and not progress_folder([folder / "seen.mp4"]).exists():
+                return lost  # it was on its way out, with all its files whole
             lost.append(since_saved(folder, started))
             continue
         if code:
