@@ -69,11 +69,11 @@ def _repeated(clip: Path, target: Path, frames: int) -> int:
                     packet for packet in source.demux(video) if packet.dts is not None and packet.pts is not None
                 ]
                 shift = begin - packets[0].dts
+                begin = packets[-1].dts + packets[-1].duration + shift  # a packet that is muxed knows it no more
                 for packet in packets:
                     packet.pts, packet.dts, packet.stream = packet.pts + shift, packet.dts + shift, stream
                     out.mux(packet)
                 count += len(packets)
-                begin = packets[-1].dts + packets[-1].duration
     return count
 
 
