@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -97,3 +98,20 @@ def test_bash_completes_commands_options_and_values(typed: str, expected: list[s
         ["/bin/bash", "-c", script], capture_output=True, text=True, check=True, env=environment, timeout=60
     )
     assert sorted(done.stdout.split()) == expected, done.stderr
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([command, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [command.name for command in _COMMANDS])
+def test_the_examples_in_its_help_have_options_that_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = [line.strip() for line in help_of(command, capsys).splitlines() if line.strip().startswith("roadmask ")]
+    assert shown, "no example"
+    for line in shown:
+        _, called, *words = line.split()
+        text = help_of(called, capsys)
+        for word in words:
+            if word.startswith("-") and word != "-":
+                assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text.partition("Options:")[2]), line
