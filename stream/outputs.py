@@ -12,11 +12,11 @@ from types import TracebackType
 from typing import Self
 
 from .archive.archive_sink import open_archive_sink
-from .archive.manifest import Ending
+from .archive.manifest import Ending, mask_format
 from .archive.mask_piece import SUFFIX as _MASKS
 from .archive.mask_piece import MaskPieceSink
 from .archive.mask_sink import MaskSink
-from .encode.overlay import Overlay, select_classes
+from .encode.overlay import Overlay
 from .encode.video_sink import OverlayVideoSink
 from .errors import OutputError
 from .frames import SegmentedFrame, VideoInfo
@@ -24,7 +24,8 @@ from .network.model import Model
 from .recording.parts import PartsSink
 from .resume.progress import Progress, Saved, progress_folder
 from .segment_settings import SegmentSettings
-from .sink import FileSink, Sink, mask_format
+from .sink import FileSink, Sink
+from .spec import select_classes
 from .stats.csv_stats import CsvStatsSink
 from .stats.stats_sink import open_stats_sink, refuse_bad_stats
 

@@ -4,14 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
-from .errors import OutputError
 from .frames import SegmentedFrame
-
-MaskFormat = Literal["folder", "zip", "ffv1", "npz", "zarr"]
-
-_MASK_FORMATS: dict[str, MaskFormat] = {"": "folder", ".zip": "zip", ".mkv": "ffv1", ".npz": "npz", ".zarr": "zarr"}
 
 
 class Sink(Protocol):
@@ -51,18 +46,3 @@ class FileSink(Sink, Protocol):
 
     def sync(self) -> None:
         """What has been written is on disk when this returns, and survives a power cut."""
-
-
-def mask_format(path: Path) -> MaskFormat:
-    """The mask archive that a path's suffix means.
-
-    Raises:
-        OutputError: the suffix means none.
-    """
-    try:
-        return _MASK_FORMATS[path.suffix.lower()]
-    except KeyError:
-        raise OutputError(
-            f"{path}: no mask archive has the suffix {path.suffix}; "
-            "name a folder (no suffix), a .zip of PNG files, a .mkv (FFV1 video), a .npz (NumPy) or a .zarr"
-        ) from None

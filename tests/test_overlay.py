@@ -11,11 +11,12 @@ from av.video.reformatter import Colorspace
 from clips import video_info
 from numpy.typing import NDArray
 
+from stream.decode.network_input import rgb_to_yuv
 from stream.decode.planes import planes_of
-from stream.encode.overlay import Overlay, color_mask, legend_picture, rgb_to_yuv, select_classes
+from stream.encode.overlay import Overlay, color_mask, legend_picture
 from stream.errors import RoadmaskError
 from stream.frames import Frame, SegmentedFrame
-from stream.spec import PixelClass
+from stream.spec import PixelClass, select_classes
 
 CLASSES = (
     PixelClass("Road", (128, 64, 128)),

@@ -19,9 +19,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
-from ..sink import MaskFormat, mask_format
 from ..spec import PixelClass
-from .manifest import ArchiveHeader, Ending, MaskRecord, checksum, parse_ending, parse_header, parse_records
+from .manifest import (
+    ArchiveHeader,
+    Ending,
+    MaskFormat,
+    MaskRecord,
+    checksum,
+    mask_format,
+    parse_ending,
+    parse_header,
+    parse_records,
+)
 from .npz_store import open_npz
 from .png_store import FolderStore, PngStore, open_zip
 from .video_archive import VideoStore

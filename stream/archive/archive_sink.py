@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..frames import VideoInfo
-from ..sink import mask_format
 from ..spec import ModelSpec
-from .manifest import CLASSES_NAME, ArchiveHeader
+from .manifest import CLASSES_NAME, ArchiveHeader, mask_format
 from .mask_sink import MaskSink
 from .npz_sink import NpzWriter
 from .png_archive_sink import FolderWriter, ZipWriter

@@ -20,14 +20,18 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArchiveError
+from ..errors import ArchiveError, OutputError
 from ..frames import SegmentedFrame
 from ..spec import MAX_CLASSES, PixelClass, pixel_class
+
+MaskFormat = Literal["folder", "zip", "ffv1", "npz", "zarr"]
+_MASK_FORMATS: dict[str, MaskFormat] = {"": "folder", ".zip": "zip", ".mkv": "ffv1", ".npz": "npz", ".zarr": "zarr"}
 
 CLASSES_NAME = "classes.json"
 MANIFEST_NAME = "manifest.jsonl"
@@ -88,6 +92,21 @@ class Ending:
     damaged: int = 0  # frames, of all, that a decoder has patched up
     missing_s: float = 0.0  # that the file declares at its end, and does not hold
     lost: str = ""  # of the file, in words
+
+
+def mask_format(path: Path) -> MaskFormat:
+    """The mask archive that a path's suffix means.
+
+    Raises:
+        OutputError: the suffix means none.
+    """
+    try:
+        return _MASK_FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise OutputError(
+            f"{path}: no mask archive has the suffix {path.suffix}; "
+            "name a folder (no suffix), a .zip of PNG files, a .mkv (FFV1 video), a .npz (NumPy) or a .zarr"
+        ) from None
 
 
 def record_of(result: SegmentedFrame) -> MaskRecord:

@@ -18,8 +18,7 @@ from ..container.zip_journal import ZipJournal, content_of, read_entries
 from ..disk.partial import writing
 from ..errors import OutputError
 from ..frames import SegmentedFrame
-from ..sink import MaskFormat
-from .manifest import MaskRecord, parse_record, record_line, record_of
+from .manifest import MaskFormat, MaskRecord, parse_record, record_line, record_of
 from .npz_layout import deflated
 from .png_archive_sink import png
 from .video_archive_sink import encoded, mask_encoder

@@ -13,7 +13,6 @@ import typer
 from ..camera.camera import Camera
 from ..camera.camera_events import CameraEvent
 from ..camera.camera_status import CameraStatus
-from ..encode.overlay import select_classes
 from ..errors import RoadmaskError
 from ..files.jobs import plan
 from ..frames import VideoInfo
@@ -21,6 +20,7 @@ from ..network.model import Model
 from ..outputs import refuse_bad_outputs
 from ..process.stop import Stop, stop_on_signal
 from ..segment_settings import SegmentSettings
+from ..spec import select_classes
 from ..watch.camera_talk import CameraTalk
 from ..watch.cameras import CameraRun, watch
 from ..watch.views import Views

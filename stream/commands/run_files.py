@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..cluster.cluster_settings import ClusterSettings
-from ..encode.overlay import select_classes
 from ..errors import DeviceError
 from ..files.batch import run_batch
 from ..files.declared_frames import declared_frames
@@ -33,6 +32,7 @@ from ..process.machine import usable_cores
 from ..process.stop import Stop, stop_on_signal
 from ..segment import process_video
 from ..segment_settings import Report, SegmentSettings
+from ..spec import select_classes
 from ..stages import batch_size, network_size
 from ..watch.views import Views
 

@@ -26,6 +26,14 @@ _MATRICES = {
     9: Colorspace.BT2020,
     10: Colorspace.BT2020,
 }
+# Luma weights of red and blue (ITU-T H.273, table 4).
+_LUMA_WEIGHTS = {
+    Colorspace.ITU709: (0.2126, 0.0722),
+    Colorspace.FCC: (0.30, 0.11),
+    Colorspace.ITU601: (0.299, 0.114),
+    Colorspace.SMPTE240M: (0.212, 0.087),
+    Colorspace.BT2020: (0.2627, 0.0593),
+}
 
 
 def network_input(picture: av.VideoFrame, size: tuple[int, int], reformatter: VideoReformatter) -> NDArray[np.uint8]:
@@ -69,3 +77,17 @@ def color_range(picture: av.VideoFrame) -> ColorRange:
     if picture.color_range == ColorRange.JPEG or picture.format.name.startswith("yuvj") or picture.format.is_rgb:
         return ColorRange.JPEG
     return ColorRange.MPEG
+
+
+def rgb_to_yuv(colors: NDArray[np.uint8], colorspace: Colorspace, *, full_range: bool) -> NDArray[np.uint8]:
+    """(..., 3) RGB to (..., 3) Y, Cb, Cr in 8 bit (non-constant luminance)."""
+    red_weight, blue_weight = _LUMA_WEIGHTS[colorspace]
+    red, green, blue = np.moveaxis(colors.astype(np.float64) / 255, -1, 0)
+    luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
+    cb = (blue - luma) / (2 * (1 - blue_weight))
+    cr = (red - luma) / (2 * (1 - red_weight))
+    if full_range:
+        yuv = np.stack([luma * 255, cb * 255 + 128, cr * 255 + 128], axis=-1)
+    else:
+        yuv = np.stack([luma * 219 + 16, cb * 224 + 128, cr * 224 + 128], axis=-1)
+    return np.asarray(np.clip(np.rint(yuv), 0, 255), np.uint8)

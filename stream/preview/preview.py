@@ -16,11 +16,11 @@ from ..archive.archive import MaskArchive, open_masks
 from ..archive.masked_frames import Gaps, MaskedVideo
 from ..decode.source import Source, open_source
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
-from ..encode.overlay import select_classes
 from ..encode.video_sink import OverlayVideoSink
 from ..errors import ArchiveError, OutputError
 from ..frames import SegmentedFrame, VideoInfo
 from ..pipeline import Pipeline
+from ..spec import select_classes
 from .view import Draw, View, shown_info, view_of
 
 _AHEAD = 4  # items that wait between two stages

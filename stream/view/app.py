@@ -25,9 +25,8 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 
-from ..encode.overlay import select_classes
 from ..errors import RoadmaskError
-from ..spec import PixelClass
+from ..spec import PixelClass, select_classes
 from .address import Address
 from .bell import Bell
 from .events import Journal
