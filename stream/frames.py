@@ -1,4 +1,10 @@
-"""The data that flows through the stages."""
+"""The data that flows through the stages, and what takes it at the end.
+
+A file's frames come in pieces that do not depend on each other: each can be made by itself, later or elsewhere. A
+smoothed mask depends on every frame before it, if ever so little, and a compressed picture on those before. So each
+piece begins with a new encoder, and with a new smoother that has seen the frames just before: what is older weighs next
+to nothing by then. The pieces of a run are the same wherever it was begun, broken off and taken up again.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +12,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Protocol, Self
 
 import av
 import cv2
@@ -15,6 +24,11 @@ from numpy.typing import NDArray
 from .deciding_state import DecidingState
 
 _COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
+
+PIECE = 250  # frames written; about ten seconds, as many as x264's own keyframes lie apart at most
+# Frames before a piece that its smoother sees. What was before these weighs 0.9 ** 48 = 0.006 at most: see
+# `smooth._MAX_MEMORY`. They are smoothed twice, which takes a fifth more of the smoother's time.
+WARM_UP = 48
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -95,3 +109,52 @@ def batched(frames: Iterable[Frame], size: int) -> Iterator[tuple[Frame, ...]]:
     waiting = iter(frames)
     while batch := tuple(islice(waiting, size)):
         yield batch
+
+
+class Sink(Protocol):
+    """One output of a run; `write` is called for each frame, in order, on one thread.
+
+    Raises:
+        OutputError: on making, entering, writing or leaving it.
+    """
+
+    def write(self, result: SegmentedFrame) -> None: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+class FileSink(Sink, Protocol):
+    """A `Sink` whose file or folder a later run can go on with, after this one was killed."""
+
+    def resume(self, frames: int) -> None:
+        """Go on from what an earlier run left under the partial name: keep its first `frames` frames and no more.
+
+        To be called before entering.
+
+        Raises:
+            OutputError: there is no such thing, or it holds fewer.
+        """
+
+    def append(self, piece: Path) -> None:
+        """Write what such a sink has written elsewhere, as it is: see `outputs.piece_sinks`.
+
+        Raises:
+            OutputError: it cannot be read, or is damaged.
+        """
+
+    def sync(self) -> None:
+        """What has been written is on disk when this returns, and survives a power cut."""
+
+
+def begins_piece(position: int) -> bool:
+    """Whether a piece begins with the frame at `position` among those written."""
+    return position % PIECE == 0
+
+
+def warms_up(position: int) -> bool:
+    """Whether it is the first frame that the next piece's smoother sees."""
+    return position % PIECE == PIECE - WARM_UP

@@ -19,12 +19,11 @@ from .archive.mask_sink import MaskSink
 from .encode.overlay import Overlay
 from .encode.video_sink import OverlayVideoSink
 from .errors import OutputError
-from .frames import SegmentedFrame, VideoInfo
+from .frames import FileSink, SegmentedFrame, Sink, VideoInfo
 from .network.model import Model
 from .recording.parts import PartsSink
 from .resume.progress import Progress, Saved, progress_folder
 from .segment_settings import SegmentSettings
-from .sink import FileSink, Sink
 from .spec import select_classes
 from .stats.csv_stats import CsvStatsSink
 from .stats.stats_sink import open_stats_sink, refuse_bad_stats

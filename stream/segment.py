@@ -17,14 +17,13 @@ from .decode.hardware_decode import decoder_for
 from .decode.selection import Selection
 from .decode.source import Source, open_source
 from .errors import OutputError
-from .frames import SegmentedFrame, VideoInfo
+from .frames import SegmentedFrame, Sink, VideoInfo
 from .network.model import Model
 from .outputs import Outputs, camera_sinks, file_outputs, refuse_bad_outputs
 from .pipeline import Pipeline
 from .resume.progress import Progress, Saved
 from .resume.run_identity import run_identity
 from .segment_settings import Report, SegmentSettings
-from .sink import Sink
 from .stages import SEEN_AGAIN, batch_size, masks_of, network_size
 
 __all__ = ["Report", "SegmentSettings", "process_video", "segment_video"]

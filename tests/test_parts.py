@@ -31,11 +31,10 @@ from stream.disk.partial import partial_path
 from stream.encode.overlay import Overlay
 from stream.encode.video_sink import OverlayVideoSink
 from stream.errors import OutputError
-from stream.frames import SegmentedFrame, VideoInfo
+from stream.frames import SegmentedFrame, Sink, VideoInfo
 from stream.recording import part_names
 from stream.recording.part_names import PartNames
 from stream.recording.parts import PartsSink
-from stream.sink import Sink
 from stream.stats.csv_stats import CsvStatsSink
 
 DAY_S = 86400

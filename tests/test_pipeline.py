@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.channel import Channel
-from stream.pipeline import Pipeline
+from stream.pipeline import Channel, Pipeline
 
 LIMIT_S = 5.0  # for what happens at once unless it is broken
 

@@ -24,11 +24,10 @@ from stream.decode.look import look_of
 from stream.decode.selection import Place
 from stream.decode.source import open_source
 from stream.errors import OutputError, SourceError
-from stream.frames import Frame, SegmentedFrame
+from stream.frames import PIECE, WARM_UP, Frame, SegmentedFrame
 from stream.masks.deciding import Deciding
 from stream.masks.reuse import marked
 from stream.network.model import Model
-from stream.pieces import PIECE, WARM_UP
 from stream.resume.progress import progress_folder
 from stream.resume.run_state import pack_state, unpack_state
 from stream.segment import Report, SegmentSettings, process_video

@@ -20,8 +20,8 @@ from stream.cluster.stretch_join import StretchFolder, join
 from stream.cluster.stretch_run import NotAsPlanned, facts_path, run_stretch
 from stream.cluster.stretches import Stretch, WantedFrames, stretch_count, stretches, wanted_frames
 from stream.errors import OutputError
+from stream.frames import PIECE
 from stream.network.model import Model
-from stream.pieces import PIECE
 from stream.segment import SegmentSettings, open_video, process_video
 from stream.segment_settings import Report
 

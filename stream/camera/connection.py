@@ -16,9 +16,9 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from ..channel import Cancelled, Channel
 from ..decode.video_stream import video_stream
 from ..errors import SourceError
+from ..pipeline import Cancelled, Channel
 from .camera import SPARE_S, Camera
 from .camera_status import CameraStatus
 from .connection_errors import reason_of

@@ -18,10 +18,9 @@ from ..decode.look import look_of
 from ..disk.durable import replace_file
 from ..disk.partial import writing
 from ..errors import OutputError, RoadmaskError
-from ..frames import Frame
+from ..frames import WARM_UP, Frame
 from ..network.model import Model
 from ..outputs import piece_sinks
-from ..pieces import WARM_UP
 from ..pipeline import Pipeline
 from ..segment import end_if_set, open_video
 from ..segment_settings import SegmentSettings

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from ..decode.opening import open_container
 from ..decode.selection import Place, Selection
 from ..decode.video_stream import video_stream
-from ..pieces import PIECE, WARM_UP
+from ..frames import PIECE, WARM_UP
 from ..segment_settings import SegmentSettings
 
 _MOST_PIECES = 8  # of a stretch: what a machine that dies costs, a minute or three of one core

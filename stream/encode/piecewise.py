@@ -9,7 +9,7 @@ from av.packet import Packet
 from av.video.codeccontext import VideoCodecContext
 from av.video.stream import VideoStream
 
-from ..pieces import begins
+from ..frames import begins_piece
 from .h264 import H264Encoder
 
 
@@ -31,7 +31,7 @@ class PiecewiseEncoder:
     def encode(self, picture: av.VideoFrame | None) -> list[Packet[VideoStream]]:
         """The packets that are ready once `picture` is taken; `None` asks for the rest."""
         packets = []
-        if self._context is not None and (picture is None or begins(self._pictures)):
+        if self._context is not None and (picture is None or begins_piece(self._pictures)):
             packets = self._context.encode(None)
             self._context = None
         if picture is not None:

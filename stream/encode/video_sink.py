@@ -22,8 +22,7 @@ from ..decode.opening import open_container
 from ..disk.durable import sync_file
 from ..disk.partial import PartialOutput, closing, writing
 from ..errors import OutputError
-from ..frames import SegmentedFrame, VideoInfo
-from ..pieces import PIECE
+from ..frames import PIECE, SegmentedFrame, VideoInfo
 from .audio_copy import AudioCopy
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
 from .piecewise import PiecewiseEncoder

@@ -11,8 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..deciding_state import DecidingState, Known, PieceState
-from ..frames import Frame, ScoredFrames, SegmentedFrame
-from ..pieces import begins, warms_up
+from ..frames import Frame, ScoredFrames, SegmentedFrame, begins_piece, warms_up
 from .decide import Decider
 from .reuse import StillClock
 from .smooth import Smoother
@@ -64,7 +63,7 @@ class Deciding:
             yield replace(result, state=self._state()) if self._is_due() else result
 
     def _smoothed(self, position: int, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-        if begins(position) and self._next:
+        if begins_piece(position) and self._next:
             self._piece, self._next = self._next, None
         elif warms_up(position):
             self._next = _Piece()

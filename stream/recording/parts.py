@@ -23,8 +23,7 @@ from typing import Self
 from ..disk.lock import Taken, held
 from ..disk.partial import writing
 from ..errors import OutputError
-from ..frames import Frame, SegmentedFrame, VideoInfo
-from ..sink import Sink
+from ..frames import Frame, SegmentedFrame, Sink, VideoInfo
 from .part_names import PartNames
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

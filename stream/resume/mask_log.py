@@ -19,8 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.look import look_of
-from ..frames import SegmentedFrame
-from ..pieces import PIECE
+from ..frames import PIECE, SegmentedFrame
 
 # index, pts, look, height, width, number of runs, CRC-32 of what follows
 _HEAD = struct.Struct("<qqIIIII")

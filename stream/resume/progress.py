@@ -23,8 +23,7 @@ from ..deciding_state import DecidingState
 from ..disk.durable import replace_file
 from ..disk.partial import partial_path, writing
 from ..errors import OutputError
-from ..frames import SegmentedFrame
-from ..sink import FileSink
+from ..frames import FileSink, SegmentedFrame
 from .mask_log import LoggedFrame, MaskLog, log_begin, read_log
 from .run_state import pack_state, unpack_state
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..errors import OutputError
-from ..sink import FileSink
+from ..frames import FileSink
 from ..spec import ModelSpec
 from .csv_stats import CsvStatsSink
 

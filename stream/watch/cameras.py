@@ -9,10 +9,9 @@ from threading import Event
 
 from ..camera.camera_status import CameraStatus
 from ..errors import RoadmaskError
-from ..frames import VideoInfo
+from ..frames import Sink, VideoInfo
 from ..network.model import Model
 from ..segment import Report, SegmentSettings, process_video
-from ..sink import Sink
 
 _LOOK_S = 0.2  # how often the main thread wakes up, to take signals
 

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 
 from ..errors import OutputError
+from ..frames import Sink
 from ..network.model import Model
 from ..outputs import overlay_of
 from ..process.stop import Stop
@@ -15,7 +16,6 @@ from ..publish.publish_target import is_published, parse_target
 from ..publish.stream_sink import StreamFormat, StreamSink
 from ..publish.window_sink import WindowSink, refuse_no_window
 from ..segment_settings import SegmentSettings
-from ..sink import Sink
 from ..view.address import parse_address
 from ..view.live_view import LiveView
 
