@@ -13,7 +13,7 @@ from rich.console import Console
 
 from stream.commands import options as of
 from stream.errors import RoadmaskError
-from stream.talk.bar import counted, progress_bar
+from stream.system.talk import counted, progress_bar
 from training.errors import TrainingError
 
 from .choice import Choice, Folder, everything, in_folder, of_drive, on_list, own_choice

@@ -13,7 +13,7 @@ from rich.table import Table
 from stream.commands import options as of
 from stream.errors import RoadmaskError
 from stream.network.model import bundled_models, find_model
-from stream.talk.bar import counted, progress_bar
+from stream.system.talk import counted, progress_bar
 from training.checkpoint import load
 from training.errors import TrainingError
 from training.options import parse_size

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NoReturn
 
 from .cli import main
-from .process.time_limit import leave
+from .system.stop import leave
 
 
 def run() -> NoReturn:

@@ -13,9 +13,7 @@ from typing import Annotated
 
 import typer
 
-from .talk.logs import lines_for_people
-from .talk.printable import printable
-from .talk.unheard import harmless_streams
+from .system.talk import harmless_streams, lines_for_people, printable
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,8 @@ from numpy.typing import NDArray
 from stream.archive.archive import open_masks
 from stream.archive.archive_sink import open_archive_sink
 from stream.archive.manifest import mask_format
-from stream.disk.partial import partial_path
 from stream.errors import ArchiveError, OutputError
+from stream.system.disk import partial_path
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 EVERY_CLASS = np.arange(255, dtype=np.uint8).reshape(15, 17)  # odd sides too

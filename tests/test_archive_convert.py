@@ -16,9 +16,9 @@ from stream.archive.archive import open_masks
 from stream.archive.archive_convert import convert_archive
 from stream.archive.archive_sink import open_archive_sink
 from stream.archive.manifest import MaskRecord
-from stream.disk.partial import partial_path
 from stream.errors import ArchiveError, OutputError
 from stream.frames import SegmentedFrame
+from stream.system.disk import partial_path
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 MASKS = np.random.default_rng(5).integers(0, 3, (9, 24, 40), np.uint8)

@@ -18,8 +18,8 @@ from stream.archive.archive import open_masks
 from stream.archive.archive_sink import open_archive_sink
 from stream.archive.mask_sink import MaskSink
 from stream.archive.zarr_layout import SHARD, shard_path
-from stream.disk.partial import partial_path
 from stream.errors import OutputError
+from stream.system.disk import partial_path
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 HEIGHT, WIDTH = 24, 40

@@ -15,7 +15,7 @@ from stream.bench.bench import BARE, SIDE_BY_SIDE, Case, Sample
 from stream.bench.bench_clip import draw_drive
 from stream.cli import main
 from stream.decode.source import open_source
-from stream.process.memory import forget_peak, peak_memory_mb
+from stream.system.machine import forget_peak, peak_memory_mb
 from tests.clips import cfr, make_clip
 from tests.color_model import write_color_model
 

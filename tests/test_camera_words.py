@@ -10,7 +10,7 @@ import pytest
 
 from stream.camera.camera import CameraSettings, is_camera, parse_camera
 from stream.errors import SourceError
-from stream.talk.redact import is_secret, name_of, redacted
+from stream.system.talk import is_secret, name_of, redacted
 
 DEFAULTS = CameraSettings()
 

@@ -23,8 +23,8 @@ from stream.cluster.cluster_settings import ClusterSettings
 from stream.commands.run_files import open_cluster
 from stream.errors import DeviceError, SourceError
 from stream.network.model import Model
-from stream.process.stop import Stop
 from stream.segment import SegmentSettings
+from stream.system.stop import Stop
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [

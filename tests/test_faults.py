@@ -32,7 +32,7 @@ from fake_session import FakeRuntime
 from stream.archive.archive import open_masks
 from stream.cli import main
 from stream.decode.source import open_source
-from stream.disk.appended_file import AppendedFile
+from stream.system.disk import AppendedFile
 
 FRAMES = 200
 LIMIT_S = 60  # of any command here: what takes longer hangs

@@ -18,13 +18,13 @@ from color_model import write_color_model
 
 from stream.archive.archive import open_masks
 from stream.cli import main
-from stream.disk.lock import held
 from stream.errors import OutputError
 from stream.files.batch import run_batch
 from stream.files.outcome import Outcome
 from stream.network.model import Model
-from stream.process.stop import Stop
 from stream.segment import Report, SegmentSettings, process_video
+from stream.system.disk import held
+from stream.system.stop import Stop
 
 FRAMES = 12
 

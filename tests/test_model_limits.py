@@ -19,7 +19,7 @@ from stream.cli import main
 from stream.errors import DeviceError, ModelError
 from stream.network import sessions
 from stream.network.model import Model
-from stream.process.time_limit import within
+from stream.system.stop import within
 
 BLACK = np.zeros((48, 64, 3), np.uint8)
 PICTURES = np.zeros((1, 64, 96, 3), np.uint8)

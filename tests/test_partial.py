@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.disk.partial import PartialOutput, partial_path
 from stream.errors import OutputError
+from stream.system.disk import PartialOutput, partial_path
 
 MARKER = "classes.json"
 

@@ -27,7 +27,6 @@ from server_process import until
 from stream.archive.archive import open_masks
 from stream.archive.archive_sink import open_archive_sink
 from stream.commands.duration import parse_duration
-from stream.disk.partial import partial_path
 from stream.encode.overlay import Overlay
 from stream.encode.video_sink import OverlayVideoSink
 from stream.errors import OutputError
@@ -36,6 +35,7 @@ from stream.recording import part_names
 from stream.recording.part_names import PartNames
 from stream.recording.parts import PartsSink
 from stream.stats.csv_stats import CsvStatsSink
+from stream.system.disk import partial_path
 
 DAY_S = 86400
 Make = Callable[[Path, VideoInfo], Sink]

@@ -28,7 +28,7 @@ ALLOWED = {
         "training.sheet",
         "stream.commands",
         "stream.network.model",
-        "stream.talk.bar",
+        "stream.system.talk",
         "stream.masks.decide",
         "stream.masks.flicker",
         "stream.frames",

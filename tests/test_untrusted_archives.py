@@ -25,7 +25,7 @@ from stream.archive.archive_sink import open_archive_sink
 from stream.archive.verify import archive_problems
 from stream.cli import main
 from stream.errors import ArchiveError
-from stream.talk.printable import printable
+from stream.system.talk import printable
 
 KINDS = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 HEIGHT, WIDTH, COUNT = 24, 32, 4

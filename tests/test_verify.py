@@ -17,7 +17,7 @@ from stream.archive.archive import open_masks
 from stream.archive.archive_sink import open_archive_sink
 from stream.archive.zarr_layout import shard_path
 from stream.cli import main
-from stream.disk.partial import partial_path
+from stream.system.disk import partial_path
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 COUNT = 12

@@ -19,11 +19,11 @@ from clips import TICK, cfr, make_clip, result_of, sound_times_of, times_of, vid
 from full_disk import full_disk
 
 from stream.decode.source import open_source
-from stream.disk.partial import partial_path
 from stream.encode.h264 import DEFAULT_PRESET
 from stream.encode.video_sink import OverlayVideoSink
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
+from stream.system.disk import partial_path
 
 MILLISECOND = Fraction(1, 1000)
 

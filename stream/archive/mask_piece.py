@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..container.zip_journal import ZipJournal, content_of, read_entries
-from ..disk.partial import writing
 from ..errors import OutputError
 from ..frames import SegmentedFrame
+from ..system.disk import writing
 from .manifest import MaskFormat, MaskRecord, parse_record, record_line, record_of
 from .npz_layout import deflated
 from .png_archive_sink import png

@@ -11,9 +11,9 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..disk.partial import PartialOutput, closing, writing
 from ..errors import ArchiveError, OutputError
 from ..frames import SegmentedFrame
+from ..system.disk import PartialOutput, closing, writing
 from .archive import open_masks
 from .manifest import ArchiveHeader, Ending, MaskRecord, record_of
 from .mask_piece import read_piece

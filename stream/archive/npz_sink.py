@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from ..container.crc32_joined import joined, shift_by
 from ..container.zip_journal import DATE, ZipJournal
-from ..disk.durable import sync_file
+from ..system.disk import sync_file
 from .manifest import (
     CLASSES_NAME,
     ArchiveHeader,

@@ -14,8 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..container.zip_journal import ZipJournal
-from ..disk.appended_file import AppendedFile
-from ..disk.durable import sync_file, sync_folder
+from ..system.disk import AppendedFile, sync_file, sync_folder
 from .manifest import (
     CLASSES_NAME,
     ENDING_NAME,

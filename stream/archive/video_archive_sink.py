@@ -16,8 +16,8 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from ..container.matroska import MatroskaWriter, Tracks
 from ..decode.planes import planes_of
+from ..system.matroska import MatroskaWriter, Tracks
 from .manifest import (
     CLASSES_NAME,
     MANIFEST_NAME,

@@ -8,8 +8,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..disk.appended_file import AppendedFile
-from ..disk.durable import sync_file, sync_folder
+from ..system.disk import AppendedFile, sync_file, sync_folder
 from .manifest import ArchiveHeader, Ending, MaskRecord, ending_text, header_text, parse_records, record_line
 from .zarr_layout import (
     GROUP_NAME,

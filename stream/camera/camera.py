@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import SourceError
-from ..talk.redact import name_of, redacted
+from ..system.talk import name_of, redacted
 
 Policy = Literal["auto", "latest", "every-frame"]
 Transport = Literal["tcp", "udp"]

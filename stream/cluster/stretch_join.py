@@ -10,7 +10,6 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from ..disk.partial import writing
 from ..errors import OutputError
 from ..frames import VideoInfo
 from ..network.model import Model
@@ -19,6 +18,7 @@ from ..resume.progress import begin_folder, progress_folder, refuse_other_run
 from ..resume.run_identity import run_identity
 from ..segment import ending_of
 from ..segment_settings import Report, SegmentSettings
+from ..system.disk import writing
 from .stretch_run import NotAsPlanned, StretchFacts, facts_path, parse_facts, read_facts
 from .stretches import Stretch
 

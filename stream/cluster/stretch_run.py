@@ -15,8 +15,6 @@ from pathlib import Path
 from threading import Event
 
 from ..decode.look import look_of
-from ..disk.durable import replace_file
-from ..disk.partial import writing
 from ..errors import OutputError, RoadmaskError
 from ..frames import WARM_UP, Frame
 from ..network.model import Model
@@ -25,6 +23,7 @@ from ..pipeline import Pipeline
 from ..segment import end_if_set, open_video
 from ..segment_settings import SegmentSettings
 from ..stages import AHEAD, decided, network_size
+from ..system.disk import replace_file, writing
 from .stretches import Stretch
 
 

@@ -14,8 +14,7 @@ from ..archive.archive_convert import convert_archive
 from ..errors import RoadmaskError
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
-from ..talk.bar import counted, progress_bar
-from ..talk.printable import printable, write_result
+from ..system.talk import counted, printable, progress_bar, write_result
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

@@ -16,7 +16,7 @@ from rich.text import Text
 from ..doctor.doctor import CHECKS, SLOW_CHECKS, examine
 from ..doctor.finding import STATES, Finding, State
 from ..errors import RoadmaskError
-from ..talk.printable import printable
+from ..system.talk import printable
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.text import Text
 
 from ..errors import RoadmaskError
-from ..talk.printable import printable
+from ..system.talk import printable
 from .facts import describe
 from .options import AsJson
 

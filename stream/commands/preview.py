@@ -16,9 +16,8 @@ from ..errors import RoadmaskError
 from ..frames import VideoInfo
 from ..preview.preview import PreviewReport, PreviewSettings, preview_video
 from ..preview.view import View
-from ..process.stop import Stop, stop_on_signal
-from ..talk.bar import progress_bar
-from ..talk.printable import printable, write_result
+from ..system.stop import Stop, stop_on_signal
+from ..system.talk import printable, progress_bar, write_result
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

@@ -11,8 +11,7 @@ from rich.console import Console
 
 from ..errors import RoadmaskError
 from ..report.report import ReportSettings, write_report
-from ..talk.bar import progress_bar
-from ..talk.printable import printable, write_result
+from ..system.talk import printable, progress_bar, write_result
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

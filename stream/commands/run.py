@@ -22,8 +22,7 @@ from ..files.remote import is_remote
 from ..network.model import Model
 from ..publish.stream_sink import StreamFormat
 from ..segment_settings import SegmentSettings
-from ..talk.hide import hide_arguments
-from ..talk.logs import LogFormat, set_up_logs
+from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from ..watch.views import Views, is_stream
 from . import options as of
 from .duration import parse_duration

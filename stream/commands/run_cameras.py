@@ -18,9 +18,9 @@ from ..files.jobs import plan
 from ..frames import VideoInfo
 from ..network.model import Model
 from ..outputs import refuse_bad_outputs
-from ..process.stop import Stop, stop_on_signal
 from ..segment_settings import SegmentSettings
 from ..spec import select_classes
+from ..system.stop import Stop, stop_on_signal
 from ..watch.camera_talk import CameraTalk
 from ..watch.cameras import CameraRun, watch
 from ..watch.views import Views

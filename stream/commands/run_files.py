@@ -28,12 +28,12 @@ from ..files.workload import Workload
 from ..frames import VideoInfo
 from ..network.model import Model
 from ..outputs import refuse_bad_outputs
-from ..process.machine import usable_cores
-from ..process.stop import Stop, stop_on_signal
 from ..segment import process_video
 from ..segment_settings import Report, SegmentSettings
 from ..spec import select_classes
 from ..stages import batch_size, network_size
+from ..system.machine import usable_cores
+from ..system.stop import Stop, stop_on_signal
 from ..watch.views import Views
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import BinaryIO
 from zipfile import ZipFile, ZipInfo
 
-from ..disk.appended_file import AppendedFile
+from ..system.disk import AppendedFile
 
 # signature, version, flags, method, time, date, CRC-32, stored size, size, length of name, of extra fields
 _LOCAL = struct.Struct("<4s5H3I2H")

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO
 
-from ..container.matroska import picture_stream
 from ..errors import SourceError
+from ..system.matroska import picture_stream
 
 log = logging.getLogger(__name__)
 

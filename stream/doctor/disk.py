@@ -8,7 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..disk.cache_folder import cache_folder
+from ..system.machine import cache_folder
 from .finding import Finding, megabytes
 
 # An hour of 1080p gives an overlay of about 2 GB and masks of about 0.5 GB; a TensorRT engine takes tens of megabytes.

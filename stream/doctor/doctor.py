@@ -13,7 +13,7 @@ from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from ..process.helper_process import HelperGone, HelperProcess
+from ..system.helper_process import HelperGone, HelperProcess
 from .finding import REPORT, Finding, first_line
 
 # In the order of asking: what a check needs is looked at by one before it. Each is `examine` of a module of that name.

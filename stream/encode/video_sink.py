@@ -19,10 +19,9 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from ..decode.opening import open_container
-from ..disk.durable import sync_file
-from ..disk.partial import PartialOutput, closing, writing
 from ..errors import OutputError
 from ..frames import PIECE, SegmentedFrame, VideoInfo
+from ..system.disk import PartialOutput, closing, sync_file, writing
 from .audio_copy import AudioCopy
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
 from .piecewise import PiecewiseEncoder

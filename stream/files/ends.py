@@ -9,7 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import OutputError
-from ..process.stop import Stop
+from ..system.stop import Stop
 from .files_talk import FilesTalk
 from .outcome import Outcome, is_disk_full
 from .outcome_table import counts, outcome_table

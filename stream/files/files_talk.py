@@ -12,7 +12,7 @@ from rich.console import Console, RenderableType
 from rich.live import Live
 from rich.text import Text
 
-from ..talk.printable import printable, write_result
+from ..system.talk import printable, write_result
 from .outcome import Outcome
 from .progress_bars import bars, progress_line
 from .workload import Workload

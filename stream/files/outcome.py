@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from ..errors import DeviceError, RoadmaskError
-from ..process.memory import is_out_of_memory
 from ..segment_settings import Report, SegmentSettings
+from ..system.machine import is_out_of_memory
 
 State = Literal["done", "partial", "interrupted", "failed", "skipped"]
 STATES: tuple[State, ...] = get_args(State)

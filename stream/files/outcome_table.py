@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from ..talk.printable import printable
+from ..system.talk import printable
 from .outcome import STATES, Outcome, State
 from .progress_bars import clock
 

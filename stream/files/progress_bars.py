@@ -9,7 +9,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from ..talk.printable import printable
+from ..system.talk import printable
 from .workload import Glance
 
 _BAR_WIDTH = 30

@@ -16,13 +16,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from ..disk.durable import replace_file
-from ..disk.lock import Taken, held
-from ..disk.partial import writing
 from ..errors import OutputError
 from ..network.model import Model
 from ..resume.run_identity import run_identity
 from ..segment_settings import SegmentSettings
+from ..system.disk import Taken, held, replace_file, writing
 from .outcome import STATES, Outcome, State
 from .timings import SUMMARY_NAME
 

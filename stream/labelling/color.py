@@ -14,10 +14,10 @@ from av.container import OutputContainer
 from av.video.stream import VideoStream
 
 from ..archive.png_archive_sink import png
-from ..disk.partial import PartialOutput, writing
 from ..encode.overlay import legend_picture
 from ..errors import OutputError
 from ..spec import PixelClass
+from ..system.disk import PartialOutput, writing
 from .colors import BLACK, color_png, color_table, colored, distinctly_colored
 from .frames import LabelledFrame, LabelTable
 from .tree import Tree

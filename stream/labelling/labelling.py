@@ -11,8 +11,8 @@ from typing import Literal, Protocol
 
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
-from ..disk.partial import PartialOutput, writing
 from ..errors import ArchiveError, OutputError
+from ..system.disk import PartialOutput, writing
 from .camvid import CamvidWriter
 from .coco import CocoWriter
 from .color import VIDEO_SUFFIXES, ColorPngWriter, color_video

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from ..errors import DeviceError, ModelError
 from ..frames import Frame, ScoredFrames
-from ..process.machine import usable_cores
 from ..spec import METADATA_KEY, ModelSpec, parse_spec
+from ..system.machine import usable_cores
 from .model_file import refuse_bad_model
 from .networks import FixedSize, FreeSize, Network
 from .provider_options import Work

@@ -15,8 +15,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ..disk.cache_folder import made
 from ..spec import ModelSpec
+from ..system.machine import made
 from .provider_options import Shape, Work, compiled_folder
 from .providers import Placement
 from .sessions import is_fp16, open_session, run_session

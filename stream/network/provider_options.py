@@ -13,7 +13,7 @@ from typing import Any
 
 import onnxruntime
 
-from ..disk.cache_folder import cache_folder
+from ..system.machine import cache_folder
 from .providers import Placement
 
 Shape = tuple[int, int, int]  # pictures, height, width

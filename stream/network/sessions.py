@@ -21,9 +21,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, ModelError
-from ..process.memory import is_out_of_memory
-from ..process.time_limit import within
 from ..spec import ModelSpec
+from ..system.machine import is_out_of_memory
+from ..system.stop import within
 from .provider_options import Work, provider_options, rest_options
 from .providers import Placement
 

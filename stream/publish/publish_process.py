@@ -21,7 +21,7 @@ from av.stream import Stream
 
 from ..camera.camera import Camera
 from ..camera.connection_errors import reason_of
-from ..process.helper import say, take_orders
+from ..system.helper_process import say, take_orders
 
 _HEAD = struct.Struct(">IqqB")  # bytes that follow, pts, dts, whether it is a keyframe
 _SPARE_S = 1.0  # by which the watchdog comes later than FFmpeg's own time-outs, which tell more

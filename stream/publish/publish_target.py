@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ..errors import OutputError
-from ..talk.redact import redacted
+from ..system.talk import redacted
 
 _MUXERS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv", "udp": "mpegts"}
 _DATAGRAM_BYTES = 7 * 188  # packets of MPEG-TS that fit an Ethernet frame; FFmpeg's own would be split

@@ -10,7 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..camera.pauses import pause_s
-from ..process.helper_process import HelperGone, HelperProcess
+from ..system.helper_process import HelperGone, HelperProcess
 from .packet_queue import PacketQueue
 from .publish_process import packed
 from .publish_target import PublishTarget

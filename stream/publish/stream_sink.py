@@ -15,9 +15,9 @@ from av.video.frame import VideoFrame
 
 from ..decode.network_input import color_range, matrix
 from ..decode.planes import planes_of
-from ..disk.partial import writing
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from ..frames import SegmentedFrame
+from ..system.disk import writing
 from .live_encoding import LiveEncoder
 from .stdout import Pipe, ReaderGone, claimed_stdout
 

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..process.helper import say, take_orders
+from ..system.helper_process import say, take_orders
 
 HEAD = struct.Struct(">II")  # height and width of a BGR picture, whose bytes follow
 _KEYS = (ord("q"), ord("Q"), 27)  # 27 is Esc

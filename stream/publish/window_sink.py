@@ -18,7 +18,7 @@ from av.video.frame import VideoFrame
 from ..decode.network_input import color_range, matrix
 from ..errors import OutputError
 from ..frames import SegmentedFrame
-from ..process.helper_process import HelperGone, HelperProcess
+from ..system.helper_process import HelperGone, HelperProcess
 from .window_process import HEAD
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,8 @@ from pathlib import Path
 
 from ..archive.manifest import CLASSES_NAME
 from ..archive.zarr_layout import MARKER
-from ..disk.partial import partial_path
 from ..errors import OutputError
+from ..system.disk import partial_path
 
 log = logging.getLogger(__name__)
 

@@ -20,10 +20,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..disk.lock import Taken, held
-from ..disk.partial import writing
 from ..errors import OutputError
 from ..frames import Frame, SegmentedFrame, Sink, VideoInfo
+from ..system.disk import Taken, held, writing
 from .part_names import PartNames
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

@@ -12,8 +12,8 @@ from string import Template
 
 from ..archive.archive import open_masks
 from ..archive.manifest import CLASSES_NAME
-from ..disk.partial import PartialOutput, writing
 from ..errors import ArchiveError, OutputError, RoadmaskError
+from ..system.disk import PartialOutput, writing
 from .overview import overview
 from .run import Depth, RunLook, look_at
 from .sections import run_section

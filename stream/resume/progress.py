@@ -20,10 +20,9 @@ from types import TracebackType
 from typing import Self
 
 from ..deciding_state import DecidingState
-from ..disk.durable import replace_file
-from ..disk.partial import partial_path, writing
 from ..errors import OutputError
 from ..frames import FileSink, SegmentedFrame
+from ..system.disk import partial_path, replace_file, writing
 from .mask_log import LoggedFrame, MaskLog, log_begin, read_log
 from .run_state import pack_state, unpack_state
 

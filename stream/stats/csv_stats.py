@@ -7,9 +7,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from ..disk.partial import PartialOutput, writing
 from ..frames import SegmentedFrame
 from ..spec import ModelSpec
+from ..system.disk import PartialOutput, writing
 from .share_rows import ShareRows
 
 

@@ -17,10 +17,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..disk.durable import sync_file
-from ..disk.partial import partial_path, writing
 from ..errors import OutputError
 from ..spec import ModelSpec
+from ..system.disk import partial_path, sync_file, writing
 from .csv_stats import CsvStatsSink
 from .share_rows import ShareRows
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 import av
 import cv2
 
-from ..process.machine import usable_cores
+from ..system.machine import usable_cores
 from .bell import Bell
 from .feed import CameraFeed
 

@@ -1,15 +1,18 @@
-"""An output has a temporary name until it is whole: `out.partial.mp4`, then `out.mp4`.
+"""Files that stay: named when they are whole, on disk before anything relies on them, gone on with, held.
 
-So a crash leaves something to play, and nothing that is half done ever stands under the name the user chose.
+An output has a temporary name until it is whole: `out.partial.mp4`, then `out.mp4`. So a crash leaves something to
+play, and nothing that is half done ever stands under the name the user chose.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -145,3 +148,119 @@ def _remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
+
+
+class AppendedFile:
+    """Nothing waits in memory: what was appended is with the system, and outlives this process.
+
+    A piece that cannot be written in full (the disk is full) leaves no trace.
+
+    Args:
+        path: of the file.
+        keep: go on behind its first bytes, so many; 0 to begin it anew.
+    """
+
+    def __init__(self, path: Path, *, keep: int = 0) -> None:
+        self.path = path
+        self.size = keep
+        self._file = path.open("r+b" if keep else "wb", buffering=0)
+        self._file.truncate(keep)
+        self._is_named = False  # on disk
+
+    def append(self, piece: bytes) -> None:
+        try:
+            self._write(self.size, piece)
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(self.size)
+            raise
+        self.size += len(piece)
+
+    def patch(self, offset: int, piece: bytes) -> None:
+        """Write over what is there."""
+        self._write(offset, piece)
+
+    def _write(self, offset: int, piece: bytes) -> None:
+        self._file.seek(offset)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+        if not self._is_named:
+            sync_folder(self.path.parent)
+            self._is_named = True
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """`path` has either the content it had or this one, whenever the power goes."""
+    unnamed = path.with_name(f"{path.name}.tmp")
+    with unnamed.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unnamed.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """What any handle has written to `path` is on disk; its own buffers must be flushed before."""
+    descriptor = os.open(path, os.O_RDWR)  # Windows syncs only what is open for writing
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """The names in a folder are on disk; Windows has no call for that."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Taken(Exception):  # noqa: N818 - what is so, not what went wrong
+    """Somebody else holds it."""
+
+
+@contextmanager
+def held(path: Path) -> Iterator[None]:
+    """Make the file `path`, hold it, and remove it in the end; one that a killed process left is no hindrance.
+
+    Raises:
+        Taken: it is held, by this process or another one.
+        OSError: it cannot be made.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            _lock(descriptor)
+        except (BlockingIOError, PermissionError) as exc:
+            raise Taken from exc
+        except OSError:
+            pass  # some network drives have no locks: as well as one can
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)  # and so lets go
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

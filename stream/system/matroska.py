@@ -17,7 +17,7 @@ from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
-from ..disk.appended_file import AppendedFile
+from .disk import AppendedFile
 
 _APP = b"roadmask"
 _UNKNOWN_SIZE = b"\x01" + b"\xff" * 7  # of a segment that still grows

@@ -6,17 +6,24 @@ is seen in a list of processes. It ends when this process does, however that end
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
+import signal
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, BinaryIO, Self
+
+from .stop import STOPPING
 
 # Not `-m`, and `-P`: a folder named `stream` where the user stands is not to be taken for ours.
 _START = "import sys; sys.path.append(sys.argv[1]); from stream.{module} import main; main()"
+
+_PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
 class HelperGone(Exception):  # noqa: N818 - what happened, not what went wrong
@@ -116,3 +123,26 @@ class HelperProcess:
             self._on_word(json.loads(line))
         if self._on_end:
             self._on_end()
+
+
+def take_orders() -> tuple[dict[str, Any], BinaryIO]:
+    """What was ordered, and the pipe that more comes from until its end, which is the order to end."""
+    for number in STOPPING:  # meant for the process that started it, which will say so
+        signal.signal(number, signal.SIG_IGN)
+    if sys.platform == "linux":
+        # A process that is killed cannot say so. The pipe's end would do, but not while FFmpeg hangs in a write.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    pipe = os.fdopen(0, "rb", closefd=False)
+    line = pipe.readline()
+    if not line:
+        sys.exit()
+    orders: dict[str, Any] = json.loads(line)
+    return orders, pipe
+
+
+def say(**words: object) -> None:
+    """Tell the process that started this one, if it still is."""
+    try:
+        os.write(1, json.dumps(words).encode() + b"\n")
+    except BrokenPipeError:
+        sys.exit()
