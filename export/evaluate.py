@@ -12,8 +12,8 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from stream.decode.network_input import network_input
-from stream.masks.decide import Decider
+from stream.decode.pixels import network_input
+from stream.masks.deciding import Decider
 from stream.masks.flicker import FlickerMeter
 from stream.masks.smooth import Smoother
 from stream.network.model import Model

@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from stream.masks.decide import Decider
+from stream.masks.deciding import Decider
 from stream.network.model import Model
 
 from .deploy import DeployedNetwork

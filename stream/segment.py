@@ -14,7 +14,7 @@ from .camera.camera import Camera
 from .camera.camera_status import CameraStatus
 from .camera.live import LiveSource
 from .decode.hardware_decode import decoder_for
-from .decode.selection import Selection
+from .decode.place import Selection
 from .decode.source import Source, open_source
 from .errors import OutputError
 from .frames import SegmentedFrame, Sink, VideoInfo

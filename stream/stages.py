@@ -7,7 +7,7 @@ from functools import partial
 from itertools import islice
 
 from .deciding_state import DecidingState
-from .decode.selection import Place
+from .decode.place import Place
 from .decode.source import Source
 from .frames import Frame, SegmentedFrame, VideoInfo, batched
 from .masks.deciding import Deciding

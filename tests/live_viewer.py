@@ -18,7 +18,7 @@ from stream.camera.camera import Camera, CameraSettings, parse_camera
 from stream.camera.camera_events import CameraEvent, CameraState
 from stream.camera.camera_status import CameraStatus
 from stream.camera.live import LiveSource, Stopped
-from stream.decode.selection import Selection
+from stream.decode.place import Selection
 from stream.errors import RoadmaskError
 from stream.frames import VideoInfo
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from clips import result_of, video_info
 
-from stream.decode.planes import planes_of
+from stream.decode.pixels import planes_of
 from stream.frames import SegmentedFrame, VideoInfo
 
 INFO = video_info()

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from stream.network.model import Model
-from stream.network.provider_options import Shape
+from stream.network.providers import Shape
 
 
 class SlowNetwork:

@@ -20,7 +20,7 @@ from color_model import write_color_model
 from numpy.typing import NDArray
 
 from stream.decode import tone_map
-from stream.decode.network_input import network_input
+from stream.decode.pixels import network_input
 from stream.decode.source import open_source
 from stream.decode.tone_map import HLG, PQ, standard_range
 from stream.network.model import Model

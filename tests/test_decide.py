@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.masks import decide, mixed_cells
-from stream.masks.decide import Decider
+from stream.masks import deciding, mixed_cells
+from stream.masks.deciding import Decider
 
 
 def enlarged(scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:
@@ -42,8 +42,8 @@ def assert_best(mask: NDArray[np.uint8], expected: NDArray[np.float64]) -> None:
 @pytest.fixture
 def only_mixed_cells(monkeypatch: pytest.MonkeyPatch) -> None:
     """Whatever the scores, never enlarge everything."""
-    monkeypatch.setattr(decide, "_MAX_MIXED", 1.0)
-    monkeypatch.setattr(decide, "_MIN_ENLARGEMENT", 0)
+    monkeypatch.setattr(deciding, "_MAX_MIXED", 1.0)
+    monkeypatch.setattr(deciding, "_MIN_ENLARGEMENT", 0)
 
 
 CASES = given(
@@ -100,7 +100,7 @@ def test_a_mask_full_of_edges_is_enlarged_as_a_whole_and_is_the_same(monkeypatch
     monkeypatch.setattr(mixed_cells.MixedCells, "decide", None)  # not called
     np.testing.assert_array_equal(Decider(5).mask(scores, 80, 120), mask)
     monkeypatch.undo()
-    monkeypatch.setattr(decide, "_MAX_MIXED", 1.0)
+    monkeypatch.setattr(deciding, "_MAX_MIXED", 1.0)
     np.testing.assert_array_equal(Decider(5).mask(scores, 80, 120), mask)
 
 

@@ -18,8 +18,7 @@ from stream.archive.archive_convert import convert_archive
 from stream.archive.manifest import Ending
 from stream.archive.verify import archive_problems
 from stream.cli import main
-from stream.decode.ending import missing_s
-from stream.decode.source import open_source
+from stream.decode.source import missing_s, open_source
 from stream.network.model import Model
 from stream.segment import Report, SegmentSettings, process_video
 

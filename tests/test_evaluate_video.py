@@ -16,7 +16,7 @@ from export.choice import everything
 from export.evaluate import evaluate_model
 from export.sequence import follows, frame_number, in_order
 from stream.cli import main
-from stream.masks.decide import Decider
+from stream.masks.deciding import Decider
 from stream.masks.flicker import FlickerMeter
 from stream.masks.smooth import Smoother
 from stream.network.model import Model

@@ -31,7 +31,7 @@ from stream.camera.camera_events import CameraState
 from stream.camera.camera_status import CameraStatus
 from stream.camera.live import LiveSource, Stopped
 from stream.camera.live_clock import TIME_BASE
-from stream.decode.selection import Selection
+from stream.decode.place import Selection
 from stream.errors import SourceError
 
 RATE = 50

@@ -8,8 +8,7 @@ import pytest
 from moving_scene import texture
 from numpy.typing import NDArray
 
-from stream.masks.flow import moved, origins_of
-from stream.masks.lucas_kanade import Tracker
+from stream.masks.flow import Tracker, moved, origins_of
 
 SCENE = texture(60, 90)[..., 1].copy()
 

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 
 from stream.masks.flow import moved, origins_of
-from stream.masks.moving_planes import MovingPlanes
+from stream.masks.smooth import MovingPlanes
 
 HEIGHT, WIDTH = 21, 34
 

@@ -11,8 +11,7 @@ from av.video.reformatter import Colorspace
 from clips import video_info
 from numpy.typing import NDArray
 
-from stream.decode.network_input import rgb_to_yuv
-from stream.decode.planes import planes_of
+from stream.decode.pixels import planes_of, rgb_to_yuv
 from stream.encode.overlay import Overlay, color_mask, legend_picture
 from stream.errors import RoadmaskError
 from stream.frames import Frame, SegmentedFrame

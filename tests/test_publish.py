@@ -22,7 +22,7 @@ from clips import SPEC, TICK, video_info
 from seen import seen
 from server_process import a_free_port, until
 
-from stream.decode.planes import planes_of
+from stream.decode.pixels import planes_of
 from stream.encode.overlay import Overlay
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame

@@ -20,8 +20,7 @@ from file_content import pictures_of
 from full_disk import full_disk
 
 from stream import stages
-from stream.decode.look import look_of
-from stream.decode.selection import Place
+from stream.decode.place import Place, look_of
 from stream.decode.source import open_source
 from stream.errors import OutputError, SourceError
 from stream.frames import PIECE, WARM_UP, Frame, SegmentedFrame

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.network.provider_options import Shape
-from stream.network.shared_network import SharedNetwork
+from stream.network.networks import SharedNetwork
+from stream.network.providers import Shape
 
 
 class Doubling:

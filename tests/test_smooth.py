@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from stream.archive.archive import open_masks
 from stream.cli import main
-from stream.masks.decide import Decider
+from stream.masks.deciding import Decider
 from stream.masks.flicker import FlickerMeter
 from stream.masks.flow import exposure, likely_exposure
 from stream.masks.smooth import Smoother

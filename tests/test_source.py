@@ -21,8 +21,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.decode.clock import FrameClock
-from stream.decode.network_input import color_range, network_input
+from stream.decode.pixels import color_range, network_input
+from stream.decode.place import FrameClock
 from stream.decode.source import open_source
 from stream.errors import SourceError
 from stream.frames import Frame

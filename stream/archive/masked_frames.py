@@ -11,7 +11,7 @@ from pathlib import Path
 from statistics import mode
 from typing import Literal
 
-from ..decode.selection import Place
+from ..decode.place import Place
 from ..errors import ArchiveError
 from ..frames import Frame, SegmentedFrame, VideoInfo
 from .archive import MaskArchive

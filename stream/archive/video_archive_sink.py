@@ -16,7 +16,7 @@ import numpy as np
 from av.video.codeccontext import VideoCodecContext
 from numpy.typing import NDArray
 
-from ..decode.planes import planes_of
+from ..decode.pixels import planes_of
 from ..system.matroska import MatroskaWriter, Tracks
 from .manifest import (
     CLASSES_NAME,

@@ -17,12 +17,10 @@ from typing import Self
 
 from av.video.reformatter import VideoReformatter
 
-from ..decode.clock import FrameClock
-from ..decode.display import Display
-from ..decode.network_input import network_input
-from ..decode.selection import Place, Selection
+from ..decode.display import Display, rotation
+from ..decode.pixels import network_input
+from ..decode.place import FrameClock, Place, Selection
 from ..decode.source import InputSize
-from ..decode.upright import rotation
 from ..errors import SourceError
 from ..frames import Frame, VideoInfo
 from .camera import Camera

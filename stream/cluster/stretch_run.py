@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-from ..decode.look import look_of
+from ..decode.place import look_of
 from ..errors import OutputError, RoadmaskError
 from ..frames import WARM_UP, Frame
 from ..network.model import Model

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.opening import open_container
-from ..decode.selection import Place, Selection
+from ..decode.place import Place, Selection
 from ..decode.video_stream import video_stream
 from ..frames import PIECE, WARM_UP
 from ..segment_settings import SegmentSettings

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..archive.archive import open_masks
 from ..archive.manifest import Ending, MaskRecord
-from ..decode.sequence import is_sequence
+from ..decode.opening import is_sequence
 from ..decode.source import open_source
 from ..errors import ArchiveError, RoadmaskError
 from ..network.model import Model, bundled_models, find_model

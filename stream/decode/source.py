@@ -1,10 +1,12 @@
-"""Open a video file and yield its frames: `open_source(path)`. For cameras and pipes see `live`.
+"""Open a video file and yield its frames: `open_source(path)`. For cameras and pipes see `camera.live`.
 
-Every frame that can be decoded comes out, once, in order and upright; damage is skipped and counted.
+Every frame that can be decoded comes out, once, in order and upright; damage is skipped and counted. A recording that
+was cut off tells its full length to the end: what is missing of it is counted, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, dropwhile, islice
@@ -13,24 +15,27 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import av
+from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from ..errors import SourceError
 from ..frames import Frame, VideoInfo
-from .clock import FrameClock
 from .decoder import FileDecoder
 from .display import Display
-from .ending import declared_s, missing_s
 from .hardware_decode import HardwareDecoder
-from .look import look_of
-from .network_input import network_input
 from .opening import MAX_PIXELS
-from .selection import Place, Selection
+from .pixels import network_input
+from .place import FrameClock, Place, Selection, look_of
 from .video_stream import info_of
 
 _FROM_ITS_OWN_0 = ("matroska", "nut")  # containers whose declared length is where their last frame ends
 
 InputSize = Callable[[VideoInfo], tuple[int, int]]  # the network's (height, width) for a video
+
+_LEAST_FRAMES = 2  # fewer are what containers round away
+_LEAST_S = Fraction(1, 10)
+_UNDECLARED = ("mpegts", "mpeg")  # FFmpeg tells what it finds at their ends
 
 
 class Source(Protocol):
@@ -233,3 +238,30 @@ class FileSource:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._decoder.close()
+
+
+def declared_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Seconds that the pictures are declared to last; `None` where a file says nothing of them alone.
+
+    To be asked before reading: some demuxers learn more on the way.
+    """
+    if container.format.name in _UNDECLARED:
+        return None
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return stream.frames / stream.average_rate  # FFmpeg sets the duration right where the file is cut off
+    if stream.duration and stream.time_base:
+        return Fraction(stream.duration * stream.time_base)
+    if match := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska
+        hours, minutes, seconds = map(Fraction, match.groups())
+        return hours * 3600 + minutes * 60 + seconds
+    if container.duration and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
+def missing_s(declared_s: Fraction | None, had_s: Fraction, rate: Fraction | None) -> Fraction:
+    """How much earlier than declared the pictures ended; 0 where no more than rounding."""
+    if declared_s is None:
+        return Fraction(0)
+    missing = declared_s - had_s
+    return missing if missing > max(_LEAST_S, Fraction(_LEAST_FRAMES) / (rate or 25)) else Fraction(0)

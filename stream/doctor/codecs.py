@@ -11,7 +11,7 @@ import av
 import numpy as np
 import onnxruntime
 
-from ..decode.planes import planes_of
+from ..decode.pixels import planes_of
 from ..encode.h264 import choose_encoder
 from ..errors import OutputError
 from .finding import Finding, State, first_line

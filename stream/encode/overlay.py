@@ -14,8 +14,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from ..decode.network_input import color_range, matrix, rgb_to_yuv
-from ..decode.planes import Plane, planes_of
+from ..decode.pixels import Plane, color_range, matrix, planes_of, rgb_to_yuv
 from ..errors import RoadmaskError
 from ..frames import SegmentedFrame
 from ..spec import PixelClass

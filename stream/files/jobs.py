@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..camera.camera import Camera
-from ..decode.sequence import is_sequence, sequence_name
+from ..decode.opening import is_sequence, sequence_name
 from ..errors import OutputError, SourceError
 from ..segment import SegmentSettings
 from .video_files import VideoFile

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..archive.archive import MaskArchive
 from ..archive.manifest import MaskRecord
 from ..archive.masked_frames import MaskedVideo, place_of
-from ..decode.network_input import network_input
+from ..decode.pixels import network_input
 from ..decode.source import open_source
 from ..errors import ArchiveError, OutputError
 from ..frames import Frame

@@ -23,11 +23,9 @@ from ..frames import Frame, ScoredFrames
 from ..spec import METADATA_KEY, ModelSpec, parse_spec
 from ..system.machine import usable_cores
 from .model_file import refuse_bad_model
-from .networks import FixedSize, FreeSize, Network
-from .provider_options import Work
-from .providers import Placement, placements
+from .networks import FixedSize, FreeSize, Network, SharedNetwork
+from .providers import Placement, Work, placements
 from .sessions import describe, open_session
-from .shared_network import SharedNetwork
 
 BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named
 _MAX_WORKERS = 8  # beyond, they cost more memory than they gain over two threads each

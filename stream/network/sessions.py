@@ -24,8 +24,7 @@ from ..errors import DeviceError, ModelError
 from ..spec import ModelSpec
 from ..system.machine import is_out_of_memory
 from ..system.stop import within
-from .provider_options import Work, provider_options, rest_options
-from .providers import Placement
+from .providers import Placement, Work, provider_options, rest_options
 
 # A model may come from anywhere, and compute for hours: in the first run of a size, or where constants are folded.
 FIRST_PICTURE_S = 60.0

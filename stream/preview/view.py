@@ -10,8 +10,7 @@ import av
 import numpy as np
 from av.video.reformatter import ColorRange
 
-from ..decode.network_input import color_range
-from ..decode.planes import planes_of
+from ..decode.pixels import color_range, planes_of
 from ..encode.overlay import Overlay
 from ..frames import SegmentedFrame, VideoInfo
 from ..spec import PixelClass

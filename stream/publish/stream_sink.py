@@ -13,8 +13,7 @@ from typing import Literal, Self
 
 from av.video.frame import VideoFrame
 
-from ..decode.network_input import color_range, matrix
-from ..decode.planes import planes_of
+from ..decode.pixels import color_range, matrix, planes_of
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from ..frames import SegmentedFrame
 from ..system.disk import writing

@@ -15,7 +15,7 @@ from typing import Any, Self
 import cv2
 from av.video.frame import VideoFrame
 
-from ..decode.network_input import color_range, matrix
+from ..decode.pixels import color_range, matrix
 from ..errors import OutputError
 from ..frames import SegmentedFrame
 from ..system.helper_process import HelperGone, HelperProcess

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..archive.archive import MaskArchive
 from ..archive.masked_frames import MaskedVideo, place_of
-from ..decode.network_input import network_input
+from ..decode.pixels import network_input
 from ..decode.source import open_source
 from ..encode.overlay import Overlay, color_mask
 from ..frames import SegmentedFrame, VideoInfo

@@ -18,7 +18,7 @@ from typing import BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decode.look import look_of
+from ..decode.place import look_of
 from ..frames import PIECE, SegmentedFrame
 
 # index, pts, look, height, width, number of runs, CRC-32 of what follows

@@ -24,7 +24,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from ..decode.network_input import color_range, matrix
+from ..decode.pixels import color_range, matrix
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
 

@@ -26,7 +26,7 @@ import numpy as np
 from av.codec.context import ThreadType
 from numpy.typing import NDArray
 
-from stream.decode.planes import planes_of
+from stream.decode.pixels import planes_of
 from stream.decode.source import open_source
 from stream.encode.h264 import choose_encoder
 from stream.encode.overlay import Overlay

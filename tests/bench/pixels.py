@@ -23,12 +23,11 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from stream.decode.network_input import color_range, matrix, network_input
-from stream.decode.planes import planes_of
+from stream.decode.pixels import color_range, matrix, network_input, planes_of
 from stream.decode.source import open_source
 from stream.encode.overlay import Overlay, color_mask
 from stream.frames import Frame, SegmentedFrame
-from stream.masks.decide import Decider
+from stream.masks.deciding import Decider
 from stream.masks.smooth import Smoother
 from stream.network.model import Model
 from stream.spec import PixelClass

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from stream.decode.source import open_source
 from stream.frames import Frame
-from stream.masks.decide import Decider
+from stream.masks.deciding import Decider
 from stream.masks.flicker import FlickerMeter
 from stream.masks.smooth import Smoother
 from stream.network.model import Model

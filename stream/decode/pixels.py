@@ -1,7 +1,8 @@
-"""A decoded picture to the network's small RGB, in one swscale call.
+"""The pixels of decoded pictures: planes as arrays, the network's small RGB, and what their numbers mean as colours.
 
-Planar RGB, that is: swscale writes it with vector instructions, packed RGB without. Joined here, it is the same picture
-for less than half of the time; of pictures that are not shrunk a few values differ by 1.
+The small RGB is made in one swscale call, and planar: swscale writes that with vector instructions, packed RGB without.
+Joined here, it is the same picture for less than half of the time; of pictures that are not shrunk a few values differ
+by 1.
 """
 
 from __future__ import annotations
@@ -11,8 +12,6 @@ import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
-
-from .planes import planes_of
 
 _HD_HEIGHT = 720  # video that does not say its matrix: BT.709 from here up, BT.601 below, as players assume
 
@@ -34,6 +33,8 @@ _LUMA_WEIGHTS = {
     Colorspace.SMPTE240M: (0.212, 0.087),
     Colorspace.BT2020: (0.2627, 0.0593),
 }
+
+Plane = NDArray[np.uint8]
 
 
 def network_input(picture: av.VideoFrame, size: tuple[int, int], reformatter: VideoReformatter) -> NDArray[np.uint8]:
@@ -91,3 +92,12 @@ def rgb_to_yuv(colors: NDArray[np.uint8], colorspace: Colorspace, *, full_range:
     else:
         yuv = np.stack([luma * 219 + 16, cb * 224 + 128, cr * 224 + 128], axis=-1)
     return np.asarray(np.clip(np.rint(yuv), 0, 255), np.uint8)
+
+
+def planes_of(picture: av.VideoFrame) -> list[Plane]:
+    """Views of the planes of 8-bit samples, without the padding at the end of the rows."""
+    views = []
+    for plane in picture.planes:
+        rows = np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)  # type: ignore[call-overload]
+        views.append(rows[:, : plane.width])
+    return views
