@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_sink import open_archive_sink
 from stream.archive.manifest import mask_format
+from stream.archive.mask_sink import open_archive_sink
 from stream.errors import ArchiveError, OutputError
 from stream.system.disk import partial_path
 
@@ -132,7 +132,7 @@ KILLED = """
     from pathlib import Path
     sys.path[:0] = [{root!r}, {tests!r}]
     from clips import SPEC, result_of, video_info
-    from stream.archive.archive_sink import open_archive_sink
+    from stream.archive.mask_sink import open_archive_sink
     import numpy as np
 
     masks = np.random.default_rng(0).integers(0, 255, (40, 60, 80), np.uint8)

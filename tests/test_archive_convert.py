@@ -13,9 +13,9 @@ from clips import SPEC, result_of, video_info
 from file_content import content, copy
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_convert import convert_archive
-from stream.archive.archive_sink import open_archive_sink
+from stream.archive.convert import convert_archive
 from stream.archive.manifest import MaskRecord
+from stream.archive.mask_sink import open_archive_sink
 from stream.errors import ArchiveError, OutputError
 from stream.frames import SegmentedFrame
 from stream.system.disk import partial_path

@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_sink import open_archive_sink
-from stream.archive.zarr_layout import SHARD
-from stream.container.crc32_joined import joined, shift_by
+from stream.archive.mask_sink import open_archive_sink
+from stream.archive.npz import joined, shift_by
+from stream.archive.zarr import SHARD
 
 MASKS = np.random.default_rng(1).integers(0, 3, (SHARD + 6, 30, 50), np.uint8)
 INDICES = [2 * number + 5 for number in range(len(MASKS))]

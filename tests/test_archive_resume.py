@@ -15,9 +15,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_sink import open_archive_sink
-from stream.archive.mask_sink import MaskSink
-from stream.archive.zarr_layout import SHARD, shard_path
+from stream.archive.mask_sink import MaskSink, open_archive_sink
+from stream.archive.zarr import SHARD, shard_path
 from stream.errors import OutputError
 from stream.system.disk import partial_path
 

@@ -20,8 +20,8 @@ from file_content import content
 from full_disk import full_disk
 from tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
-from stream.archive.archive_sink import open_archive_sink
 from stream.archive.manifest import ArchiveHeader, MaskRecord
+from stream.archive.mask_sink import open_archive_sink
 from stream.cli import main
 from stream.decode.source import open_source
 from stream.frames import SegmentedFrame

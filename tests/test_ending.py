@@ -14,7 +14,7 @@ from clips import cfr, make_clip
 from color_model import write_color_model
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_convert import convert_archive
+from stream.archive.convert import convert_archive
 from stream.archive.manifest import Ending
 from stream.archive.verify import archive_problems
 from stream.cli import main

@@ -25,7 +25,7 @@ from seen import seen
 from server_process import until
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_sink import open_archive_sink
+from stream.archive.mask_sink import open_archive_sink
 from stream.commands.duration import parse_duration
 from stream.encode.overlay import Overlay
 from stream.encode.video_sink import OverlayVideoSink

@@ -15,7 +15,7 @@ from color_model import write_color_model
 from numpy.typing import NDArray
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_sink import open_archive_sink
+from stream.archive.mask_sink import open_archive_sink
 from stream.archive.masked_frames import MaskedVideo, usual_step
 from stream.cli import main
 from stream.decode.source import open_source

@@ -16,7 +16,7 @@ from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_sink import open_archive_sink
+from stream.archive.mask_sink import open_archive_sink
 from stream.cli import main
 from stream.files.timings import find_timings
 from stream.report.curve import curve_of
@@ -24,8 +24,7 @@ from stream.report.keyframes import choose_keyframes
 from stream.report.problems import clock, problems_of
 from stream.report.scan import MaskScan, scan_masks
 from stream.spec import ModelSpec
-from stream.stats.share_table import read_shares
-from stream.stats.stats_sink import open_stats_sink
+from stream.stats.stats import open_stats_sink, read_shares
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")

@@ -15,7 +15,7 @@ from full_disk import full_disk
 
 from stream.errors import OutputError
 from stream.stats.csv_stats import CsvStatsSink
-from stream.stats.stats_sink import open_stats_sink, refuse_bad_stats
+from stream.stats.stats import open_stats_sink, refuse_bad_stats
 from stream.system.disk import partial_path
 
 MASK = np.array([[0, 0, 1, 2], [0, 0, 1, 1]], np.uint8)  # half road, three eighths car, one eighth sky

@@ -21,7 +21,7 @@ from clips import SPEC, cfr, make_clip, result_of, video_info
 from color_model import write_color_model
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_sink import open_archive_sink
+from stream.archive.mask_sink import open_archive_sink
 from stream.archive.verify import archive_problems
 from stream.cli import main
 from stream.errors import ArchiveError

@@ -14,8 +14,8 @@ import pytest
 from clips import SPEC, TICK, cfr, make_clip, result_of, video_info
 
 from stream.archive.archive import open_masks
-from stream.archive.archive_sink import open_archive_sink
-from stream.archive.zarr_layout import shard_path
+from stream.archive.mask_sink import open_archive_sink
+from stream.archive.zarr import shard_path
 from stream.cli import main
 from stream.system.disk import partial_path
 

@@ -10,7 +10,7 @@ import numpy as np
 from clips import SPEC, result_of, video_info
 from numpy.typing import NDArray
 
-from stream.archive.archive_sink import open_archive_sink
+from stream.archive.mask_sink import open_archive_sink
 from stream.spec import PixelClass
 
 CLASSES = (

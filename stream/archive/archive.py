@@ -31,10 +31,10 @@ from .manifest import (
     parse_header,
     parse_records,
 )
-from .npz_store import open_npz
-from .png_store import FolderStore, PngStore, open_zip
-from .video_archive import VideoStore
-from .zarr_store import ZarrStore
+from .npz import open_npz
+from .png import FolderStore, PngStore, open_zip
+from .video import VideoStore
+from .zarr import ZarrStore
 
 # What reading raises where an archive is damaged, or made to do harm.
 _UNREADABLE = (

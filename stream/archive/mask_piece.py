@@ -14,15 +14,15 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..container.zip_journal import ZipJournal, content_of, read_entries
 from ..errors import OutputError
 from ..frames import SegmentedFrame
 from ..system.disk import writing
 from .manifest import MaskFormat, MaskRecord, parse_record, record_line, record_of
-from .npz_layout import deflated
-from .png_archive_sink import png
-from .video_archive_sink import encoded, mask_encoder
-from .zarr_layout import packed
+from .npz import deflated
+from .png import png
+from .video import encoded, mask_encoder
+from .zarr import packed
+from .zip_journal import ZipJournal, content_of, read_entries
 
 SUFFIX = ".masks"
 

@@ -10,7 +10,7 @@ import cv2
 import typer
 from rich.console import Console
 
-from ..archive.archive_convert import convert_archive
+from ..archive.convert import convert_archive
 from ..errors import RoadmaskError
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool

@@ -23,9 +23,7 @@ from ..errors import OutputError
 from ..frames import PIECE, SegmentedFrame, VideoInfo
 from ..system.disk import PartialOutput, closing, sync_file, writing
 from .audio_copy import AudioCopy
-from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
-from .piecewise import PiecewiseEncoder
-from .video_encoding import USUAL_RATE, add_video, stamp
+from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, PiecewiseEncoder, add_video, choose_encoder, stamp
 
 log = logging.getLogger(__name__)
 

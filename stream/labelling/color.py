@@ -13,7 +13,7 @@ import av
 from av.container import OutputContainer
 from av.video.stream import VideoStream
 
-from ..archive.png_archive_sink import png
+from ..archive.png import png
 from ..encode.overlay import legend_picture
 from ..errors import OutputError
 from ..spec import PixelClass

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..archive.png_archive_sink import png
+from ..archive.png import png
 from ..spec import Color, PixelClass
 
 log = logging.getLogger(__name__)

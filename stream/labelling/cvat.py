@@ -9,7 +9,7 @@ mask of the background too, and refuses it where the task has no such label (cva
 
 from __future__ import annotations
 
-from ..archive.png_archive_sink import png
+from ..archive.png import png
 from ..errors import OutputError
 from ..spec import PixelClass
 from .colors import BLACK, distinctly_colored

@@ -7,7 +7,7 @@ https://docs.voxel51.com/user_guide/dataset_creation/datasets.html#imagesegmenta
 
 from __future__ import annotations
 
-from ..archive.png_archive_sink import png
+from ..archive.png import png
 from .frames import LabelledFrame, LabelTable, PictureFormat
 from .tree import Tree, json_text
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from ..container.zip_journal import DATE
+from ..archive.zip_journal import DATE
 
 _PICTURES = (".png", ".jpg")  # are compressed already
 _CHUNK = 1 << 20

@@ -9,8 +9,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, H264Encoder, choose_encoder
-from ..encode.video_encoding import add_video, stamp
+from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, H264Encoder, add_video, choose_encoder, stamp
 from ..frames import Frame
 
 # Written out at once; tables that a reader joins by come every 0.1 s, which is FFmpeg's default. With its length in

@@ -15,7 +15,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from ..archive.manifest import CLASSES_NAME
-from ..archive.zarr_layout import MARKER
+from ..archive.zarr import MARKER
 from ..errors import OutputError
 from ..system.disk import partial_path
 

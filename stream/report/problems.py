@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..stats.share_table import ShareTable
+from ..stats.stats import ShareTable
 from .scan import MaskScan
 
 _GAP = 2.5  # usual distances of two masks in time

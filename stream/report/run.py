@@ -12,7 +12,7 @@ from ..archive.archive import open_masks
 from ..archive.manifest import ArchiveHeader
 from ..archive.masked_frames import MaskedVideo
 from ..files.timings import Timings, find_timings
-from ..stats.share_table import read_shares
+from ..stats.stats import read_shares
 from .curve import Curve, curve_of
 from .keyframes import choose_keyframes
 from .pictures import Flicker, Picture, mask_pictures, video_pictures, visits

@@ -1,16 +1,20 @@
-"""The table of class shares as CSV: `index,time,road,sky,...`; `.parquet` is next door."""
+"""The table of class shares as CSV: `index,time,road,sky,...`, a row for each frame; `.parquet` is next door."""
 
 from __future__ import annotations
 
+import csv
+import io
+import os
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
+from ..errors import OutputError
 from ..frames import SegmentedFrame
 from ..spec import ModelSpec
 from ..system.disk import PartialOutput, writing
-from .share_rows import ShareRows
 
 
 class CsvStatsSink:
@@ -67,3 +71,82 @@ class CsvStatsSink:
 
     def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
         """After the last row."""
+
+
+class ShareRows:
+    """The file of such a table, as a context manager: written anew on entering, or gone on with after `keep`."""
+
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+        self._path = path
+        self._class_count = len(class_names)
+        self._head = _line(["index", "time", *class_names])
+        self._kept: int | None = None  # bytes
+
+    def keep(self, rows: int) -> None:
+        """To be called before entering: the file that is there goes on behind its first `rows` rows.
+
+        Raises:
+            OutputError: it is not there, has other columns, or fewer whole rows.
+        """
+        try:
+            with self._path.open("rb") as file:
+                self._kept = self._end_of(rows, file)
+        except FileNotFoundError as exc:
+            raise OutputError(f"{self._path}: is not there any more; pass --overwrite to start anew") from exc
+        except OSError as exc:
+            raise OutputError(f"{self._path}: cannot be read ({exc.strerror or exc})") from exc
+
+    def _end_of(self, rows: int, file: BinaryIO) -> int:
+        # No name holds a line break, so a row is a line; a last one without its end is one that a crash cut off.
+        if file.readline() != self._head:
+            raise OutputError(f"{self._path}: has other columns than this run's; pass --overwrite to start anew")
+        for row in range(rows):
+            if not file.readline().endswith(b"\n"):
+                raise OutputError(
+                    f"{self._path}: holds {row} whole rows, not the {rows} that were written; "
+                    "pass --overwrite to start anew"
+                )
+        return file.tell()
+
+    def add(self, result: SegmentedFrame) -> None:
+        shares = result.shares(self._class_count)
+        self.add_row([result.frame.index, f"{float(result.frame.time):.6f}", *(f"{share:.6f}" for share in shares)])
+
+    def add_row(self, row: Sequence[Any]) -> None:
+        self._file.write(_line(row))
+        self._file.flush()
+
+    def add_file(self, path: Path) -> None:
+        """The rows of another such file. Raises `OutputError` where it is none, or its last row is torn."""
+        try:
+            content = path.read_bytes()
+        except OSError as exc:
+            raise OutputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+        if not content.startswith(self._head) or not content.endswith(b"\n"):
+            raise OutputError(f"{path}: is damaged")
+        self._file.write(content[len(self._head) :])
+        self._file.flush()
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+
+    def __enter__(self) -> Self:
+        self._file = self._path.open("wb" if self._kept is None else "r+b")
+        if self._kept is None:
+            self._file.write(self._head)
+            self._file.flush()
+        else:
+            self._file.truncate(self._kept)
+            self._file.seek(self._kept)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _line(row: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue().encode()

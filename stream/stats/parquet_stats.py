@@ -20,8 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import OutputError
 from ..spec import ModelSpec
 from ..system.disk import partial_path, sync_file, writing
-from .csv_stats import CsvStatsSink
-from .share_rows import ShareRows
+from .csv_stats import CsvStatsSink, ShareRows
 
 if TYPE_CHECKING:
     import pyarrow as pa

@@ -25,8 +25,8 @@ sys.path.insert(0, str(Path(__file__).parents[2]))
 from clips import result_of, video_info
 
 from stream import segment_video
-from stream.archive import png_archive_sink
-from stream.archive.archive_sink import open_archive_sink
+from stream.archive import png
+from stream.archive.mask_sink import open_archive_sink
 from stream.network.model import Model
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
@@ -88,9 +88,9 @@ def writing(masks: list[NDArray[np.uint8]], folder: Path, repeats: int) -> None:
 
 def written(masks: list[NDArray[np.uint8]], path: Path, count: int) -> float:
     """Milliseconds of a core to write a mask."""
-    options = png_archive_sink._PNG_OPTIONS
+    options = png._PNG_OPTIONS
     if path.name == LEVEL_1:
-        png_archive_sink._PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+        png._PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
     height, width = masks[0].shape
     results = [result_of(mask) for mask in masks]
     spec = Model.load().spec
@@ -101,7 +101,7 @@ def written(masks: list[NDArray[np.uint8]], path: Path, count: int) -> float:
             object.__setattr__(result.frame, "index", number)
             object.__setattr__(result.frame, "pts", 512 * number)
             sink.write(result)
-    png_archive_sink._PNG_OPTIONS = options
+    png._PNG_OPTIONS = options
     return (time.process_time() - started) / count * 1e3
 
 

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
 from .archive import MaskArchive, open_masks
-from .archive_sink import archive_sink
+from .mask_sink import archive_sink
 
 log = logging.getLogger(__name__)
 
