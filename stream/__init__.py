@@ -22,7 +22,8 @@ if TYPE_CHECKING:
     from .masks.flicker import FlickerMeter
     from .masks.smooth import Smoother
     from .network.model import Model
-    from .segment import Report, SegmentSettings, process_video, segment_video
+    from .run.segment import process_video, segment_video
+    from .run.settings import Report, SegmentSettings
     from .spec import ModelSpec, PixelClass
 
 # The film of a street stays on the machine: ONNX Runtime writes a device id and sends telemetry unless this is set
@@ -43,9 +44,9 @@ _HOMES = {
     "OutputError": "errors",
     "Overlay": "encode.overlay",
     "PixelClass": "spec",
-    "Report": "segment",
+    "Report": "run.settings",
     "RoadmaskError": "errors",
-    "SegmentSettings": "segment",
+    "SegmentSettings": "run.settings",
     "SegmentedFrame": "frames",
     "Smoother": "masks.smooth",
     "SourceError": "errors",
@@ -54,8 +55,8 @@ _HOMES = {
     "open_masks": "archive.archive",
     "open_source": "decode.source",
     "parse_camera": "camera.camera",
-    "process_video": "segment",
-    "segment_video": "segment",
+    "process_video": "run.segment",
+    "segment_video": "run.segment",
 }
 __all__ = [
     "ArchiveError",

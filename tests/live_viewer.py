@@ -15,9 +15,8 @@ from numbered_camera import read_number
 from server_process import until
 
 from stream.camera.camera import Camera, CameraSettings, parse_camera
-from stream.camera.camera_events import CameraEvent, CameraState
-from stream.camera.camera_status import CameraStatus
 from stream.camera.live import LiveSource, Stopped
+from stream.camera.status import CameraEvent, CameraState, CameraStatus
 from stream.decode.place import Selection
 from stream.errors import RoadmaskError
 from stream.frames import VideoInfo

@@ -12,7 +12,7 @@ from stream.bench.bench_clip import draw_drive
 from stream.cli import main
 from stream.errors import ModelError
 from stream.network.model import BUNDLED, Model, bundled_models, find_model
-from stream.segment import segment_video
+from stream.run.segment import segment_video
 
 
 @pytest.mark.parametrize("name", bundled_models())

@@ -23,14 +23,14 @@ from server_process import until
 from slow_network import slowed
 
 import stream.camera.live
-import stream.camera.pauses
+import stream.camera.lost
 from stream.camera.camera import CameraSettings, parse_camera
-from stream.camera.camera_events import CameraState
-from stream.camera.camera_status import CameraStatus
+from stream.camera.status import CameraState, CameraStatus
 from stream.errors import OutputError, SourceError
 from stream.frames import SegmentedFrame
 from stream.network.model import Model
-from stream.segment import SegmentSettings, segment_video
+from stream.run.segment import segment_video
+from stream.run.settings import SegmentSettings
 from stream.watch.cameras import CameraRun, watch
 
 RATE = 50
@@ -40,7 +40,7 @@ OVER_S = 10.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.camera.pauses, "_FIRST_S", 0.1)
+    monkeypatch.setattr(stream.camera.lost, "_FIRST_S", 0.1)
 
 
 @pytest.fixture(scope="module")

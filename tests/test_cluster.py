@@ -19,11 +19,10 @@ from color_model import write_color_model
 from file_content import pictures_of
 
 from stream.cli import main
-from stream.cluster.cluster_settings import ClusterSettings
 from stream.commands.run_files import open_cluster
 from stream.errors import DeviceError, SourceError
 from stream.network.model import Model
-from stream.segment import SegmentSettings
+from stream.run.settings import ClusterSettings, SegmentSettings
 from stream.system.stop import Stop
 
 pytest.importorskip("ray", reason="needs the extra ray")

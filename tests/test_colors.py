@@ -24,7 +24,8 @@ from stream.decode.pixels import network_input
 from stream.decode.source import open_source
 from stream.decode.tone_map import HLG, PQ, standard_range
 from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video
+from stream.run.segment import process_video
+from stream.run.settings import SegmentSettings
 
 SIZE = HEIGHT, WIDTH = 96, 128
 MOST = 1.5  # of 255, on average

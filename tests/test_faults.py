@@ -479,7 +479,7 @@ def test_memory_that_runs_out_in_any_stage_is_one_line_with_what_to_lower(
     capsys: pytest.CaptureFixture[str],
     stage: str,
 ) -> None:
-    monkeypatch.setattr("stream.stages.EVERY_S", 0)
+    monkeypatch.setattr("stream.run.stages.EVERY_S", 0)
     monkeypatch.setattr("os.fsync", lambda _: None)
     arguments = command(clip, "-o", f"{tmp_path}/", model=model)[3:]
     where, error = STAGES[stage]
@@ -496,7 +496,7 @@ def test_memory_that_runs_out_in_any_stage_is_one_line_with_what_to_lower(
 def test_a_device_that_fails_in_mid_run_is_named_and_the_run_goes_on_later(
     clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("stream.stages.EVERY_S", 0)
+    monkeypatch.setattr("stream.run.stages.EVERY_S", 0)
     monkeypatch.setattr("os.fsync", lambda _: None)
     arguments = [*command(clip, "-o", f"{tmp_path}/", model=model)[3:], "--device", "cuda"]
     with monkeypatch.context() as patch:

@@ -13,7 +13,7 @@ from stream.files.declared_frames import frames_of
 from stream.files.jobs import plan
 from stream.files.video_files import VideoFile, find_sources
 from stream.frames import VideoInfo
-from stream.segment import SegmentSettings
+from stream.run.settings import SegmentSettings
 
 TEMPLATE = SegmentSettings(source=Path())
 

@@ -25,12 +25,10 @@ from server_process import ServerProcess, a_free_port, until
 from stream_servers import http_camera, udp_camera
 
 import stream.camera.live
-import stream.camera.pauses
+import stream.camera.lost
 from stream.camera.camera import Camera, Transport, parse_camera
-from stream.camera.camera_events import CameraState
-from stream.camera.camera_status import CameraStatus
-from stream.camera.live import LiveSource, Stopped
-from stream.camera.live_clock import TIME_BASE
+from stream.camera.live import TIME_BASE, LiveSource, Stopped
+from stream.camera.status import CameraState, CameraStatus
 from stream.decode.place import Selection
 from stream.errors import SourceError
 
@@ -43,7 +41,7 @@ STOPPED_S = 2.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.camera.pauses, "_FIRST_S", 0.1)
+    monkeypatch.setattr(stream.camera.lost, "_FIRST_S", 0.1)
 
 
 @pytest.fixture
@@ -383,7 +381,7 @@ def resident_bytes() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts what Linux shows in /proc")
 def test_nothing_is_left_of_twenty_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.camera.pauses, "_FIRST_S", 0.01)
+    monkeypatch.setattr(stream.camera.lost, "_FIRST_S", 0.01)
     with ServerProcess(tmp_path / "sent", f"rate={RATE}") as server:
         threads_before, descriptors_before = threading.active_count(), descriptors()
         camera = parse_camera(server.url, SETTINGS)

@@ -20,8 +20,7 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from stream.camera.camera_events import CameraState
-from stream.camera.camera_status import CameraStatus
+from stream.camera.status import CameraState, CameraStatus
 from stream.decode.source import open_source
 from stream.frames import SegmentedFrame
 from stream.view.address import Address

@@ -23,8 +23,7 @@ from live_client import Viewer, connection_to, get
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.camera.camera_events import CameraState
-from stream.camera.camera_status import CameraStatus
+from stream.camera.status import CameraState, CameraStatus
 from stream.decode.source import open_source
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame

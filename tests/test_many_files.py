@@ -22,7 +22,8 @@ from stream.errors import OutputError
 from stream.files.batch import run_batch
 from stream.files.outcome import Outcome
 from stream.network.model import Model
-from stream.segment import Report, SegmentSettings, process_video
+from stream.run.segment import process_video
+from stream.run.settings import Report, SegmentSettings
 from stream.system.disk import held
 from stream.system.stop import Stop
 

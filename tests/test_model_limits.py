@@ -80,10 +80,10 @@ def test_a_model_that_computes_on_and_on_is_stopped_in_its_first_run(
 ONE_HUGE_STEP = """
 import sys
 from stream.network import sessions
-from stream.process import time_limit
+from stream.system import stop
 from stream.cli import main
-sessions.FIRST_PICTURE_S = time_limit._GRACE_S = 0.5
-time_limit.leave(main(["run", *sys.argv[1:], "--device", "cpu", "--progress", "none"]))
+sessions.FIRST_PICTURE_S = stop._GRACE_S = 0.5
+stop.leave(main(["run", *sys.argv[1:], "--device", "cpu", "--progress", "none"]))
 """
 
 

@@ -26,14 +26,13 @@ from server_process import until
 
 from stream.archive.archive import open_masks
 from stream.archive.mask_sink import open_archive_sink
+from stream.camera import parts
+from stream.camera.parts import PartNames, PartsSink
 from stream.commands.duration import parse_duration
 from stream.encode.overlay import Overlay
 from stream.encode.video_sink import OverlayVideoSink
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame, Sink, VideoInfo
-from stream.recording import part_names
-from stream.recording.part_names import PartNames
-from stream.recording.parts import PartsSink
 from stream.stats.csv_stats import CsvStatsSink
 from stream.system.disk import partial_path
 
@@ -210,7 +209,7 @@ def test_a_part_that_cannot_be_deleted_is_a_warning(
     def refuse(_: Path) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(part_names, "_delete", refuse)
+    monkeypatch.setattr(parts, "_delete", refuse)
     assert len(record(tmp_path / "front.mp4", seen(3, first=1), keep_s=DAY_S)) == 2
     assert f"{old}: is older than --keep, but cannot be deleted (Permission denied)" in caplog.messages
 

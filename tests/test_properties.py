@@ -23,11 +23,12 @@ from color_model import write_color_model
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from stream import stages
 from stream.archive.archive import open_masks
 from stream.errors import SourceError
 from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video
+from stream.run import stages
+from stream.run.segment import process_video
+from stream.run.settings import SegmentSettings
 
 TIME_BASES = [Fraction(1, 25), Fraction(1001, 30000), Fraction(7), Fraction(1, 90000), Fraction(1, 12800)]
 # What holds any of these pixels without loss, and any times; and what has rotations.

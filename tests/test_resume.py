@@ -19,7 +19,6 @@ from color_model import spec, write_color_model
 from file_content import pictures_of
 from full_disk import full_disk
 
-from stream import stages
 from stream.decode.place import Place, look_of
 from stream.decode.source import open_source
 from stream.errors import OutputError, SourceError
@@ -27,9 +26,10 @@ from stream.frames import PIECE, WARM_UP, Frame, SegmentedFrame
 from stream.masks.deciding import Deciding
 from stream.masks.reuse import marked
 from stream.network.model import Model
-from stream.resume.progress import progress_folder
-from stream.resume.run_state import pack_state, unpack_state
-from stream.segment import Report, SegmentSettings, process_video
+from stream.run import stages
+from stream.run.progress import pack_state, progress_folder, unpack_state
+from stream.run.segment import process_video
+from stream.run.settings import Report, SegmentSettings
 from tests.moving_scene import texture
 
 FRAMES = 2 * PIECE + 60

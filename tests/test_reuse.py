@@ -18,7 +18,8 @@ from stream.archive.archive import open_masks
 from stream.frames import Frame, SegmentedFrame
 from stream.masks.reuse import StillClock, marked
 from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video, segment_video
+from stream.run.segment import process_video, segment_video
+from stream.run.settings import SegmentSettings
 from tests.moving_scene import texture
 
 RATE = 25
@@ -139,7 +140,7 @@ def test_any_workers_batch_and_depth_give_equal_masks_bit_for_bit(
     clip: Path, workers: int, batch: int | None, depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = masks_of(list(segment_video(clip, model=Model.load(device="cpu", threads=1, workers=1), reuse=True)))
-    monkeypatch.setattr("stream.stages.AHEAD", depth)
+    monkeypatch.setattr("stream.run.stages.AHEAD", depth)
     model = Model.load(device="cpu", threads=workers, workers=workers)
     np.testing.assert_array_equal(masks_of(list(segment_video(clip, model=model, batch=batch, reuse=True))), expected)
 

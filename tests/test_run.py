@@ -24,7 +24,8 @@ from stream.archive.archive import open_masks
 from stream.cli import main
 from stream.frames import Frame
 from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video, segment_video
+from stream.run.segment import process_video, segment_video
+from stream.run.settings import SegmentSettings
 
 VARIABLE_RATE = [0, 512, 1500, 1600, 4000, 9000, 9512]
 

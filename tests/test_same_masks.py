@@ -11,7 +11,8 @@ import pytest
 from numpy.typing import NDArray
 
 from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video, segment_video
+from stream.run.segment import process_video, segment_video
+from stream.run.settings import SegmentSettings
 from tests.moving_scene import texture
 
 FRAMES = 5
@@ -76,7 +77,7 @@ def test_opencv_s_threads_do_not_change_a_mask(
 def test_any_queue_depth_gives_equal_masks(
     clip: Path, name: str, expected: list[NDArray[np.uint8]], depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.stages.AHEAD", depth)
+    monkeypatch.setattr("stream.run.stages.AHEAD", depth)
     np.testing.assert_array_equal(masks_of(clip, Model.load(name, device="cpu")), expected)
 
 

@@ -20,7 +20,7 @@ from stream.masks.flicker import FlickerMeter
 from stream.masks.flow import exposure, likely_exposure
 from stream.masks.smooth import Smoother
 from stream.network.model import Model
-from stream.segment import segment_video
+from stream.run.segment import segment_video
 
 HEIGHT, WIDTH = 96, 128  # of the scores; the network's input is twice as large
 SCENE, LABELS = texture(HEIGHT, 2 * WIDTH), blocks(HEIGHT, 2 * WIDTH)

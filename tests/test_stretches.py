@@ -22,8 +22,8 @@ from stream.cluster.stretches import Stretch, WantedFrames, stretch_count, stret
 from stream.errors import OutputError
 from stream.frames import PIECE
 from stream.network.model import Model
-from stream.segment import SegmentSettings, open_video, process_video
-from stream.segment_settings import Report
+from stream.run.segment import open_video, process_video
+from stream.run.settings import Report, SegmentSettings
 
 FRAMES = 520  # two pieces and a bit
 

@@ -23,7 +23,7 @@ from rtsp_server import RtspServer
 from server_process import until
 
 import stream.camera.live
-import stream.camera.pauses
+import stream.camera.lost
 from stream.cli import main
 
 FILM = Film(rate=50, gop=10)
@@ -32,7 +32,7 @@ ENDED_S = 2.0
 
 @pytest.fixture(autouse=True)
 def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.camera.pauses, "_FIRST_S", 0.1)
+    monkeypatch.setattr(stream.camera.lost, "_FIRST_S", 0.1)
 
 
 @pytest.fixture(scope="module")

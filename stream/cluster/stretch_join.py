@@ -13,11 +13,10 @@ from typing import Self
 from ..errors import OutputError
 from ..frames import VideoInfo
 from ..network.model import Model
-from ..outputs import Outputs, file_outputs
-from ..resume.progress import begin_folder, progress_folder, refuse_other_run
-from ..resume.run_identity import run_identity
-from ..segment import ending_of
-from ..segment_settings import Report, SegmentSettings
+from ..run.outputs import Outputs, file_outputs
+from ..run.progress import begin_folder, progress_folder, refuse_other_run
+from ..run.segment import ending_of
+from ..run.settings import Report, SegmentSettings, run_identity
 from ..system.disk import writing
 from .stretch_run import NotAsPlanned, StretchFacts, facts_path, parse_facts, read_facts
 from .stretches import Stretch

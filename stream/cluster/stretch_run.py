@@ -18,11 +18,11 @@ from ..decode.place import look_of
 from ..errors import OutputError, RoadmaskError
 from ..frames import WARM_UP, Frame
 from ..network.model import Model
-from ..outputs import piece_sinks
 from ..pipeline import Pipeline
-from ..segment import end_if_set, open_video
-from ..segment_settings import SegmentSettings
-from ..stages import AHEAD, decided, network_size
+from ..run.outputs import piece_sinks
+from ..run.segment import end_if_set, open_video
+from ..run.settings import SegmentSettings
+from ..run.stages import AHEAD, decided, network_size
 from ..system.disk import replace_file, writing
 from .stretches import Stretch
 

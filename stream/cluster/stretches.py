@@ -19,7 +19,7 @@ from ..decode.opening import open_container
 from ..decode.place import Place, Selection
 from ..decode.video_stream import video_stream
 from ..frames import PIECE, WARM_UP
-from ..segment_settings import SegmentSettings
+from ..run.settings import SegmentSettings
 
 _MOST_PIECES = 8  # of a stretch: what a machine that dies costs, a minute or three of one core
 _FEWEST_PIECES = 2  # the frames before a stretch that are worked out twice are then a tenth of it at most

@@ -13,7 +13,6 @@ import cv2
 import typer
 
 from ..camera.camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
-from ..cluster.cluster_settings import ClusterSettings
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from ..errors import RoadmaskError
@@ -21,7 +20,7 @@ from ..files.files_talk import ProgressKind
 from ..files.remote import is_remote
 from ..network.model import Model
 from ..publish.stream_sink import StreamFormat
-from ..segment_settings import SegmentSettings
+from ..run.settings import ClusterSettings, SegmentSettings
 from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from ..watch.views import Views, is_stream
 from . import options as of

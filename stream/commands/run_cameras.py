@@ -11,14 +11,13 @@ from contextlib import ExitStack
 import typer
 
 from ..camera.camera import Camera
-from ..camera.camera_events import CameraEvent
-from ..camera.camera_status import CameraStatus
+from ..camera.status import CameraEvent, CameraStatus
 from ..errors import RoadmaskError
 from ..files.jobs import plan
 from ..frames import VideoInfo
 from ..network.model import Model
-from ..outputs import refuse_bad_outputs
-from ..segment_settings import SegmentSettings
+from ..run.outputs import refuse_bad_outputs
+from ..run.settings import SegmentSettings
 from ..spec import select_classes
 from ..system.stop import Stop, stop_on_signal
 from ..watch.camera_talk import CameraTalk

@@ -11,7 +11,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cluster.cluster_settings import ClusterSettings
 from ..errors import DeviceError
 from ..files.batch import run_batch
 from ..files.declared_frames import declared_frames
@@ -27,11 +26,11 @@ from ..files.video_files import find_sources
 from ..files.workload import Workload
 from ..frames import VideoInfo
 from ..network.model import Model
-from ..outputs import refuse_bad_outputs
-from ..segment import process_video
-from ..segment_settings import Report, SegmentSettings
+from ..run.outputs import refuse_bad_outputs
+from ..run.segment import process_video
+from ..run.settings import ClusterSettings, Report, SegmentSettings
+from ..run.stages import batch_size, network_size
 from ..spec import select_classes
-from ..stages import batch_size, network_size
 from ..system.machine import usable_cores
 from ..system.stop import Stop, stop_on_signal
 from ..watch.views import Views

@@ -16,7 +16,8 @@ from ..archive.verify import VideoCheck, archive_problems
 from ..decode.source import open_source
 from ..errors import RoadmaskError
 from ..network.model import Model
-from ..segment import Report, SegmentSettings, process_video
+from ..run.segment import process_video
+from ..run.settings import Report, SegmentSettings
 from .finding import REPORT, Finding, first_line
 from .picture import HEIGHT, WIDTH, draw_known, what_is_wrong
 

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from threading import Event
 
-from ..segment_settings import SegmentSettings
+from ..run.settings import SegmentSettings
 from .outcome import Outcome, RunJob, run
 
 _LOOK_S = 0.2  # how often the calling thread wakes up, to take signals

@@ -11,7 +11,7 @@ from ..decode.opening import open_file
 from ..decode.video_stream import video_stream
 from ..errors import SourceError
 from ..frames import VideoInfo
-from ..segment_settings import SegmentSettings
+from ..run.settings import SegmentSettings
 
 
 def declared_frames(job: SegmentSettings) -> int | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from ..errors import OutputError, SourceError
-from ..segment_settings import Remote, SegmentSettings
+from ..run.settings import Remote, SegmentSettings
 from .remote import fetch, find_remote, is_remote, send
 from .summary import SUMMARY_NAME
 from .video_files import VIDEO_SUFFIXES, VideoFile, find_sources

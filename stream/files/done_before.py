@@ -8,9 +8,8 @@ from pathlib import Path
 
 from ..errors import OutputError
 from ..network.model import Model
-from ..outputs import refuse_bad_outputs
-from ..resume.run_identity import run_identity
-from ..segment_settings import Report, SegmentSettings
+from ..run.outputs import refuse_bad_outputs
+from ..run.settings import Report, SegmentSettings, run_identity
 from .jobs import results_stem
 from .outcome import DoneBefore, RunJob
 from .remote import is_done

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..camera.camera import Camera
 from ..decode.opening import is_sequence, sequence_name
 from ..errors import OutputError, SourceError
-from ..segment import SegmentSettings
+from ..run.settings import SegmentSettings
 from .video_files import VideoFile
 
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")

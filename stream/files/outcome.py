@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Literal, get_args
 
 from ..errors import DeviceError, RoadmaskError
-from ..segment_settings import Report, SegmentSettings
+from ..run.settings import Report, SegmentSettings
 from ..system.machine import is_out_of_memory
 
 State = Literal["done", "partial", "interrupted", "failed", "skipped"]

@@ -14,7 +14,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from ..errors import OutputError, RoadmaskError, SourceError
-from ..segment_settings import Report, SegmentSettings
+from ..run.settings import Report, SegmentSettings
 
 # What is stored whole or not at all; elsewhere a file gets its name when it is whole.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss"})

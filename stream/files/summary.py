@@ -18,8 +18,7 @@ from typing import Any, Literal
 
 from ..errors import OutputError
 from ..network.model import Model
-from ..resume.run_identity import run_identity
-from ..segment_settings import SegmentSettings
+from ..run.settings import SegmentSettings, run_identity
 from ..system.disk import Taken, held, replace_file, writing
 from .outcome import STATES, Outcome, State
 from .timings import SUMMARY_NAME

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from ..camera.camera import Camera
 from ..frames import VideoInfo
-from ..segment_settings import SegmentSettings
+from ..run.settings import SegmentSettings
 from .declared_frames import declared_frames, frames_of
 from .outcome import STATES, Outcome
 

@@ -20,7 +20,7 @@ import av
 from av.stream import Stream
 
 from ..camera.camera import Camera
-from ..camera.connection_errors import reason_of
+from ..camera.lost import reason_of
 from ..system.helper_process import say, take_orders
 
 _HEAD = struct.Struct(">IqqB")  # bytes that follow, pts, dts, whether it is a keyframe

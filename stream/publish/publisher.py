@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
-from ..camera.pauses import pause_s
+from ..camera.lost import pause_s
 from ..system.helper_process import HelperGone, HelperProcess
 from .packet_queue import PacketQueue
 from .publish_process import packed

@@ -17,7 +17,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import asdict
 from itertools import count
 
-from ..camera.camera_events import CameraEvent
+from ..camera.status import CameraEvent
 from ..spec import PixelClass
 from .bell import Bell
 from .feed import CameraFeed

@@ -15,7 +15,7 @@ from typing import Self
 
 from av.video.reformatter import VideoReformatter
 
-from ..camera.camera_status import CameraStatus
+from ..camera.status import CameraStatus
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
 from .pictures import Shown, message, overlay_jpeg, shown

@@ -10,7 +10,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 
-from ..camera.camera_events import CameraState
+from ..camera.status import CameraState
 from .feed import CameraFeed
 
 _STUCK_S = 30.0  # a run that takes in frames and gives none for so long is stuck

@@ -18,8 +18,7 @@ from importlib.util import find_spec
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-from ..camera.camera_events import CameraEvent
-from ..camera.camera_status import CameraStatus
+from ..camera.status import CameraEvent, CameraStatus
 from ..errors import OutputError
 from ..spec import PixelClass
 from .address import Address, listen

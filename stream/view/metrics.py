@@ -9,7 +9,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
-from ..camera.camera_events import CameraState
+from ..camera.status import CameraState
 from ..spec import PixelClass
 from .feed import CameraFeed
 

@@ -13,8 +13,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ..camera.camera_events import CameraEvent, CameraState
-from ..camera.camera_status import CameraNumbers, CameraStatus
+from ..camera.status import CameraEvent, CameraNumbers, CameraState, CameraStatus
 
 log = logging.getLogger(__name__)
 

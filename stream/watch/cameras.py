@@ -7,11 +7,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
 
-from ..camera.camera_status import CameraStatus
+from ..camera.status import CameraStatus
 from ..errors import RoadmaskError
 from ..frames import Sink, VideoInfo
 from ..network.model import Model
-from ..segment import Report, SegmentSettings, process_video
+from ..run.segment import process_video
+from ..run.settings import Report, SegmentSettings
 
 _LOOK_S = 0.2  # how often the main thread wakes up, to take signals
 

@@ -9,12 +9,12 @@ from dataclasses import dataclass, field
 from ..errors import OutputError
 from ..frames import Sink
 from ..network.model import Model
-from ..outputs import overlay_of
 from ..publish.publish_sink import PublishSink
 from ..publish.publish_target import is_published, parse_target
 from ..publish.stream_sink import StreamFormat, StreamSink
 from ..publish.window_sink import WindowSink, refuse_no_window
-from ..segment_settings import SegmentSettings
+from ..run.outputs import overlay_of
+from ..run.settings import SegmentSettings
 from ..system.stop import Stop
 from ..view.address import parse_address
 from ..view.live_view import LiveView

@@ -36,11 +36,10 @@ from server_process import ServerProcess, until
 from slow_network import slowed
 
 from stream.camera.camera import CameraSettings, parse_camera
-from stream.camera.camera_events import CameraEvent, CameraState
-from stream.camera.camera_status import CameraStatus
+from stream.camera.status import CameraEvent, CameraState, CameraStatus
 from stream.frames import SegmentedFrame
 from stream.network.model import Model
-from stream.segment import SegmentSettings
+from stream.run.settings import SegmentSettings
 from stream.watch.cameras import CameraRun, watch
 
 _LONG_S = 60.0  # for anything

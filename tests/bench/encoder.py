@@ -31,7 +31,7 @@ from stream.decode.source import open_source
 from stream.encode.h264 import choose_encoder
 from stream.encode.overlay import Overlay
 from stream.network.model import Model
-from stream.segment import segment_video
+from stream.run.segment import segment_video
 from stream.system.machine import peak_memory_mb
 
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"  # a class that takes no brackets when it runs

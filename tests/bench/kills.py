@@ -20,8 +20,7 @@ import av
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from stream.resume.progress import progress_folder
-from stream.resume.run_state import unpack_state
+from stream.run.progress import progress_folder, unpack_state
 
 
 def main() -> None:

@@ -19,11 +19,10 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from stream.camera.camera_events import CameraState
-from stream.camera.camera_status import CameraStatus
+from stream.camera.status import CameraState, CameraStatus
 from stream.frames import SegmentedFrame
 from stream.network.model import Model
-from stream.segment import segment_video
+from stream.run.segment import segment_video
 from stream.view.address import Address
 from stream.view.feed import CameraFeed
 from stream.view.live_view import LiveView

@@ -27,8 +27,9 @@ from numpy.typing import NDArray
 
 from stream.decode.source import open_source
 from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video
-from stream.stages import network_size
+from stream.run.segment import process_video
+from stream.run.settings import SegmentSettings
+from stream.run.stages import network_size
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

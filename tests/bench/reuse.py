@@ -19,7 +19,7 @@ from stream.commands.moment import parse_moment
 from stream.frames import Frame, SegmentedFrame
 from stream.masks.reuse import marked
 from stream.network.model import Model
-from stream.segment import segment_video
+from stream.run.segment import segment_video
 
 _ROAD_USERS = {"car", "pedestrian", "bicyclist"}
 

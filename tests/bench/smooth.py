@@ -26,7 +26,7 @@ from stream.masks.deciding import Decider
 from stream.masks.flicker import FlickerMeter
 from stream.masks.smooth import Smoother
 from stream.network.model import Model
-from stream.stages import network_size
+from stream.run.stages import network_size
 
 T = TypeVar("T")
 

@@ -34,7 +34,8 @@ from color_model import write_color_model
 
 from stream.errors import RoadmaskError
 from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video
+from stream.run.segment import process_video
+from stream.run.settings import SegmentSettings
 
 LONGEST_S = 10
 MOST_BYTES = 1 << 30

@@ -11,21 +11,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .archive.manifest import Ending, mask_format
-from .archive.mask_piece import SUFFIX as _MASKS
-from .archive.mask_piece import MaskPieceSink
-from .archive.mask_sink import MaskSink, open_archive_sink
-from .encode.overlay import Overlay
-from .encode.video_sink import OverlayVideoSink
-from .errors import OutputError
-from .frames import FileSink, SegmentedFrame, Sink, VideoInfo
-from .network.model import Model
-from .recording.parts import PartsSink
-from .resume.progress import Progress, Saved, progress_folder
-from .segment_settings import SegmentSettings
-from .spec import select_classes
-from .stats.csv_stats import CsvStatsSink
-from .stats.stats import open_stats_sink, refuse_bad_stats
+from ..archive.manifest import Ending, mask_format
+from ..archive.mask_piece import SUFFIX as _MASKS
+from ..archive.mask_piece import MaskPieceSink
+from ..archive.mask_sink import MaskSink, open_archive_sink
+from ..camera.parts import PartsSink
+from ..encode.overlay import Overlay
+from ..encode.video_sink import OverlayVideoSink
+from ..errors import OutputError
+from ..frames import FileSink, SegmentedFrame, Sink, VideoInfo
+from ..network.model import Model
+from ..spec import select_classes
+from ..stats.csv_stats import CsvStatsSink
+from ..stats.stats import open_stats_sink, refuse_bad_stats
+from .progress import Progress, Saved, progress_folder
+from .settings import SegmentSettings
 
 _VIDEO, _ROWS = ".mp4", ".csv"  # of stretches, whatever the outputs are
 

@@ -9,24 +9,21 @@ from fractions import Fraction
 from pathlib import Path
 from threading import Event
 
-from .archive.manifest import Ending
-from .camera.camera import Camera
-from .camera.camera_status import CameraStatus
-from .camera.live import LiveSource
-from .decode.hardware_decode import decoder_for
-from .decode.place import Selection
-from .decode.source import Source, open_source
-from .errors import OutputError
-from .frames import SegmentedFrame, Sink, VideoInfo
-from .network.model import Model
+from ..archive.manifest import Ending
+from ..camera.camera import Camera
+from ..camera.live import LiveSource
+from ..camera.status import CameraStatus
+from ..decode.hardware_decode import decoder_for
+from ..decode.place import Selection
+from ..decode.source import Source, open_source
+from ..errors import OutputError
+from ..frames import SegmentedFrame, Sink, VideoInfo
+from ..network.model import Model
+from ..pipeline import Pipeline
 from .outputs import Outputs, camera_sinks, file_outputs, refuse_bad_outputs
-from .pipeline import Pipeline
-from .resume.progress import Progress, Saved
-from .resume.run_identity import run_identity
-from .segment_settings import Report, SegmentSettings
+from .progress import Progress, Saved
+from .settings import Report, SegmentSettings, run_identity
 from .stages import SEEN_AGAIN, batch_size, masks_of, network_size
-
-__all__ = ["Report", "SegmentSettings", "process_video", "segment_video"]
 
 
 def process_video(

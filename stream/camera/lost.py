@@ -1,9 +1,13 @@
-"""Why a camera cannot be reached or was lost, in words that a user can act on. FFmpeg's own may hold the password."""
+"""What is said of a camera that cannot be reached or was lost, and how long to wait before the next try.
+
+FFmpeg's own words may hold the password; these a user can act on.
+"""
 
 from __future__ import annotations
 
 import errno
 import os
+import random
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -31,6 +35,10 @@ _BY_NUMBER = {
     errno.ENOTTY: "it is no camera",
     errno.ENXIO: "there is no such camera",
 }
+
+_FIRST_S, _GROWTH, _LONGEST_S = 0.5, 1.2, 30.0
+_REFUSED_S = 30.0  # cameras and servers lock users out after a few wrong passwords
+_JITTER = 0.2  # what was lost together shall not all come back at once
 
 
 def reason_of(exc: Exception, camera: Camera, *, opened: bool, took_s: float) -> str:
@@ -87,3 +95,14 @@ def _there_are() -> str:
         return ""
     found = sorted(str(path) for path in Path("/dev").glob("video*"))
     return f"; there are {', '.join(found)}" if found else "; there is none at all"
+
+
+def pause_s(tries: int, *, refused: bool = False) -> float:
+    """Seconds: longer with each of the `tries` that failed in a row, and never quite the same.
+
+    Args:
+        tries: 1 for the first.
+        refused: asking again soon would do harm.
+    """
+    pause = _REFUSED_S if refused else min(_FIRST_S * _GROWTH ** (tries - 1), _LONGEST_S)
+    return pause * random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311 - nothing secret

@@ -6,16 +6,16 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 
-from .deciding_state import DecidingState
-from .decode.place import Place
-from .decode.source import Source
-from .frames import Frame, SegmentedFrame, VideoInfo, batched
-from .masks.deciding import Deciding
-from .masks.reuse import marked
-from .network.model import Model
-from .pipeline import Pipeline
-from .resume.progress import EVERY_S, Saved
-from .segment_settings import SegmentSettings
+from ..deciding_state import DecidingState
+from ..decode.place import Place
+from ..decode.source import Source
+from ..frames import Frame, SegmentedFrame, VideoInfo, batched
+from ..masks.deciding import Deciding
+from ..masks.reuse import marked
+from ..network.model import Model
+from ..pipeline import Pipeline
+from .progress import EVERY_S, Saved
+from .settings import SegmentSettings
 
 AHEAD = 4  # items that wait between two stages: enough to even out, little enough to forget about memory
 SEEN_AGAIN = 8  # frames by which a run that goes on makes sure that it has found its place in the video
