@@ -28,10 +28,10 @@ from stream.camera.camera import CameraSettings, parse_camera
 from stream.camera.status import CameraState, CameraStatus
 from stream.errors import OutputError, SourceError
 from stream.frames import SegmentedFrame
+from stream.live.cameras import CameraRun, watch
 from stream.network.model import Model
 from stream.run.segment import segment_video
 from stream.run.settings import SegmentSettings
-from stream.watch.cameras import CameraRun, watch
 
 RATE = 50
 FILM = Film(rate=RATE, gop=10)

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from stream.batch.jobs import plan
+from stream.batch.video_files import VideoFile, find_sources
+from stream.batch.workload import frames_of
 from stream.commands.moment import parse_moment
 from stream.errors import OutputError, SourceError
-from stream.files.declared_frames import frames_of
-from stream.files.jobs import plan
-from stream.files.video_files import VideoFile, find_sources
 from stream.frames import VideoInfo
 from stream.run.settings import SegmentSettings
 

@@ -23,9 +23,9 @@ from selenium.webdriver.common.keys import Keys
 from stream.camera.status import CameraState, CameraStatus
 from stream.decode.source import open_source
 from stream.frames import SegmentedFrame
-from stream.view.address import Address
-from stream.view.feed import CameraFeed
-from stream.view.live_view import LiveView
+from stream.live.feed import CameraFeed
+from stream.live.guard import Address
+from stream.live.live_view import LiveView
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")

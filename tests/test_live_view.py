@@ -27,10 +27,10 @@ from stream.camera.status import CameraState, CameraStatus
 from stream.decode.source import open_source
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
-from stream.view.address import Address, parse_address
-from stream.view.feed import CameraFeed
-from stream.view.live_view import LiveView
-from stream.view.pictures import packed
+from stream.live.feed import CameraFeed
+from stream.live.guard import Address, parse_address
+from stream.live.live_view import LiveView
+from stream.live.pictures import packed
 
 ANYWHERE = Address("127.0.0.1", 0)
 TOKEN = "correct horse"
@@ -118,7 +118,7 @@ def test_an_address_in_use_is_one_line(running: LiveView) -> None:
 
 
 def test_without_starlette_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.view.live_view.find_spec", lambda _: None)
+    monkeypatch.setattr("stream.live.live_view.find_spec", lambda _: None)
     with pytest.raises(OutputError, match=re.escape("--serve needs starlette: pip install 'roadmask[serve]'")):
         LiveView(ANYWHERE, SPEC.classes)
 
@@ -300,7 +300,7 @@ def test_a_picture_that_cannot_be_encoded_is_told_once_and_ends_nothing(
     feed = camera(view)
     with Viewer(view) as viewer:
         with monkeypatch.context() as patched:
-            patched.setattr("stream.view.feed.shown", fail)
+            patched.setattr("stream.live.feed.shown", fail)
             for broken in (striped(), striped()):
                 feed.write(broken)
                 assert eventually(lambda: feed.pictures._of is broken)  # noqa: B023 - called at once
@@ -361,7 +361,7 @@ def test_health_is_good_only_while_every_camera_runs(view: LiveView) -> None:
 def test_a_run_that_gives_no_frames_is_not_well(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = camera(view)
     feed.write(striped())
-    monkeypatch.setattr("stream.view.health._STUCK_S", 0.0)
+    monkeypatch.setattr("stream.live.health._STUCK_S", 0.0)
     status, _, body = get(view, "/healthz")
     assert status == 503
     assert b"frames arrive, but none has come out of the run for 0 s" in body

@@ -17,10 +17,9 @@ from clips import cfr, make_clip
 from color_model import write_color_model
 
 from stream.archive.archive import open_masks
+from stream.batch.batch import Outcome, run_batch
 from stream.cli import main
 from stream.errors import OutputError
-from stream.files.batch import run_batch
-from stream.files.outcome import Outcome
 from stream.network.model import Model
 from stream.run.segment import process_video
 from stream.run.settings import Report, SegmentSettings

@@ -26,9 +26,9 @@ from stream.decode.pixels import planes_of
 from stream.encode.overlay import Overlay
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
-from stream.publish.packet_queue import PacketQueue
-from stream.publish.publish_sink import PublishSink
-from stream.publish.publish_target import parse_target
+from stream.live.live_encoding import PacketQueue
+from stream.live.publish_sink import PublishSink
+from stream.live.publisher import parse_target
 
 TESTS = Path(__file__).parent
 SECRET = "hunter2"

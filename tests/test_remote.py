@@ -14,9 +14,9 @@ from clips import cfr, make_clip, times_of
 from color_model import write_color_model
 
 from stream.archive.archive import open_masks
+from stream.batch.remote import is_remote
 from stream.cli import main
 from stream.commands.run import as_typer_takes_them
-from stream.files.remote import is_remote
 
 FRAMES = 12
 

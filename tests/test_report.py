@@ -17,8 +17,8 @@ from selenium.webdriver.chrome.service import Service
 
 from stream.archive.archive import open_masks
 from stream.archive.mask_sink import open_archive_sink
+from stream.batch.timings import find_timings
 from stream.cli import main
-from stream.files.timings import find_timings
 from stream.report.curve import curve_of
 from stream.report.keyframes import choose_keyframes
 from stream.report.problems import clock, problems_of

@@ -22,7 +22,7 @@ from server_process import until
 from stream.encode.overlay import Overlay
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
-from stream.publish.stream_sink import StreamFormat, StreamSink
+from stream.live.stream_sink import StreamFormat, StreamSink
 
 
 @contextmanager

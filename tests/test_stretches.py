@@ -16,9 +16,17 @@ from color_model import write_color_model
 from file_content import content, pictures_of
 
 from stream.archive.archive import open_masks
+from stream.cluster.stretch import (
+    NotAsPlanned,
+    Stretch,
+    WantedFrames,
+    facts_path,
+    run_stretch,
+    stretch_count,
+    stretches,
+    wanted_frames,
+)
 from stream.cluster.stretch_join import StretchFolder, join
-from stream.cluster.stretch_run import NotAsPlanned, facts_path, run_stretch
-from stream.cluster.stretches import Stretch, WantedFrames, stretch_count, stretches, wanted_frames
 from stream.errors import OutputError
 from stream.frames import PIECE
 from stream.network.model import Model
@@ -177,7 +185,7 @@ def test_stretches_that_do_not_meet_are_not_joined(
 ) -> None:
     """As of a video that jumped into gives grey pictures at first."""
     looks = iter(range(10_000))
-    monkeypatch.setattr("stream.cluster.stretch_run.look_of", lambda _: next(looks))
+    monkeypatch.setattr("stream.cluster.stretch.look_of", lambda _: next(looks))
     with pytest.raises(NotAsPlanned, match="where it is jumped into it gives other pictures"):
         joined(job_for(clip, tmp_path), model)
 

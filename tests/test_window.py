@@ -22,8 +22,8 @@ from server_process import until
 
 from stream.encode.overlay import Overlay
 from stream.errors import OutputError
-from stream.publish import window_sink
-from stream.publish.window_sink import WindowSink, refuse_no_window
+from stream.live import window_sink
+from stream.live.window_sink import WindowSink, refuse_no_window
 
 HAS_WINDOWS = not re.search(r"GUI:\s+NONE", cv2.getBuildInformation())
 HAS_DISPLAY = bool(os.environ.get("DISPLAY"))

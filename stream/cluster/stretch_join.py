@@ -18,8 +18,7 @@ from ..run.progress import begin_folder, progress_folder, refuse_other_run
 from ..run.segment import ending_of
 from ..run.settings import Report, SegmentSettings, run_identity
 from ..system.disk import writing
-from .stretch_run import NotAsPlanned, StretchFacts, facts_path, parse_facts, read_facts
-from .stretches import Stretch
+from .stretch import NotAsPlanned, Stretch, StretchFacts, facts_path, parse_facts, read_facts
 
 
 class StretchFolder:

@@ -12,17 +12,17 @@ from typing import Annotated
 import cv2
 import typer
 
+from ..batch.remote import is_remote
+from ..batch.talk import ProgressKind
 from ..camera.camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from ..errors import RoadmaskError
-from ..files.files_talk import ProgressKind
-from ..files.remote import is_remote
+from ..live.stream_sink import StreamFormat
+from ..live.views import Views, is_stream
 from ..network.model import Model
-from ..publish.stream_sink import StreamFormat
 from ..run.settings import ClusterSettings, SegmentSettings
 from ..system.talk import LogFormat, hide_arguments, set_up_logs
-from ..watch.views import Views, is_stream
 from . import options as of
 from .duration import parse_duration
 from .run_cameras import run_cameras

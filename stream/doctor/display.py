@@ -9,7 +9,7 @@ from av.video.frame import VideoFrame
 
 from ..errors import OutputError
 from ..frames import SegmentedFrame
-from ..publish.window_sink import WindowSink
+from ..live.window_sink import WindowSink
 from .finding import Finding, first_line
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..archive.archive import open_masks
 from ..archive.manifest import ArchiveHeader
 from ..archive.masked_frames import MaskedVideo
-from ..files.timings import Timings, find_timings
+from ..batch.timings import Timings, find_timings
 from ..stats.stats import read_shares
 from .curve import Curve, curve_of
 from .keyframes import choose_keyframes

@@ -38,9 +38,9 @@ from slow_network import slowed
 from stream.camera.camera import CameraSettings, parse_camera
 from stream.camera.status import CameraEvent, CameraState, CameraStatus
 from stream.frames import SegmentedFrame
+from stream.live.cameras import CameraRun, watch
 from stream.network.model import Model
 from stream.run.settings import SegmentSettings
-from stream.watch.cameras import CameraRun, watch
 
 _LONG_S = 60.0  # for anything
 

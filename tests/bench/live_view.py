@@ -21,11 +21,11 @@ from pathlib import Path
 
 from stream.camera.status import CameraState, CameraStatus
 from stream.frames import SegmentedFrame
+from stream.live.feed import CameraFeed
+from stream.live.guard import Address
+from stream.live.live_view import LiveView
 from stream.network.model import Model
 from stream.run.segment import segment_video
-from stream.view.address import Address
-from stream.view.feed import CameraFeed
-from stream.view.live_view import LiveView
 
 ANYWHERE = Address("127.0.0.1", 0)
 
