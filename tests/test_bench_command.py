@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from stream.bench.bench import BARE, SIDE_BY_SIDE, Case, Sample
-from stream.bench.bench_clip import draw_drive
+from stream.bench.clip import draw_drive
 from stream.cli import main
 from stream.decode.source import open_source
 from stream.system.machine import forget_peak, peak_memory_mb

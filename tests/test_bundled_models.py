@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.bench.bench_clip import draw_drive
+from stream.bench.clip import draw_drive
 from stream.cli import main
 from stream.errors import ModelError
 from stream.network.model import BUNDLED, Model, bundled_models, find_model

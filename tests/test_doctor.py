@@ -31,11 +31,10 @@ from stream.doctor import display as doctor_display
 from stream.doctor import doctor
 from stream.doctor import engines as doctor_engines
 from stream.doctor import machine as doctor_machine
-from stream.doctor import picture as doctor_picture
 from stream.doctor import process as doctor_process
 from stream.doctor import selftest as doctor_selftest
 from stream.doctor import versions as doctor_versions
-from stream.doctor.finding import Finding
+from stream.doctor.doctor import Finding
 from stream.errors import OutputError
 from stream.network.model import Model
 
@@ -140,7 +139,7 @@ def test_a_check_that_crashes_hangs_or_raises_is_a_problem_and_the_next_ones_are
         "    sys.modules['stream.doctor.' + name] = module = types.ModuleType(name)\n"
         "    module.examine = does\n"
         "def raises():\n"
-        "    from stream.doctor.finding import Finding\n"
+        "    from stream.doctor.doctor import Finding\n"
         "    yield Finding('first', 'ok', 'noise does not matter')\n"
         "    raise RuntimeError('two\\nlines')\n"
         "check('crashes', lambda: tempfile.mkdtemp() and os.kill(os.getpid(), signal.SIGILL))\n"
@@ -617,7 +616,7 @@ def test_a_window_that_opens_is_told_and_closed_again(monkeypatch: pytest.Monkey
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("selftest")
-    doctor_picture.draw_known(folder / "drive.mp4", frames=8)
+    doctor_selftest.draw_known(folder / "drive.mp4", frames=8)
     doctor_selftest.run(folder, Model.load(device="cpu"))
     return folder
 
@@ -630,20 +629,20 @@ def test_a_run_that_is_right_has_nothing_to_tell(segmented: Path) -> None:
 
 def test_an_overlay_that_shows_nothing_or_is_short_is_found(tmp_path: Path) -> None:
     for name, frames in (("drive.mp4", 8), ("overlay.mp4", 8)):
-        doctor_picture.draw_known(tmp_path / name, frames=frames)
+        doctor_selftest.draw_known(tmp_path / name, frames=frames)
     assert doctor_selftest.overlay_problem(tmp_path) == "nothing is drawn over the video"
-    doctor_picture.draw_known(tmp_path / "overlay.mp4", frames=7)
+    doctor_selftest.draw_known(tmp_path / "overlay.mp4", frames=7)
     assert doctor_selftest.overlay_problem(tmp_path).startswith("it has 7 frames")
 
 
 def test_a_network_that_confuses_colours_or_sees_nothing_is_found(segmented: Path) -> None:
     model = Model.load(device="cpu")
-    inputs = doctor_picture.network_inputs(segmented / "drive.mp4", model)
-    height, width = doctor_picture.HEIGHT, doctor_picture.WIDTH
+    inputs = doctor_selftest.network_inputs(segmented / "drive.mp4", model)
+    height, width = doctor_selftest.HEIGHT, doctor_selftest.WIDTH
 
     def mask(pictures: Any) -> Any:
         return cv2.resize(model.scores(pictures)[0].argmax(axis=0).astype(np.uint8), (width, height), interpolation=0)
 
-    assert doctor_picture.what_is_wrong(mask(inputs[:1]), model.spec.classes) == ""
-    assert "sky" in doctor_picture.what_is_wrong(mask(inputs[:1, ::-1].copy()), model.spec.classes)
-    assert "sky" in doctor_picture.what_is_wrong(np.zeros((height, width), np.uint8) + 3, model.spec.classes)
+    assert doctor_selftest.what_is_wrong(mask(inputs[:1]), model.spec.classes) == ""
+    assert "sky" in doctor_selftest.what_is_wrong(mask(inputs[:1, ::-1].copy()), model.spec.classes)
+    assert "sky" in doctor_selftest.what_is_wrong(np.zeros((height, width), np.uint8) + 3, model.spec.classes)

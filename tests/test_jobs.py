@@ -10,7 +10,7 @@ import pytest
 from stream.batch.jobs import plan
 from stream.batch.video_files import VideoFile, find_sources
 from stream.batch.workload import frames_of
-from stream.commands.moment import parse_moment
+from stream.commands.options import parse_moment
 from stream.errors import OutputError, SourceError
 from stream.frames import VideoInfo
 from stream.run.settings import SegmentSettings

@@ -28,7 +28,7 @@ from stream.archive.archive import open_masks
 from stream.archive.mask_sink import open_archive_sink
 from stream.camera import parts
 from stream.camera.parts import PartNames, PartsSink
-from stream.commands.duration import parse_duration
+from stream.commands.options import parse_duration
 from stream.encode.overlay import Overlay
 from stream.encode.video_sink import OverlayVideoSink
 from stream.errors import OutputError

@@ -19,10 +19,9 @@ from stream.archive.archive import open_masks
 from stream.archive.mask_sink import open_archive_sink
 from stream.batch.timings import find_timings
 from stream.cli import main
-from stream.report.curve import curve_of
-from stream.report.keyframes import choose_keyframes
-from stream.report.problems import clock, problems_of
-from stream.report.scan import MaskScan, scan_masks
+from stream.report.pictures import choose_keyframes
+from stream.report.run import clock, problems_of
+from stream.report.scan import MaskScan, curve_of, scan_masks
 from stream.spec import ModelSpec
 from stream.stats.stats import open_stats_sink, read_shares
 

@@ -15,7 +15,7 @@ import typer
 from rich.console import Console
 
 from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare
-from ..bench.bench_clip import draw_drive
+from ..bench.clip import draw_drive
 from ..errors import RoadmaskError
 from ..network.model import Model
 from ..run.settings import SegmentSettings

@@ -24,7 +24,7 @@ from ..network.model import Model
 from ..run.settings import ClusterSettings, SegmentSettings
 from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from . import options as of
-from .duration import parse_duration
+from .options import parse_duration
 from .run_cameras import run_cameras
 from .run_files import FilesRequest, run_files
 

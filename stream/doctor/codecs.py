@@ -14,7 +14,7 @@ import onnxruntime
 from ..decode.pixels import planes_of
 from ..encode.h264 import choose_encoder
 from ..errors import OutputError
-from .finding import Finding, State, first_line
+from .doctor import Finding, State, first_line
 
 _HEIGHT, _WIDTH = 144, 176  # SVT-AV1 takes none below 64
 _FRAMES = 4

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from ..system.machine import cache_folder
-from .finding import Finding, megabytes
+from .doctor import Finding, megabytes
 
 # An hour of 1080p gives an overlay of about 2 GB and masks of about 0.5 GB; a TensorRT engine takes tens of megabytes.
 _ENOUGH = {"here": 5_000_000_000, "temporary": 500_000_000, "cache": 500_000_000}

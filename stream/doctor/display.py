@@ -10,7 +10,7 @@ from av.video.frame import VideoFrame
 from ..errors import OutputError
 from ..frames import SegmentedFrame
 from ..live.window_sink import WindowSink
-from .finding import Finding, first_line
+from .doctor import Finding, first_line
 
 
 def examine() -> Iterator[Finding]:

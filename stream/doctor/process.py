@@ -12,7 +12,7 @@ from importlib import import_module
 
 from ..system.helper_process import take_orders
 from ..system.machine import is_out_of_memory
-from .finding import REPORT, Finding, first_line
+from .doctor import REPORT, Finding, first_line
 
 
 def main() -> None:

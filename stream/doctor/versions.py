@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from .finding import Finding, first_line
+from .doctor import Finding, first_line
 
 # What each extra of pyproject.toml gives, and the packages that it brings.
 EXTRAS = {

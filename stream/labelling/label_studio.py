@@ -10,8 +10,8 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from ..archive.manifest import ArchiveHeader
+from .coco import brush_rle, runs_of_labels
 from .frames import LabelledFrame, LabelTable, PictureFormat
-from .runs import brush_rle, runs_of_labels
 from .tree import JsonItems, Tree, text_lines
 
 _FROM_NAME, _TO_NAME = "label", "image"

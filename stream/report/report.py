@@ -14,9 +14,8 @@ from ..archive.archive import open_masks
 from ..archive.manifest import CLASSES_NAME
 from ..errors import ArchiveError, OutputError, RoadmaskError
 from ..system.disk import PartialOutput, writing
-from .overview import overview
 from .run import Depth, RunLook, look_at
-from .sections import run_section
+from .sections import overview, run_section
 
 log = logging.getLogger(__name__)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.commands.moment import parse_moment
+from stream.commands.options import parse_moment
 from stream.frames import Frame, SegmentedFrame
 from stream.masks.reuse import marked
 from stream.network.model import Model
