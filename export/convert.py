@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import onnx
 import torch
 
-from stream.network.model import Model
+from stream import Model
 from training.checkpoint import Checkpoint, load
 
 from .deploy import DeployedNetwork

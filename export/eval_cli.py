@@ -11,8 +11,8 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
+from stream import RoadmaskError
 from stream.commands import options as of
-from stream.errors import RoadmaskError
 from stream.system.talk import counted, progress_bar
 from training.errors import TrainingError
 

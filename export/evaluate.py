@@ -12,11 +12,9 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
+from stream import FlickerMeter, Model, Smoother
 from stream.decode.pixels import network_input
 from stream.masks.deciding import Decider
-from stream.masks.flicker import FlickerMeter
-from stream.masks.smooth import Smoother
-from stream.network.model import Model
 from stream.pipeline import Pipeline
 from training.camvid import VOID, Dataset, Example, open_dataset
 from training.metrics import confusion_matrix

@@ -10,8 +10,8 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from stream import RoadmaskError
 from stream.commands import options as of
-from stream.errors import RoadmaskError
 from stream.network.model import bundled_models, find_model
 from stream.system.talk import counted, progress_bar
 from training.checkpoint import load

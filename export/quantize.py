@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from stream.network.model import Model
+from stream import Model
 
 from .calibration import PICTURE_COUNT, Calibration, find_calibration, given_samples
 from .errors import ExportError

@@ -26,20 +26,22 @@ ALLOWED = {
         "training.metrics",
         "training.options",
         "training.sheet",
+        "stream",  # its public names
         "stream.commands",
-        "stream.network.model",
-        "stream.system.talk",
-        "stream.masks.deciding",
-        "stream.masks.flicker",
-        "stream.frames",
         "stream.decode.pixels",
+        "stream.masks.deciding",
+        "stream.network.model",
         "stream.pipeline",
-        "stream.masks.smooth",
-        "stream.decode.source",
         "stream.spec",
-        "stream.errors",
+        "stream.system.talk",
     },
 }
+# A room is an idea that a user would name; at the top stands what all of them share.
+ROOMS = {
+    *("run", "decode", "network", "masks", "encode", "archive", "stats", "camera", "live", "batch", "cluster"),
+    *("labelling", "preview", "report", "doctor", "bench", "system", "commands"),
+}
+TOP = {"__init__", "__main__", "cli", "deciding_state", "errors", "frames", "pipeline", "spec"}
 # Heavy or optional packages, and who may import them at all.
 ALLOWED_THIRD_PARTY = {"torch": {"training", "export"}, "onnx": {"export"}, "matplotlib": {"training", "export"}}
 
@@ -63,6 +65,13 @@ def test_packages_import_each_other_only_along_the_arrows(package: str) -> None:
                 assert module in ALLOWED[package], f"{path} imports {module}"
             if top in ALLOWED_THIRD_PARTY:
                 assert package in ALLOWED_THIRD_PARTY[top], f"{path} imports {module}"
+
+
+def test_stream_has_these_rooms_and_no_crumbs_beside_them() -> None:
+    stream = ROOT / "stream"
+    assert {path.parent.name for path in stream.glob("*/__init__.py")} == ROOMS
+    assert {path.stem for path in stream.glob("*.py")} == TOP
+    assert not [*stream.glob("*/*/**/*.py")], "a room has no rooms in it"
 
 
 def test_the_rooms_of_stream_import_each_other_one_way() -> None:
