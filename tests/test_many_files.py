@@ -23,7 +23,7 @@ from stream.errors import OutputError
 from stream.network.model import Model
 from stream.run.segment import process_video
 from stream.run.settings import Report, SegmentSettings
-from stream.system.disk import held
+from stream.system.disk import hold
 from stream.system.stop import Stop
 
 FRAMES = 12
@@ -227,7 +227,7 @@ def test_progress_for_programs_is_json_a_line(
 def test_two_runs_into_one_folder_do_not_mix(drives: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
-    with held(out / ".summary.json.lock"):
+    with hold(out / ".summary.json.lock"):
         assert run(drives, "-o", f"{out}/", model=model) == 1
     assert not [path for path in out.iterdir() if not path.name.startswith(".")]
 

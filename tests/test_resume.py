@@ -24,7 +24,7 @@ from stream.decode.source import open_source
 from stream.errors import OutputError, SourceError
 from stream.frames import PIECE, WARM_UP, Frame, SegmentedFrame
 from stream.masks.deciding import Deciding
-from stream.masks.reuse import marked
+from stream.masks.reuse import mark_unchanged
 from stream.network.model import Model
 from stream.run import stages
 from stream.run.progress import pack_state, progress_folder, unpack_state
@@ -336,7 +336,7 @@ def decided(clip: Path, model: Model, begin: int, *, reuse: bool, smooth: bool) 
     first = max(begin - WARM_UP, 0)
     with open_source(clip) as source:
         frames: Iterable[Frame] = islice(source.frames(input_size), first, None)
-        frames = marked(frames, first=first) if reuse else frames
+        frames = mark_unchanged(frames, first=first) if reuse else frames
         scored = (model.scored([frame]) for frame in frames)
         yield from Deciding(3, smooth=smooth, first=first, begin=begin).results(scored)
 
@@ -346,7 +346,7 @@ def test_a_state_that_was_on_disk_leads_to_the_same_masks(
     clip: Path, model: Model, tmp_path: Path, frames: int
 ) -> None:
     with open_source(clip, max_frames=PIECE + 20) as source:
-        scored = [model.scored([frame]) for frame in marked(source.frames(input_size))]
+        scored = [model.scored([frame]) for frame in mark_unchanged(source.frames(input_size))]
     whole = list(Deciding(3, smooth=True, every_s=0).results(scored))
     state = whole[frames - 1].state
     assert state is not None

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from stream.archive.archive import open_masks
 from stream.frames import Frame, SegmentedFrame
-from stream.masks.reuse import StillClock, marked
+from stream.masks.reuse import StillClock, mark_unchanged
 from stream.network.model import Model
 from stream.run.segment import process_video, segment_video
 from stream.run.settings import SegmentSettings
@@ -35,7 +35,7 @@ def frame(picture: NDArray[np.uint8], number: int, *, rate: int = RATE, unchange
 
 
 def unchanged(pictures: Sequence[NDArray[np.uint8]], *, rate: int = RATE) -> list[bool]:
-    frames = marked(frame(picture, number, rate=rate) for number, picture in enumerate(pictures))
+    frames = mark_unchanged(frame(picture, number, rate=rate) for number, picture in enumerate(pictures))
     return [item.unchanged for item in frames]
 
 

@@ -56,7 +56,6 @@ _MOST = {
     OFFSETS_NAME: MOST_MANIFEST,
 }
 _MOST_PIECE = MOST_PIXELS + (1 << 24)  # bytes: what cannot be compressed grows a little
-
 _POLYNOMIAL = 0xEDB88320
 _ONE = 1 << 31
 

@@ -47,7 +47,6 @@ INDEX_SIZE = SHARD * INDEX_ENTRY.size
 MISSING = b"\xff" * INDEX_ENTRY.size  # the entry of a chunk that was not written
 _GZIP = 31  # zlib's name for a deflate stream in gzip's frame; it has no date in it
 _BYTES = {"name": "bytes", "configuration": {"endian": "little"}}
-
 _MOST_CHUNK = MOST_PIXELS + (1 << 24)  # bytes: what cannot be compressed grows a little
 
 

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from ..errors import OutputError
 from ..network.model import Model
 from ..run.settings import SegmentSettings, run_identity
-from ..system.disk import Taken, held, replace_file, writing
+from ..system.disk import Taken, hold, replace_file, writing
 from .batch import STATES, Outcome, State
 from .timings import SUMMARY_NAME
 
@@ -142,7 +142,7 @@ def open_summary(path: Path, facts: Mapping[str, Any]) -> Iterator[Summary]:
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with held(path.with_name(f".{path.name}.lock")):
+        with hold(path.with_name(f".{path.name}.lock")):
             summary = Summary(path, _with_schema(facts))
             summary.write()  # a place that cannot be written to is found before the work
             yield summary

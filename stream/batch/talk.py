@@ -26,7 +26,6 @@ ProgressKind = Literal["auto", "none", "json"]
 _REFRESH_S = 0.2  # of the bars on a terminal
 _LINE_S = 1.0  # between two lines of JSON
 _WIDTH = 160  # of a table that is written to a file
-
 _BAR_WIDTH = 30
 _NAME_WIDTH = 36
 

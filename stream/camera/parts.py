@@ -30,12 +30,11 @@ from ..archive.manifest import CLASSES_NAME
 from ..archive.zarr import MARKER
 from ..errors import OutputError
 from ..frames import Frame, SegmentedFrame, Sink, VideoInfo
-from ..system.disk import Taken, held, partial_path, writing
-
-_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+from ..system.disk import Taken, hold, partial_path, writing
 
 log = logging.getLogger(__name__)
 
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 _TIME = "%Y-%m-%d_%H-%M-%SZ"
 _UNFINISHED = "unfinished"
 
@@ -120,7 +119,7 @@ class PartsSink:
         with writing(self._path):
             self._names.folder.mkdir(parents=True, exist_ok=True)
             try:
-                stack.enter_context(held(self._path.with_name(f".{self._path.name}.lock")))
+                stack.enter_context(hold(self._path.with_name(f".{self._path.name}.lock")))
             except Taken as exc:
                 raise OutputError(
                     f"{self._path}: is being recorded by another roadmask; name another folder or file, "

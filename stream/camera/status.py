@@ -13,6 +13,31 @@ from enum import StrEnum
 _RATE_S = 5.0  # that the rate and the latency are taken over
 
 
+class CameraState(StrEnum):
+    """Where a camera stands. Any may follow any but `ENDED`, which is the last."""
+
+    CONNECTING = "connecting"  # a connection is being made
+    RUNNING = "running"  # frames arrive
+    STALLED = "stalled"  # connected, and no frame for longer than the time-out; the connection is given up
+    RECONNECTING = "reconnecting"  # lost; waiting until the next try
+    ENDED = "ended"  # asked to stop, at the end of a stream that has one, or given up
+
+
+@dataclass(frozen=True, slots=True)
+class CameraEvent:
+    """A camera's change of state. No field holds a user name or a password."""
+
+    time: float  # seconds since the epoch
+    camera: str  # its name
+    state: CameraState
+    reason: str  # in words: "refused", "no frame for 10 s"; empty where there is nothing to say
+    retry_s: float | None = None  # seconds until the next try, where there is one
+
+    def __str__(self) -> str:
+        retry = "" if self.retry_s is None else f"; next try in {self.retry_s:.1f} s"
+        return f"{self.camera}: {self.state}" + (f" ({self.reason})" if self.reason else "") + retry
+
+
 @dataclass(frozen=True, slots=True)
 class CameraNumbers:
     """A camera at one moment. Counts are since the start; `received` = `written` + `dropped` + those under way."""
@@ -108,28 +133,3 @@ class CameraStatus:
         if len(self._recent) < 2:
             return 0.0
         return (len(self._recent) - 1) / (now - self._recent[0][0])
-
-
-class CameraState(StrEnum):
-    """Where a camera stands. Any may follow any but `ENDED`, which is the last."""
-
-    CONNECTING = "connecting"  # a connection is being made
-    RUNNING = "running"  # frames arrive
-    STALLED = "stalled"  # connected, and no frame for longer than the time-out; the connection is given up
-    RECONNECTING = "reconnecting"  # lost; waiting until the next try
-    ENDED = "ended"  # asked to stop, at the end of a stream that has one, or given up
-
-
-@dataclass(frozen=True, slots=True)
-class CameraEvent:
-    """A camera's change of state. No field holds a user name or a password."""
-
-    time: float  # seconds since the epoch
-    camera: str  # its name
-    state: CameraState
-    reason: str  # in words: "refused", "no frame for 10 s"; empty where there is nothing to say
-    retry_s: float | None = None  # seconds until the next try, where there is one
-
-    def __str__(self) -> str:
-        retry = "" if self.retry_s is None else f"; next try in {self.retry_s:.1f} s"
-        return f"{self.camera}: {self.state}" + (f" ({self.reason})" if self.reason else "") + retry

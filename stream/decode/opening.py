@@ -29,6 +29,8 @@ from av.container import InputContainer
 from ..errors import SourceError
 from ..system.matroska import picture_stream
 
+log = logging.getLogger(__name__)
+
 MAX_PIXELS = 1 << 24  # 4096 x 4096; a run then stays below 1 GiB, and cameras up to 5.3K are served
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
 _TEXT = "not a video, but text"
@@ -39,8 +41,6 @@ _LISTS = {
     b"<MPD": "a playlist",
     b"[playlist]": "a playlist",
 }
-
-log = logging.getLogger(__name__)
 
 _NUMBER = re.compile(r"%(?:0(\d+))?d")
 _PICTURE_MS = 40

@@ -16,7 +16,6 @@ from .pixels import planes_of
 T = TypeVar("T")
 
 _RESET_S = 1  # a step back of more than this is a clock that started again, not jitter
-
 _EVERY_ROW = 8
 
 

@@ -27,6 +27,8 @@ from ..system.disk import PartialOutput, writing
 from .frames import LabelledFrame, LabelTable
 from .tree import Tree
 
+log = logging.getLogger(__name__)
+
 VIDEO_SUFFIXES = (".mkv", ".mp4")
 _ANY_RATE = 25  # encoders ask for one; times are the masks' own
 _LEGEND_HEIGHT = 720  # of the frame that the legend would be drawn into
@@ -36,8 +38,6 @@ _ENCODINGS = {
     ".mkv": ("ffv1", "bgr0", {"level": "3", "slicecrc": "1"}),
     ".mp4": ("libx264rgb", "bgr24", {"qp": "0", "preset": "veryfast"}),
 }
-
-log = logging.getLogger(__name__)
 
 BLACK: Color = (0, 0, 0)  # what has no label
 

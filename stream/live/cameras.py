@@ -26,10 +26,9 @@ from ..network.model import Model
 from ..run.segment import process_video
 from ..run.settings import Report, SegmentSettings
 
-_LOOK_S = 0.2  # how often the main thread wakes up, to take signals
-
 log = logging.getLogger(__name__)
 
+_LOOK_S = 0.2  # how often the main thread wakes up, to take signals
 _EVERY_S = 60.0  # between two lines of numbers
 _REFRESH_S = 0.5  # of the table on a terminal
 _LOUD = (CameraState.STALLED, CameraState.RECONNECTING)

@@ -28,10 +28,9 @@ from ..spec import PixelClass
 from ..system.machine import usable_cores
 from .pictures import Shown, message, overlay_jpeg, shown
 
-_HISTORY_S = 300  # of shares, one sample a second
-
 log = logging.getLogger(__name__)
 
+_HISTORY_S = 300  # of shares, one sample a second
 _SHARE = 1 / 16  # of the machine, that making and sending pictures may take
 _STOCK_S = 1.0
 _JOIN_S = 1.0

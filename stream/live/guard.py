@@ -39,7 +39,6 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _COOKIE_AGE_S = 30 * 24 * 3600
-
 _LARGEST_PORT = 65535
 # What may wait for one viewer: some pictures. The system's own choice of megabytes would show a slow one the past.
 _SEND_BUFFER = 1 << 18

@@ -20,7 +20,6 @@ from ..spec import PixelClass
 from .feed import CameraFeed
 
 _STUCK_S = 30.0  # a run that takes in frames and gives none for so long is stuck
-
 _COUNTERS = {
     "received": "Frames decoded.",
     "written": "Frames segmented and given to every output.",

@@ -26,7 +26,6 @@ _POLL_S = 0.1  # how long it may take until the end is noticed
 _FINISH_S, _KILL_S = 1.0, 0.5  # for the last packets and a goodbye; for what is left after a kill
 _SETTLED_S = 10.0  # a connection that held for so long starts the pauses anew
 _COMPLAIN_S = 10.0  # between two lines about packets that are taken too slowly
-
 _MUXERS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv", "udp": "mpegts"}
 _DATAGRAM_BYTES = 7 * 188  # packets of MPEG-TS that fit an Ethernet frame; FFmpeg's own would be split
 

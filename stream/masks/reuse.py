@@ -30,7 +30,7 @@ _MAX_AGE_S = 1  # of a mask, however still it is: then what is too faint for the
 _MAX_GAP_S = Fraction(1, 4)
 
 
-def marked(frames: Iterable[Frame], *, first: int = 0, known: Known | None = None) -> Iterator[Frame]:
+def mark_unchanged(frames: Iterable[Frame], *, first: int = 0, known: Known | None = None) -> Iterator[Frame]:
     """The frames of a video, in order; `unchanged` is set on those that may take the mask of the frame before them.
 
     Args:

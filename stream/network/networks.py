@@ -21,12 +21,13 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..spec import ModelSpec
-from ..system.machine import made
+from ..system.machine import make_folder
 from .providers import Placement, Shape, Work, compiled_folder
 from .sessions import is_fp16, open_session, run_session
 
-_SESSIONS_KEPT = 4  # sizes of pictures and batches in use at once: two, as a rule, and a folder of mixed videos
 _log = logging.getLogger(__name__)
+
+_SESSIONS_KEPT = 4  # sizes of pictures and batches in use at once: two, as a rule, and a folder of mixed videos
 
 
 class Network(Protocol):
@@ -121,7 +122,7 @@ class FixedSize:
     def _opened(self, shape: Shape) -> onnxruntime.InferenceSession:
         folder = self.compiled_folder(shape)
         building = self._placement.device.building
-        if folder and not any(made(folder).iterdir()) and building:
+        if folder and not any(make_folder(folder).iterdir()) and building:
             _log.warning(
                 "%s for %dx%d, batch %d: minutes, once; 'roadmask warmup --device %s' does it beforehand",
                 *(building, shape[2], shape[1], shape[0], self._placement),

@@ -22,7 +22,6 @@ from .scan import Curve
 _WIDTH, _HEIGHT = 1000, 100  # of both pictures' coordinates; a share of 0.1 % is 0.1
 _TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 _TICKS = 7  # at most, or so
-
 _HOT = 0.6  # of the heat's range, from which on dark letters cannot be read
 _BLANK = 0.0005  # transitions that would be told as 0.0 %
 

@@ -27,7 +27,6 @@ from .scan import MaskScan
 _QUALITY = 82  # of JPEG: some 25 kB a picture
 _FOLLOWED_PIXELS = 640 * 480  # of the pictures in which points are followed: what `FlickerMeter` has at most
 _STRETCHES, _STRETCH = 8, 9  # flicker is measured in so many places, over so many masks in a row
-
 _WINDOW = 12  # masks on each side that are compared: a passing car is no change, another street is
 _SCENE_CHANGE = 0.12  # of the picture shows other classes than before; less is a change only beside others
 _LEAST_CHANGE = 0.03  # below, one place is as good as another

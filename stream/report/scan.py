@@ -19,7 +19,6 @@ from ..pipeline import Pipeline
 
 _AHEAD = 4  # masks that wait to be counted
 _COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
-
 _GAP = 2.5  # usual distances of two points, beyond which nothing is drawn between them
 
 

@@ -32,7 +32,6 @@ from .mask_log import LoggedFrame, MaskLog, log_begin, read_log
 
 EVERY_S = 2.0  # between two times that the outputs and the state go to disk; half of it is lost on average
 _RUN_NAME, _STATE_NAME = "run.json", "state.npz"
-
 _FACTS = "facts"  # the member that holds, as JSON, all that is no array
 _SCHEMA = 1
 

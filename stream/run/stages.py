@@ -11,7 +11,7 @@ from ..decode.place import Place
 from ..decode.source import Source
 from ..frames import Frame, SegmentedFrame, VideoInfo, batched
 from ..masks.deciding import Deciding
-from ..masks.reuse import marked
+from ..masks.reuse import mark_unchanged
 from ..network.model import Model
 from ..pipeline import Pipeline
 from .progress import EVERY_S, Saved
@@ -60,7 +60,7 @@ def decided(
     """
     if settings.reuse:
         # Marked before workers share them out, so that their number and the batch change no mask.
-        frames = marked(frames, first=first, known=state.known if state else None)
+        frames = mark_unchanged(frames, first=first, known=state.known if state else None)
     scored = pipeline.parallel(
         "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
     )
@@ -81,7 +81,7 @@ def _masks_at_once(
 ) -> Iterator[SegmentedFrame]:
     """As `masks_of`, for a camera: it decodes by itself, and a frame that waits anywhere after that is late."""
     frames = source.frames(partial(network_size, model))
-    batches = batched(marked(frames) if settings.reuse else frames, 1)
+    batches = batched(mark_unchanged(frames) if settings.reuse else frames, 1)
     scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=1)
     deciding = Deciding(len(model.spec.classes), smooth=settings.smooth)
     return pipeline.stage("decide", deciding.results(scored), depth=1)

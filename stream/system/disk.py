@@ -232,7 +232,7 @@ class Taken(Exception):  # noqa: N818 - what is so, not what went wrong
 
 
 @contextmanager
-def held(path: Path) -> Iterator[None]:
+def hold(path: Path) -> Iterator[None]:
     """Make the file `path`, hold it, and remove it in the end; one that a killed process left is no hindrance.
 
     Raises:

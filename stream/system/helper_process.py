@@ -22,7 +22,6 @@ from .stop import STOPPING
 
 # Not `-m`, and `-P`: a folder named `stream` where the user stands is not to be taken for ours.
 _START = "import sys; sys.path.append(sys.argv[1]); from stream.{module} import main; main()"
-
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 

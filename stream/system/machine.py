@@ -12,7 +12,6 @@ from ..errors import DeviceError
 
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 16
-
 _PROCESS = Path("/proc/self")
 _TOO_LITTLE = (
     "allocate memory",
@@ -89,7 +88,7 @@ def cache_folder() -> Path:
     return Path(base) / "roadmask"
 
 
-def made(folder: Path) -> Path:
+def make_folder(folder: Path) -> Path:
     """`folder`, which is there then.
 
     Raises:

@@ -26,10 +26,8 @@ LogFormat = Literal["text", "json"]
 
 # Control characters, line ends, changes of direction, and bytes of a name that are no text.
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-
 _USER = re.compile(r"(?<=://)[^/?#]*@")  # in any text that holds a URL; a password may hold an @ itself
 _SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|user|token|key|secret|auth|sig|credential)[^=&]*=)[^&#]*", re.IGNORECASE)
-
 _NOBODY = (errno.EPIPE, errno.EIO)  # has the other end of a pipe, of a terminal
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from stream.commands.options import parse_moment
 from stream.frames import Frame, SegmentedFrame
-from stream.masks.reuse import marked
+from stream.masks.reuse import mark_unchanged
 from stream.network.model import Model
 from stream.run.segment import segment_video
 
@@ -84,7 +84,7 @@ def _print_difference(
 
 def _report_check(frames: list[Frame]) -> None:
     started = time.thread_time()
-    for _ in marked(frames):
+    for _ in mark_unchanged(frames):
         pass
     print(f"to look for changes: {1000 * (time.thread_time() - started) / len(frames):.3f} ms a frame")
 
