@@ -6,8 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
-import textwrap
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +13,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from clips import SPEC, TICK, result_of, video_info
-from full_disk import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,6 +22,9 @@ from stream.archive.manifest import mask_format
 from stream.archive.mask_sink import open_archive_sink
 from stream.errors import ArchiveError, OutputError
 from stream.system.disk import partial_path
+from tests.support.clips import SPEC, TICK, result_of, video_info
+from tests.support.full_disk import full_disk
+from tests.support.own_process import python
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 EVERY_CLASS = np.arange(255, dtype=np.uint8).reshape(15, 17)  # odd sides too
@@ -128,10 +127,9 @@ def test_a_full_disk_is_one_line(tmp_path: Path, name: str) -> None:
 
 
 KILLED = """
-    import os, signal, sys
+    import os, signal
     from pathlib import Path
-    sys.path[:0] = [{root!r}, {tests!r}]
-    from clips import SPEC, result_of, video_info
+    from tests.support.clips import SPEC, result_of, video_info
     from stream.archive.mask_sink import open_archive_sink
     import numpy as np
 
@@ -145,9 +143,8 @@ KILLED = """
 
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_killed_process_leaves_is_an_archive(tmp_path: Path, name: str) -> None:
-    tests = Path(__file__).parent
-    script = KILLED.format(root=str(tests.parent), tests=str(tests), path=str(tmp_path / name))
-    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    script = KILLED.format(path=str(tmp_path / name))
+    ended = subprocess.run(python(script), check=False)
     assert ended.returncode == -signal.SIGKILL
     with open_masks(partial_path(tmp_path / name)) as archive:
         assert len(archive) == 40, "nothing waits in memory"

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import SPEC, result_of, video_info
-from file_content import content, copy
 
 from stream.archive.archive import open_masks
 from stream.archive.convert import convert_archive
@@ -19,6 +17,8 @@ from stream.archive.mask_sink import open_archive_sink
 from stream.errors import ArchiveError, OutputError
 from stream.frames import SegmentedFrame
 from stream.system.disk import partial_path
+from tests.support.clips import SPEC, result_of, video_info
+from tests.support.file_content import content, copy
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 MASKS = np.random.default_rng(5).integers(0, 3, (9, 24, 40), np.uint8)

@@ -11,7 +11,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import SPEC, result_of, video_info
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -19,6 +18,7 @@ from stream.archive.archive import open_masks
 from stream.archive.mask_sink import open_archive_sink
 from stream.archive.npz import joined, shift_by
 from stream.archive.zarr import SHARD
+from tests.support.clips import SPEC, result_of, video_info
 
 MASKS = np.random.default_rng(1).integers(0, 3, (SHARD + 6, 30, 50), np.uint8)
 INDICES = [2 * number + 5 for number in range(len(MASKS))]

@@ -7,9 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import SPEC, result_of, video_info
-from file_content import content, copy, remove
-from full_disk import full_disk
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -19,6 +16,9 @@ from stream.archive.mask_sink import MaskSink, open_archive_sink
 from stream.archive.zarr import SHARD, shard_path
 from stream.errors import OutputError
 from stream.system.disk import partial_path
+from tests.support.clips import SPEC, result_of, video_info
+from tests.support.file_content import content, copy, remove
+from tests.support.full_disk import full_disk
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 HEIGHT, WIDTH = 24, 40

@@ -7,12 +7,12 @@ from dataclasses import replace
 import cv2
 import numpy as np
 import pytest
-from datasets import ID_COLORS, STILL, draw_ids
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from tests.support.datasets import ID_COLORS, STILL, draw_ids
 from training.augment import AugmentSettings, augment
 from training.camvid import VOID
 

@@ -16,8 +16,8 @@ from stream.bench.clip import draw_drive
 from stream.cli import main
 from stream.decode.source import open_source
 from stream.system.machine import forget_peak, peak_memory_mb
-from tests.clips import cfr, make_clip
-from tests.color_model import write_color_model
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
 
 CASES = {
     BARE,

@@ -12,18 +12,7 @@ from pathlib import Path
 from typing import Self
 
 import pytest
-from clips import times_of
-from color_model import write_color_model
-from live_viewer import SETTINGS, WATCHFUL
-from numbered_camera import Film, read_number
-from rtsp_faults import Faults
-from rtsp_server import RtspServer
-from rtsp_session import Session
-from server_process import until
-from slow_network import slowed
 
-import stream.camera.live
-import stream.camera.lost
 from stream.camera.camera import CameraSettings, parse_camera
 from stream.camera.status import CameraState, CameraStatus
 from stream.errors import OutputError, SourceError
@@ -32,15 +21,20 @@ from stream.live.cameras import CameraRun, watch
 from stream.network.model import Model
 from stream.run.segment import segment_video
 from stream.run.settings import SegmentSettings
+from tests.support.clips import times_of
+from tests.support.color_model import write_color_model
+from tests.support.live_viewer import SETTINGS, WATCHFUL
+from tests.support.numbered_camera import Film, read_number
+from tests.support.rtsp_faults import Faults
+from tests.support.rtsp_server import RtspServer
+from tests.support.rtsp_session import Session
+from tests.support.slow_network import slowed
+from tests.support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("short_pauses")
 RATE = 50
 FILM = Film(rate=RATE, gop=10)
 OVER_S = 10.0
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.camera.lost, "_FIRST_S", 0.1)
 
 
 @pytest.fixture(scope="module")

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
+from tests.support.datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
 from training.camvid import (
     CAMVID_COLORS,
     SEGNET_NAMES,

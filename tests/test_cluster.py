@@ -14,9 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from clips import cfr, make_clip
-from color_model import write_color_model
-from file_content import pictures_of
 
 from stream.cli import main
 from stream.commands.run_files import open_cluster
@@ -24,6 +21,9 @@ from stream.errors import DeviceError, SourceError
 from stream.network.model import Model
 from stream.run.settings import ClusterSettings, SegmentSettings
 from stream.system.stop import Stop
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
+from tests.support.file_content import pictures_of
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [
@@ -37,13 +37,19 @@ LONG = 2000
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def nodes() -> Iterator[Any]:
+    """Two, of one core each."""
     from ray.cluster_utils import Cluster
 
     cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1, "include_dashboard": False})
     cluster.add_node(num_cpus=1)
-    yield cluster.address
+    yield cluster
     cluster.shutdown()
+
+
+@pytest.fixture
+def address(nodes: Any) -> str:
+    return str(nodes.address)
 
 
 @pytest.fixture(scope="module")
@@ -79,20 +85,22 @@ def summary(out: Path) -> dict[str, Any]:
     return {Path(entry["source"]).stem: entry for entry in entries}
 
 
-def worker_pids() -> list[int]:
-    found = subprocess.run(["pgrep", "-f", "ray::Worker"], capture_output=True, text=True, check=False)
-    return [int(word) for word in found.stdout.split()]
+def worker_pids(nodes: Any) -> list[int]:
+    """Of the processes that each node's raylet has started for our actors, and nobody else's."""
+    raylets = [started.process.pid for node in nodes.list_all_nodes() for started in node.all_processes["raylet"]]
+    command = ["pgrep", "-P", ",".join(map(str, raylets)), "-f", "ray::Worker"]
+    return [int(word) for word in subprocess.run(command, capture_output=True, text=True, check=False).stdout.split()]
 
 
 def test_a_cluster_makes_what_one_machine_makes_even_if_a_worker_is_killed(
-    address: str, drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    nodes: Any, address: str, drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     killed = threading.Event()
 
     def kill() -> None:
-        while not killed.is_set():
+        while not killed.wait(0.01):
             if list((tmp_path / "many").glob(".long*.progress/stretches/*.partial.mp4")):
-                for pid in worker_pids():
+                for pid in worker_pids(nodes):
                     os.kill(pid, signal.SIGKILL)
                     killed.set()
 

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, VideoReformatter
-from color_model import write_color_model
 from numpy.typing import NDArray
 
 from stream.decode import tone_map
@@ -26,6 +25,7 @@ from stream.decode.tone_map import HLG, PQ, standard_range
 from stream.network.model import Model
 from stream.run.segment import process_video
 from stream.run.settings import SegmentSettings
+from tests.support.color_model import write_color_model
 
 SIZE = HEIGHT, WIDTH = 96, 128
 MOST = 1.5  # of 255, on average

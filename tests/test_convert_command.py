@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from clips import cfr, make_clip
-from color_model import write_color_model
 
 from stream.archive.archive import open_masks
 from stream.cli import main
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
 
 
 @pytest.fixture

@@ -15,10 +15,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import SPEC, cfr, make_clip, times_of
-from file_content import content
-from full_disk import full_disk
-from tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
 from stream.archive.manifest import ArchiveHeader, MaskRecord
 from stream.archive.mask_sink import open_archive_sink
@@ -31,6 +27,10 @@ from stream.labelling.coco import CocoWriter
 from stream.labelling.frames import LabelledFrame, LabelTable
 from stream.labelling.labelling import Tool
 from stream.labelling.tree import FolderTree
+from tests.support.clips import SPEC, cfr, make_clip, times_of
+from tests.support.file_content import content
+from tests.support.full_disk import full_disk
+from tests.support.tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 from training.camvid import open_dataset
 
 TOOLS: tuple[Tool, ...] = get_args(Tool)

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
 from PIL import Image
 
 from stream.cli import main
+from tests.support.datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
 from training.camvid import VOID, open_dataset
 from training.sheet import Cell, draw_sheet, evenly, paint
 from training.survey import survey

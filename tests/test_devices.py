@@ -13,14 +13,14 @@ from pathlib import Path
 import numpy as np
 import onnxruntime
 import pytest
-from color_model import SPEC, spec, write_color_model
-from fake_session import FakeRuntime
 from numpy.typing import NDArray
 
 from stream.cli import main
 from stream.errors import DeviceError, ModelError
 from stream.network.model import Model
 from stream.network.providers import DEVICES
+from tests.support.color_model import SPEC, spec, write_color_model
+from tests.support.fake_session import FakeRuntime
 
 
 @pytest.fixture

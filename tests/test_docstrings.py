@@ -6,9 +6,9 @@ import doctest
 from pathlib import Path
 
 import pytest
-from clips import cfr, make_clip
 
 import stream
+from tests.support.clips import cfr, make_clip
 
 # Exceptions and plain data, of which the examples of others show what there is to show.
 WITHOUT_EXAMPLE = {

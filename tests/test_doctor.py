@@ -19,8 +19,6 @@ import cv2
 import numpy as np
 import onnxruntime
 import pytest
-from fake_session import FakeRuntime
-from test_privacy import no_network
 
 from stream.cli import main
 from stream.doctor import cameras as doctor_cameras
@@ -37,6 +35,8 @@ from stream.doctor import versions as doctor_versions
 from stream.doctor.doctor import Finding
 from stream.errors import OutputError
 from stream.network.model import Model
+from tests.support.fake_session import FakeRuntime
+from tests.support.own_process import no_network
 
 ROOT = Path(__file__).parent.parent
 

@@ -10,8 +10,6 @@ from threading import Event
 import av
 import numpy as np
 import pytest
-from clips import cfr, make_clip
-from color_model import write_color_model
 
 from stream.archive.archive import open_masks
 from stream.archive.convert import convert_archive
@@ -22,6 +20,8 @@ from stream.decode.source import missing_s, open_source
 from stream.network.model import Model
 from stream.run.segment import process_video
 from stream.run.settings import Report, SegmentSettings
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
 
 FRAMES = 60
 CONTAINERS = ["mp4", "mov", "mkv", "webm", "avi", "ts", "flv", "mpg"]

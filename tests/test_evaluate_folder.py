@@ -8,9 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from color_model import write_color_model
-from labelled_colors import HEIGHT, QUARTER, WIDTH, street, street_ids, two_drives
-from labelled_colors import add as add_frame
 from PIL import Image
 
 from export.choice import everything
@@ -20,6 +17,9 @@ from export.eval_folder import result_folder
 from export.evaluate import evaluate_model
 from export.worst import WorstFrames
 from stream.cli import main
+from tests.support.color_model import write_color_model
+from tests.support.labelled_colors import HEIGHT, QUARTER, WIDTH, street, street_ids, two_drives
+from tests.support.labelled_colors import add as add_frame
 
 FILES = {"scores.json", "confusion.csv", "confusion.png", "worst.png", "frames.csv"}
 

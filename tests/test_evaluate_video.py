@@ -8,8 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from color_model import COLORS, write_color_model
-from labelled_colors import HEIGHT, WIDTH, add, start, street_ids
 from numpy.typing import NDArray
 
 from export.choice import everything
@@ -20,6 +18,8 @@ from stream.masks.deciding import Decider
 from stream.masks.flicker import FlickerMeter
 from stream.masks.smooth import Smoother
 from stream.network.model import Model
+from tests.support.color_model import COLORS, write_color_model
+from tests.support.labelled_colors import HEIGHT, WIDTH, add, start, street_ids
 from training.camvid import Example
 
 SKY, ROAD = (np.array(COLORS[name], np.float64) for name in ("Sky", "Road"))

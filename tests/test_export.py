@@ -11,7 +11,6 @@ import numpy as np
 import onnx
 import pytest
 import torch
-from untrained import HEIGHT, NAMES, WIDTH, untrained_checkpoint
 
 from export import convert
 from export.convert import export_model
@@ -22,6 +21,7 @@ from export.verify import ParityReport
 from stream.cli import main
 from stream.errors import ModelError
 from stream.network.model import Model
+from tests.support.untrained import HEIGHT, NAMES, WIDTH, untrained_checkpoint
 from training import checkpoint as checkpoints
 from training.checkpoint import Checkpoint
 from training.errors import CheckpointError, DataError

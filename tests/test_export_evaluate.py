@@ -8,14 +8,25 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from color_model import write_color_model
-from datasets import save_png
-from labelled_colors import CAR, QUARTER, ROAD, VOID_ID, add, start, street, street_ids, two_drives, wrong_ids
 
 from export.choice import everything, in_folder, of_drive, on_list
 from export.errors import ExportError
 from export.evaluate import evaluate_model
 from stream.cli import main
+from tests.support.color_model import write_color_model
+from tests.support.datasets import save_png
+from tests.support.labelled_colors import (
+    CAR,
+    QUARTER,
+    ROAD,
+    VOID_ID,
+    add,
+    start,
+    street,
+    street_ids,
+    two_drives,
+    wrong_ids,
+)
 from training.errors import DataError
 
 

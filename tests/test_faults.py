@@ -15,7 +15,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
@@ -25,17 +24,18 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import cfr, make_clip, times_of
-from color_model import write_color_model
-from fake_session import FakeRuntime
 
 from stream.archive.archive import open_masks
 from stream.cli import main
 from stream.decode.source import open_source
 from stream.system.disk import AppendedFile
+from tests.support.clips import cfr, make_clip, times_of
+from tests.support.color_model import write_color_model
+from tests.support.fake_session import FakeRuntime
+from tests.support.own_process import LIMIT_S, started
+from tests.support.waiting import eventually, until
 
 FRAMES = 200
-LIMIT_S = 60  # of any command here: what takes longer hangs
 SETTINGS = ("--device", "cpu", "--preset", "ultrafast", "--progress", "none")
 
 
@@ -88,16 +88,6 @@ def names_in(folder: Path) -> set[str]:
 def masks_in(folder: Path) -> int:
     manifest = folder / "manifest.jsonl"
     return manifest.read_text().count("\n") if manifest.exists() else 0
-
-
-def started(arguments: Sequence[str], ready: Callable[[], bool]) -> subprocess.Popen[str]:
-    """A command in a process of its own, once it is `ready`."""
-    process = subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    give_up = time.monotonic() + LIMIT_S
-    while process.poll() is None and not ready() and time.monotonic() < give_up:
-        time.sleep(0.005)
-    assert process.poll() is None, process.communicate()[1]
-    return process
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
@@ -388,15 +378,15 @@ def test_a_terminal_that_is_closed_ends_a_run_in_order(clip: Path, model: Path, 
     child, terminal = pty.fork()
     if child == 0:
         os.execv(sys.executable, [sys.executable, "-c", WAITING, str(go), *arguments])
-    give_up = time.monotonic() + LIMIT_S
-    while masks_in(out / "drive_masks.partial") < 20 and time.monotonic() < give_up:
-        time.sleep(0.005)
-    os.close(terminal)
-    go.touch()
-    while not (ending := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < give_up:
-        time.sleep(0.01)
-    assert ending[0] == child, os.kill(child, signal.SIGKILL)
-    assert os.waitstatus_to_exitcode(ending[1]) == 130
+    try:
+        until(lambda: masks_in(out / "drive_masks.partial") >= 20, LIMIT_S, what="it has written 20 masks")
+        os.close(terminal)
+        go.touch()
+        _, status = eventually(lambda: (ending := os.waitpid(child, os.WNOHANG))[0] and ending, LIMIT_S, what="it ends")
+    except AssertionError:
+        os.kill(child, signal.SIGKILL)
+        raise
+    assert os.waitstatus_to_exitcode(status) == 130
     with open_masks(out / "drive_masks") as masks:
         assert 20 <= len(list(masks)) < FRAMES
         assert len(times_of(out / "drive_overlay.mp4")) == len(masks)

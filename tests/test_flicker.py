@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 import pytest
-from moving_scene import CLASSES, blocks, texture
 
 from stream.masks.flicker import FlickerMeter
 from stream.masks.flow import Flow
+from tests.support.moving_scene import CLASSES, blocks, texture
 
 HEIGHT, WIDTH = 120, 160
 SCENE, LABELS = texture(HEIGHT, 2 * WIDTH), blocks(HEIGHT, 2 * WIDTH)

@@ -7,13 +7,13 @@ from fractions import Fraction
 import av
 import numpy as np
 import pytest
-from clips import video_info
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from stream import frames
 from stream.frames import Frame, SegmentedFrame
+from tests.support.clips import video_info
 
 
 def with_mask(mask: NDArray[np.uint8]) -> SegmentedFrame:

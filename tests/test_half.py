@@ -8,7 +8,6 @@ import numpy as np
 import onnx
 import pytest
 from onnx import TensorProto
-from untrained import NAMES, save_untrained
 
 from export import verify
 from export.convert import export_model
@@ -18,6 +17,7 @@ from export.pictures import Samples, draw
 from export.quantize import quantize_model
 from stream.cli import main
 from stream.network.model import Model, find_model
+from tests.support.untrained import NAMES, save_untrained
 
 
 @pytest.fixture(scope="module")

@@ -8,13 +8,13 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import ColorRange, VideoReformatter
-from clips import cfr, make_clip
 from numpy.typing import NDArray
 
 from stream.decode import hardware_decode
 from stream.decode.hardware_decode import HardwareDecoder, as_software, decoder_for
 from stream.decode.source import open_source
 from stream.errors import SourceError
+from tests.support.clips import cfr, make_clip
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from datasets import ID_COLORS, draw_ids
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from tests.support.datasets import ID_COLORS, draw_ids
 from training import harsh
 from training.camvid import VOID
 from training.harsh import make_harsh

@@ -18,10 +18,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
-from tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
 from stream.labelling.labelling import LabellingSettings, Tool, give_to_tool
 from stream.spec import PixelClass
+from tests.support.tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
 HERE = Path(__file__).parent
 TOOLS_PYTHON = Path(os.environ.get("ROADMASK_TOOLS_PYTHON") or HERE.parent / ".venv-tools/bin/python")

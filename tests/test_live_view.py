@@ -16,10 +16,8 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import SPEC, TICK, cfr, make_clip, result_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from live_client import Viewer, connection_to, get
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
@@ -31,6 +29,9 @@ from stream.live.feed import CameraFeed
 from stream.live.guard import Address, parse_address
 from stream.live.live_view import LiveView
 from stream.live.pictures import packed
+from tests.support.clips import SPEC, TICK, cfr, make_clip, result_of
+from tests.support.live_client import Viewer, connection_to, get
+from tests.support.waiting import LONG_S, eventually
 
 ANYWHERE = Address("127.0.0.1", 0)
 TOKEN = "correct horse"
@@ -64,14 +65,6 @@ def striped(height: int = 48, width: int = 64, index: int = 0) -> SegmentedFrame
     for plane, value in zip(result.frame.picture.planes, (16, 128, 128), strict=True):
         plane.update(bytes([value]) * plane.buffer_size)
     return result
-
-
-def eventually(is_true: object, seconds: float = 5) -> bool:
-    assert callable(is_true)
-    end = time.monotonic() + seconds
-    while not is_true() and time.monotonic() < end:
-        time.sleep(0.01)
-    return bool(is_true())
 
 
 # Where it listens
@@ -192,7 +185,7 @@ def test_viewers_share_one_encoding(view: LiveView) -> None:
     for index in range(10):
         feed.write(striped(index=index))
         assert {viewer.message().header["index"] for viewer in viewers} == {index}
-        assert eventually(lambda: feed.pictures.wanted)
+        eventually(lambda: feed.pictures.wanted)
     assert feed.pictures.made[0] == 10
     for viewer in viewers:
         viewer.__exit__()
@@ -205,7 +198,7 @@ def test_a_viewer_that_never_reads_delays_nobody_and_fills_no_memory(view: LiveV
         for index in range(15):
             feed.write(replace(noise, frame=replace(noise.frame, index=index)))
             assert viewer.message().header["index"] == index
-            assert eventually(lambda: feed.pictures.wanted)
+            eventually(lambda: feed.pictures.wanted)
         # What was on its way to it is not the last, but what was left when it stopped reading.
         first = stuck.message().header["index"]
         assert first == 0
@@ -303,7 +296,7 @@ def test_a_picture_that_cannot_be_encoded_is_told_once_and_ends_nothing(
             patched.setattr("stream.live.feed.shown", fail)
             for broken in (striped(), striped()):
                 feed.write(broken)
-                assert eventually(lambda: feed.pictures._of is broken)  # noqa: B023 - called at once
+                eventually(lambda: feed.pictures._of is broken)  # noqa: B023 - called at once
         feed.write(striped(index=9))
         assert viewer.message().header["index"] == 9
     assert [record.message for record in caplog.records] == [
@@ -337,7 +330,7 @@ def test_events_begin_with_the_present_and_go_on(view: LiveView) -> None:
 def test_a_page_opened_later_gets_the_shares_of_the_last_minutes(view: LiveView) -> None:
     feed = camera(view)
     feed.write(striped())
-    assert eventually(feed.history)
+    eventually(feed.history)
     with Viewer(view, "/events") as viewer:
         _, hello = viewer.event()
     [sample] = hello["cameras"][0]["history"]
@@ -370,15 +363,17 @@ def test_a_run_that_gives_no_frames_is_not_well(view: LiveView, monkeypatch: pyt
 def test_metrics_are_as_prometheus_reads_them(view: LiveView) -> None:
     feed = camera(view, 'the "front"\ncamera')
     feed.status.count(received=7, dropped=2, undecodable=1, damaged=3, reconnects=4)
-    feed.status.count_written(time.monotonic() - 0.25)
+    arrived = time.monotonic() - 0.25
+    feed.status.count_written(arrived)
+    most = time.monotonic() - arrived
     feed.write(striped())
-    assert eventually(feed.history)
+    eventually(feed.history)
     _, headers, body = get(view, "/metrics")
     assert headers["Content-Type"].startswith("text/plain")
     samples = [sample for family in text_string_to_metric_families(body.decode()) for sample in family.samples]
     assert {sample.labels["camera"] for sample in samples} == {'the "front"\ncamera'}
     values = {sample.name: sample.value for sample in samples if len(sample.labels) == 1}
-    assert values["roadmask_latency_seconds"] == pytest.approx(0.25, abs=0.05)
+    assert 0.25 <= values["roadmask_latency_seconds"] <= most
     counts = {name: value for name, value in values.items() if name.endswith("_total")}
     assert counts == {
         "roadmask_frames_received_total": 7,
@@ -477,7 +472,7 @@ def test_only_the_page_is_served_from_the_disk(running: LiveView, path: str) -> 
 # How it ends
 
 
-def test_leaving_takes_less_than_a_second_whatever_viewers_do() -> None:
+def test_leaving_waits_for_no_viewer_whatever_they_do() -> None:
     before = set(threading.enumerate())
     view = LiveView(ANYWHERE, SPEC.classes).__enter__()
     feed = camera(view)
@@ -491,7 +486,7 @@ def test_leaving_takes_less_than_a_second_whatever_viewers_do() -> None:
             reading.message()
         started = time.monotonic()
         view.__exit__(None, None, None)
-        assert time.monotonic() - started < 1
+        assert time.monotonic() - started < LONG_S
     for viewer in viewers:
         viewer.__exit__()
     assert set(threading.enumerate()) <= before

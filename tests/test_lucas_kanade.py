@@ -5,10 +5,10 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import pytest
-from moving_scene import texture
 from numpy.typing import NDArray
 
 from stream.masks.flow import Tracker, moved, origins_of
+from tests.support.moving_scene import texture
 
 SCENE = texture(60, 90)[..., 1].copy()
 

@@ -4,17 +4,13 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 import shutil
 import signal
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
-from clips import cfr, make_clip
-from color_model import write_color_model
 
 from stream.archive.archive import open_masks
 from stream.batch.batch import Outcome, run_batch
@@ -25,6 +21,9 @@ from stream.run.segment import process_video
 from stream.run.settings import Report, SegmentSettings
 from stream.system.disk import hold
 from stream.system.stop import Stop
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
+from tests.support.own_process import LIMIT_S, started
 
 FRAMES = 12
 
@@ -200,13 +199,11 @@ def test_a_signal_finishes_what_is_at_work_and_begins_no_more(
     out = tmp_path / "out"
     shutil.copy(long_clip, drives / "a.mp4")
     command = [sys.executable, "-m", "stream", "run", drives, "-o", f"{out}/", "--model", model, "--quiet"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     manifest = out / "a_masks.partial/manifest.jsonl"
-    while process.poll() is None and not (manifest.exists() and manifest.stat().st_size):
-        os.sched_yield()
+    process = started(command, lambda: manifest.exists() and manifest.stat().st_size)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=30)
-    assert process.returncode == 130, errors.decode()
+    _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130, errors
     assert states(out) == {"a": "interrupted"}
     with open_masks(out / "a_masks") as masks:
         assert 0 < len(masks) < 2500

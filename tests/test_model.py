@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from color_model import COLORS, SPEC, spec, write_color_model
 from onnx import TensorProto
 
 from stream.errors import DeviceError, ModelError
 from stream.network.model import Model, find_model
 from stream.network.providers import DEVICES, Placement, provider_for
+from tests.support.color_model import COLORS, SPEC, spec, write_color_model
 
 
 def test_scores_come_at_half_size_for_any_batch_and_size(tmp_path: Path) -> None:

@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from color_model import write_color_model
 from onnx import TensorProto, helper, numpy_helper
 
 from stream.errors import ModelError
 from stream.network.model import BUNDLED, Model, bundled_models
 from stream.network.model_file import refuse_bad_model
+from tests.support.color_model import write_color_model
 
 
 def written(model: onnx.ModelProto, path: Path) -> Path:

@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
-from clips import cfr, make_clip
-from color_model import COLORS, SPEC, write_color_model
 from onnx import TensorProto, helper, numpy_helper
 
 from stream.cli import main
@@ -20,6 +18,8 @@ from stream.errors import DeviceError, ModelError
 from stream.network import sessions
 from stream.network.model import Model
 from stream.system.stop import within
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import COLORS, SPEC, write_color_model
 
 BLACK = np.zeros((48, 64, 3), np.uint8)
 PICTURES = np.zeros((1, 64, 96, 3), np.uint8)

@@ -12,7 +12,7 @@ import pytest
 from stream.decode.opening import open_container, open_file
 from stream.decode.source import open_source
 from stream.errors import SourceError
-from tests.clips import cfr, make_clip
+from tests.support.clips import cfr, make_clip
 
 DESCRIPTORS = Path("/proc/self/fd")
 

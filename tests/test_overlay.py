@@ -8,7 +8,6 @@ import av
 import numpy as np
 import pytest
 from av.video.reformatter import Colorspace
-from clips import video_info
 from numpy.typing import NDArray
 
 from stream.decode.pixels import planes_of, rgb_to_yuv
@@ -16,6 +15,7 @@ from stream.encode.overlay import Overlay, color_mask, legend_picture
 from stream.errors import RoadmaskError
 from stream.frames import Frame, SegmentedFrame
 from stream.spec import PixelClass, select_classes
+from tests.support.clips import video_info
 
 CLASSES = (
     PixelClass("Road", (128, 64, 128)),

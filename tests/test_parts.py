@@ -7,8 +7,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
-import textwrap
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -19,10 +17,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import SPEC, times_of, video_info
-from full_disk import full_disk
-from seen import seen
-from server_process import until
 
 from stream.archive.archive import open_masks
 from stream.archive.mask_sink import open_archive_sink
@@ -35,6 +29,11 @@ from stream.errors import OutputError
 from stream.frames import SegmentedFrame, Sink, VideoInfo
 from stream.stats.csv_stats import CsvStatsSink
 from stream.system.disk import partial_path
+from tests.support.clips import SPEC, times_of, video_info
+from tests.support.full_disk import full_disk
+from tests.support.own_process import python
+from tests.support.seen import seen
+from tests.support.waiting import until
 
 DAY_S = 86400
 Make = Callable[[Path, VideoInfo], Sink]
@@ -215,10 +214,9 @@ def test_a_part_that_cannot_be_deleted_is_a_warning(
 
 
 KILLED = """
-    import os, signal, sys
-    sys.path[:0] = {paths!r}
+    import os, signal
     from pathlib import Path
-    from test_parts import *
+    from {module} import *
 
     with PartsSink(Path({path!r}), {make}, segment_time_s=4) as sink:
         for result in seen(1000, first=1):
@@ -229,9 +227,8 @@ KILLED = """
 
 
 def record_until_killed(path: Path, make: str, *, at: int) -> None:
-    paths = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
-    script = textwrap.dedent(KILLED).format(paths=paths, path=str(path), make=make, at=at)
-    ended = subprocess.run([sys.executable, "-c", script], check=False)
+    script = KILLED.format(module=__name__, path=str(path), make=make, at=at)
+    ended = subprocess.run(python(script), check=False)
     assert ended.returncode == -signal.SIGKILL
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import SPEC, cfr, make_clip, sound_times_of, times_of
-from color_model import write_color_model
 from numpy.typing import NDArray
 
 from stream.archive.archive import open_masks
@@ -22,6 +20,8 @@ from stream.decode.source import open_source
 from stream.errors import ArchiveError
 from stream.frames import SegmentedFrame
 from stream.preview.preview import PreviewSettings, preview_video
+from tests.support.clips import SPEC, cfr, make_clip, sound_times_of, times_of
+from tests.support.color_model import write_color_model
 
 SIZE = (96, 128)
 RNG = np.random.default_rng(3)

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from clips import cfr, make_clip
 
-
-def no_network() -> list[str]:
-    """The words that begin a command without any network, not even the machine's own."""
-    unshare = ["unshare", "--net", "--map-root-user"]
-    if shutil.which("unshare") and subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
-        return unshare
-    return []
+from tests.support.clips import cfr, make_clip
+from tests.support.own_process import no_network
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="namespaces of Linux")

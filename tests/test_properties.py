@@ -18,8 +18,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from clips import times_of
-from color_model import write_color_model
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
@@ -29,6 +27,8 @@ from stream.network.model import Model
 from stream.run import stages
 from stream.run.segment import process_video
 from stream.run.settings import SegmentSettings
+from tests.support.clips import times_of
+from tests.support.color_model import write_color_model
 
 TIME_BASES = [Fraction(1, 25), Fraction(1001, 30000), Fraction(7), Fraction(1, 90000), Fraction(1, 12800)]
 # What holds any of these pixels without loss, and any times; and what has rotations.

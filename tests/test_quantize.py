@@ -9,11 +9,8 @@ import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from clips import cfr, make_clip
-from datasets import make_fastai, make_segnet, save_png
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
-from untrained import HEIGHT, NAMES, WIDTH, save_untrained
 
 from export import quantize, verify
 from export.calibration import find_calibration
@@ -26,6 +23,9 @@ from stream.cli import main
 from stream.errors import ModelError, SourceError
 from stream.network.model import Model
 from stream.spec import ModelSpec
+from tests.support.clips import cfr, make_clip
+from tests.support.datasets import make_fastai, make_segnet, save_png
+from tests.support.untrained import HEIGHT, NAMES, WIDTH, save_untrained
 from training.camvid import read_picture
 
 

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 import pytest
-from clips import cfr, make_clip
 
 from stream.cli import _COMMANDS, main
+from tests.support.clips import cfr, make_clip
 
 README = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
 

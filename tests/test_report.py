@@ -10,7 +10,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from clips import SPEC, cfr, make_clip, result_of, video_info
 from numpy.typing import NDArray
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
@@ -24,6 +23,7 @@ from stream.report.run import clock, problems_of
 from stream.report.scan import MaskScan, curve_of, scan_masks
 from stream.spec import ModelSpec
 from stream.stats.stats import open_stats_sink, read_shares
+from tests.support.clips import SPEC, cfr, make_clip, result_of, video_info
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 CHROMEDRIVER = shutil.which("chromedriver")

@@ -14,10 +14,6 @@ from threading import Event
 import av
 import numpy as np
 import pytest
-from clips import make_clip, sound_times_of
-from color_model import spec, write_color_model
-from file_content import pictures_of
-from full_disk import full_disk
 
 from stream.decode.place import Place, look_of
 from stream.decode.source import open_source
@@ -30,7 +26,11 @@ from stream.run import stages
 from stream.run.progress import pack_state, progress_folder, unpack_state
 from stream.run.segment import process_video
 from stream.run.settings import Report, SegmentSettings
-from tests.moving_scene import texture
+from tests.support.clips import make_clip, sound_times_of
+from tests.support.color_model import spec, write_color_model
+from tests.support.file_content import pictures_of
+from tests.support.full_disk import full_disk
+from tests.support.moving_scene import texture
 
 FRAMES = 2 * PIECE + 60
 

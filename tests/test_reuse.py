@@ -11,7 +11,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import video_info
 from numpy.typing import NDArray
 
 from stream.archive.archive import open_masks
@@ -20,7 +19,8 @@ from stream.masks.reuse import StillClock, mark_unchanged
 from stream.network.model import Model
 from stream.run.segment import process_video, segment_video
 from stream.run.settings import SegmentSettings
-from tests.moving_scene import texture
+from tests.support.clips import video_info
+from tests.support.moving_scene import texture
 
 RATE = 25
 HEIGHT, WIDTH = 96, 160

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -15,8 +14,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from clips import cfr, make_clip, sound_times_of, times_of
-from color_model import COLORS, spec, write_color_model
 from numpy.typing import NDArray
 
 import stream
@@ -26,6 +23,9 @@ from stream.frames import Frame
 from stream.network.model import Model
 from stream.run.segment import process_video, segment_video
 from stream.run.settings import SegmentSettings
+from tests.support.clips import cfr, make_clip, sound_times_of, times_of
+from tests.support.color_model import COLORS, spec, write_color_model
+from tests.support.own_process import LIMIT_S, started
 
 VARIABLE_RATE = [0, 512, 1500, 1600, 4000, 9000, 9512]
 
@@ -320,14 +320,11 @@ def test_a_damaged_stretch_is_counted_and_the_rest_comes_out(model: Path, tmp_pa
         assert archive.records[-1].pts > 50 * 40 - 100
 
 
-def start(clip: Path, model: Path, output: Path) -> subprocess.Popen[bytes]:
-    """`roadmask run` in a process of its own, returned once it has written its first mask."""
+def start(clip: Path, model: Path, output: Path, *, masks: int) -> subprocess.Popen[str]:
+    """`roadmask run` in a process of its own, returned once it has written so many masks."""
     command = [sys.executable, "-m", "stream", "run", clip, "-o", f"{output}/", "--model", model, "--quiet"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     manifest = output / "drive_masks.partial/manifest.jsonl"
-    while process.poll() is None and not (manifest.exists() and manifest.stat().st_size):
-        os.sched_yield()
-    return process
+    return started(command, lambda: manifest.exists() and manifest.read_text().count("\n") >= masks)
 
 
 @pytest.fixture(scope="module")
@@ -340,11 +337,11 @@ def long_clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_signal_leaves_whole_files_of_equal_length_and_code_130(
     long_clip: Path, model: Path, tmp_path: Path, number: signal.Signals
 ) -> None:
-    process = start(long_clip, model, tmp_path)
+    process = start(long_clip, model, tmp_path, masks=1)
     process.send_signal(number)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130, errors.decode()
-    assert errors == b""
+    _, errors = process.communicate(timeout=LIMIT_S)
+    assert process.returncode == 130, errors
+    assert errors == ""
     frames = times_of(tmp_path / "drive_overlay.mp4")
     with open_masks(tmp_path / "drive_masks") as archive:
         assert 0 < len(archive) < 1200
@@ -356,12 +353,10 @@ def test_a_signal_leaves_whole_files_of_equal_length_and_code_130(
 def test_a_killed_run_leaves_playable_partial_files_and_nothing_under_the_final_names(
     long_clip: Path, model: Path, tmp_path: Path
 ) -> None:
-    process = start(long_clip, model, tmp_path)
+    process = start(long_clip, model, tmp_path, masks=200)
     partial = tmp_path / "drive_masks.partial/manifest.jsonl"
-    while process.poll() is None and partial.read_text().count("\n") < 200:
-        os.sched_yield()
     process.kill()
-    process.communicate(timeout=60)
+    process.communicate(timeout=LIMIT_S)
     assert {path.name for path in tmp_path.iterdir()} == {
         ".drive_overlay.mp4.progress",
         "drive_overlay.partial.mp4",

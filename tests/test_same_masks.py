@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from stream.network.model import Model
 from stream.run.segment import process_video, segment_video
 from stream.run.settings import SegmentSettings
-from tests.moving_scene import texture
+from tests.support.moving_scene import texture
 
 FRAMES = 5
 

@@ -8,11 +8,11 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from clips import times_of
-from color_model import write_color_model
 
 from stream.archive.archive import open_masks
 from stream.cli import main
+from tests.support.clips import times_of
+from tests.support.color_model import write_color_model
 
 FRAMES = 11
 

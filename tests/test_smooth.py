@@ -9,8 +9,6 @@ import av
 import cv2
 import numpy as np
 import pytest
-from color_model import COLORS, write_color_model
-from moving_scene import blocks, doubled, scores_of, texture
 from numpy.typing import NDArray
 
 from stream.archive.archive import open_masks
@@ -21,6 +19,8 @@ from stream.masks.flow import exposure, likely_exposure
 from stream.masks.smooth import Smoother
 from stream.network.model import Model
 from stream.run.segment import segment_video
+from tests.support.color_model import COLORS, write_color_model
+from tests.support.moving_scene import blocks, doubled, scores_of, texture
 
 HEIGHT, WIDTH = 96, 128  # of the scores; the network's input is twice as large
 SCENE, LABELS = texture(HEIGHT, 2 * WIDTH), blocks(HEIGHT, 2 * WIDTH)

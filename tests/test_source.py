@@ -16,7 +16,6 @@ import numpy as np
 import pytest
 from av.stream import Disposition
 from av.video.reformatter import Interpolation, VideoReformatter
-from clips import RATE, TICK, cfr, make_clip
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -26,6 +25,7 @@ from stream.decode.place import FrameClock
 from stream.decode.source import open_source
 from stream.errors import SourceError
 from stream.frames import Frame
+from tests.support.clips import RATE, TICK, cfr, make_clip
 
 SIZE = (32, 48)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from clips import SPEC, result_of
-from full_disk import full_disk
 
 from stream.errors import OutputError
 from stream.stats.csv_stats import CsvStatsSink
 from stream.stats.stats import open_stats_sink, refuse_bad_stats
 from stream.system.disk import partial_path
+from tests.support.clips import SPEC, result_of
+from tests.support.full_disk import full_disk
 
 MASK = np.array([[0, 0, 1, 2], [0, 0, 1, 1]], np.uint8)  # half road, three eighths car, one eighth sky
 

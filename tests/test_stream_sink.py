@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import pty
 import subprocess
-import sys
-import textwrap
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,14 +13,15 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import RATE, SPEC, video_info
-from seen import seen
-from server_process import until
 
 from stream.encode.overlay import Overlay
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
 from stream.live.stream_sink import StreamFormat, StreamSink
+from tests.support.clips import RATE, SPEC, video_info
+from tests.support.own_process import python
+from tests.support.seen import seen
+from tests.support.waiting import until
 
 
 @contextmanager
@@ -158,7 +157,7 @@ def test_a_reader_that_takes_nothing_does_not_keep_a_run_from_ending() -> None:
         writer.join(0.3)
         assert writer.is_alive()  # the pipe is full: it waits, as long as the run goes on
         stop.set()
-        assert until(lambda: not writer.is_alive(), 5) < 3
+        until(lambda: not writer.is_alive())
 
 
 def test_a_full_disk_behind_it_is_one_line() -> None:
@@ -172,8 +171,7 @@ def test_a_full_disk_behind_it_is_one_line() -> None:
 
 TALKATIVE = """
     import os, sys
-    sys.path[:0] = {paths!r}
-    from test_stream_sink import *
+    from {module} import *
 
     print("before", file=sys.stderr)
     with StreamSink(Overlay(SPEC.classes).render) as sink:
@@ -185,9 +183,8 @@ TALKATIVE = """
 
 
 def run_talkative(**options: object) -> subprocess.CompletedProcess[bytes]:
-    paths = [str(Path(__file__).parent.parent), str(Path(__file__).parent)]
-    script = textwrap.dedent(TALKATIVE).format(paths=paths)
-    return subprocess.run([sys.executable, "-c", script], stderr=subprocess.PIPE, check=False, **options)  # type: ignore[call-overload,no-any-return]
+    script = TALKATIVE.format(module=__name__)
+    return subprocess.run(python(script), stderr=subprocess.PIPE, check=False, **options)  # type: ignore[call-overload,no-any-return]
 
 
 def test_what_anybody_prints_meanwhile_goes_to_standard_error(tmp_path: Path) -> None:

@@ -11,9 +11,6 @@ from typing import Any
 import av
 import numpy as np
 import pytest
-from clips import cfr, make_clip, sound_times_of
-from color_model import write_color_model
-from file_content import content, pictures_of
 
 from stream.archive.archive import open_masks
 from stream.cluster.stretch import (
@@ -32,6 +29,9 @@ from stream.frames import PIECE
 from stream.network.model import Model
 from stream.run.segment import open_video, process_video
 from stream.run.settings import Report, SegmentSettings
+from tests.support.clips import cfr, make_clip, sound_times_of
+from tests.support.color_model import write_color_model
+from tests.support.file_content import content, pictures_of
 
 FRAMES = 520  # two pieces and a bit
 

@@ -10,11 +10,12 @@ import threading
 from pathlib import Path
 
 import pytest
-from clips import cfr, make_clip
-from color_model import write_color_model
-from numbered_camera import Film
-from rtsp_server import RtspServer
-from server_process import until
+
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
+from tests.support.numbered_camera import Film
+from tests.support.rtsp_server import RtspServer
+from tests.support.waiting import until
 
 pty = pytest.importorskip("pty", reason="terminals of POSIX")
 

@@ -8,13 +8,13 @@ from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
-from datasets import NAMES, make_fastai, tiny_settings
 from PIL import Image
 
 import training.plots
 import training.session
 import training.train_cli
 from stream.cli import main
+from tests.support.datasets import NAMES, make_fastai, tiny_settings
 from training.augment import AugmentSettings
 from training.command import train_command
 from training.settings import TrainSettings, from_plain, plain

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import make_fastai, tiny_settings
 from torch import Tensor, nn
 
+from tests.support.datasets import make_fastai, tiny_settings
 from training import allocator
 from training.allocator import keep_freed_memory
 from training.encoder import EfficientNetLite0

@@ -12,8 +12,8 @@ from typing import Any
 
 import pytest
 import torch
-from datasets import STILL, make_fastai, tiny_settings
 
+from tests.support.datasets import STILL, make_fastai, tiny_settings
 from training import checkpoint as checkpoints
 from training import learner
 from training.augment import AugmentSettings

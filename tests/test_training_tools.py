@@ -11,10 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from datasets import CODES, draw_ids, make_fastai, save_pair, tiny_settings
 from PIL import Image
 
 from stream.cli import main
+from tests.support.datasets import CODES, draw_ids, make_fastai, save_pair, tiny_settings
 from training.checkpoint import load
 from training.command import train_command
 from training.errors import CheckpointError, DataError, TrainingError

@@ -17,8 +17,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clips import SPEC, cfr, make_clip, result_of, video_info
-from color_model import write_color_model
 
 from stream.archive.archive import open_masks
 from stream.archive.mask_sink import open_archive_sink
@@ -26,6 +24,8 @@ from stream.archive.verify import archive_problems
 from stream.cli import main
 from stream.errors import ArchiveError
 from stream.system.talk import printable
+from tests.support.clips import SPEC, cfr, make_clip, result_of, video_info
+from tests.support.color_model import write_color_model
 
 KINDS = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 HEIGHT, WIDTH, COUNT = 24, 32, 4

@@ -11,13 +11,13 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from clips import SPEC, TICK, cfr, make_clip, result_of, video_info
 
 from stream.archive.archive import open_masks
 from stream.archive.mask_sink import open_archive_sink
 from stream.archive.zarr import shard_path
 from stream.cli import main
 from stream.system.disk import partial_path
+from tests.support.clips import SPEC, TICK, cfr, make_clip, result_of, video_info
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 COUNT = 12

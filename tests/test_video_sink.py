@@ -6,8 +6,6 @@ import itertools
 import logging
 import signal
 import subprocess
-import sys
-import textwrap
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -15,8 +13,6 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
-from clips import TICK, cfr, make_clip, result_of, sound_times_of, times_of, video_info
-from full_disk import full_disk
 
 from stream.decode.source import open_source
 from stream.encode.h264 import DEFAULT_PRESET
@@ -24,6 +20,9 @@ from stream.encode.video_sink import OverlayVideoSink
 from stream.errors import OutputError
 from stream.frames import SegmentedFrame
 from stream.system.disk import partial_path
+from tests.support.clips import TICK, cfr, make_clip, result_of, sound_times_of, times_of, video_info
+from tests.support.full_disk import full_disk
+from tests.support.own_process import python
 
 MILLISECOND = Fraction(1, 1000)
 
@@ -185,11 +184,9 @@ def test_a_mp4_is_an_ordinary_one_when_closed(tmp_path: Path) -> None:
 
 
 KILLED = """
-    import os, signal, sys
-    from fractions import Fraction
+    import os, signal
     from pathlib import Path
-    sys.path[:0] = [{root!r}, {tests!r}]
-    from test_video_sink import redraw, rewrite
+    from {module} import redraw, rewrite
 
     def redraw_until_killed(result):
         if result.frame.index == 150:
@@ -204,9 +201,8 @@ KILLED = """
 def test_what_a_killed_process_leaves_can_be_played(tmp_path: Path, suffix: str, least: int) -> None:
     source = make_clip(tmp_path / "clip.mp4", cfr(200), sound_s=[8])
     out = tmp_path / f"out{suffix}"
-    tests = Path(__file__).parent
-    script = KILLED.format(root=str(tests.parent), tests=str(tests), source=str(source), out=str(out))
-    ended = subprocess.run([sys.executable, "-c", textwrap.dedent(script)], check=False)
+    script = KILLED.format(module=__name__, source=str(source), out=str(out))
+    ended = subprocess.run(python(script), check=False)
     assert ended.returncode == -signal.SIGKILL
     assert not out.exists()
     times = times_of(partial_path(out))

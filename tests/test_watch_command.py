@@ -15,24 +15,18 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from clips import times_of
-from color_model import write_color_model
-from numbered_camera import Film
-from rtsp_faults import STEPS, Faults, Step
-from rtsp_server import RtspServer
-from server_process import until
 
-import stream.camera.live
-import stream.camera.lost
 from stream.cli import main
+from tests.support.clips import times_of
+from tests.support.color_model import write_color_model
+from tests.support.numbered_camera import Film
+from tests.support.rtsp_faults import STEPS, Faults, Step
+from tests.support.rtsp_server import RtspServer
+from tests.support.waiting import until
 
+pytestmark = pytest.mark.usefixtures("short_pauses")
 FILM = Film(rate=50, gop=10)
-ENDED_S = 2.0
-
-
-@pytest.fixture(autouse=True)
-def _short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stream.camera.lost, "_FIRST_S", 0.1)
+ENDED_S = 5.0  # long before a camera is taken to be lost
 
 
 @pytest.fixture(scope="module")

@@ -19,15 +19,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
-
-from clips import result_of, video_info
 
 from stream import segment_video
 from stream.archive import png
 from stream.archive.mask_sink import open_archive_sink
 from stream.network.model import Model
+from tests.support.clips import result_of, video_info
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 LEVEL_1 = "masks_level_1.zip"

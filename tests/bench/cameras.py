@@ -27,13 +27,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
-
-from color_model import write_color_model
-from numbered_camera import read_number
-from rtsp_faults import STEPS
-from server_process import ServerProcess, until
-from slow_network import slowed
+sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from stream.camera.camera import CameraSettings, parse_camera
 from stream.camera.status import CameraEvent, CameraState, CameraStatus
@@ -41,6 +35,12 @@ from stream.frames import SegmentedFrame
 from stream.live.cameras import CameraRun, watch
 from stream.network.model import Model
 from stream.run.settings import SegmentSettings
+from tests.support.color_model import write_color_model
+from tests.support.numbered_camera import read_number
+from tests.support.rtsp_faults import STEPS
+from tests.support.server_process import ServerProcess
+from tests.support.slow_network import slowed
+from tests.support.waiting import until
 
 _LONG_S = 60.0  # for anything
 

@@ -20,10 +20,9 @@ from pathlib import Path
 
 import av
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from file_content import content, pictures_of
+from tests.support.file_content import content, pictures_of
 
 ONE_CORE = ["--threads", "1", "--workers", "1"]
 

@@ -16,10 +16,9 @@ import time
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from clips import cfr, make_clip
+from tests.support.clips import cfr, make_clip
 
 SIZE = (360, 480)
 

@@ -19,10 +19,9 @@ from statistics import median
 import av
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
-from color_model import write_color_model
+from tests.support.color_model import write_color_model
 
 MOST_GROWTH = 1.03
 

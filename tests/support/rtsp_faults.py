@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from rtsp_request import Scheme
+from tests.support.rtsp_request import Scheme
 
 Step = Literal["connect", "OPTIONS", "DESCRIBE", "SETUP", "PLAY"]
 STEPS: tuple[Step, ...] = ("connect", "OPTIONS", "DESCRIBE", "SETUP", "PLAY")

@@ -10,10 +10,10 @@ import struct
 import time
 from collections.abc import Callable
 
-from numbered_camera import CLOCK, PAYLOAD_TYPES, Film, Shot, media_description
-from rtp_track import Datagrams, Interleaved, Track
-from rtsp_faults import Faults
-from rtsp_request import Request, challenge, read_request
+from tests.support.numbered_camera import CLOCK, PAYLOAD_TYPES, Film, Shot, media_description
+from tests.support.rtp_track import Datagrams, Interleaved, Track
+from tests.support.rtsp_faults import Faults
+from tests.support.rtsp_request import Request, challenge, read_request
 
 _SOUND_RATE, _SOUND_S = 8000, 0.02
 _SOUND = bytes([0x80, 0, *[0] * 10]) + b"\xff" * round(_SOUND_RATE * _SOUND_S)  # silence, as G.711 says it

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from color_model import COLORS
-from datasets import save_pair
 from numpy.typing import NDArray
 from PIL import Image
+
+from tests.support.color_model import COLORS
+from tests.support.datasets import save_pair
 
 HEIGHT, WIDTH = 64, 96
 QUARTER = HEIGHT * WIDTH // 4

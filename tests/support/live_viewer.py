@@ -5,14 +5,11 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from types import TracebackType
 from typing import Self
-
-from numbered_camera import read_number
-from server_process import until
 
 from stream.camera.camera import Camera, CameraSettings, parse_camera
 from stream.camera.live import LiveSource, Stopped
@@ -20,10 +17,17 @@ from stream.camera.status import CameraEvent, CameraState, CameraStatus
 from stream.decode.place import Selection
 from stream.errors import RoadmaskError
 from stream.frames import VideoInfo
+from tests.support.numbered_camera import Film, read_number
+from tests.support.waiting import until
 
+RATE = 50
+FILM = Film(rate=RATE, gop=10)
 TIMEOUT_S = 0.8
 SETTINGS = CameraSettings(timeout_s=5)  # so that no busy machine looks like a camera that is lost
 WATCHFUL = CameraSettings(timeout_s=TIMEOUT_S)
+EVERY_FRAME = replace(SETTINGS, policy="every-frame")
+NOTICED_S = TIMEOUT_S + 5  # on a busy machine
+STOPPED_S = 5.0  # there too
 _JOIN_S = 10.0
 
 
@@ -36,7 +40,7 @@ class Seen:
     size: tuple[int, int]  # width, height
     info: VideoInfo
     arrived: float
-    at: float  # when it was taken, on `time.monotonic`'s clock
+    received: int  # frames that had come from the camera when it was taken, itself among them
 
 
 class LiveViewer:
@@ -79,6 +83,11 @@ class LiveViewer:
     def steps(self) -> set[int]:
         """From each number to the next."""
         return {after - before for before, after in pairwise(self.numbers)}
+
+    @property
+    def rises(self) -> bool:
+        """Whether each frame's time is after that of the one before."""
+        return all(after.pts > before.pts for before, after in pairwise(self.seen))
 
     @property
     def is_over(self) -> bool:
@@ -126,8 +135,8 @@ class LiveViewer:
                 for frame in source.frames(lambda _: (32, 32)):
                     size = (frame.picture.width, frame.picture.height)
                     assert frame.arrived is not None
-                    number, now = read_number(frame.picture), time.monotonic()
-                    self.seen.append(Seen(number, frame.pts, size, frame.info, frame.arrived, now))
+                    number, received = read_number(frame.picture), self.status.numbers().received
+                    self.seen.append(Seen(number, frame.pts, size, frame.info, frame.arrived, received))
                     self.status.count_written(frame.arrived)
                     if self._takes_s:
                         self.stop.wait(self._takes_s)
@@ -143,3 +152,10 @@ class LiveViewer:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.end()
+
+
+def play_into(path: Path, clip: Path) -> threading.Thread:
+    """Another program that writes a video, at its own pace, and ends."""
+    thread = threading.Thread(target=lambda: path.write_bytes(clip.read_bytes()))
+    thread.start()
+    return thread

@@ -7,11 +7,11 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-from clips import SPEC, result_of, video_info
 from numpy.typing import NDArray
 
 from stream.archive.mask_sink import open_archive_sink
 from stream.spec import PixelClass
+from tests.support.clips import SPEC, result_of, video_info
 
 CLASSES = (
     PixelClass("road", (128, 64, 128)),

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import numpy as np
-from clips import result_of, video_info
 
 from stream.decode.pixels import planes_of
 from stream.frames import SegmentedFrame, VideoInfo
+from tests.support.clips import result_of, video_info
 
 INFO = video_info()
 

@@ -5,28 +5,13 @@ from __future__ import annotations
 import signal
 import socket
 import subprocess
-import sys
-from collections.abc import Callable
 from pathlib import Path
-from threading import Event
-from time import monotonic
 from types import TracebackType
 from typing import Self
 
-_SERVER = Path(__file__).with_name("rtsp_server.py")
+from tests.support.own_process import python
 
-
-def until(happens: Callable[[], object], timeout_s: float = 10.0, *, what: str = "what the test waits for") -> float:
-    """Wait until it is true; returns the seconds that took.
-
-    Raises:
-        AssertionError: it took too long.
-    """
-    started = monotonic()
-    while not happens():
-        assert monotonic() - started < timeout_s, f"{what}: not within {timeout_s:g} s"
-        Event().wait(0.01)
-    return monotonic() - started
+_SERVER = "from tests.support.rtsp_server import main; main()"
 
 
 def a_free_port() -> int:
@@ -50,7 +35,7 @@ class ServerProcess:
         self.url = f"rtsp://127.0.0.1:{self.port}/camera"
         self._log = log
         words = [word for setting in settings for word in ("--set", setting)]
-        self._command = [sys.executable, str(_SERVER), *([str(clip)] if clip else []), *words]
+        self._command = [*python(_SERVER), *([str(clip)] if clip else []), *words]
         self._command += ["--port", str(self.port), "--log", str(log)]
         self._process: subprocess.Popen[str] | None = None
 

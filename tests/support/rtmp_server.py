@@ -11,8 +11,8 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
-from numbered_camera import CLOCK, Film, Shot
-from stream_servers import filming
+from tests.support.numbered_camera import CLOCK, Film, Shot
+from tests.support.stream_servers import filming
 
 _HANDSHAKE_BYTES = 1536
 _CLIENT_CHUNK, _OUR_CHUNK = 128, 60_000

@@ -15,7 +15,8 @@ from fractions import Fraction
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import av
-from numbered_camera import CLOCK, Film, NumberedCamera, Shot
+
+from tests.support.numbered_camera import CLOCK, Film, NumberedCamera, Shot
 
 _JOIN_S = 5.0
 _BOUNDARY = "frame"

@@ -1,4 +1,4 @@
-"""A server that takes one published stream, as a process of its own: `python stream_peer.py URL FORMAT`.
+"""A server that takes one published stream, as a process of its own that is given its URL and format.
 
 FFmpeg's own listeners, so a real handshake. A line for each frame decoded: its time, whether it is a keyframe, its
 width. Killed and stopped from outside.
@@ -17,7 +17,8 @@ _OPTIONS = {
 }
 
 
-def main(url: str, kind: str) -> None:
+def main() -> None:
+    url, kind = sys.argv[1:]
     _say("listening")
     with av.open(url, format=kind, options={"analyzeduration": "100000", **_OPTIONS[kind]}) as container:
         _say("connected")
@@ -29,7 +30,3 @@ def main(url: str, kind: str) -> None:
 def _say(words: str) -> None:
     sys.stdout.write(f"{words}\n")
     sys.stdout.flush()
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

@@ -1,4 +1,4 @@
-"""An RTSP server to break: python tests/rtsp_server.py [CLIP] [--port N] [--set NAME=VALUE]...
+"""An RTSP server to break: python -m tests.support.rtsp_server [CLIP] [--port N] [--set NAME=VALUE]...
 
 It plays numbered frames to any number of clients, over TCP and UDP, and counts what it has sent. In a test it is a
 context manager; as a process of its own it can be killed and stopped, reads further settings from standard input, a
@@ -19,12 +19,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from numbered_camera import CLOCK, Film, NumberedCamera, Shot
-from rtsp_faults import Faults
-from rtsp_session import Session
+from tests.support.numbered_camera import CLOCK, Film, NumberedCamera, Shot
+from tests.support.rtsp_faults import Faults
+from tests.support.rtsp_session import Session
 
 _LIMIT_S = 10.0  # for anything a test asks of the server
-_BEHIND_S = 0.5  # a camera that is late by more leaves frames out, as cameras do
+_BEHIND_S = 5.0  # a camera that is late by more leaves frames out, as cameras do; no busy machine makes it so late
 
 
 class RtspServer:
