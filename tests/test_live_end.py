@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.camera import pauses
+from stream.camera import lost
 from stream.camera.camera import Camera
 from stream.camera.live import LiveSource, Stopped
 from stream.camera.status import CameraState, CameraStatus
@@ -112,7 +112,7 @@ def test_a_wrong_password_is_not_tried_again_soon() -> None:
 
 def test_pauses_grow_to_half_a_minute_and_are_never_quite_the_same() -> None:
     for tries in range(1, 40):
-        told = {pauses.pause_s(tries) for _ in range(20)}
+        told = {lost.pause_s(tries) for _ in range(20)}
         assert len(told) > 1
         middle = min(pauses.FIRST_S * 1.2 ** (tries - 1), 30)
         assert 0.8 * middle <= min(told) <= max(told) <= 1.2 * middle
