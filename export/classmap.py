@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.camvid import CAMVID32_TO_11, VOID, VOID_NAMES, Dataset
-
+from ..training.camvid import CAMVID32_TO_11, VOID, VOID_NAMES, Dataset
 from .errors import ExportError
 
 CAMVID32 = "camvid32"  # the mapping that comes in the box

@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 import onnx
 import torch
 
-from stream import Model
-from training.checkpoint import Checkpoint, load
-
+from ..stream import Model
+from ..training.checkpoint import Checkpoint, load
 from .deploy import DeployedNetwork
 from .errors import ExportError
 from .metadata import INPUT_NAME, OUTPUT_NAME, metadata

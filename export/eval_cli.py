@@ -11,11 +11,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream import RoadmaskError
-from stream.commands import options as of
-from stream.system.talk import counted, progress_bar
-from training.errors import TrainingError
-
+from ..stream import RoadmaskError
+from ..stream.commands import options as of
+from ..stream.system.talk import counted, progress_bar
+from ..training.errors import TrainingError
 from .choice import Choice, Folder, everything, in_folder, of_drive, on_list, own_choice
 from .errors import ExportError
 from .eval_folder import result_folder, result_paths, write_results

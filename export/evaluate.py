@@ -12,13 +12,12 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from stream import FlickerMeter, Model, Smoother
-from stream.decode.pixels import network_input
-from stream.masks.deciding import Decider
-from stream.pipeline import Pipeline
-from training.camvid import VOID, Dataset, Example, open_dataset
-from training.metrics import confusion_matrix
-
+from ..stream import FlickerMeter, Model, Smoother
+from ..stream.decode.pixels import network_input
+from ..stream.masks.deciding import Decider
+from ..stream.pipeline import Pipeline
+from ..training.camvid import VOID, Dataset, Example, open_dataset
+from ..training.metrics import confusion_matrix
 from .choice import Choice, own_choice
 from .classmap import match_classes, parse_map
 from .errors import ExportError

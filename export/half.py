@@ -11,8 +11,7 @@ from pathlib import Path
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from stream import Model, ModelSpec
-
+from ..stream import Model, ModelSpec
 from .errors import ExportError
 from .metadata import quantized_metadata
 from .model_file import check_output, placed, write

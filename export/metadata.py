@@ -8,8 +8,8 @@ from typing import Any
 
 import onnx
 
-from stream.spec import METADATA_KEY
-from training.checkpoint import Checkpoint
+from ..stream.spec import METADATA_KEY
+from ..training.checkpoint import Checkpoint
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "scores"

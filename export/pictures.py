@@ -10,10 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.camvid import open_dataset, read_picture
-from training.checkpoint import Checkpoint
-from training.errors import DataError
-
+from ..training.camvid import open_dataset, read_picture
+from ..training.checkpoint import Checkpoint
+from ..training.errors import DataError
 from .errors import ExportError
 
 Picture = NDArray[np.uint8]  # (height, width, 3) RGB

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from stream import Model
-
+from ..stream import Model
 from .calibration import PICTURE_COUNT, Calibration, find_calibration, given_samples
 from .errors import ExportError
 from .metadata import quantized_metadata

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import iou, pixel_accuracy
+from ..training.metrics import iou, pixel_accuracy
 
 
 @dataclass(frozen=True, slots=True, eq=False)

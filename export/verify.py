@@ -11,9 +11,8 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from stream import Model
-from stream.masks.deciding import Decider
-
+from ..stream import Model
+from ..stream.masks.deciding import Decider
 from .deploy import DeployedNetwork
 from .errors import ExportError
 from .pictures import Picture, Samples, fit

@@ -10,9 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.camvid import VOID, Color
-from training.sheet import Cell, draw_sheet, paint
-
+from ..training.camvid import VOID, Color
+from ..training.sheet import Cell, draw_sheet, paint
 from .evaluate import DecidedFrame
 from .scores import FrameScore
 

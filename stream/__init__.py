@@ -1,10 +1,4 @@
-"""Segment driving video: the package behind `roadmask run`, and its Python API.
-
-from stream import segment_video
-
-for result in segment_video("drive.mp4"):
-    print(float(result.frame.time), result.mask.shape)
-"""
+"""What segments video: the rooms behind `roadmask run`, and the names that `roadmask` offers."""
 
 from __future__ import annotations
 
@@ -91,5 +85,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `roadmask --help` must not wait for OpenCV and ONNX Runtime."""
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module 'roadmask' has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

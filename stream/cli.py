@@ -21,7 +21,7 @@ class _Command:
     """A subcommand, imported only when it is called: torch alone takes seconds."""
 
     name: str
-    module: str
+    module: str  # below `roadmask`
     function: str
     help: str  # in the list of commands
     extra: str = ""  # what pip must install for it
@@ -75,7 +75,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     module: ModuleType | None = None
     if called is not None:
         try:
-            module = import_module(called.module)
+            module = import_module(f"roadmask.{called.module}")
         except ModuleNotFoundError as exc:
             return _missing_package(called, exc)
         if hasattr(module, "as_typer_takes_them") and typed is None:
@@ -137,7 +137,7 @@ def _not_called() -> None:
 
 
 def _missing_package(command: _Command, exc: ModuleNotFoundError) -> int:
-    if exc.name is None or exc.name.partition(".")[0] in ("stream", "export", "training"):
+    if exc.name is None or exc.name.partition(".")[0] == "roadmask":
         raise exc
     package = f"roadmask[{command.extra}]" if command.extra else "roadmask"
     return _fail(f"'{command.name}' needs {exc.name}, which is not installed: pip install '{package}'", 1)

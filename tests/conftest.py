@@ -8,4 +8,4 @@ import pytest
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is lost is tried again soon."""
-    monkeypatch.setattr("stream.camera.lost.FIRST_S", 0.1)
+    monkeypatch.setattr("roadmask.stream.camera.lost.FIRST_S", 0.1)

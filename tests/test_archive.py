@@ -17,11 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.archive.archive import open_masks
-from stream.archive.manifest import mask_format
-from stream.archive.mask_sink import open_archive_sink
-from stream.errors import ArchiveError, OutputError
-from stream.system.disk import partial_path
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.manifest import mask_format
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.errors import ArchiveError, OutputError
+from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, TICK, result_of, video_info
 from tests.support.full_disk import full_disk
 from tests.support.own_process import python
@@ -130,7 +130,7 @@ KILLED = """
     import os, signal
     from pathlib import Path
     from tests.support.clips import SPEC, result_of, video_info
-    from stream.archive.mask_sink import open_archive_sink
+    from roadmask.stream.archive.mask_sink import open_archive_sink
     import numpy as np
 
     masks = np.random.default_rng(0).integers(0, 255, (40, 60, 80), np.uint8)

@@ -10,13 +10,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.archive.convert import convert_archive
-from stream.archive.manifest import MaskRecord
-from stream.archive.mask_sink import open_archive_sink
-from stream.errors import ArchiveError, OutputError
-from stream.frames import SegmentedFrame
-from stream.system.disk import partial_path
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.convert import convert_archive
+from roadmask.stream.archive.manifest import MaskRecord
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.errors import ArchiveError, OutputError
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of, video_info
 from tests.support.file_content import content, copy
 

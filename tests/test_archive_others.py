@@ -14,10 +14,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.archive.archive import open_masks
-from stream.archive.mask_sink import open_archive_sink
-from stream.archive.npz import joined, shift_by
-from stream.archive.zarr import SHARD
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.archive.npz import joined, shift_by
+from roadmask.stream.archive.zarr import SHARD
 from tests.support.clips import SPEC, result_of, video_info
 
 MASKS = np.random.default_rng(1).integers(0, 3, (SHARD + 6, 30, 50), np.uint8)

@@ -11,11 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.archive.archive import open_masks
-from stream.archive.mask_sink import MaskSink, open_archive_sink
-from stream.archive.zarr import SHARD, shard_path
-from stream.errors import OutputError
-from stream.system.disk import partial_path
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.mask_sink import MaskSink, open_archive_sink
+from roadmask.stream.archive.zarr import SHARD, shard_path
+from roadmask.stream.errors import OutputError
+from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of, video_info
 from tests.support.file_content import content, copy, remove
 from tests.support.full_disk import full_disk

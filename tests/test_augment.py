@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from roadmask.training.augment import AugmentSettings, augment
+from roadmask.training.camvid import VOID
 from tests.support.datasets import ID_COLORS, STILL, draw_ids
-from training.augment import AugmentSettings, augment
-from training.camvid import VOID
 
 GEOMETRY = AugmentSettings(brightness=0, contrast=0, saturation=0, hue_degrees=0)
 HEIGHT, WIDTH = 120, 160

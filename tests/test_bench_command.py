@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.bench.bench import BARE, SIDE_BY_SIDE, Case, Sample
-from stream.bench.clip import draw_drive
-from stream.cli import main
-from stream.decode.source import open_source
-from stream.system.machine import forget_peak, peak_memory_mb
+from roadmask.stream.bench.bench import BARE, SIDE_BY_SIDE, Case, Sample
+from roadmask.stream.bench.clip import draw_drive
+from roadmask.stream.cli import main
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.system.machine import forget_peak, peak_memory_mb
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model
 

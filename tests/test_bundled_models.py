@@ -8,11 +8,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stream.bench.clip import draw_drive
-from stream.cli import main
-from stream.errors import ModelError
-from stream.network.model import BUNDLED, Model, bundled_models, find_model
-from stream.run.segment import segment_video
+from roadmask.stream.bench.clip import draw_drive
+from roadmask.stream.cli import main
+from roadmask.stream.errors import ModelError
+from roadmask.stream.network.model import BUNDLED, Model, bundled_models, find_model
+from roadmask.stream.run.segment import segment_video
 
 
 @pytest.mark.parametrize("name", bundled_models())

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.camera.camera import CameraSettings, is_camera, parse_camera
-from stream.errors import SourceError
-from stream.system.talk import is_secret, name_of, redacted
+from roadmask.stream.camera.camera import CameraSettings, is_camera, parse_camera
+from roadmask.stream.errors import SourceError
+from roadmask.stream.system.talk import is_secret, name_of, redacted
 
 DEFAULTS = CameraSettings()
 

@@ -13,14 +13,14 @@ from typing import Self
 
 import pytest
 
-from stream.camera.camera import CameraSettings, parse_camera
-from stream.camera.status import CameraState, CameraStatus
-from stream.errors import OutputError, SourceError
-from stream.frames import SegmentedFrame
-from stream.live.cameras import CameraRun, watch
-from stream.network.model import Model
-from stream.run.segment import segment_video
-from stream.run.settings import SegmentSettings
+from roadmask.stream.camera.camera import CameraSettings, parse_camera
+from roadmask.stream.camera.status import CameraState, CameraStatus
+from roadmask.stream.errors import OutputError, SourceError
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.cameras import CameraRun, watch
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import segment_video
+from roadmask.stream.run.settings import SegmentSettings
 from tests.support.clips import times_of
 from tests.support.color_model import write_color_model
 from tests.support.live_viewer import SETTINGS, WATCHFUL

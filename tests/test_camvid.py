@@ -10,8 +10,7 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from tests.support.datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
-from training.camvid import (
+from roadmask.training.camvid import (
     CAMVID_COLORS,
     SEGNET_NAMES,
     VOID,
@@ -21,7 +20,8 @@ from training.camvid import (
     open_dataset,
     split,
 )
-from training.errors import DataError
+from roadmask.training.errors import DataError
+from tests.support.datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
 
 EXPECTED = np.array([0, VOID, 1, 2], np.uint8)  # class of each id in CODES
 

@@ -15,12 +15,12 @@ from typing import Any
 
 import pytest
 
-from stream.cli import main
-from stream.commands.run_files import open_cluster
-from stream.errors import DeviceError, SourceError
-from stream.network.model import Model
-from stream.run.settings import ClusterSettings, SegmentSettings
-from stream.system.stop import Stop
+from roadmask.stream.cli import main
+from roadmask.stream.commands.run_files import open_cluster
+from roadmask.stream.errors import DeviceError, SourceError
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.settings import ClusterSettings, SegmentSettings
+from roadmask.stream.system.stop import Stop
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model
 from tests.support.file_content import pictures_of
@@ -183,6 +183,6 @@ def test_without_the_extra_one_line_says_what_to_install(
     drives: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setitem(sys.modules, "ray", None)
-    monkeypatch.delitem(sys.modules, "stream.cluster.cluster", raising=False)
+    monkeypatch.delitem(sys.modules, "roadmask.stream.cluster.cluster", raising=False)
     assert run(drives, "-o", f"{tmp_path}/out/", "--ray", "local", model=model) == 1
     assert "--ray needs ray: pip install 'roadmask[ray]'" in capsys.readouterr().err

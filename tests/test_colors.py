@@ -18,13 +18,13 @@ import pytest
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from stream.decode import tone_map
-from stream.decode.pixels import network_input
-from stream.decode.source import open_source
-from stream.decode.tone_map import HLG, PQ, standard_range
-from stream.network.model import Model
-from stream.run.segment import process_video
-from stream.run.settings import SegmentSettings
+from roadmask.stream.decode import tone_map
+from roadmask.stream.decode.pixels import network_input
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.decode.tone_map import HLG, PQ, standard_range
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video
+from roadmask.stream.run.settings import SegmentSettings
 from tests.support.color_model import write_color_model
 
 SIZE = HEIGHT, WIDTH = 96, 128

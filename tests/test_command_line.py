@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import typer
 
-from stream.cli import _COMMANDS, main
+from roadmask.stream.cli import _COMMANDS, main
 
 ROADMASK = Path(sys.executable).with_name("roadmask")
 
@@ -40,7 +40,7 @@ def options() -> dict[str, dict[str, tuple[Any, ...]]]:
     found: dict[str, dict[str, tuple[Any, ...]]] = defaultdict(dict)
     for command in _COMMANDS:
         app = typer.Typer()
-        app.command()(getattr(import_module(command.module), command.function))
+        app.command()(getattr(import_module(f"roadmask.{command.module}"), command.function))
         for parameter in typer.main.get_command(app).params:
             if parameter.param_type_name == "option":
                 name = max(parameter.opts, key=len)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.cli import main
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.cli import main
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model
 

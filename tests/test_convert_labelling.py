@@ -16,22 +16,22 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.archive.manifest import ArchiveHeader, MaskRecord
-from stream.archive.mask_sink import open_archive_sink
-from stream.cli import main
-from stream.decode.source import open_source
-from stream.frames import SegmentedFrame
-from stream.labelling import label_studio as labelling_label_studio
-from stream.labelling import tree as labelling_tree
-from stream.labelling.coco import CocoWriter
-from stream.labelling.frames import LabelledFrame, LabelTable
-from stream.labelling.labelling import Tool
-from stream.labelling.tree import FolderTree
+from roadmask.stream.archive.manifest import ArchiveHeader, MaskRecord
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.cli import main
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.labelling import label_studio as labelling_label_studio
+from roadmask.stream.labelling import tree as labelling_tree
+from roadmask.stream.labelling.coco import CocoWriter
+from roadmask.stream.labelling.frames import LabelledFrame, LabelTable
+from roadmask.stream.labelling.labelling import Tool
+from roadmask.stream.labelling.tree import FolderTree
+from roadmask.training.camvid import open_dataset
 from tests.support.clips import SPEC, cfr, make_clip, times_of
 from tests.support.file_content import content
 from tests.support.full_disk import full_disk
 from tests.support.tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
-from training.camvid import open_dataset
 
 TOOLS: tuple[Tool, ...] = get_args(Tool)
 SMALL = {index: MASKS[index] for index in (0, 3, 7)}

@@ -10,9 +10,9 @@ from pathlib import Path
 import av
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.archive.verify import VideoCheck, archive_problems
-from stream.cli import main
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.verify import VideoCheck, archive_problems
+from roadmask.stream.cli import main
 from tests.support.color_model import write_color_model
 from tests.support.corpus import CASES, Case
 

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stream.cli import main
+from roadmask.stream.cli import main
+from roadmask.training.camvid import VOID, open_dataset
+from roadmask.training.sheet import Cell, draw_sheet, evenly, paint
+from roadmask.training.survey import survey
 from tests.support.datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
-from training.camvid import VOID, open_dataset
-from training.sheet import Cell, draw_sheet, evenly, paint
-from training.survey import survey
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.masks import deciding, mixed_cells
-from stream.masks.deciding import Decider
+from roadmask.stream.masks import deciding, mixed_cells
+from roadmask.stream.masks.deciding import Decider
 
 
 def enlarged(scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:

@@ -15,10 +15,10 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from stream.cli import main
-from stream.errors import DeviceError, ModelError
-from stream.network.model import Model
-from stream.network.providers import DEVICES
+from roadmask.stream.cli import main
+from roadmask.stream.errors import DeviceError, ModelError
+from roadmask.stream.network.model import Model
+from roadmask.stream.network.providers import DEVICES
 from tests.support.color_model import SPEC, spec, write_color_model
 from tests.support.fake_session import FakeRuntime
 
@@ -240,7 +240,7 @@ def test_a_cpu_s_memory_runs_out_in_one_line_too(tmp_path: Path) -> None:
     code = """
 import resource, sys
 import numpy as np
-from stream.network.model import Model
+from roadmask.stream.network.model import Model
 model = Model.load(sys.argv[1], device="cpu", threads=1)
 pictures = np.zeros((64, 640, 640, 3), np.uint8)
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()

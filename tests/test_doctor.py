@@ -20,21 +20,21 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from stream.cli import main
-from stream.doctor import cameras as doctor_cameras
-from stream.doctor import codecs as doctor_codecs
-from stream.doctor import devices as doctor_devices
-from stream.doctor import disk as doctor_disk
-from stream.doctor import display as doctor_display
-from stream.doctor import doctor
-from stream.doctor import engines as doctor_engines
-from stream.doctor import machine as doctor_machine
-from stream.doctor import process as doctor_process
-from stream.doctor import selftest as doctor_selftest
-from stream.doctor import versions as doctor_versions
-from stream.doctor.doctor import Finding
-from stream.errors import OutputError
-from stream.network.model import Model
+from roadmask.stream.cli import main
+from roadmask.stream.doctor import cameras as doctor_cameras
+from roadmask.stream.doctor import codecs as doctor_codecs
+from roadmask.stream.doctor import devices as doctor_devices
+from roadmask.stream.doctor import disk as doctor_disk
+from roadmask.stream.doctor import display as doctor_display
+from roadmask.stream.doctor import doctor
+from roadmask.stream.doctor import engines as doctor_engines
+from roadmask.stream.doctor import machine as doctor_machine
+from roadmask.stream.doctor import process as doctor_process
+from roadmask.stream.doctor import selftest as doctor_selftest
+from roadmask.stream.doctor import versions as doctor_versions
+from roadmask.stream.doctor.doctor import Finding
+from roadmask.stream.errors import OutputError
+from roadmask.stream.network.model import Model
 from tests.support.fake_session import FakeRuntime
 from tests.support.own_process import no_network
 
@@ -59,8 +59,8 @@ def test_a_real_installation_is_checked_without_a_network_and_nothing_is_left(tm
         folder.mkdir()
     silent = ("CI", "ORT_DISABLE_TELEMETRY")  # CI would keep ONNX Runtime's telemetry silent by itself
     env = {name: value for name, value in os.environ.items() if name not in silent}
-    env |= {name: str(folder) for name, folder in folders.items()} | {"PYTHONPATH": str(ROOT)}
-    command = [*no_network(), sys.executable, "-m", "stream", "doctor", "--json"]
+    env |= {name: str(folder) for name, folder in folders.items()} | {"PYTHONPATH": str(ROOT / ".package")}
+    command = [*no_network(), sys.executable, "-m", "roadmask", "doctor", "--json"]
     done = subprocess.run(command, cwd=here, env=env, capture_output=True, text=True, timeout=60, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     told = json.loads(done.stdout)
@@ -101,7 +101,7 @@ def test_only_a_problem_makes_the_command_fail(
     states: list[Any], code: int, worst: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = [("disk", Finding("here", state, "found", "do")) for state in states]
-    monkeypatch.setattr("stream.commands.doctor.examine", lambda _: iter(found))
+    monkeypatch.setattr("roadmask.stream.commands.doctor.examine", lambda _: iter(found))
     assert main(["doctor", "--json"]) == code
     assert json.loads(capsys.readouterr().out)["state"] == worst
 
@@ -115,7 +115,7 @@ def test_in_a_pipe_lines_have_80_columns_no_colour_and_unbroken_paths(
         ("disk", Finding("a name of more than 15 letters", "warning", words, words)),
         ("disk", Finding("h\x1b[31mere", "problem", f"{path} is full", "make room")),
     ]
-    monkeypatch.setattr("stream.commands.doctor.examine", lambda _: iter(found))
+    monkeypatch.setattr("roadmask.stream.commands.doctor.examine", lambda _: iter(found))
     assert main(["doctor"]) == 1
     text = capsys.readouterr().out
     assert "\x1b" not in text
@@ -136,10 +136,10 @@ def test_a_check_that_crashes_hangs_or_raises_is_a_problem_and_the_next_ones_are
     (tmp_path / "sitecustomize.py").write_text(
         "import os, signal, sys, tempfile, time, types\n"
         "def check(name, does):\n"
-        "    sys.modules['stream.doctor.' + name] = module = types.ModuleType(name)\n"
+        "    sys.modules['roadmask.stream.doctor.' + name] = module = types.ModuleType(name)\n"
         "    module.examine = does\n"
         "def raises():\n"
-        "    from stream.doctor.doctor import Finding\n"
+        "    from roadmask.stream.doctor.doctor import Finding\n"
         "    yield Finding('first', 'ok', 'noise does not matter')\n"
         "    raise RuntimeError('two\\nlines')\n"
         "check('crashes', lambda: tempfile.mkdtemp() and os.kill(os.getpid(), signal.SIGILL))\n"
@@ -180,10 +180,10 @@ def test_where_no_process_can_be_started_that_is_told_of_each_check(monkeypatch:
 
 
 def test_a_library_that_cannot_be_imported_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "stream.doctor.codecs", None)
+    monkeypatch.setitem(sys.modules, "roadmask.stream.doctor.codecs", None)
     (finding,) = doctor_process.findings("codecs")
     assert finding.state == "problem"
-    assert finding.found.startswith("cannot be made: import of stream.doctor.codecs halted")
+    assert finding.found.startswith("cannot be made: import of roadmask.stream.doctor.codecs halted")
     assert "doctor versions" in finding.advice
 
 
@@ -379,7 +379,7 @@ def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(mo
         return real(name, mode)
 
     monkeypatch.setattr(doctor_codecs.av, "Codec", codec)
-    monkeypatch.setattr("stream.encode.h264._X264", "libx264_of_elsewhere")
+    monkeypatch.setattr("roadmask.stream.encode.h264._X264", "libx264_of_elsewhere")
     found = by_name(doctor_codecs.examine())
     assert found["H.264 encoder"].state == found["h264 decoder"].state == "problem"
     assert found["hevc decoder"].state == "warning"
@@ -487,7 +487,7 @@ def test_a_device_that_gives_other_classes_than_the_cpu_is_found(
 
 def test_a_model_that_does_not_load_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"cut off")
-    monkeypatch.setattr("stream.network.model.bundled_models", lambda: {"camvid-lite0": tmp_path / "m.onnx"})
+    monkeypatch.setattr("roadmask.stream.network.model.bundled_models", lambda: {"camvid-lite0": tmp_path / "m.onnx"})
     assert by_name(doctor_devices.examine())["cpu"].state == "problem"
     (run,) = doctor_selftest.examine()
     assert run.state == "problem"

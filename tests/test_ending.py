@@ -11,15 +11,15 @@ import av
 import numpy as np
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.archive.convert import convert_archive
-from stream.archive.manifest import Ending
-from stream.archive.verify import archive_problems
-from stream.cli import main
-from stream.decode.source import missing_s, open_source
-from stream.network.model import Model
-from stream.run.segment import process_video
-from stream.run.settings import Report, SegmentSettings
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.convert import convert_archive
+from roadmask.stream.archive.manifest import Ending
+from roadmask.stream.archive.verify import archive_problems
+from roadmask.stream.cli import main
+from roadmask.stream.decode.source import missing_s, open_source
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video
+from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model
 
@@ -102,7 +102,7 @@ def whole_and_gone_on(path: Path, monkeypatch: pytest.MonkeyPatch, *, at: int) -
     folder = path.parent
     model = Model.load(write_color_model(folder / "colors.onnx"))
     whole = process_video(SegmentSettings(path, masks=folder / "whole.zip"), model)
-    monkeypatch.setattr("stream.run.stages.EVERY_S", 0)  # so that there is something to go on from
+    monkeypatch.setattr("roadmask.stream.run.stages.EVERY_S", 0)  # so that there is something to go on from
 
     def killed(frames: int) -> None:
         if frames == at:
@@ -143,7 +143,7 @@ def test_an_archive_tells_how_its_run_ended_and_keeps_that_when_converted(tmp_pa
 def test_a_run_that_was_interrupted_says_so_until_it_has_gone_on(
     tmp_path: Path, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.run.stages.EVERY_S", 0)
+    monkeypatch.setattr("roadmask.stream.run.stages.EVERY_S", 0)
     clip, stop = make_clip(tmp_path / "clip.mp4", cfr(20)), Event()
     model = Model.load(write_color_model(tmp_path / "colors.onnx"))
     job = SegmentSettings(clip, masks=tmp_path / name, resume=True)

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.classmap import match_classes, parse_map
-from export.errors import ExportError
-from export.evaluate import evaluate_model
-from stream.cli import main
+from roadmask.export.classmap import match_classes, parse_map
+from roadmask.export.errors import ExportError
+from roadmask.export.evaluate import evaluate_model
+from roadmask.stream.cli import main
+from roadmask.training.camvid import CAMVID32_TO_11, CAMVID_COLORS, SEGNET_NAMES, VOID, open_dataset
 from tests.support.color_model import write_color_model
 from tests.support.labelled_colors import CAR, QUARTER, ROAD, SKY, VOID_ID, add, street_ids, two_drives, wrong_ids
-from training.camvid import CAMVID32_TO_11, CAMVID_COLORS, SEGNET_NAMES, VOID, open_dataset
 
 MODEL = ("Road", "Sky", "Car")  # the classes of `color_model.py`
 

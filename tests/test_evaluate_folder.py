@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from export.choice import everything
-from export.confusion_plot import confusion_plot
-from export.errors import ExportError
-from export.eval_folder import result_folder
-from export.evaluate import evaluate_model
-from export.worst import WorstFrames
-from stream.cli import main
+from roadmask.export.choice import everything
+from roadmask.export.confusion_plot import confusion_plot
+from roadmask.export.errors import ExportError
+from roadmask.export.eval_folder import result_folder
+from roadmask.export.evaluate import evaluate_model
+from roadmask.export.worst import WorstFrames
+from roadmask.stream.cli import main
 from tests.support.color_model import write_color_model
 from tests.support.labelled_colors import HEIGHT, QUARTER, WIDTH, street, street_ids, two_drives
 from tests.support.labelled_colors import add as add_frame

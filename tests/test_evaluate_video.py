@@ -10,17 +10,17 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from export.choice import everything
-from export.evaluate import evaluate_model
-from export.sequence import follows, frame_number, in_order
-from stream.cli import main
-from stream.masks.deciding import Decider
-from stream.masks.flicker import FlickerMeter
-from stream.masks.smooth import Smoother
-from stream.network.model import Model
+from roadmask.export.choice import everything
+from roadmask.export.evaluate import evaluate_model
+from roadmask.export.sequence import follows, frame_number, in_order
+from roadmask.stream.cli import main
+from roadmask.stream.masks.deciding import Decider
+from roadmask.stream.masks.flicker import FlickerMeter
+from roadmask.stream.masks.smooth import Smoother
+from roadmask.stream.network.model import Model
+from roadmask.training.camvid import Example
 from tests.support.color_model import COLORS, write_color_model
 from tests.support.labelled_colors import HEIGHT, WIDTH, add, start, street_ids
-from training.camvid import Example
 
 SKY, ROAD = (np.array(COLORS[name], np.float64) for name in ("Sky", "Road"))
 

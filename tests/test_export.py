@@ -12,20 +12,20 @@ import onnx
 import pytest
 import torch
 
-from export import convert
-from export.convert import export_model
-from export.deploy import DeployedNetwork
-from export.errors import ExportError
-from export.pictures import draw, find_pictures
-from export.verify import ParityReport
-from stream.cli import main
-from stream.errors import ModelError
-from stream.network.model import Model
+from roadmask.export import convert
+from roadmask.export.convert import export_model
+from roadmask.export.deploy import DeployedNetwork
+from roadmask.export.errors import ExportError
+from roadmask.export.pictures import draw, find_pictures
+from roadmask.export.verify import ParityReport
+from roadmask.stream.cli import main
+from roadmask.stream.errors import ModelError
+from roadmask.stream.network.model import Model
+from roadmask.training import checkpoint as checkpoints
+from roadmask.training.checkpoint import Checkpoint
+from roadmask.training.errors import CheckpointError, DataError
+from roadmask.training.unet import UNetSettings
 from tests.support.untrained import HEIGHT, NAMES, WIDTH, untrained_checkpoint
-from training import checkpoint as checkpoints
-from training.checkpoint import Checkpoint
-from training.errors import CheckpointError, DataError
-from training.unet import UNetSettings
 
 
 @pytest.fixture(scope="module")

@@ -9,10 +9,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from export.choice import everything, in_folder, of_drive, on_list
-from export.errors import ExportError
-from export.evaluate import evaluate_model
-from stream.cli import main
+from roadmask.export.choice import everything, in_folder, of_drive, on_list
+from roadmask.export.errors import ExportError
+from roadmask.export.evaluate import evaluate_model
+from roadmask.stream.cli import main
+from roadmask.training.errors import DataError
 from tests.support.color_model import write_color_model
 from tests.support.datasets import save_png
 from tests.support.labelled_colors import (
@@ -27,7 +28,6 @@ from tests.support.labelled_colors import (
     two_drives,
     wrong_ids,
 )
-from training.errors import DataError
 
 
 @pytest.fixture(scope="module")

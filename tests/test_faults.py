@@ -25,10 +25,10 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.cli import main
-from stream.decode.source import open_source
-from stream.system.disk import AppendedFile
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.cli import main
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.system.disk import AppendedFile
 from tests.support.clips import cfr, make_clip, times_of
 from tests.support.color_model import write_color_model
 from tests.support.fake_session import FakeRuntime
@@ -61,7 +61,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def command(*arguments: object, model: Path) -> list[str]:
-    return [sys.executable, "-m", "stream", "run", *map(str, arguments), "--model", str(model), *SETTINGS]
+    return [sys.executable, "-m", "roadmask", "run", *map(str, arguments), "--model", str(model), *SETTINGS]
 
 
 def told(errors: str) -> list[str]:
@@ -102,8 +102,8 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 WAITING = """
 import os, sys, time
 from pathlib import Path
-from stream import segment, stages
-from stream.cli import main
+from roadmask.stream import segment, stages
+from roadmask.stream.cli import main
 
 tell, go = segment._tell, Path(sys.argv[1])
 
@@ -420,7 +420,7 @@ def test_that_nobody_reads_what_is_said_harms_no_run(clip: Path, model: Path, tm
 
 def test_results_that_do_not_fit_where_they_are_sent_are_an_error(clip: Path) -> None:
     with Path("/dev/full").open("wb") as full:
-        arguments = [sys.executable, "-m", "stream", "info", str(clip), "--json"]
+        arguments = [sys.executable, "-m", "roadmask", "info", str(clip), "--json"]
         done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False)
     assert done.returncode != 0
     assert b"No space left on device" in done.stderr
@@ -448,15 +448,15 @@ def raising(error: Exception, function: Callable[..., object], *, after: int) ->
 
 
 NO_ROOM = cv2.error("OpenCV(5.0.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 3600000000 bytes")
-READ = "stream.decode.source.network_input"
+READ = "roadmask.stream.decode.source.network_input"
 STAGES = {
     "decode": (READ, MemoryError()),
     "decode, in FFmpeg": (
-        "stream.decode.source.network_input",
+        "roadmask.stream.decode.source.network_input",
         av.error.MemoryError(errno.ENOMEM, os.strerror(errno.ENOMEM)),
     ),
     "decide": ("cv2.resize", NO_ROOM),
-    "write": ("stream.archive.mask_sink.record_of", MemoryError("Unable to allocate 8.00 GiB")),
+    "write": ("roadmask.stream.archive.mask_sink.record_of", MemoryError("Unable to allocate 8.00 GiB")),
 }
 
 
@@ -469,7 +469,7 @@ def test_memory_that_runs_out_in_any_stage_is_one_line_with_what_to_lower(
     capsys: pytest.CaptureFixture[str],
     stage: str,
 ) -> None:
-    monkeypatch.setattr("stream.run.stages.EVERY_S", 0)
+    monkeypatch.setattr("roadmask.stream.run.stages.EVERY_S", 0)
     monkeypatch.setattr("os.fsync", lambda _: None)
     arguments = command(clip, "-o", f"{tmp_path}/", model=model)[3:]
     where, error = STAGES[stage]
@@ -486,7 +486,7 @@ def test_memory_that_runs_out_in_any_stage_is_one_line_with_what_to_lower(
 def test_a_device_that_fails_in_mid_run_is_named_and_the_run_goes_on_later(
     clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("stream.run.stages.EVERY_S", 0)
+    monkeypatch.setattr("roadmask.stream.run.stages.EVERY_S", 0)
     monkeypatch.setattr("os.fsync", lambda _: None)
     arguments = [*command(clip, "-o", f"{tmp_path}/", model=model)[3:], "--device", "cuda"]
     with monkeypatch.context() as patch:

@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from stream.masks.flicker import FlickerMeter
-from stream.masks.flow import Flow
+from roadmask.stream.masks.flicker import FlickerMeter
+from roadmask.stream.masks.flow import Flow
 from tests.support.moving_scene import CLASSES, blocks, texture
 
 HEIGHT, WIDTH = 120, 160

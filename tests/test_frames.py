@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream import frames
-from stream.frames import Frame, SegmentedFrame
+from roadmask.stream import frames
+from roadmask.stream.frames import Frame, SegmentedFrame
 from tests.support.clips import video_info
 
 

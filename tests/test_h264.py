@@ -13,8 +13,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.encode.h264 import H264Encoder, choose_encoder
-from stream.errors import OutputError
+from roadmask.stream.encode.h264 import H264Encoder, choose_encoder
+from roadmask.stream.errors import OutputError
 
 TOO_SMALL = (16, 16)  # for NVIDIA's encoders, which begin at about 145x49, so that these tests hold beside one too
 

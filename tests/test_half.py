@@ -9,14 +9,14 @@ import onnx
 import pytest
 from onnx import TensorProto
 
-from export import verify
-from export.convert import export_model
-from export.errors import ExportError
-from export.half import halve_model
-from export.pictures import Samples, draw
-from export.quantize import quantize_model
-from stream.cli import main
-from stream.network.model import Model, find_model
+from roadmask.export import verify
+from roadmask.export.convert import export_model
+from roadmask.export.errors import ExportError
+from roadmask.export.half import halve_model
+from roadmask.export.pictures import Samples, draw
+from roadmask.export.quantize import quantize_model
+from roadmask.stream.cli import main
+from roadmask.stream.network.model import Model, find_model
 from tests.support.untrained import NAMES, save_untrained
 
 

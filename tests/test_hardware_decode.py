@@ -10,10 +10,10 @@ import pytest
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
-from stream.decode import hardware_decode
-from stream.decode.hardware_decode import HardwareDecoder, as_software, decoder_for
-from stream.decode.source import open_source
-from stream.errors import SourceError
+from roadmask.stream.decode import hardware_decode
+from roadmask.stream.decode.hardware_decode import HardwareDecoder, as_software, decoder_for
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.errors import SourceError
 from tests.support.clips import cfr, make_clip
 
 

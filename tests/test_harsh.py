@@ -7,10 +7,10 @@ import pytest
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
+from roadmask.training import harsh
+from roadmask.training.camvid import VOID
+from roadmask.training.harsh import make_harsh
 from tests.support.datasets import ID_COLORS, draw_ids
-from training import harsh
-from training.camvid import VOID
-from training.harsh import make_harsh
 
 CONDITIONS = sorted({*harsh._LIGHT, *harsh._LENS, *harsh._CAMERA}, key=lambda condition: condition.__name__)
 SIZES = [(32, 32), (33, 47), (32, 160), (97, 64)]

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from stream.batch.jobs import plan
-from stream.batch.video_files import VideoFile, find_sources
-from stream.batch.workload import frames_of
-from stream.commands.options import parse_moment
-from stream.errors import OutputError, SourceError
-from stream.frames import VideoInfo
-from stream.run.settings import SegmentSettings
+from roadmask.stream.batch.jobs import plan
+from roadmask.stream.batch.video_files import VideoFile, find_sources
+from roadmask.stream.batch.workload import frames_of
+from roadmask.stream.commands.options import parse_moment
+from roadmask.stream.errors import OutputError, SourceError
+from roadmask.stream.frames import VideoInfo
+from roadmask.stream.run.settings import SegmentSettings
 
 TEMPLATE = SegmentSettings(source=Path())
 

@@ -19,8 +19,8 @@ import pytest
 from numpy.typing import NDArray
 from pycocotools.coco import COCO
 
-from stream.labelling.labelling import LabellingSettings, Tool, give_to_tool
-from stream.spec import PixelClass
+from roadmask.stream.labelling.labelling import LabellingSettings, Tool, give_to_tool
+from roadmask.stream.spec import PixelClass
 from tests.support.tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
 HERE = Path(__file__).parent

@@ -12,9 +12,9 @@ from statistics import median
 
 import pytest
 
-from stream.camera.camera import Transport
-from stream.camera.live import TIME_BASE
-from stream.camera.status import CameraState
+from roadmask.stream.camera.camera import Transport
+from roadmask.stream.camera.live import TIME_BASE
+from roadmask.stream.camera.status import CameraState
 from tests.support.clips import make_clip
 from tests.support.live_viewer import EVERY_FRAME, FILM, RATE, LiveViewer, play_into
 from tests.support.numbered_camera import CLOCK, Film, VideoCodec

@@ -7,7 +7,7 @@ from fractions import Fraction
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stream.camera.live import TIME_BASE, LiveClock
+from roadmask.stream.camera.live import TIME_BASE, LiveClock
 
 FRAME = Fraction(1, 25)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from stream.camera import lost
-from stream.camera.camera import Camera
-from stream.camera.live import LiveSource, Stopped
-from stream.camera.status import CameraState, CameraStatus
-from stream.decode.place import Selection
-from stream.errors import SourceError
+from roadmask.stream.camera import lost
+from roadmask.stream.camera.camera import Camera
+from roadmask.stream.camera.live import LiveSource, Stopped
+from roadmask.stream.camera.status import CameraState, CameraStatus
+from roadmask.stream.decode.place import Selection
+from roadmask.stream.errors import SourceError
 from tests.support.live_viewer import FILM, SETTINGS, STOPPED_S, LiveViewer, play_into
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
@@ -114,7 +114,7 @@ def test_pauses_grow_to_half_a_minute_and_are_never_quite_the_same() -> None:
     for tries in range(1, 40):
         told = {lost.pause_s(tries) for _ in range(20)}
         assert len(told) > 1
-        middle = min(pauses.FIRST_S * 1.2 ** (tries - 1), 30)
+        middle = min(lost.FIRST_S * 1.2 ** (tries - 1), 30)
         assert 0.8 * middle <= min(told) <= max(told) <= 1.2 * middle
 
 

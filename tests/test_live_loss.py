@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from stream.camera.camera import parse_camera
-from stream.camera.live import TIME_BASE
-from stream.camera.status import CameraState
+from roadmask.stream.camera.camera import parse_camera
+from roadmask.stream.camera.live import TIME_BASE
+from roadmask.stream.camera.status import CameraState
 from tests.support.live_viewer import FILM, NOTICED_S, RATE, SETTINGS, STOPPED_S, TIMEOUT_S, WATCHFUL, LiveViewer
 from tests.support.numbered_camera import Film
 from tests.support.rtmp_server import rtmp_camera
@@ -209,7 +209,7 @@ def resident_bytes() -> int:
 
 @pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="counts what Linux shows in /proc")
 def test_nothing_is_left_of_twenty_connections(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.camera.lost.FIRST_S", 0.01)
+    monkeypatch.setattr("roadmask.stream.camera.lost.FIRST_S", 0.01)
     with ServerProcess(tmp_path / "sent", f"rate={RATE}") as server:
         threads_before, descriptors_before = threading.active_count(), descriptors()
         camera = parse_camera(server.url, SETTINGS)

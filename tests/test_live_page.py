@@ -18,12 +18,12 @@ from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from stream.camera.status import CameraState, CameraStatus
-from stream.decode.source import open_source
-from stream.frames import SegmentedFrame
-from stream.live.feed import CameraFeed
-from stream.live.guard import Address
-from stream.live.live_view import LiveView
+from roadmask.stream.camera.status import CameraState, CameraStatus
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.feed import CameraFeed
+from roadmask.stream.live.guard import Address
+from roadmask.stream.live.live_view import LiveView
 from tests.support.clips import SPEC, cfr, make_clip, result_of
 from tests.support.waiting import eventually
 

@@ -21,14 +21,14 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from prometheus_client.parser import text_string_to_metric_families
 
-from stream.camera.status import CameraState, CameraStatus
-from stream.decode.source import open_source
-from stream.errors import OutputError
-from stream.frames import SegmentedFrame
-from stream.live.feed import CameraFeed
-from stream.live.guard import Address, parse_address
-from stream.live.live_view import LiveView
-from stream.live.pictures import packed
+from roadmask.stream.camera.status import CameraState, CameraStatus
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.errors import OutputError
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.feed import CameraFeed
+from roadmask.stream.live.guard import Address, parse_address
+from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.live.pictures import packed
 from tests.support.clips import SPEC, TICK, cfr, make_clip, result_of
 from tests.support.live_client import Viewer, connection_to, get
 from tests.support.waiting import LONG_S, eventually
@@ -111,7 +111,7 @@ def test_an_address_in_use_is_one_line(running: LiveView) -> None:
 
 
 def test_without_starlette_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.live.live_view.find_spec", lambda _: None)
+    monkeypatch.setattr("roadmask.stream.live.live_view.find_spec", lambda _: None)
     with pytest.raises(OutputError, match=re.escape("--serve needs starlette: pip install 'roadmask[serve]'")):
         LiveView(ANYWHERE, SPEC.classes)
 
@@ -293,7 +293,7 @@ def test_a_picture_that_cannot_be_encoded_is_told_once_and_ends_nothing(
     feed = camera(view)
     with Viewer(view) as viewer:
         with monkeypatch.context() as patched:
-            patched.setattr("stream.live.feed.shown", fail)
+            patched.setattr("roadmask.stream.live.feed.shown", fail)
             for broken in (striped(), striped()):
                 feed.write(broken)
                 eventually(lambda: feed.pictures._of is broken)  # noqa: B023 - called at once
@@ -354,7 +354,7 @@ def test_health_is_good_only_while_every_camera_runs(view: LiveView) -> None:
 def test_a_run_that_gives_no_frames_is_not_well(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> None:
     feed = camera(view)
     feed.write(striped())
-    monkeypatch.setattr("stream.live.health._STUCK_S", 0.0)
+    monkeypatch.setattr("roadmask.stream.live.health._STUCK_S", 0.0)
     status, _, body = get(view, "/healthz")
     assert status == 503
     assert b"frames arrive, but none has come out of the run for 0 s" in body

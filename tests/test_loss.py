@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from training.camvid import VOID
-from training.loss import lovasz_loss, one_in_four, segmentation_loss
+from roadmask.training.camvid import VOID
+from roadmask.training.loss import lovasz_loss, one_in_four, segmentation_loss
 
 PHASES = [(0, 0), (0, 1), (1, 0), (1, 1)]
 

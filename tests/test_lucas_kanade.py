@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.masks.flow import Tracker, moved, origins_of
+from roadmask.stream.masks.flow import Tracker, moved, origins_of
 from tests.support.moving_scene import texture
 
 SCENE = texture(60, 90)[..., 1].copy()

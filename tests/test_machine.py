@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.system.machine import usable_cores
+from roadmask.stream.system.machine import usable_cores
 
 
 @pytest.fixture(autouse=True)

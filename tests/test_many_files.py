@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.batch.batch import Outcome, run_batch
-from stream.cli import main
-from stream.errors import OutputError
-from stream.network.model import Model
-from stream.run.segment import process_video
-from stream.run.settings import Report, SegmentSettings
-from stream.system.disk import hold
-from stream.system.stop import Stop
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.batch.batch import Outcome, run_batch
+from roadmask.stream.cli import main
+from roadmask.stream.errors import OutputError
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video
+from roadmask.stream.run.settings import Report, SegmentSettings
+from roadmask.stream.system.disk import hold
+from roadmask.stream.system.stop import Stop
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model
 from tests.support.own_process import LIMIT_S, started
@@ -167,7 +167,7 @@ def test_a_fault_of_one_is_told_in_a_line_and_kept_for_those_who_mend_it(
             raise ZeroDivisionError("by zero")
         return process_video(job, *arguments, **options)
 
-    monkeypatch.setattr("stream.commands.run_files.process_video", faulty)
+    monkeypatch.setattr("roadmask.stream.commands.run_files.process_video", faulty)
     assert run(drives, "-o", f"{tmp_path}/out/", model=model) == 3
     assert "b.mp4: ZeroDivisionError: by zero" in capsys.readouterr().err
     (entry,) = [entry for entry in summary(tmp_path / "out")["sources"] if entry["state"] == "failed"]
@@ -182,7 +182,7 @@ def test_a_full_disk_ends_all_and_the_same_command_goes_on_later(
             raise OutputError("b_masks: cannot be written") from OSError(errno.ENOSPC, "No space left on device")
         return process_video(job, *arguments, **options)
 
-    monkeypatch.setattr("stream.commands.run_files.process_video", full)
+    monkeypatch.setattr("roadmask.stream.commands.run_files.process_video", full)
     assert run(drives, "-o", f"{tmp_path}/out/", model=model) == 3
     assert "the disk is full, so nothing more was begun; free some space" in capsys.readouterr().err
     assert states(tmp_path / "out") == {"a": "done", "b": "failed"}
@@ -198,7 +198,7 @@ def test_a_signal_finishes_what_is_at_work_and_begins_no_more(
 ) -> None:
     out = tmp_path / "out"
     shutil.copy(long_clip, drives / "a.mp4")
-    command = [sys.executable, "-m", "stream", "run", drives, "-o", f"{out}/", "--model", model, "--quiet"]
+    command = [sys.executable, "-m", "roadmask", "run", drives, "-o", f"{out}/", "--model", model, "--quiet"]
     manifest = out / "a_masks.partial/manifest.jsonl"
     process = started(command, lambda: manifest.exists() and manifest.stat().st_size)
     process.send_signal(number)

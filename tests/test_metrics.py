@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from training.camvid import VOID
-from training.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
+from roadmask.training.camvid import VOID
+from roadmask.training.metrics import confusion_matrix, iou, mean_iou, pixel_accuracy
 
 TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 1, VOID], [2, 2, VOID, VOID]], np.uint8)
 PREDICTED = np.array([[0, 0, 1, 1], [0, 1, 1, 0], [2, 2, 2, 0], [2, 1, 1, 2]], np.uint8)

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 from onnx import TensorProto
 
-from stream.errors import DeviceError, ModelError
-from stream.network.model import Model, find_model
-from stream.network.providers import DEVICES, Placement, provider_for
+from roadmask.stream.errors import DeviceError, ModelError
+from roadmask.stream.network.model import Model, find_model
+from roadmask.stream.network.providers import DEVICES, Placement, provider_for
 from tests.support.color_model import COLORS, SPEC, spec, write_color_model
 
 
@@ -102,6 +102,6 @@ def test_a_provider_that_does_not_start_is_an_error_and_no_silent_fallback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This is what ONNX Runtime does with CUDA built in and no driver: it warns, and computes on the CPU.
-    monkeypatch.setattr("stream.network.model.placements", lambda _device: (Placement(DEVICES["cuda"]),))
+    monkeypatch.setattr("roadmask.stream.network.model.placements", lambda _device: (Placement(DEVICES["cuda"]),))
     with pytest.raises(DeviceError, match="did not start"):
         Model.load(write_color_model(tmp_path / "m.onnx"), device="cuda")

@@ -10,9 +10,9 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from stream.errors import ModelError
-from stream.network.model import BUNDLED, Model, bundled_models
-from stream.network.model_file import refuse_bad_model
+from roadmask.stream.errors import ModelError
+from roadmask.stream.network.model import BUNDLED, Model, bundled_models
+from roadmask.stream.network.model_file import refuse_bad_model
 from tests.support.color_model import write_color_model
 
 

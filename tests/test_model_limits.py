@@ -13,11 +13,11 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from stream.cli import main
-from stream.errors import DeviceError, ModelError
-from stream.network import sessions
-from stream.network.model import Model
-from stream.system.stop import within
+from roadmask.stream.cli import main
+from roadmask.stream.errors import DeviceError, ModelError
+from roadmask.stream.network import sessions
+from roadmask.stream.network.model import Model
+from roadmask.stream.system.stop import within
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import COLORS, SPEC, write_color_model
 
@@ -79,9 +79,9 @@ def test_a_model_that_computes_on_and_on_is_stopped_in_its_first_run(
 
 ONE_HUGE_STEP = """
 import sys
-from stream.network import sessions
-from stream.system import stop
-from stream.cli import main
+from roadmask.stream.network import sessions
+from roadmask.stream.system import stop
+from roadmask.stream.cli import main
 sessions.FIRST_PICTURE_S = stop._GRACE_S = 0.5
 stop.leave(main(["run", *sys.argv[1:], "--device", "cpu", "--progress", "none"]))
 """
@@ -111,7 +111,7 @@ def test_only_the_first_run_of_a_size_is_watched_and_all_give_the_same(
 ) -> None:
     model = Model.load(write_color_model(tmp_path / "colors.onnx"), device="cpu")
     first = model.scores(PICTURES)
-    monkeypatch.setattr("stream.network.sessions.within", None)  # so that to call it would fail
+    monkeypatch.setattr("roadmask.stream.network.sessions.within", None)  # so that to call it would fail
     np.testing.assert_array_equal(model.scores(PICTURES), first)
     with pytest.raises(ModelError, match="NoneType"):
         model.scores(np.zeros((2, 64, 96, 3), np.uint8))

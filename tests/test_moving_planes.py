@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.masks.flow import moved, origins_of
-from stream.masks.smooth import MovingPlanes
+from roadmask.stream.masks.flow import moved, origins_of
+from roadmask.stream.masks.smooth import MovingPlanes
 
 HEIGHT, WIDTH = 21, 34
 

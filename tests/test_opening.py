@@ -9,9 +9,9 @@ import av
 import numpy as np
 import pytest
 
-from stream.decode.opening import open_container, open_file
-from stream.decode.source import open_source
-from stream.errors import SourceError
+from roadmask.stream.decode.opening import open_container, open_file
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.errors import SourceError
 from tests.support.clips import cfr, make_clip
 
 DESCRIPTORS = Path("/proc/self/fd")

@@ -10,11 +10,11 @@ import pytest
 from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
-from stream.decode.pixels import planes_of, rgb_to_yuv
-from stream.encode.overlay import Overlay, color_mask, legend_picture
-from stream.errors import RoadmaskError
-from stream.frames import Frame, SegmentedFrame
-from stream.spec import PixelClass, select_classes
+from roadmask.stream.decode.pixels import planes_of, rgb_to_yuv
+from roadmask.stream.encode.overlay import Overlay, color_mask, legend_picture
+from roadmask.stream.errors import RoadmaskError
+from roadmask.stream.frames import Frame, SegmentedFrame
+from roadmask.stream.spec import PixelClass, select_classes
 from tests.support.clips import video_info
 
 CLASSES = (

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from stream.errors import OutputError
-from stream.system.disk import PartialOutput, partial_path
+from roadmask.stream.errors import OutputError
+from roadmask.stream.system.disk import PartialOutput, partial_path
 
 MARKER = "classes.json"
 

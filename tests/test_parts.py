@@ -18,17 +18,17 @@ import av
 import numpy as np
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.archive.mask_sink import open_archive_sink
-from stream.camera import parts
-from stream.camera.parts import PartNames, PartsSink
-from stream.commands.options import parse_duration
-from stream.encode.overlay import Overlay
-from stream.encode.video_sink import OverlayVideoSink
-from stream.errors import OutputError
-from stream.frames import SegmentedFrame, Sink, VideoInfo
-from stream.stats.csv_stats import CsvStatsSink
-from stream.system.disk import partial_path
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.camera import parts
+from roadmask.stream.camera.parts import PartNames, PartsSink
+from roadmask.stream.commands.options import parse_duration
+from roadmask.stream.encode.overlay import Overlay
+from roadmask.stream.encode.video_sink import OverlayVideoSink
+from roadmask.stream.errors import OutputError
+from roadmask.stream.frames import SegmentedFrame, Sink, VideoInfo
+from roadmask.stream.stats.csv_stats import CsvStatsSink
+from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, times_of, video_info
 from tests.support.full_disk import full_disk
 from tests.support.own_process import python

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.pipeline import Channel, Pipeline
+from roadmask.stream.pipeline import Channel, Pipeline
 
 LIMIT_S = 5.0  # for what happens at once unless it is broken
 

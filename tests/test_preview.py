@@ -12,14 +12,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.archive.archive import open_masks
-from stream.archive.mask_sink import open_archive_sink
-from stream.archive.masked_frames import MaskedVideo, usual_step
-from stream.cli import main
-from stream.decode.source import open_source
-from stream.errors import ArchiveError
-from stream.frames import SegmentedFrame
-from stream.preview.preview import PreviewSettings, preview_video
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.archive.masked_frames import MaskedVideo, usual_step
+from roadmask.stream.cli import main
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.errors import ArchiveError
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.preview.preview import PreviewSettings, preview_video
 from tests.support.clips import SPEC, cfr, make_clip, sound_times_of, times_of
 from tests.support.color_model import write_color_model
 
@@ -189,7 +189,9 @@ def test_bad_paths_and_options_are_one_line(clip: Path, tmp_path: Path, capsys: 
 
 def test_the_model_s_runtime_is_not_even_imported(clip: Path, tmp_path: Path) -> None:
     masks = save_masks(tmp_path / "masks", clip)
-    code = "import sys; from stream.cli import main; main(sys.argv[1:]); sys.exit('onnxruntime' in sys.modules)"
+    code = (
+        "import sys; from roadmask.stream.cli import main; main(sys.argv[1:]); sys.exit('onnxruntime' in sys.modules)"
+    )
     arguments = ["preview", str(masks), str(clip), "-o", str(tmp_path / "seen.mp4")]
     subprocess.run([sys.executable, "-c", code, *arguments], check=True, capture_output=True)
     assert (tmp_path / "seen.mp4").exists()

@@ -21,7 +21,7 @@ def test_a_file_job_needs_no_network_and_leaves_nothing_in_a_fresh_home(tmp_path
     # CI would keep ONNX Runtime's telemetry silent by itself.
     silent = ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
     env = {name: value for name, value in os.environ.items() if name not in silent} | {"HOME": str(home)}
-    command = [sys.executable, "-m", "stream", "run", clip, "-o", f"{out}/"]
+    command = [sys.executable, "-m", "roadmask", "run", clip, "-o", f"{out}/"]
     done = subprocess.run([*no_network(), *command], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert (out / "drive_overlay.mp4").exists()

@@ -21,12 +21,12 @@ import pytest
 from hypothesis import Phase, given, settings
 from hypothesis import strategies as st
 
-from stream.archive.archive import open_masks
-from stream.errors import SourceError
-from stream.network.model import Model
-from stream.run import stages
-from stream.run.segment import process_video
-from stream.run.settings import SegmentSettings
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.errors import SourceError
+from roadmask.stream.network.model import Model
+from roadmask.stream.run import stages
+from roadmask.stream.run.segment import process_video
+from roadmask.stream.run.settings import SegmentSettings
 from tests.support.clips import times_of
 from tests.support.color_model import write_color_model
 

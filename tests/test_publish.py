@@ -18,13 +18,13 @@ import av
 import numpy as np
 import pytest
 
-from stream.decode.pixels import planes_of
-from stream.encode.overlay import Overlay
-from stream.errors import OutputError
-from stream.frames import SegmentedFrame
-from stream.live.live_encoding import PacketQueue
-from stream.live.publish_sink import PublishSink
-from stream.live.publisher import parse_target
+from roadmask.stream.decode.pixels import planes_of
+from roadmask.stream.encode.overlay import Overlay
+from roadmask.stream.errors import OutputError
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.live_encoding import PacketQueue
+from roadmask.stream.live.publish_sink import PublishSink
+from roadmask.stream.live.publisher import parse_target
 from tests.support.clips import SPEC, TICK, video_info
 from tests.support.own_process import python
 from tests.support.seen import seen

@@ -12,21 +12,21 @@ import pytest
 from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
-from export import quantize, verify
-from export.calibration import find_calibration
-from export.convert import export_model
-from export.errors import ExportError
-from export.pictures import SAMPLE_COUNT, draw, fit
-from export.quantize import quantize_model
-from export.verify import ParityReport
-from stream.cli import main
-from stream.errors import ModelError, SourceError
-from stream.network.model import Model
-from stream.spec import ModelSpec
+from roadmask.export import quantize, verify
+from roadmask.export.calibration import find_calibration
+from roadmask.export.convert import export_model
+from roadmask.export.errors import ExportError
+from roadmask.export.pictures import SAMPLE_COUNT, draw, fit
+from roadmask.export.quantize import quantize_model
+from roadmask.export.verify import ParityReport
+from roadmask.stream.cli import main
+from roadmask.stream.errors import ModelError, SourceError
+from roadmask.stream.network.model import Model
+from roadmask.stream.spec import ModelSpec
+from roadmask.training.camvid import read_picture
 from tests.support.clips import cfr, make_clip
 from tests.support.datasets import make_fastai, make_segnet, save_png
 from tests.support.untrained import HEIGHT, NAMES, WIDTH, save_untrained
-from training.camvid import read_picture
 
 
 @pytest.fixture(scope="module", autouse=True)

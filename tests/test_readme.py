@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from stream import Model, SegmentSettings, process_video
-from stream.cli import _COMMANDS, main
+from roadmask import Model, SegmentSettings, process_video
+from roadmask.stream.cli import _COMMANDS, main
 from tests.support.clips import cfr, make_clip
 
 ROOT = Path(__file__).parent.parent

@@ -11,10 +11,10 @@ from typing import Any
 import fsspec
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.batch.remote import is_remote
-from stream.cli import main
-from stream.commands.run import as_typer_takes_them
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.batch.remote import is_remote
+from roadmask.stream.cli import main
+from roadmask.stream.commands.run import as_typer_takes_them
 from tests.support.clips import cfr, make_clip, times_of
 from tests.support.color_model import write_color_model
 

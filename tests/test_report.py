@@ -14,15 +14,15 @@ from numpy.typing import NDArray
 from selenium import webdriver
 from selenium.webdriver.chrome.service import Service
 
-from stream.archive.archive import open_masks
-from stream.archive.mask_sink import open_archive_sink
-from stream.batch.timings import find_timings
-from stream.cli import main
-from stream.report.pictures import choose_keyframes
-from stream.report.run import clock, problems_of
-from stream.report.scan import MaskScan, curve_of, scan_masks
-from stream.spec import ModelSpec
-from stream.stats.stats import open_stats_sink, read_shares
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.batch.timings import find_timings
+from roadmask.stream.cli import main
+from roadmask.stream.report.pictures import choose_keyframes
+from roadmask.stream.report.run import clock, problems_of
+from roadmask.stream.report.scan import MaskScan, curve_of, scan_masks
+from roadmask.stream.spec import ModelSpec
+from roadmask.stream.stats.stats import open_stats_sink, read_shares
 from tests.support.clips import SPEC, cfr, make_clip, result_of, video_info
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)

@@ -15,17 +15,17 @@ import av
 import numpy as np
 import pytest
 
-from stream.decode.place import Place, look_of
-from stream.decode.source import open_source
-from stream.errors import OutputError, SourceError
-from stream.frames import PIECE, WARM_UP, Frame, SegmentedFrame
-from stream.masks.deciding import Deciding
-from stream.masks.reuse import mark_unchanged
-from stream.network.model import Model
-from stream.run import stages
-from stream.run.progress import pack_state, progress_folder, unpack_state
-from stream.run.segment import process_video
-from stream.run.settings import Report, SegmentSettings
+from roadmask.stream.decode.place import Place, look_of
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.errors import OutputError, SourceError
+from roadmask.stream.frames import PIECE, WARM_UP, Frame, SegmentedFrame
+from roadmask.stream.masks.deciding import Deciding
+from roadmask.stream.masks.reuse import mark_unchanged
+from roadmask.stream.network.model import Model
+from roadmask.stream.run import stages
+from roadmask.stream.run.progress import pack_state, progress_folder, unpack_state
+from roadmask.stream.run.segment import process_video
+from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import make_clip, sound_times_of
 from tests.support.color_model import spec, write_color_model
 from tests.support.file_content import pictures_of

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.archive.archive import open_masks
-from stream.frames import Frame, SegmentedFrame
-from stream.masks.reuse import StillClock, mark_unchanged
-from stream.network.model import Model
-from stream.run.segment import process_video, segment_video
-from stream.run.settings import SegmentSettings
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.frames import Frame, SegmentedFrame
+from roadmask.stream.masks.reuse import StillClock, mark_unchanged
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video, segment_video
+from roadmask.stream.run.settings import SegmentSettings
 from tests.support.clips import video_info
 from tests.support.moving_scene import texture
 
@@ -140,7 +140,7 @@ def test_any_workers_batch_and_depth_give_equal_masks_bit_for_bit(
     clip: Path, workers: int, batch: int | None, depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     expected = masks_of(list(segment_video(clip, model=Model.load(device="cpu", threads=1, workers=1), reuse=True)))
-    monkeypatch.setattr("stream.run.stages.AHEAD", depth)
+    monkeypatch.setattr("roadmask.stream.run.stages.AHEAD", depth)
     model = Model.load(device="cpu", threads=workers, workers=workers)
     np.testing.assert_array_equal(masks_of(list(segment_video(clip, model=model, batch=batch, reuse=True))), expected)
 

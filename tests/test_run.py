@@ -16,13 +16,13 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-import stream
-from stream.archive.archive import open_masks
-from stream.cli import main
-from stream.frames import Frame
-from stream.network.model import Model
-from stream.run.segment import process_video, segment_video
-from stream.run.settings import SegmentSettings
+import roadmask
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.cli import main
+from roadmask.stream.frames import Frame
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video, segment_video
+from roadmask.stream.run.settings import SegmentSettings
 from tests.support.clips import cfr, make_clip, sound_times_of, times_of
 from tests.support.color_model import COLORS, spec, write_color_model
 from tests.support.own_process import LIMIT_S, started
@@ -322,7 +322,7 @@ def test_a_damaged_stretch_is_counted_and_the_rest_comes_out(model: Path, tmp_pa
 
 def start(clip: Path, model: Path, output: Path, *, masks: int) -> subprocess.Popen[str]:
     """`roadmask run` in a process of its own, returned once it has written so many masks."""
-    command = [sys.executable, "-m", "stream", "run", clip, "-o", f"{output}/", "--model", model, "--quiet"]
+    command = [sys.executable, "-m", "roadmask", "run", clip, "-o", f"{output}/", "--model", model, "--quiet"]
     manifest = output / "drive_masks.partial/manifest.jsonl"
     return started(command, lambda: manifest.exists() and manifest.read_text().count("\n") >= masks)
 
@@ -404,7 +404,7 @@ def test_leaving_the_api_s_loop_early_ends_its_threads(clip: Path, model: Path) 
     import threading
 
     before = threading.active_count()
-    results = segment_video(clip, model=stream.Model.load(model))
+    results = segment_video(clip, model=roadmask.Model.load(model))
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before

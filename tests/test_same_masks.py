@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.network.model import Model
-from stream.run.segment import process_video, segment_video
-from stream.run.settings import SegmentSettings
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video, segment_video
+from roadmask.stream.run.settings import SegmentSettings
 from tests.support.moving_scene import texture
 
 FRAMES = 5
@@ -77,7 +77,7 @@ def test_opencv_s_threads_do_not_change_a_mask(
 def test_any_queue_depth_gives_equal_masks(
     clip: Path, name: str, expected: list[NDArray[np.uint8]], depth: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("stream.run.stages.AHEAD", depth)
+    monkeypatch.setattr("roadmask.stream.run.stages.AHEAD", depth)
     np.testing.assert_array_equal(masks_of(clip, Model.load(name, device="cpu")), expected)
 
 

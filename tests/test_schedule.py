@@ -6,7 +6,7 @@ import math
 
 import pytest
 
-from training.schedule import one_cycle_momentum, one_cycle_rate
+from roadmask.training.schedule import one_cycle_momentum, one_cycle_rate
 
 
 def rate(step: int, *, step_count: int = 101, pct_start: float = 0.3) -> float:

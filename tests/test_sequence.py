@@ -9,8 +9,8 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.cli import main
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.cli import main
 from tests.support.clips import times_of
 from tests.support.color_model import write_color_model
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.network.networks import SharedNetwork
-from stream.network.providers import Shape
+from roadmask.stream.network.networks import SharedNetwork
+from roadmask.stream.network.providers import Shape
 
 
 class Doubling:

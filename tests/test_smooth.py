@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from stream.archive.archive import open_masks
-from stream.cli import main
-from stream.masks.deciding import Decider
-from stream.masks.flicker import FlickerMeter
-from stream.masks.flow import exposure, likely_exposure
-from stream.masks.smooth import Smoother
-from stream.network.model import Model
-from stream.run.segment import segment_video
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.cli import main
+from roadmask.stream.masks.deciding import Decider
+from roadmask.stream.masks.flicker import FlickerMeter
+from roadmask.stream.masks.flow import exposure, likely_exposure
+from roadmask.stream.masks.smooth import Smoother
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import segment_video
 from tests.support.color_model import COLORS, write_color_model
 from tests.support.moving_scene import blocks, doubled, scores_of, texture
 

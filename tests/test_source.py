@@ -20,11 +20,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from stream.decode.pixels import color_range, network_input
-from stream.decode.place import FrameClock
-from stream.decode.source import open_source
-from stream.errors import SourceError
-from stream.frames import Frame
+from roadmask.stream.decode.pixels import color_range, network_input
+from roadmask.stream.decode.place import FrameClock
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.errors import SourceError
+from roadmask.stream.frames import Frame
 from tests.support.clips import RATE, TICK, cfr, make_clip
 
 SIZE = (32, 48)
@@ -216,7 +216,7 @@ def test_a_file_cut_in_the_middle_of_a_packet_gives_all_before_it(
     tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch, *, ahead: bool
 ) -> None:
     if ahead:
-        monkeypatch.setattr("stream.decode.decoder._MOST_AT_A_TIME", 0)
+        monkeypatch.setattr("roadmask.stream.decode.decoder._MOST_AT_A_TIME", 0)
     clip = moving_clip(tmp_path / "clip.mp4", "libx264", options={"movflags": "faststart"})
     clip.write_bytes(clip.read_bytes()[: int(clip.stat().st_size * share)])
     expected = []

@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from stream.errors import OutputError
-from stream.stats.csv_stats import CsvStatsSink
-from stream.stats.stats import open_stats_sink, refuse_bad_stats
-from stream.system.disk import partial_path
+from roadmask.stream.errors import OutputError
+from roadmask.stream.stats.csv_stats import CsvStatsSink
+from roadmask.stream.stats.stats import open_stats_sink, refuse_bad_stats
+from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of
 from tests.support.full_disk import full_disk
 
@@ -129,7 +129,7 @@ def test_parquet_has_the_csv_s_columns_and_tells_classes_source_and_model(tmp_pa
 
 
 def test_parquet_is_written_in_groups_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stream.stats.parquet_stats._ROWS_AT_A_TIME", 8)
+    monkeypatch.setattr("roadmask.stream.stats.parquet_stats._ROWS_AT_A_TIME", 8)
     write(tmp_path / "shares.parquet", range(20))
     with pq.ParquetFile(tmp_path / "shares.parquet") as file:
         assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [8, 8, 4]

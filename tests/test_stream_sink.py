@@ -14,10 +14,10 @@ import av
 import numpy as np
 import pytest
 
-from stream.encode.overlay import Overlay
-from stream.errors import OutputError
-from stream.frames import SegmentedFrame
-from stream.live.stream_sink import StreamFormat, StreamSink
+from roadmask.stream.encode.overlay import Overlay
+from roadmask.stream.errors import OutputError
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.stream_sink import StreamFormat, StreamSink
 from tests.support.clips import RATE, SPEC, video_info
 from tests.support.own_process import python
 from tests.support.seen import seen

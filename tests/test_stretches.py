@@ -12,8 +12,8 @@ import av
 import numpy as np
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.cluster.stretch import (
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.cluster.stretch import (
     NotAsPlanned,
     Stretch,
     WantedFrames,
@@ -23,12 +23,12 @@ from stream.cluster.stretch import (
     stretches,
     wanted_frames,
 )
-from stream.cluster.stretch_join import StretchFolder, join
-from stream.errors import OutputError
-from stream.frames import PIECE
-from stream.network.model import Model
-from stream.run.segment import open_video, process_video
-from stream.run.settings import Report, SegmentSettings
+from roadmask.stream.cluster.stretch_join import StretchFolder, join
+from roadmask.stream.errors import OutputError
+from roadmask.stream.frames import PIECE
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import open_video, process_video
+from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import cfr, make_clip, sound_times_of
 from tests.support.color_model import write_color_model
 from tests.support.file_content import content, pictures_of
@@ -185,7 +185,7 @@ def test_stretches_that_do_not_meet_are_not_joined(
 ) -> None:
     """As of a video that jumped into gives grey pictures at first."""
     looks = iter(range(10_000))
-    monkeypatch.setattr("stream.cluster.stretch.look_of", lambda _: next(looks))
+    monkeypatch.setattr("roadmask.stream.cluster.stretch.look_of", lambda _: next(looks))
     with pytest.raises(NotAsPlanned, match="where it is jumped into it gives other pictures"):
         joined(job_for(clip, tmp_path), model)
 

@@ -32,8 +32,8 @@ class Terminal:
         self._seen = bytearray()
         self._end, inner = pty.openpty()
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-        environment["PYTHONPATH"] = str(Path(__file__).parent.parent)
-        command = [sys.executable, "-m", "stream", "run", *map(str, arguments)]
+        environment["PYTHONPATH"] = str(Path(__file__).parent.parent / ".package")
+        command = [sys.executable, "-m", "roadmask", "run", *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdin=inner, stdout=subprocess.DEVNULL, stderr=inner, cwd=folder, env=environment
         )

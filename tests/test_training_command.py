@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-import training.plots
-import training.session
-import training.train_cli
-from stream.cli import main
+import roadmask.training.plots
+import roadmask.training.session
+import roadmask.training.train_cli
+from roadmask.stream.cli import main
+from roadmask.training.augment import AugmentSettings
+from roadmask.training.command import train_command
+from roadmask.training.settings import TrainSettings, from_plain, plain
 from tests.support.datasets import NAMES, make_fastai, tiny_settings
-from training.augment import AugmentSettings
-from training.command import train_command
-from training.settings import TrainSettings, from_plain, plain
 
 PLOTS = ("loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png")
 # Differs from the defaults in every field.
@@ -70,7 +70,7 @@ def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainSettin
         assert stop_at is None
         seen.append(settings)
 
-    monkeypatch.setattr(training.train_cli, "train_once", note)
+    monkeypatch.setattr(roadmask.training.train_cli, "train_once", note)
     assert main(arguments) == 0
     return seen[0]
 
@@ -185,7 +185,7 @@ def test_a_plot_that_fails_loses_nothing_but_itself(
     def fail(*_arguments: object) -> None:
         raise RuntimeError("out of ink")
 
-    monkeypatch.setattr(training.plots, "loss_and_miou", fail)
+    monkeypatch.setattr(roadmask.training.plots, "loss_and_miou", fail)
     run = tmp_path / "run"
     assert main(shlex.split(train_command(replace(tiny_settings(data), epochs=1), run))[1:]) == 0
     told = capsys.readouterr()
@@ -200,7 +200,7 @@ def test_an_interrupted_run_says_how_to_go_on(
     def interrupted(*_arguments: object, **_options: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(training.session, "train_network", interrupted)
+    monkeypatch.setattr(roadmask.training.session, "train_network", interrupted)
     assert main(["train", str(data), "-o", str(tmp_path / "run"), "--epochs", "9"]) == 130
     assert f"roadmask train {data} -o {tmp_path / 'run'} --epochs 9 --resume" in capsys.readouterr().err
 

@@ -13,13 +13,13 @@ import pytest
 import torch
 from torch import Tensor
 
-from training import checkpoint as checkpoints
-from training.camvid import VOID
-from training.checkpoint import Checkpoint, finished, load, save
-from training.encoder import CHANNELS, EfficientNetLite0, load_imagenet
-from training.errors import CheckpointError
-from training.loss import class_weights, segmentation_loss
-from training.unet import Convolution, UNet, UNetSettings
+from roadmask.training import checkpoint as checkpoints
+from roadmask.training.camvid import VOID
+from roadmask.training.checkpoint import Checkpoint, finished, load, save
+from roadmask.training.encoder import CHANNELS, EfficientNetLite0, load_imagenet
+from roadmask.training.errors import CheckpointError
+from roadmask.training.loss import class_weights, segmentation_loss
+from roadmask.training.unet import Convolution, UNet, UNetSettings
 
 
 def small_network() -> UNet:

@@ -11,17 +11,17 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+from roadmask.training import allocator
+from roadmask.training.allocator import keep_freed_memory
+from roadmask.training.encoder import EfficientNetLite0
+from roadmask.training.job import prepare
+from roadmask.training.learner import start
+from roadmask.training.optimizer import DECODER, make_optimizer, rates, set_rates, set_training
+from roadmask.training.settings import TrainSettings
+from roadmask.training.step import take_step
+from roadmask.training.train import epoch_batches
+from roadmask.training.unet import UNet, UNetSettings
 from tests.support.datasets import make_fastai, tiny_settings
-from training import allocator
-from training.allocator import keep_freed_memory
-from training.encoder import EfficientNetLite0
-from training.job import prepare
-from training.learner import start
-from training.optimizer import DECODER, make_optimizer, rates, set_rates, set_training
-from training.settings import TrainSettings
-from training.step import take_step
-from training.train import epoch_batches
-from training.unet import UNet, UNetSettings
 
 
 def small_network() -> UNet:

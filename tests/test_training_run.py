@@ -13,20 +13,20 @@ from typing import Any
 import pytest
 import torch
 
+from roadmask.training import checkpoint as checkpoints
+from roadmask.training import learner
+from roadmask.training.augment import AugmentSettings
+from roadmask.training.batches import Crops, steps_in, train_batches
+from roadmask.training.camvid import open_dataset
+from roadmask.training.checkpoint import Checkpoint, load
+from roadmask.training.errors import CheckpointError, TrainingError
+from roadmask.training.history import EpochScores
+from roadmask.training.schedule import one_cycle_rate
+from roadmask.training.settings import TrainSettings, from_plain, plain
+from roadmask.training.step_log import read_steps
+from roadmask.training.train import train
+from roadmask.training.unet import UNet, UNetSettings
 from tests.support.datasets import STILL, make_fastai, tiny_settings
-from training import checkpoint as checkpoints
-from training import learner
-from training.augment import AugmentSettings
-from training.batches import Crops, steps_in, train_batches
-from training.camvid import open_dataset
-from training.checkpoint import Checkpoint, load
-from training.errors import CheckpointError, TrainingError
-from training.history import EpochScores
-from training.schedule import one_cycle_rate
-from training.settings import TrainSettings, from_plain, plain
-from training.step_log import read_steps
-from training.train import train
-from training.unet import UNet, UNetSettings
 
 UNEQUAL = {"seconds", "peak_memory_mb"}  # of two equal runs
 
@@ -136,7 +136,7 @@ def test_a_run_that_dies_between_two_of_its_files_loses_nothing(
             def no_table(_rows: object, _path: Path) -> None:
                 raise KilledError
 
-            patch.setattr("training.train.write_history", no_table)
+            patch.setattr("roadmask.training.train.write_history", no_table)
         else:
             save = checkpoints.save
 
@@ -156,8 +156,8 @@ def test_a_killed_process_goes_on_to_the_same_result(data: Path, whole: Path, tm
     code = """
 import os, signal, sys
 from pathlib import Path
-from training.settings import from_plain
-from training.train import train
+from roadmask.training.settings import from_plain
+from roadmask.training.train import train
 import json
 
 def on_step(done, total, loss):

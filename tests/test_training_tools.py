@@ -13,17 +13,17 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stream.cli import main
+from roadmask.stream.cli import main
+from roadmask.training.checkpoint import load
+from roadmask.training.command import train_command
+from roadmask.training.errors import CheckpointError, DataError, TrainingError
+from roadmask.training.folds import mean_row, train_in_folds
+from roadmask.training.lr_find import STEPS, Point, lr_find, rate_at, suggest
+from roadmask.training.settings import TrainSettings
+from roadmask.training.step import Step
+from roadmask.training.step_log import StepLog, StepRow, read_steps
+from roadmask.training.train import train
 from tests.support.datasets import CODES, draw_ids, make_fastai, save_pair, tiny_settings
-from training.checkpoint import load
-from training.command import train_command
-from training.errors import CheckpointError, DataError, TrainingError
-from training.folds import mean_row, train_in_folds
-from training.lr_find import STEPS, Point, lr_find, rate_at, suggest
-from training.settings import TrainSettings
-from training.step import Step
-from training.step_log import StepLog, StepRow, read_steps
-from training.train import train
 
 
 @pytest.fixture(scope="module")
@@ -34,7 +34,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
     """They take most of the time of a tiny run, and have tests of their own."""
-    monkeypatch.setattr("training.session._draw", lambda _run, _talk: [])
+    monkeypatch.setattr("roadmask.training.session._draw", lambda _run, _talk: [])
 
 
 def short(data: Path, **changes: object) -> TrainSettings:
@@ -260,7 +260,7 @@ def test_the_careful_suggestion_is_the_lower_rate() -> None:
 def test_lr_find_leaves_a_table_a_plot_and_the_command_to_train_with(
     data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.lr_find.STEPS", 40)
+    monkeypatch.setattr("roadmask.training.lr_find.STEPS", 40)
     arguments = ["lr-find", str(data), "-o", str(tmp_path), "--batch", "2", "--crop", "32x32", "--weights", "none"]
     assert main(arguments) == 0
     told = capsys.readouterr().out
@@ -310,7 +310,7 @@ def test_the_search_is_the_same_again_by_the_seed(data: Path) -> None:
 
 def test_an_explosion_ends_the_search(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, 1.0, 1.0, 1000.0, 1.0])
-    monkeypatch.setattr("training.lr_find.take_step", lambda *_arguments: Step(next(losses), 1.0))
+    monkeypatch.setattr("roadmask.training.lr_find.take_step", lambda *_arguments: Step(next(losses), 1.0))
     settings = TrainSettings(str(data), batch=2, crop=(32, 32), weights="none", decoder=(8, 8, 8, 8), device="cpu")
     points = lr_find(settings)
     assert [point.loss for point in points] == [1, 1, 1, 1000]

@@ -18,12 +18,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.archive.mask_sink import open_archive_sink
-from stream.archive.verify import archive_problems
-from stream.cli import main
-from stream.errors import ArchiveError
-from stream.system.talk import printable
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.archive.verify import archive_problems
+from roadmask.stream.cli import main
+from roadmask.stream.errors import ArchiveError
+from roadmask.stream.system.talk import printable
 from tests.support.clips import SPEC, cfr, make_clip, result_of, video_info
 from tests.support.color_model import write_color_model
 
@@ -159,10 +159,10 @@ def test_a_link_in_a_zip_is_no_more_than_its_text(tmp_path: Path, capsys: pytest
 LIMITED = """
 import resource, sys
 import numpy, cv2, av
-from stream.archive.archive import open_masks
-from stream.cli import main
-from stream.errors import ArchiveError
-import stream.commands.verify
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.cli import main
+from roadmask.stream.errors import ArchiveError
+import roadmask.stream.commands.verify
 used = int(open("/proc/self/statm").read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (used + 200_000_000, -1))
 sys.exit(main(["verify", sys.argv[1], "--quiet"]))
@@ -487,9 +487,9 @@ def test_no_name_reaches_the_terminal_raw_or_leaves_the_results(tmp_path: Path, 
 
 def ran_in(folder: Path, *arguments: str) -> tuple[bytes, bytes]:
     """What a command that ends well writes, for programs and for people."""
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent)}
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parent.parent / ".package")}
     done = subprocess.run(
-        [sys.executable, "-m", "stream", *arguments],
+        [sys.executable, "-m", "roadmask", *arguments],
         cwd=folder,
         env=environment,
         capture_output=True,

@@ -12,11 +12,11 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.archive.archive import open_masks
-from stream.archive.mask_sink import open_archive_sink
-from stream.archive.zarr import shard_path
-from stream.cli import main
-from stream.system.disk import partial_path
+from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.archive.zarr import shard_path
+from roadmask.stream.cli import main
+from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, TICK, cfr, make_clip, result_of, video_info
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]

@@ -14,12 +14,12 @@ import av
 import numpy as np
 import pytest
 
-from stream.decode.source import open_source
-from stream.encode.h264 import DEFAULT_PRESET
-from stream.encode.video_sink import OverlayVideoSink
-from stream.errors import OutputError
-from stream.frames import SegmentedFrame
-from stream.system.disk import partial_path
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.encode.h264 import DEFAULT_PRESET
+from roadmask.stream.encode.video_sink import OverlayVideoSink
+from roadmask.stream.errors import OutputError
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.system.disk import partial_path
 from tests.support.clips import TICK, cfr, make_clip, result_of, sound_times_of, times_of, video_info
 from tests.support.full_disk import full_disk
 from tests.support.own_process import python

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from stream.cli import main
+from roadmask.stream.cli import main
 from tests.support.clips import times_of
 from tests.support.color_model import write_color_model
 from tests.support.numbered_camera import Film
@@ -112,7 +112,7 @@ def test_each_camera_has_files_of_its_own(model: Path, tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not shutil.which("ps"), reason="looks at the list of processes")
 def test_a_password_is_seen_nowhere(model: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-m", "stream", "run", "--model", str(model), "-o", f"{tmp_path}/", "--log", "json"]
+    command = [sys.executable, "-m", "roadmask", "run", "--model", str(model), "-o", f"{tmp_path}/", "--log", "json"]
     with RtspServer(FILM, faults=Faults(user="joe", password="secret")) as server:
         url = server.url.replace("//", "//joe:secret@") + "?token=secret"
         with subprocess.Popen([*command, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:

@@ -17,10 +17,10 @@ import cv2
 import numpy as np
 import pytest
 
-from stream.encode.overlay import Overlay
-from stream.errors import OutputError
-from stream.live import window_sink
-from stream.live.window_sink import WindowSink, refuse_no_window
+from roadmask.stream.encode.overlay import Overlay
+from roadmask.stream.errors import OutputError
+from roadmask.stream.live import window_sink
+from roadmask.stream.live.window_sink import WindowSink, refuse_no_window
 from tests.support.clips import SPEC, video_info
 from tests.support.seen import seen
 from tests.support.waiting import LONG_S, until

@@ -2,7 +2,15 @@
 
 from __future__ import annotations
 
-from .stream.__main__ import run
+from typing import NoReturn
+
+from .stream.cli import main
+from .stream.system.stop import leave
+
+
+def run() -> NoReturn:
+    leave(main())
+
 
 if __name__ == "__main__":
     run()

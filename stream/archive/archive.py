@@ -79,7 +79,7 @@ class MaskArchive:
 
     Reading a mask raises `ArchiveError` where it is missing or its pixels are not those that were written.
 
-    >>> from stream import open_masks
+    >>> from roadmask import open_masks
     >>> with open_masks("masks.zip") as masks:
     ...     for record, mask in zip(masks.records, masks):
     ...         print(record.index, record.pts, mask.shape, mask.max() < len(masks.classes))
@@ -241,7 +241,7 @@ def open_masks(path: str | Path) -> MaskArchive:
     Raises:
         ArchiveError: not there, or not a mask archive.
 
-    >>> from stream import open_masks
+    >>> from roadmask import open_masks
     >>> with open_masks("masks.zip") as masks:
     ...     print(len(masks), masks[0].shape, masks.classes[3].name, float(masks.records[2].time))
     ...     print((masks.at(0.05) == masks[1]).all(), masks.position(2))

@@ -103,7 +103,7 @@ def open_source(
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
 
-    >>> from stream import open_source
+    >>> from roadmask import open_source
     >>> with open_source("drive.mp4", stride=2) as source:
     ...     print(source.info.width, source.info.height, source.info.rate)
     ...     for frame in source.frames(lambda info: (64, 96)):  # height and width of the network's input

@@ -26,7 +26,7 @@ def color_mask(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> NDArra
     """(height, width, 3) RGB picture of a mask; indices that are no class become black.
 
     >>> import numpy as np
-    >>> from stream import PixelClass, color_mask
+    >>> from roadmask import PixelClass, color_mask
     >>> classes = [PixelClass("Sky", (128, 128, 128)), PixelClass("Road", (128, 64, 128))]
     >>> color_mask(np.array([[0, 1]], np.uint8), classes)
     array([[[128, 128, 128],
@@ -46,7 +46,7 @@ class Overlay:
         drawn: of each class, whether it is coloured; `None` for all.
         legend: draw a table of the drawn classes in the upper left corner.
 
-    >>> from stream import Model, Overlay, segment_video
+    >>> from roadmask import Model, Overlay, segment_video
     >>> model = Model.load("camvid-lite0-int8")
     >>> overlay = Overlay(model.spec.classes, alpha=0.4, legend=True)
     >>> for result in segment_video("drive.mp4", model=model):

@@ -43,7 +43,7 @@ class Smoother:
     The first frame, a frame of another size, after a cut, or after a gap in time comes out as it went in.
 
     >>> import numpy as np
-    >>> from stream import Smoother
+    >>> from roadmask import Smoother
     >>> picture = np.full((64, 96, 3), 128, np.uint8)
     >>> sure, unsure = np.zeros((2, 32, 48), np.float32), np.zeros((2, 32, 48), np.float32)
     >>> sure[0], unsure[1] = 4, 1  # the second frame says, by a little, that all is of the other class

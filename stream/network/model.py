@@ -37,7 +37,7 @@ class Model:
     """A network ready to run. `workers` is how many threads should call it at a time; more may.
 
     >>> import numpy as np
-    >>> from stream import Model
+    >>> from roadmask import Model
     >>> model = Model.load("camvid-lite0-int8", device="cpu")
     >>> model.device, model.spec.class_names[:4]
     ('cpu', ('Sky', 'Building', 'Column_Pole', 'Road'))
@@ -186,7 +186,7 @@ def find_model(name: Path | str | None = None) -> Path:
 
 def bundled_models() -> dict[str, Path]:
     """The files of the models in the box, by their names."""
-    folder = Path(str(resources.files("stream").joinpath("models")))
+    folder = Path(str(resources.files("roadmask.stream").joinpath("models")))
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 
 

@@ -52,7 +52,7 @@ def process_video(
         OutputError: an output exists, is the source itself, or cannot be written.
 
     >>> from pathlib import Path
-    >>> from stream import Model, SegmentSettings, process_video
+    >>> from roadmask import Model, SegmentSettings, process_video
     >>> settings = SegmentSettings(Path("drive.mp4"), overlay=Path("seen.mp4"), stats=Path("shares.csv"))
     >>> report = process_video(settings, Model.load())
     >>> report.frames, report.state, report.lost
@@ -171,7 +171,7 @@ def segment_video(
         SourceError: the source cannot be opened, or not one frame of it decoded.
         ModelError, DeviceError: as `Model.load`.
 
-    >>> from stream import segment_video
+    >>> from roadmask import segment_video
     >>> for result in segment_video("drive.mp4", device="cpu"):
     ...     print(float(result.frame.time), result.mask.shape, result.mask.dtype)
     0.0 (96, 128) uint8

@@ -18,10 +18,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Self
 
+from ... import __file__ as roadmask_file
 from .stop import STOPPING
 
-# Not `-m`, and `-P`: a folder named `stream` where the user stands is not to be taken for ours.
-_START = "import sys; sys.path.append(sys.argv[1]); from stream.{module} import main; main()"
+# Not `-m`, and `-P`: a folder named `roadmask` where the user stands is not to be taken for ours.
+_START = "import sys; sys.path.append(sys.argv[1]); from roadmask.stream.{module} import main; main()"
 _PR_SET_PDEATHSIG = 1  # prctl(2)
 
 
@@ -49,7 +50,7 @@ class HelperProcess:
         *,
         on_end: Callable[[], None] | None = None,
     ) -> None:
-        root = str(Path(__file__).parents[2])
+        root = str(Path(roadmask_file).parents[1])
         self._on_word = on_word
         self._on_end = on_end
         self._process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter

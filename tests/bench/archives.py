@@ -19,13 +19,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from stream import segment_video
-from stream.archive import png
-from stream.archive.mask_sink import open_archive_sink
-from stream.network.model import Model
 from tests.support.clips import result_of, video_info
+
+from roadmask import segment_video
+from roadmask.stream.archive import png
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.network.model import Model
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 LEVEL_1 = "masks_level_1.zip"
@@ -36,7 +37,7 @@ READER = """
 import random, statistics, sys, time
 sys.path.insert(0, {root!r})
 import cv2, numpy
-from stream.archive.archive import open_masks
+from roadmask.stream.archive.archive import open_masks
 cv2.setNumThreads(1)
 
 def now():
@@ -109,7 +110,7 @@ def reading(masks: list[NDArray[np.uint8]], folder: Path, frames: int) -> None:
     for name in NAMES:
         path = folder / f"many_{name}"
         written(masks, path, frames)
-        code = READER.format(root=str(Path(__file__).parents[2]), path=str(path), reads=READS)
+        code = READER.format(root=str(Path(__file__).parents[2] / ".package"), path=str(path), reads=READS)
         output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
         opening, median, slowest, opened, read = map(float, output.split())
         print(f"{name:20}{opening:12.0f}{median:11.2f}{slowest:9.2f}{opened:12.1f}{read:9.1f}")

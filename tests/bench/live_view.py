@@ -19,13 +19,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from stream.camera.status import CameraState, CameraStatus
-from stream.frames import SegmentedFrame
-from stream.live.feed import CameraFeed
-from stream.live.guard import Address
-from stream.live.live_view import LiveView
-from stream.network.model import Model
-from stream.run.segment import segment_video
+from roadmask.stream.camera.status import CameraState, CameraStatus
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.feed import CameraFeed
+from roadmask.stream.live.guard import Address
+from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import segment_video
 
 ANYWHERE = Address("127.0.0.1", 0)
 

@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.commands.options import parse_moment
-from stream.frames import Frame, SegmentedFrame
-from stream.masks.reuse import mark_unchanged
-from stream.network.model import Model
-from stream.run.segment import segment_video
+from roadmask.stream.commands.options import parse_moment
+from roadmask.stream.frames import Frame, SegmentedFrame
+from roadmask.stream.masks.reuse import mark_unchanged
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import segment_video
 
 _ROAD_USERS = {"car", "pedestrian", "bicyclist"}
 

@@ -10,8 +10,8 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.frames import Frame, SegmentedFrame, VideoInfo
-from stream.spec import ModelSpec, PixelClass
+from roadmask.stream.frames import Frame, SegmentedFrame, VideoInfo
+from roadmask.stream.spec import ModelSpec, PixelClass
 
 TICK = Fraction(1, 12800)
 RATE = Fraction(25)

@@ -11,7 +11,7 @@ import onnxruntime
 import pytest
 from numpy.typing import NDArray
 
-from stream.network.providers import DEVICES
+from roadmask.stream.network.providers import DEVICES
 
 _REAL = onnxruntime.InferenceSession
 Providers = list[tuple[str, dict[str, Any]]]

@@ -13,7 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.live.live_view import LiveView
+from roadmask.stream.live.live_view import LiveView
 
 
 @dataclass(frozen=True, slots=True)

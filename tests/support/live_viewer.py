@@ -11,12 +11,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from stream.camera.camera import Camera, CameraSettings, parse_camera
-from stream.camera.live import LiveSource, Stopped
-from stream.camera.status import CameraEvent, CameraState, CameraStatus
-from stream.decode.place import Selection
-from stream.errors import RoadmaskError
-from stream.frames import VideoInfo
+from roadmask.stream.camera.camera import Camera, CameraSettings, parse_camera
+from roadmask.stream.camera.live import LiveSource, Stopped
+from roadmask.stream.camera.status import CameraEvent, CameraState, CameraStatus
+from roadmask.stream.decode.place import Selection
+from roadmask.stream.errors import RoadmaskError
+from roadmask.stream.frames import VideoInfo
 from tests.support.numbered_camera import Film, read_number
 from tests.support.waiting import until
 

@@ -17,7 +17,7 @@ LIMIT_S = 60.0  # of any command: what takes longer hangs
 
 def python(script: str) -> list[str]:
     """The command that runs a script, which may be indented."""
-    found = f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
+    found = f"import sys; sys.path.insert(0, {str(ROOT / '.package')!r})\n"
     return [sys.executable, "-c", found + textwrap.dedent(script)]
 
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 
 import numpy as np
 
-from stream.decode.pixels import planes_of
-from stream.frames import SegmentedFrame, VideoInfo
+from roadmask.stream.decode.pixels import planes_of
+from roadmask.stream.frames import SegmentedFrame, VideoInfo
 from tests.support.clips import result_of, video_info
 
 INFO = video_info()

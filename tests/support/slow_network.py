@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.network.model import Model
-from stream.network.providers import Shape
+from roadmask.stream.network.model import Model
+from roadmask.stream.network.providers import Shape
 
 
 class SlowNetwork:

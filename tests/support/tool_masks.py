@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.archive.mask_sink import open_archive_sink
-from stream.spec import PixelClass
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.spec import PixelClass
 from tests.support.clips import SPEC, result_of, video_info
 
 CLASSES = (

@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from export.pictures import draw
-from training import checkpoint as checkpoints
-from training.checkpoint import Checkpoint
-from training.unet import UNet, UNetSettings
+from roadmask.export.pictures import draw
+from roadmask.training import checkpoint as checkpoints
+from roadmask.training.checkpoint import Checkpoint
+from roadmask.training.unet import UNet, UNetSettings
 
 NAMES = ("Sky", "Road", "Car", "Tree", "Fence")
 COLORS = ((128, 128, 128), (128, 64, 128), (64, 0, 128), (128, 128, 0), (64, 64, 128))
