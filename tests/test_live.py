@@ -55,6 +55,7 @@ def test_a_right_password_lets_in() -> None:
         url = f"rtsp://joe:secret@127.0.0.1:{server.port}/camera"
         with LiveViewer(url) as viewer:
             viewer.wait(5)
+            assert viewer.reasons == []
 
 
 def test_a_slow_viewer_gets_the_latest_and_every_drop_is_counted() -> None:
