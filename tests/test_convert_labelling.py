@@ -239,7 +239,7 @@ def test_another_video_than_the_masks_is_refused(tmp_path: Path, capsys: pytest.
 
 
 def test_many_tasks_go_into_several_files(masks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling_label_studio, "_MAX_BYTES", 100)
+    monkeypatch.setattr(labelling_label_studio, "MAX_BYTES", 100)
     assert convert(masks, "--to", "label-studio", "-o", tmp_path / "out", "--image-root", "https://pictures/") == 0
     files = sorted((tmp_path / "out").glob("tasks*.json"))
     assert [path.name for path in files] == [f"tasks_{number:03d}.json" for number in (1, 2, 3)]
@@ -258,7 +258,7 @@ def test_a_full_disk_is_one_line_and_leaves_nothing_under_the_name(
 
 
 def test_memory_does_not_grow_with_the_number_of_masks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(labelling_tree, "_CHUNK", 10_000)
+    monkeypatch.setattr(labelling_tree, "CHUNK_BYTES", 10_000)
     table = LabelTable.of(CLASSES)
     labels = table.labels(MASKS[0])
     height, width = labels.shape

@@ -10,11 +10,14 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 import onnxruntime
@@ -214,9 +217,14 @@ def test_the_extras_are_those_of_the_project() -> None:
 
 
 def fake_versions(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> None:
-    real = doctor_versions._version
     versions = {name.replace("_", "-"): found for name, found in changes.items()}
-    monkeypatch.setattr(doctor_versions, "_version", lambda name: versions[name] if name in versions else real(name))
+
+    def version(name: str) -> str:
+        if (found := versions.get(name, "as it is")) is None:
+            raise PackageNotFoundError(name)
+        return metadata.version(name) if found == "as it is" else found
+
+    monkeypatch.setattr(doctor_versions, "version", version)
 
 
 def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,7 +387,7 @@ def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(mo
         return real(name, mode)
 
     monkeypatch.setattr(doctor_codecs.av, "Codec", codec)
-    monkeypatch.setattr("roadmask.stream.encode.h264._X264", "libx264_of_elsewhere")
+    monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
     found = by_name(doctor_codecs.examine())
     assert found["H.264 encoder"].state == found["h264 decoder"].state == "problem"
     assert found["hevc decoder"].state == "warning"
@@ -399,14 +407,24 @@ def test_a_decoder_that_gives_other_pictures_is_found(monkeypatch: pytest.Monkey
     assert doctor_codecs.decoder("mjpeg").state == "warning"
 
 
+def failing(broken_mode: str) -> Callable[..., Any]:
+    """What opens videos, but not to read, or not to write."""
+    real = av.open
+
+    def opened(file: object, mode: str, **options: Any) -> Any:
+        return broken() if mode == broken_mode else real(file, mode, **options)
+
+    return opened
+
+
 def test_a_decoder_that_fails_is_told_in_ffmpeg_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_codecs, "_decoded", broken)
+    monkeypatch.setattr(av, "open", failing("r"))
     finding = doctor_codecs.decoder("av1")
     assert (finding.state, finding.found) == ("warning", "fails: Permission denied (newer videos of the web)")
 
 
 def test_a_decoder_that_nothing_encodes_for_is_there_and_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_codecs, "_encoded", broken)
+    monkeypatch.setattr(av, "open", failing("w"))
     assert "not tried" in doctor_codecs.decoder("hevc").found
 
 
@@ -497,7 +515,8 @@ def test_a_model_that_does_not_load_is_a_problem(monkeypatch: pytest.MonkeyPatch
 def test_a_gpu_that_this_onnxruntime_cannot_use_is_a_warning(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_provider: bool
 ) -> None:
-    monkeypatch.setattr(doctor_devices, "_NVIDIA_DRIVER", tmp_path)
+    (tmp_path / "nvidia-smi").touch(0o755)  # comes with the driver
+    monkeypatch.setenv("PATH", str(tmp_path))
     found = list(doctor_devices.unused(["CUDAExecutionProvider"] if has_provider else []))
     assert [finding.state for finding in found] == ([] if has_provider else ["warning"])
 

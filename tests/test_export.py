@@ -164,15 +164,16 @@ def test_the_graph_is_one_plain_network(model_path: Path) -> None:
 def test_a_model_that_disagrees_is_not_written(
     checkpoint_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    to_onnx = convert._to_onnx
+    export = torch.onnx.export
 
-    def corrupted(*arguments: Any) -> onnx.ModelProto:
-        model = to_onnx(*arguments)
+    def corrupted(network: torch.nn.Module, inputs: Any, path: Path, **options: Any) -> None:
+        export(network, inputs, path, **options)
+        model = onnx.load_model(path)
         biases = next(item for item in model.graph.initializer if item.name == "network.classifier.bias")
         biases.raw_data = np.roll(np.arange(len(NAMES), dtype=np.float32), 1).tobytes()
-        return model
+        onnx.save_model(model, path)
 
-    monkeypatch.setattr(convert, "_to_onnx", corrupted)
+    monkeypatch.setattr(torch.onnx, "export", corrupted)
     with pytest.raises(ExportError, match="disagrees with its checkpoint") as caught:
         export_model(checkpoint_path, tmp_path / "model.onnx")
     assert "\n" not in str(caught.value)

@@ -7,6 +7,7 @@ a test do so (in a namespace of its own), processes get signals, files are taken
 from __future__ import annotations
 
 import errno
+import io
 import itertools
 import os
 import pty
@@ -19,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -102,17 +104,20 @@ def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
 WAITING = """
 import os, sys, time
 from pathlib import Path
-from roadmask.stream import segment, stages
 from roadmask.stream.cli import main
+from roadmask.stream.commands import run_files
+from roadmask.stream.run import stages
 
-tell, go = segment._tell, Path(sys.argv[1])
+process_video, go = run_files.process_video, Path(sys.argv[1])
 
-def slow(frames, *arguments):
-    tell(frames, *arguments)
-    while frames == 20 and not go.exists():
-        time.sleep(0.01)
+def waiting(*arguments, on_frame, **named):
+    def wait(frames):
+        on_frame(frames)
+        while frames == 20 and not go.exists():
+            time.sleep(0.01)
+    return process_video(*arguments, on_frame=wait, **named)
 
-segment._tell = slow
+run_files.process_video = waiting
 stages.EVERY_S = 0
 os.fsync = lambda _: None  # which would be most of a test's time
 sys.exit(main(sys.argv[2:]))
@@ -225,14 +230,19 @@ def test_a_quota_that_is_used_up_is_one_line_and_leaves_whole_masks(
     capsys: pytest.CaptureFixture[str],
     masks: str,
 ) -> None:
-    write, left = AppendedFile._write, itertools.count(20, -1)
+    real, left = Path.open, itertools.count(20, -1)
 
-    def within_quota(file: AppendedFile, offset: int, piece: bytes) -> None:
-        if masks in str(file.path).replace(".partial", "") and next(left) <= 0:
-            raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
-        write(file, offset, piece)
+    class WithinQuota(io.FileIO):
+        def write(self, piece: Any) -> int:
+            if next(left) <= 0:
+                raise OSError(errno.EDQUOT, os.strerror(errno.EDQUOT))
+            return super().write(piece)
 
-    monkeypatch.setattr(AppendedFile, "_write", within_quota)
+    def opened(path: Path, mode: str = "r", buffering: int = -1, **named: Any) -> Any:
+        is_within = buffering == 0 and masks in str(path).replace(".partial", "")
+        return WithinQuota(path, mode) if is_within else real(path, mode, buffering, **named)
+
+    monkeypatch.setattr(Path, "open", opened)
     assert main(command(clip, "--masks", tmp_path / masks, model=model)[3:]) == 1
     assert f"{masks}: cannot be written (Disk quota exceeded)" in the_fault(capsys.readouterr().err)
     (partial,) = names_in(tmp_path)

@@ -82,7 +82,7 @@ import sys
 from roadmask.stream.network import sessions
 from roadmask.stream.system import stop
 from roadmask.stream.cli import main
-sessions.FIRST_PICTURE_S = stop._GRACE_S = 0.5
+sessions.FIRST_PICTURE_S = stop.GRACE_S = 0.5
 stop.leave(main(["run", *sys.argv[1:], "--device", "cpu", "--progress", "none"]))
 """
 

@@ -20,7 +20,6 @@ import pytest
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.mask_sink import open_archive_sink
-from roadmask.stream.camera import parts
 from roadmask.stream.camera.parts import PartNames, PartsSink
 from roadmask.stream.commands.options import parse_duration
 from roadmask.stream.encode.overlay import Overlay
@@ -205,10 +204,14 @@ def test_a_part_that_cannot_be_deleted_is_a_warning(
     old.write_text("video")
     aged(old, 3)
 
-    def refuse(_: Path) -> None:
-        raise PermissionError(13, "Permission denied")
+    unlink = Path.unlink
 
-    monkeypatch.setattr(parts, "_delete", refuse)
+    def refuse(path: Path, **options: bool) -> None:
+        if path == old:
+            raise PermissionError(13, "Permission denied")
+        unlink(path, **options)
+
+    monkeypatch.setattr(Path, "unlink", refuse)
     assert len(record(tmp_path / "front.mp4", seen(3, first=1), keep_s=DAY_S)) == 2
     assert f"{old}: is older than --keep, but cannot be deleted (Permission denied)" in caplog.messages
 

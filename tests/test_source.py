@@ -216,7 +216,7 @@ def test_a_file_cut_in_the_middle_of_a_packet_gives_all_before_it(
     tmp_path: Path, share: float, monkeypatch: pytest.MonkeyPatch, *, ahead: bool
 ) -> None:
     if ahead:
-        monkeypatch.setattr("roadmask.stream.decode.decoder._MOST_AT_A_TIME", 0)
+        monkeypatch.setattr("roadmask.stream.decode.decoder.MOST_AT_A_TIME", 0)
     clip = moving_clip(tmp_path / "clip.mp4", "libx264", options={"movflags": "faststart"})
     clip.write_bytes(clip.read_bytes()[: int(clip.stat().st_size * share)])
     expected = []

@@ -129,7 +129,7 @@ def test_parquet_has_the_csv_s_columns_and_tells_classes_source_and_model(tmp_pa
 
 
 def test_parquet_is_written_in_groups_of_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("roadmask.stream.stats.parquet_stats._ROWS_AT_A_TIME", 8)
+    monkeypatch.setattr("roadmask.stream.stats.parquet_stats.ROWS_AT_A_TIME", 8)
     write(tmp_path / "shares.parquet", range(20))
     with pq.ParquetFile(tmp_path / "shares.parquet") as file:
         assert [file.metadata.row_group(number).num_rows for number in range(file.num_row_groups)] == [8, 8, 4]

@@ -21,7 +21,7 @@ from .video_stream import pixels_of, video_stream
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 # Pixels of a picture up to which one is decoded at a time: quick enough, and always the same. FFmpeg's decoders that
 # have several in hand find damage in one when others have made use of it, or have gone out.
-_MOST_AT_A_TIME = 1920 * 1088
+MOST_AT_A_TIME = 1920 * 1088
 
 
 class FileDecoder:
@@ -53,7 +53,7 @@ class FileDecoder:
         self.container = _opened(self._path, self._hardware, self._max_pixels)
         try:
             self.stream = video_stream(self.container, self._path, self._wanted_stream)
-            self._decodes_ahead = pixels_of(self.stream) > _MOST_AT_A_TIME
+            self._decodes_ahead = pixels_of(self.stream) > MOST_AT_A_TIME
             self.stream.thread_type = "AUTO" if self._decodes_ahead else "SLICE"
             self.stream.codec_context.options = self._decoder_options()
         except BaseException:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 METADATA_KEY = "roadmask"
 _SCHEMA = 1
-_ROWS_AT_A_TIME = 50_000  # a row group: what is in memory at a time, some 10 MB
+ROWS_AT_A_TIME = 50_000  # a row group: what is in memory at a time, some 10 MB
 
 
 def refuse_missing_pyarrow(path: Path) -> None:
@@ -109,7 +109,7 @@ class ParquetStatsSink(CsvStatsSink):
 
         try:
             with pq.ParquetFile(self._whole) as table, ShareRows(self._journal, table.schema_arrow.names[2:]) as rows:
-                for batch in table.iter_batches(_ROWS_AT_A_TIME):
+                for batch in table.iter_batches(ROWS_AT_A_TIME):
                     for index, *numbers in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                         rows.add_row([index, *(f"{number:.6f}" for number in numbers)])
         except (OSError, ValueError, pa.ArrowException) as exc:
@@ -125,5 +125,5 @@ def _row_groups(path: Path) -> Iterator[list[list[str]]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         next(rows)
-        while group := list(islice(rows, _ROWS_AT_A_TIME)):
+        while group := list(islice(rows, ROWS_AT_A_TIME)):
             yield group

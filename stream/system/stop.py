@@ -18,7 +18,7 @@ STOPPING = (signal.SIGINT, signal.SIGTERM, *([_HANG_UP] if _HANG_UP else []))
 
 T = TypeVar("T")
 
-_GRACE_S = 3.0  # for a call to notice that it is over
+GRACE_S = 3.0  # for a call to notice that it is over
 _left: list[Future[object]] = []  # calls that were given up
 
 
@@ -75,16 +75,16 @@ def within(limit_s: float, call: Callable[[], T], *, cancel: Callable[[], None],
     if future.done():
         return cast("T", future.result())
     cancel()
-    wait([future], _GRACE_S)
+    wait([future], GRACE_S)
     _left.append(future)
     # C++ that comes back while Python is being taken down aborts the process: better before that, or never.
-    atexit.register(wait, [future], _GRACE_S)
+    atexit.register(wait, [future], GRACE_S)
     raise late
 
 
 def leave(code: int) -> NoReturn:
     """End the process as `sys.exit` does; where a call goes on that was given up, without taking Python down first."""
-    if wait(_left, _GRACE_S).not_done:
+    if wait(_left, GRACE_S).not_done:
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)
