@@ -15,15 +15,14 @@ from typing import Any
 
 import pytest
 
-from roadmask.stream.cli import main
 from roadmask.stream.commands.run_files import open_cluster
 from roadmask.stream.errors import DeviceError, SourceError
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.settings import ClusterSettings, SegmentSettings
 from roadmask.stream.system.stop import Stop
 from tests.support.clips import cfr, make_clip
-from tests.support.color_model import write_color_model
 from tests.support.file_content import pictures_of
+from tests.support.run_command import run
 
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [
@@ -53,11 +52,6 @@ def address(nodes: Any) -> str:
 
 
 @pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
-
-
-@pytest.fixture(scope="module")
 def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """One video takes a while, the others are short."""
     folder = tmp_path_factory.mktemp("drives")
@@ -65,10 +59,6 @@ def drives(tmp_path_factory: pytest.TempPathFactory) -> Path:
     short = make_clip(folder / "a.mp4", cfr(12), size=(48, 64))
     shutil.copy(short, folder / "b.mp4")
     return folder
-
-
-def run(*arguments: object, model: Path) -> int:
-    return main(["run", *map(str, arguments), "--model", str(model)])
 
 
 def results(out: Path) -> dict[str, object]:

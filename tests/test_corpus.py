@@ -13,15 +13,9 @@ import pytest
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.verify import VideoCheck, archive_problems
 from roadmask.stream.cli import main
-from tests.support.color_model import write_color_model
 from tests.support.corpus import CASES, Case
 
 CODES = {"done": 0, "partial": 3, "failed": 1}
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
 
 
 def test_there_are_a_hundred_and_more() -> None:

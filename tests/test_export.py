@@ -25,6 +25,7 @@ from roadmask.training import checkpoint as checkpoints
 from roadmask.training.checkpoint import Checkpoint
 from roadmask.training.errors import CheckpointError, DataError
 from roadmask.training.unet import UNetSettings
+from tests.support.own_process import ROOT
 from tests.support.untrained import HEIGHT, NAMES, WIDTH, untrained_checkpoint
 
 
@@ -132,8 +133,7 @@ def test_it_is_replaced_when_told_and_the_same_checkpoint_gives_the_same_bytes(
 
 def test_no_folder_of_the_user_is_in_the_file(checkpoint_path: Path, model_path: Path) -> None:
     content = model_path.read_bytes()
-    repository = Path(__file__).parents[1]
-    for secret in ("somebody", str(checkpoint_path.parent), str(model_path.parent), str(repository), str(Path.home())):
+    for secret in ("somebody", str(checkpoint_path.parent), str(model_path.parent), str(ROOT), str(Path.home())):
         assert secret.encode() not in content
 
 

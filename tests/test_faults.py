@@ -10,13 +10,10 @@ import errno
 import io
 import itertools
 import os
-import pty
 import re
 import shutil
-import signal
 import subprocess
-import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from importlib import import_module
 from pathlib import Path
@@ -24,133 +21,30 @@ from typing import Any
 
 import av
 import cv2
-import numpy as np
 import pytest
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.system.disk import AppendedFile
-from tests.support.clips import cfr, make_clip, times_of
-from tests.support.color_model import write_color_model
+from tests.support.clips import times_of
 from tests.support.fake_session import FakeRuntime
-from tests.support.own_process import LIMIT_S, started
-from tests.support.waiting import eventually, until
-
-FRAMES = 200
-SETTINGS = ("--device", "cpu", "--preset", "ultrafast", "--progress", "none")
-
-
-@pytest.fixture(autouse=True)
-def not_under_nohup() -> Iterator[None]:
-    """However the tests were started: processes inherit signals that are ignored."""
-    before = signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    yield
-    signal.signal(signal.SIGHUP, before)
+from tests.support.fault_runs import (
+    FRAMES,
+    InTheMiddle,
+    command,
+    faults_in,
+    make_noise,
+    names_in,
+    the_fault,
+    told,
+)
+from tests.support.own_process import LIMIT_S
 
 
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Of noise, so that its outputs are some kilobytes a frame; with sound, which is read apart from the pictures."""
-    picture = np.random.default_rng(1).integers(0, 255, (96, 128, 3), np.uint8)
-    path = tmp_path_factory.mktemp("clip") / "drive.mkv"
-    return make_clip(path, cfr(FRAMES), size=(96, 128), picture=picture, sound_s=[FRAMES / 25])
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
-
-
-def command(*arguments: object, model: Path) -> list[str]:
-    return [sys.executable, "-m", "roadmask", "run", *map(str, arguments), "--model", str(model), *SETTINGS]
-
-
-def told(errors: str) -> list[str]:
-    """The lines that are for the user; nothing else is there of a program in distress."""
-    assert "Traceback" not in errors, errors
-    return [line for line in errors.splitlines() if line.startswith("roadmask: ")]
-
-
-def faults_in(errors: str) -> list[str]:
-    """The lines that say what was wrong, without those that say where what was written is."""
-    return [line for line in told(errors) if ": not finished; what was written is in " not in line]
-
-
-def the_fault(errors: str) -> str:
-    faults = faults_in(errors)
-    assert len(faults) == 1, errors
-    return faults[0]
-
-
-def names_in(folder: Path) -> set[str]:
-    return {path.name for path in folder.iterdir() if not path.name.startswith(".")}
-
-
-def masks_in(folder: Path) -> int:
-    manifest = folder / "manifest.jsonl"
-    return manifest.read_text().count("\n") if manifest.exists() else 0
-
-
-def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    try:
-        _, errors = process.communicate(timeout=LIMIT_S)
-    finally:
-        process.kill()
-    return process.returncode, errors
-
-
-# A run that waits at frame 20, so that what is done to it meanwhile is done in its middle.
-WAITING = """
-import os, sys, time
-from pathlib import Path
-from roadmask.stream.cli import main
-from roadmask.stream.commands import run_files
-from roadmask.stream.run import stages
-
-process_video, go = run_files.process_video, Path(sys.argv[1])
-
-def waiting(*arguments, on_frame, **named):
-    def wait(frames):
-        on_frame(frames)
-        while frames == 20 and not go.exists():
-            time.sleep(0.01)
-    return process_video(*arguments, on_frame=wait, **named)
-
-run_files.process_video = waiting
-stages.EVERY_S = 0
-os.fsync = lambda _: None  # which would be most of a test's time
-sys.exit(main(sys.argv[2:]))
-"""
-
-
-class InTheMiddle:
-    """A real run in a process of its own, that waits after 20 masks until `go` is called."""
-
-    def __init__(self, clip: Path, model: Path, out: Path, *more: object) -> None:
-        self._go = out.parent / "go"
-        masks = out / f"{clip.stem}_masks.partial"
-        arguments = command(clip, "-o", f"{out}/", *more, model=model)[3:]
-        self.process = started(
-            [sys.executable, "-c", WAITING, str(self._go), *arguments], lambda: masks_in(masks) >= 20
-        )
-
-    def go(self) -> tuple[int, str]:
-        """Its exit code and what it told."""
-        self._go.touch()
-        return ended(self.process)
-
-
-def gone_on_with(clip: Path, model: Path, out: Path) -> bytes:
-    """What a run says that goes on to the end with what an earlier one has left."""
-    arguments = command(clip, "-o", f"{out}/", "--resume", model=model)
-    again = subprocess.run(arguments, timeout=LIMIT_S, capture_output=True, check=False)
-    assert again.returncode == 0, again.stderr
-    assert len(times_of(out / "drive_overlay.mp4")) == FRAMES
-    return again.stderr
-
-
-# Disks
+    return make_noise(tmp_path_factory.mktemp("clip") / "drive.mkv")
 
 
 @cache
@@ -274,9 +168,6 @@ def test_of_results_taken_away_when_all_is_written_the_end_is_no_success(
     assert "masks.zip: cannot be written (No such file or directory)" in the_fault(capsys.readouterr().err)
 
 
-# Sources
-
-
 @pytest.mark.parametrize("suffix", [".mkv", ".ts"])
 def test_of_a_video_that_grows_all_that_is_there_comes_out(
     clip: Path, model: Path, tmp_path: Path, suffix: str
@@ -340,105 +231,6 @@ def as_container(clip: Path, path: Path) -> Path:
     return path
 
 
-# Signals, pipes, terminals
-
-
-@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
-def test_a_signal_finishes_what_is_there_and_the_run_goes_on_later(
-    clip: Path, model: Path, tmp_path: Path, name: str
-) -> None:
-    if not hasattr(signal, name):
-        pytest.skip(f"this system has no {name}")
-    run = InTheMiddle(clip, model, tmp_path / "out")
-    run.process.send_signal(getattr(signal, name))
-    code, errors = run.go()
-    assert (code, told(errors)) == (130, [])
-    with open_masks(tmp_path / "out/drive_masks") as masks:
-        assert 20 <= len(list(masks)) < FRAMES
-        assert masks.ending is not None
-        assert masks.ending.state == "interrupted"
-        assert len(times_of(tmp_path / "out/drive_overlay.mp4")) == len(masks)
-    gone_on_with(clip, model, tmp_path / "out")
-
-
-def test_a_killed_run_keeps_what_it_has_by_another_name_and_goes_on(clip: Path, model: Path, tmp_path: Path) -> None:
-    run = InTheMiddle(clip, model, tmp_path / "out")
-    run.process.kill()
-    assert run.go()[0] == -signal.SIGKILL
-    assert names_in(tmp_path / "out") == {"drive_masks.partial", "drive_overlay.partial.mp4", "drive_stats.partial.csv"}
-    with open_masks(tmp_path / "out/drive_masks.partial") as masks:
-        assert len(list(masks)) >= 20
-    assert b" of them from before" in gone_on_with(clip, model, tmp_path / "out")
-
-
-def test_under_nohup_a_run_outlives_its_terminal(clip: Path, model: Path, tmp_path: Path) -> None:
-    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)  # which a new process inherits
-    try:
-        run = InTheMiddle(clip, model, tmp_path / "out")
-    finally:
-        signal.signal(signal.SIGHUP, before)
-    run.process.send_signal(signal.SIGHUP)
-    assert run.go()[0] == 0
-    assert len(times_of(tmp_path / "out/drive_overlay.mp4")) == FRAMES
-
-
-def test_a_terminal_that_is_closed_ends_a_run_in_order(clip: Path, model: Path, tmp_path: Path) -> None:
-    out, go = tmp_path / "out", tmp_path / "go"
-    arguments = command(clip, "-o", f"{out}/", model=model)[3:-2]  # with its progress shown
-    child, terminal = pty.fork()
-    if child == 0:
-        os.execv(sys.executable, [sys.executable, "-c", WAITING, str(go), *arguments])
-    try:
-        until(lambda: masks_in(out / "drive_masks.partial") >= 20, LIMIT_S, what="it has written 20 masks")
-        os.close(terminal)
-        go.touch()
-        _, status = eventually(lambda: (ending := os.waitpid(child, os.WNOHANG))[0] and ending, LIMIT_S, what="it ends")
-    except AssertionError:
-        os.kill(child, signal.SIGKILL)
-        raise
-    assert os.waitstatus_to_exitcode(status) == 130
-    with open_masks(out / "drive_masks") as masks:
-        assert 20 <= len(list(masks)) < FRAMES
-        assert len(times_of(out / "drive_overlay.mp4")) == len(masks)
-
-
-def test_a_reader_that_closes_the_pipe_ends_a_run_well(clip: Path, model: Path) -> None:
-    arguments = command(clip, "-o", "-", model=model)
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-        assert run.stdout is not None
-        assert run.stderr is not None
-        assert len(run.stdout.read(1000)) == 1000
-        run.stdout.close()
-        errors = run.stderr.read().decode()
-        assert (run.wait(LIMIT_S), told(errors)) == (0, ["roadmask: -: nobody reads standard output any more"])
-
-
-@pytest.mark.parametrize("closed", ["stdout", "stderr"])
-def test_that_nobody_reads_what_is_said_harms_no_run(clip: Path, model: Path, tmp_path: Path, closed: str) -> None:
-    """As after `| head -1`: the other end of the pipe is closed before a word is said."""
-    shutil.copy(clip, tmp_path / "other.mkv")
-    arguments = command(clip, tmp_path, "-o", f"{tmp_path}/out/", "--max-frames", 5, model=model)[:-2]
-    reader, writer = os.pipe()
-    os.close(reader)
-    streams = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, closed: writer}
-    done = subprocess.run(arguments, **streams, text=True, timeout=LIMIT_S, check=False)  # type: ignore[call-overload]
-    os.close(writer)
-    assert done.returncode == 0, done.stderr
-    assert told(done.stderr or "") == []
-    assert {"drive_overlay.mp4", "other_overlay.mp4", "summary.json"} <= names_in(tmp_path / "out")
-
-
-def test_results_that_do_not_fit_where_they_are_sent_are_an_error(clip: Path) -> None:
-    with Path("/dev/full").open("wb") as full:
-        arguments = [sys.executable, "-m", "roadmask", "info", str(clip), "--json"]
-        done = subprocess.run(arguments, stdout=full, stderr=subprocess.PIPE, timeout=LIMIT_S, check=False)
-    assert done.returncode != 0
-    assert b"No space left on device" in done.stderr
-
-
-# Memory and devices
-
-
 def resolve(where: str) -> Callable[..., object]:
     module, _, name = where.rpartition(".")
     function: Callable[..., object] = getattr(import_module(module), name)
@@ -458,7 +250,11 @@ def raising(error: Exception, function: Callable[..., object], *, after: int) ->
 
 
 NO_ROOM = cv2.error("OpenCV(5.0.0) alloc.cpp:73: error: (-4:Insufficient memory) Failed to allocate 3600000000 bytes")
+
+
 READ = "roadmask.stream.decode.source.network_input"
+
+
 STAGES = {
     "decode": (READ, MemoryError()),
     "decode, in FFmpeg": (

@@ -21,10 +21,10 @@ from pycocotools.coco import COCO
 
 from roadmask.stream.labelling.labelling import LabellingSettings, Tool, give_to_tool
 from roadmask.stream.spec import PixelClass
+from tests.support.own_process import ROOT
 from tests.support.tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
-HERE = Path(__file__).parent
-TOOLS_PYTHON = Path(os.environ.get("ROADMASK_TOOLS_PYTHON") or HERE.parent / ".venv-tools/bin/python")
+TOOLS_PYTHON = Path(os.environ.get("ROADMASK_TOOLS_PYTHON") or ROOT / ".venv-tools/bin/python")
 NO_TOOLS = f"{TOOLS_PYTHON} is not there: datumaro and label-studio-sdk need an environment of their own"
 FEW = ("road", "tree")
 # A class that readers have a meaning of their own for.
@@ -84,7 +84,7 @@ def found(masks: Path, tmp_path_factory: pytest.TempPathFactory) -> Found:
     for name, (form, tool, suffix, few) in EXPORTS.items():
         exports.append(f"{name}={form}:{give(masks, folder / (name + suffix), tool, FEW if few else ())}")
     exports += [f"{name}={form}:{give(odd_masks, folder / name, tool)}" for name, (form, tool) in ODD.items()]
-    script = HERE / "tool_readers" / "read_exports.py"
+    script = ROOT / "tests/tool_readers/read_exports.py"
     result = subprocess.run([TOOLS_PYTHON, script, folder / "found.npz", *exports], capture_output=True, text=True)
     assert result.returncode == 0, result.stderr[-3000:]
     with np.load(folder / "found.npz") as content:

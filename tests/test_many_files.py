@@ -24,13 +24,9 @@ from roadmask.stream.system.stop import Stop
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model
 from tests.support.own_process import LIMIT_S, started
+from tests.support.run_command import run
 
 FRAMES = 12
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
 
 
 @pytest.fixture(scope="module")
@@ -51,10 +47,6 @@ def drives(tmp_path: Path, clip: Path) -> Path:
     for name in ("a", "b", "c"):
         shutil.copy(clip, folder / f"{name}.mp4")
     return folder
-
-
-def run(*arguments: object, model: Path) -> int:
-    return main(["run", *map(str, arguments), "--model", str(model)])
 
 
 def summary(out: Path) -> dict[str, Any]:

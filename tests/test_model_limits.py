@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import time
 from pathlib import Path
 
@@ -20,6 +19,7 @@ from roadmask.stream.network.model import Model
 from roadmask.stream.system.stop import within
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import COLORS, SPEC, write_color_model
+from tests.support.own_process import LIMIT_S, python
 
 BLACK = np.zeros((48, 64, 3), np.uint8)
 PICTURES = np.zeros((1, 64, 96, 3), np.uint8)
@@ -90,8 +90,8 @@ stop.leave(main(["run", *sys.argv[1:], "--device", "cpu", "--progress", "none"])
 def test_a_step_that_cannot_be_stopped_is_left_behind(tmp_path: Path) -> None:
     model = heavy(tmp_path / "heavy.onnx", side=15_000, products=1)
     clip = make_clip(tmp_path / "drive.mp4", cfr(3), picture=BLACK)
-    arguments = [sys.executable, "-c", ONE_HUGE_STEP, clip, "-o", tmp_path / "out.mp4", "--model", model]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=30, check=False)
+    arguments = [*python(ONE_HUGE_STEP), clip, "-o", tmp_path / "out.mp4", "--model", model]
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=LIMIT_S, check=False)
     assert done.returncode == 1, done.stderr
     assert done.stderr.splitlines()[-1].startswith("roadmask: the network took more than 0.5 s")
     assert "Traceback" not in done.stderr

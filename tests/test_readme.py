@@ -14,8 +14,8 @@ import pytest
 from roadmask import Model, SegmentSettings, process_video
 from roadmask.stream.cli import _COMMANDS, main
 from tests.support.clips import cfr, make_clip
+from tests.support.own_process import ROOT
 
-ROOT = Path(__file__).parent.parent
 GUIDES = ("stream/README.md", "training/README.md", "export/README.md")
 DOCUMENTS = ("README.md", *GUIDES)
 COMMANDS = tuple(command.name for command in _COMMANDS)

@@ -13,17 +13,11 @@ import pytest
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.batch.remote import is_remote
-from roadmask.stream.cli import main
 from roadmask.stream.commands.run import as_typer_takes_them
 from tests.support.clips import cfr, make_clip, times_of
-from tests.support.color_model import write_color_model
+from tests.support.run_command import run
 
 FRAMES = 12
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
 
 
 @pytest.fixture
@@ -36,10 +30,6 @@ def store(tmp_path: Path) -> Iterator[Any]:
         memory.pipe(f"/{name}", clip)
     yield memory
     memory.store.clear()
-
-
-def run(*arguments: object, model: Path) -> int:
-    return main(["run", *map(str, arguments), "--model", str(model), "--progress", "none"])
 
 
 def names(store: Any) -> set[str]:

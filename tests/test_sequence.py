@@ -12,14 +12,9 @@ import pytest
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.cli import main
 from tests.support.clips import times_of
-from tests.support.color_model import write_color_model
+from tests.support.run_command import run
 
 FRAMES = 11
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
 
 
 def pictures(folder: Path, name: str, numbers: range | list[int]) -> Path:
@@ -28,10 +23,6 @@ def pictures(folder: Path, name: str, numbers: range | list[int]) -> Path:
     for number in numbers:
         assert cv2.imwrite(str(folder / (name % number)), np.full((48, 64, 3), number * 10 % 256, np.uint8))
     return folder / name
-
-
-def run(*arguments: object, model: Path) -> int:
-    return main(["run", *map(str, arguments), "--model", str(model), "--progress", "none"])
 
 
 @pytest.mark.parametrize("name", ["frame_%05d.png", "%d.jpg", "a %02d b.jpeg"])

@@ -19,7 +19,7 @@ from roadmask.stream.masks.flow import exposure, likely_exposure
 from roadmask.stream.masks.smooth import Smoother
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video
-from tests.support.color_model import COLORS, write_color_model
+from tests.support.color_model import COLORS
 from tests.support.moving_scene import blocks, doubled, scores_of, texture
 
 HEIGHT, WIDTH = 96, 128  # of the scores; the network's input is twice as large
@@ -195,11 +195,6 @@ def test_the_scale_of_the_scores_does_not_matter() -> None:
 
 
 # Through the whole program: a model that says the nearest colour, and a video whose noise it falls for.
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
 
 
 @pytest.fixture(scope="module")

@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parent.parent
+from tests.support.own_process import ROOT
+
 PACKAGES = ("stream", "export", "training")
 # What a module may import from our other packages: a package whole, or single modules.
 ALLOWED = {

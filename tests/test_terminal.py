@@ -12,17 +12,12 @@ from pathlib import Path
 import pytest
 
 from tests.support.clips import cfr, make_clip
-from tests.support.color_model import write_color_model
 from tests.support.numbered_camera import Film
+from tests.support.own_process import PYTHONPATH
 from tests.support.rtsp_server import RtspServer
 from tests.support.waiting import until
 
 pty = pytest.importorskip("pty", reason="terminals of POSIX")
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
 
 
 class Terminal:
@@ -32,7 +27,7 @@ class Terminal:
         self._seen = bytearray()
         self._end, inner = pty.openpty()
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
-        environment["PYTHONPATH"] = str(Path(__file__).parent.parent / ".package")
+        environment["PYTHONPATH"] = PYTHONPATH
         command = [sys.executable, "-m", "roadmask", "run", *map(str, arguments)]
         self.process = subprocess.Popen(
             command, stdin=inner, stdout=subprocess.DEVNULL, stderr=inner, cwd=folder, env=environment

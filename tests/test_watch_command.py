@@ -16,26 +16,16 @@ from pathlib import Path
 
 import pytest
 
-from roadmask.stream.cli import main
 from tests.support.clips import times_of
-from tests.support.color_model import write_color_model
 from tests.support.numbered_camera import Film
 from tests.support.rtsp_faults import STEPS, Faults, Step
 from tests.support.rtsp_server import RtspServer
+from tests.support.run_command import run
 from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 FILM = Film(rate=50, gop=10)
 ENDED_S = 5.0  # long before a camera is taken to be lost
-
-
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
-
-
-def run(*arguments: object, model: Path) -> int:
-    return main(["run", *map(str, arguments), "--model", str(model)])
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 COLORS = {"Road": (128, 64, 128), "Sky": (70, 130, 180), "Car": (200, 30, 30)}
@@ -65,3 +66,10 @@ def write_color_model(
         helper.set_model_props(model, {"roadmask.spec": text})
     onnx.save(model, str(path))
     return path
+
+
+def halves(height: int = 96, width: int = 128) -> NDArray[np.uint8]:
+    """Road on the left, sky on the right."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[:, : width // 2], picture[:, width // 2 :] = COLORS["Road"], COLORS["Sky"]
+    return picture
