@@ -20,6 +20,7 @@ from pathlib import Path
 
 import av
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
 from tests.support.file_content import content, pictures_of

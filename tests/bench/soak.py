@@ -19,6 +19,7 @@ from statistics import median
 import av
 import numpy as np
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
 from tests.support.color_model import write_color_model
