@@ -71,6 +71,7 @@ def cut_off(path: Path) -> None:
     whole.unlink()
 
 
+@pytest.mark.logs_errors
 def test_each_ends_as_it_is_and_the_summary_and_the_code_say_so(
     drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -89,6 +90,7 @@ def test_each_ends_as_it_is_and_the_summary_and_the_code_say_so(
         assert len(masks) == FRAMES
 
 
+@pytest.mark.logs_errors
 def test_if_all_fail_the_code_is_1(drives: Path, model: Path, tmp_path: Path) -> None:
     for path in drives.iterdir():
         path.write_bytes(b"\xfe junk")
@@ -119,6 +121,7 @@ def test_a_second_call_does_only_what_is_missing(
 
 
 @pytest.mark.parametrize("change", ["model", "setting", "source"])
+@pytest.mark.logs_errors
 def test_what_was_made_in_another_way_is_refused_by_name_and_made_anew_if_wanted(
     change: str, drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -142,6 +145,7 @@ def test_what_was_made_in_another_way_is_refused_by_name_and_made_anew_if_wanted
     assert content(out) != before
 
 
+@pytest.mark.logs_errors
 def test_results_of_something_else_are_not_replaced(drives: Path, model: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     out.mkdir()
@@ -151,6 +155,7 @@ def test_results_of_something_else_are_not_replaced(drives: Path, model: Path, t
     assert (out / "b_stats.csv").read_text() == "mine"
 
 
+@pytest.mark.logs_errors
 def test_a_fault_of_one_is_told_in_a_line_and_kept_for_those_who_mend_it(
     drives: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -166,6 +171,7 @@ def test_a_fault_of_one_is_told_in_a_line_and_kept_for_those_who_mend_it(
     assert "in faulty" in entry["traceback"]
 
 
+@pytest.mark.logs_errors
 def test_a_full_disk_ends_all_and_the_same_command_goes_on_later(
     drives: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -237,6 +243,7 @@ def test_the_model_that_jobs_share_answers_each_as_if_it_were_alone(model: Path,
     assert (tmp_path / "shared.zip").read_bytes() == (tmp_path / "alone.zip").read_bytes()
 
 
+@pytest.mark.logs_errors
 def test_what_one_file_s_run_has_done_is_not_done_again(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -72,6 +72,7 @@ def test_a_file_elsewhere_may_have_its_results_here_and_the_reverse(store: Any, 
     assert names(store) == {"summary.json"} | results("a")
 
 
+@pytest.mark.logs_errors
 def test_a_bad_file_elsewhere_fails_alone(store: Any, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     store.pipe("/in/bad.mp4", b"\xfe junk")
     assert run("memory://in", "-o", "memory://out/", model=model) == 3
@@ -82,7 +83,11 @@ def test_a_bad_file_elsewhere_fails_alone(store: Any, model: Path, capsys: pytes
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        (["memory://in/none.mp4", "-o", "OUT/"], "memory://in/none.mp4: no such file"),
+        pytest.param(
+            ["memory://in/none.mp4", "-o", "OUT/"],
+            "memory://in/none.mp4: no such file",
+            marks=pytest.mark.logs_errors,
+        ),
         (["memory://in/*.avi", "-o", "OUT/"], "memory://in/*.avi: no videos there"),
         (["memory://in/a.mp4", "-o", "memory://out/seen.mp4"], "results go elsewhere as a folder; write memory"),
         (["memory://in/a.mp4", "--masks", "memory://out/masks.zip"], "results go elsewhere as a folder: -o s3:"),

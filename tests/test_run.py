@@ -160,6 +160,7 @@ def test_overwrite_replaces_outputs(clip: Path, model: Path, tmp_path: Path) -> 
     assert len(times_of(tmp_path / "out.mp4")) == 20
 
 
+@pytest.mark.logs_errors
 def test_a_bad_file_among_several_does_not_stop_the_others(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
