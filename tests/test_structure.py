@@ -101,6 +101,17 @@ def test_the_rooms_of_stream_import_each_other_one_way() -> None:
     TopologicalSorter(imported).prepare()  # raises CycleError, which names the rooms of a circle
 
 
+def test_tests_stand_in_rooms_that_the_code_has() -> None:
+    tests = ROOT / "tests"
+    rooms = {path.relative_to(tests).parent.as_posix() for path in tests.rglob("test_*.py")} - {"."}
+    assert rooms <= {*ROOMS, "training", "export"}
+
+
+def test_no_file_of_tests_is_longer_than_one_reads_in_one_go() -> None:
+    lines = {path: len(path.read_text(encoding="utf-8").splitlines()) for path in (ROOT / "tests").rglob("*.py")}
+    assert {str(path.relative_to(ROOT)): count for path, count in lines.items() if count > 400} == {}
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder as the wheel makes it: what packages are installed in."""

@@ -22,12 +22,11 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from tests.support.clips import result_of, video_info
-
 from roadmask import segment_video
 from roadmask.stream.archive import png
 from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.network.model import Model
+from tests.support.clips import result_of, video_info
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 LEVEL_1 = "masks_level_1.zip"

@@ -30,19 +30,18 @@ from typing import Self
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from tests.support.color_model import write_color_model
-from tests.support.numbered_camera import read_number
-from tests.support.rtsp_faults import STEPS
-from tests.support.server_process import ServerProcess
-from tests.support.slow_network import slowed
-from tests.support.waiting import until
-
 from roadmask.stream.camera.camera import CameraSettings, parse_camera
 from roadmask.stream.camera.status import CameraEvent, CameraState, CameraStatus
 from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.live.cameras import CameraRun, watch
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.settings import SegmentSettings
+from tests.support.color_model import write_color_model
+from tests.support.numbered_camera import read_number
+from tests.support.rtsp_faults import STEPS
+from tests.support.server_process import ServerProcess
+from tests.support.slow_network import slowed
+from tests.support.waiting import until
 
 _LONG_S = 60.0  # for anything
 

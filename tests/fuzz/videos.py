@@ -30,12 +30,11 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from tests.support.color_model import write_color_model
-
 from roadmask.stream.errors import RoadmaskError
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import SegmentSettings
+from tests.support.color_model import write_color_model
 
 LONGEST_S = 10
 MOST_BYTES = 1 << 30
