@@ -102,7 +102,7 @@ def _measure(network: UNet, norms: Iterable[nn.BatchNorm2d], pictures: Tensor) -
         norm.weight.copy_((variance + norm.eps).sqrt())
         norm.bias.add_(mean)
 
-    handles = [norm.register_forward_pre_hook(adopt) for norm in norms]  # type: ignore[arg-type]
+    handles = [norm.register_forward_pre_hook(adopt) for norm in norms]
     network.eval()
     network(pictures)
     for handle in handles:
