@@ -39,7 +39,7 @@ def take_step(job: Job, learner: Learner, batch: Batch, position: float = 0.0) -
     loss.backward()  # type: ignore[no-untyped-call]
     # With no limit this only measures: every gradient is multiplied by exactly 1.
     norm = torch.nn.utils.clip_grad_norm_(learner.network.parameters(), job.settings.clip or math.inf)
-    step = Step(float(loss.detach()), float(norm))
+    step = Step(*torch.stack([loss.detach(), norm]).tolist())  # one wait for a GPU, not two
     if step.is_finite:
         learner.optimizer.step()
     return step
