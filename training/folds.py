@@ -11,12 +11,13 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from .camvid import Dataset, Example, class_shares, open_dataset
+from .camvid import class_shares, open_dataset
 from .checkpoint import Checkpoint, load
 from .command import train_command
 from .console import print_line
 from .errors import DataError, TrainingError
 from .history import Row, write_history
+from .mixture import open_mixture, parse_data
 from .run_folder import LAST, load_previous
 from .session import interruption, is_whole, print_stopped, train_watched
 from .settings import TrainSettings, check
@@ -31,7 +32,8 @@ class Fold:
 
     drive: str
     pictures: int
-    present: NDArray[np.bool_]  # which classes the drive shows
+    class_names: tuple[str, ...]
+    present: NDArray[np.bool_]  # which of them the drive shows
     run: Path
     settings: TrainSettings
 
@@ -43,8 +45,7 @@ def train_in_folds(settings: TrainSettings, output: Path, *, resume: bool, stop_
         TrainingError: as in `train`, but all that can be found out beforehand is, before the first fold.
     """
     check(settings)
-    dataset = open_dataset(Path(settings.data))
-    folds = plan(settings, dataset, output)
+    folds = plan(settings, output)
     previous = [load_previous(fold.run, fold.settings, resume=resume) for fold in folds]
     whole = [checkpoint is not None and is_whole(checkpoint) for checkpoint in previous]
     del previous  # each of them is a model and its optimiser
@@ -61,13 +62,13 @@ def train_in_folds(settings: TrainSettings, output: Path, *, resume: bool, stop_
             return print_stopped(last, command)
     rows = [fold_row(fold, load(fold.run / LAST)) for fold in folds]
     write_history([*rows, mean_row(rows)], output / FOLDS)
-    _print_rows([*rows, mean_row(rows)], dataset.class_names)
+    _print_rows([*rows, mean_row(rows)], folds[0].class_names)
     print_line(f"wrote {output / FOLDS}")
     return None
 
 
-def plan(settings: TrainSettings, dataset: Dataset, output: Path) -> list[Fold]:
-    """A fold for each drive; the pictures that a list names for validation are as good as any other.
+def plan(settings: TrainSettings, output: Path) -> list[Fold]:
+    """A fold for each drive of the first data set; pictures that a list names for validation are as good as others.
 
     Raises:
         DataError: there is one drive only, or one whose labels are all void or unusable.
@@ -75,13 +76,11 @@ def plan(settings: TrainSettings, dataset: Dataset, output: Path) -> list[Fold]:
     """
     if settings.valid_drives or settings.valid_list:
         raise TrainingError("--folds holds out every drive in turn: leave out --valid-drive and --valid-list")
-    drives: dict[str, list[Example]] = {}
-    for example in dataset.examples:
-        if example.folder != "test":
-            drives.setdefault(example.drive, []).append(example)
+    dataset = open_dataset(parse_data(settings.data[0])[0])
+    drives = {example.drive for example in dataset.examples if example.folder != "test"}
     if len(drives) < 2:
         raise DataError(f"{dataset.root}: only one drive ({', '.join(drives)}); folds need two")
-    return [_fold(settings, dataset, output, drive, drives[drive]) for drive in sorted(drives)]
+    return [_fold(replace(settings, valid_drives=(drive,)), output, drive) for drive in sorted(drives)]
 
 
 def fold_row(fold: Fold, last: Checkpoint) -> Row:
@@ -104,13 +103,14 @@ def mean_row(rows: Sequence[Row]) -> Row:
     return totals | {name: round(_mean([row[name] for row in rows]), 5) for name in scores}
 
 
-def _fold(settings: TrainSettings, dataset: Dataset, output: Path, drive: str, examples: Sequence[Example]) -> Fold:
+def _fold(settings: TrainSettings, output: Path, drive: str) -> Fold:
+    mixture = open_mixture(settings)
+    first, names = mixture.parts[0], mixture.labels.class_names
     try:
-        present = class_shares(dataset, examples) > 0
+        present = class_shares(first.dataset, first.split.valid) > 0
     except DataError as exc:
         raise DataError(f"drive {drive} cannot be held out: {exc}") from exc
-    run = output / f"fold-{drive}"
-    return Fold(drive, len(examples), present, run, replace(settings, valid_drives=(drive,)))
+    return Fold(drive, len(first.split.valid), names, present, output / f"fold-{drive}", settings)
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -11,9 +11,42 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import iou, mean_iou, pixel_accuracy
+from .labels import Labels, accuracy_of_sets, group_confusion
+from .metrics import iou, mean_iou
 
 Row = dict[str, Any]
+_NO_SCORES = frozenset({"epoch", "train_loss", "valid_loss", "lr", "seconds", "peak_memory_mb"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartScores:
+    """How a network does on the validation pictures of one data set."""
+
+    name: str
+    labels: Labels
+    confusion: NDArray[np.int64]  # (codes, classes)
+
+    @property
+    def is_exact(self) -> bool:
+        """No label stands for several classes."""
+        return not self.confusion[len(self.labels.class_names) :].any()
+
+    @property
+    def class_confusion(self) -> NDArray[np.int64]:
+        """(classes, classes) of the labels that stand for one class."""
+        return self.confusion[: len(self.labels.class_names)]
+
+    @property
+    def mean_iou(self) -> float:
+        """Over the classes; or over the groups of classes that the labels tell apart, where they leave some open."""
+        if self.is_exact:
+            return mean_iou(self.class_confusion)
+        groups = self.labels.groups(np.flatnonzero(self.confusion.any(axis=1)).tolist())
+        return mean_iou(group_confusion(self.confusion, self.labels.members, groups))
+
+    @property
+    def accuracy(self) -> float:
+        return accuracy_of_sets(self.confusion, self.labels.members)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,30 +56,38 @@ class EpochScores:
     epoch: int  # from 1
     train_loss: float
     valid_loss: float
-    confusion: NDArray[np.int64]  # [truth, predicted]
+    parts: tuple[PartScores, ...]  # of the data sets that have such pictures; the first one's classes are learnt
     lr: float  # of the decoder, at the end of the epoch
     seconds: float
     peak_memory_mb: int | None  # of this process so far
 
+    @property
+    def mean_iou(self) -> float:
+        """Every data set counts the same."""
+        return float(np.mean([part.mean_iou for part in self.parts]))
 
-def history_row(scores: EpochScores, class_names: Sequence[str]) -> Row:
+
+def history_row(scores: EpochScores) -> Row:
+    first, *others = scores.parts
     row: Row = {
         "epoch": scores.epoch,
         "train_loss": round(scores.train_loss, 5),
         "valid_loss": round(scores.valid_loss, 5),
-        "miou": round(mean_iou(scores.confusion), 5),
-        "accuracy": round(pixel_accuracy(scores.confusion), 5),
+        "miou": round(first.mean_iou, 5),
+        "accuracy": round(first.accuracy, 5),
         "lr": scores.lr,
         "seconds": round(scores.seconds, 1),
         "peak_memory_mb": scores.peak_memory_mb,
     }
-    per_class = zip(class_names, iou(scores.confusion), strict=True)
+    for part in others:
+        row |= {f"{part.name}_miou": round(part.mean_iou, 5), f"{part.name}_accuracy": round(part.accuracy, 5)}
+    per_class = zip(first.labels.class_names, iou(first.class_confusion), strict=True)
     return row | {f"iou_{name}": round(float(value), 5) for name, value in per_class}
 
 
 def scores_in(row: Row) -> dict[str, float]:
-    """The part of a row that says how good the network is: `miou`, `accuracy` and `iou_CLASS`."""
-    return {key: value for key, value in row.items() if key.startswith(("miou", "iou", "accuracy"))}
+    """The part of a row that says how good the network is: `miou`, `accuracy`, `iou_CLASS`, `DATA_miou`."""
+    return {key: value for key, value in row.items() if key not in _NO_SCORES}
 
 
 def write_history(history: Sequence[Row], path: Path) -> None:

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from .batches import steps_in
-from .camvid import Dataset, Split, class_shares, open_dataset, split
+from .batches import Pictures, Soft, steps_in
+from .camvid import VOID
 from .checkpoint import Checkpoint
 from .device import Autocast, choose_autocast, choose_device, precision_name
 from .encoder import STRIDE
 from .errors import DataError
-from .loss import class_weights
+from .labels import Labels
+from .loss import LossWeights, class_weights
+from .mixture import Mixture, Part, open_mixture
 from .provenance import provenance
 from .settings import TrainSettings
+from .teacher import load_teachers, soft_labels
 
 OnMessage = Callable[[str], None]
 
@@ -27,21 +30,25 @@ class Job:
     """A run before its first step: settings, pictures, sizes, device."""
 
     settings: TrainSettings
-    dataset: Dataset
-    split: Split
+    labels: Labels
+    parts: tuple[Part, ...]
+    pictures: Pictures
+    soft: dict[tuple[int, str], Soft] | None  # the teachers' opinion of each training picture
     size: tuple[int, int]  # (height, width) at validation
     crop: tuple[int, int]  # in training
     device: torch.device
     autocast: Autocast
-    class_weights: Tensor
+    loss_weights: LossWeights
     provenance: dict[str, str]
 
     @property
     def steps_per_epoch(self) -> int:
-        return steps_in(len(self.split.train) * self.settings.passes, self.settings.batch)
+        total = sum(len(part.split.train) for part in self.parts)
+        return steps_in(total * self.settings.passes, self.settings.batch)
 
     @property
     def step_count(self) -> int:
+        """Of the whole run; a run with a budget may end before."""
         return self.steps_per_epoch * self.settings.epochs
 
 
@@ -49,35 +56,86 @@ def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage
     """Check and choose everything before the first step; a resumed run keeps the provenance that it began with.
 
     Raises:
-        DataError: the data set is unusable.
+        DataError: a data set is unusable.
+        CheckpointError: a teacher is unusable.
         TrainingError: the device is not there.
     """
     device = choose_device(settings.device)
     autocast = choose_autocast(settings.precision, device)
-    dataset = open_dataset(Path(settings.data))
-    chosen = split(
-        dataset,
-        valid_list=Path(settings.valid_list) if settings.valid_list else None,
-        valid_drives=settings.valid_drives,
-    )
-    # These two read every picture and label once, so that bad ones are found before training.
-    shares = class_shares(dataset, chosen.train)
-    class_shares(dataset, chosen.valid)
-    size = settings.size or _network_size(dataset, chosen)
+    mixture = open_mixture(settings)
+    labels, parts = mixture.labels, mixture.parts
+    teachers = load_teachers(settings.teachers, labels.class_names, device)
+    pictures = Pictures(parts)
+    shares = _read_all(parts, pictures, len(labels.class_names))
+    size = settings.size or _network_size(parts[0], pictures)
     crop = settings.crop or size
-    _check_batch_norm(crop, min(settings.batch, len(chosen.train) * settings.passes))
-    say(
-        f"{len(chosen.train)} pictures to train on, {len(chosen.valid)} to score on (by {chosen.valid_by}); "
-        f"{len(dataset.class_names)} classes; {device.type}, {precision_name(autocast)}"
+    total = sum(len(part.split.train) for part in parts)
+    _check_batch_norm(crop, min(settings.batch, total * settings.passes))
+    for line in _described(mixture, device, autocast):
+        say(line)
+    soft = None
+    if teachers:
+        soft = soft_labels(
+            teachers,
+            parts,
+            pictures,
+            height=size[0],
+            scales=settings.teacher_scales,
+            device=device,
+            autocast=autocast,
+            on_picture=lambda done, of: (
+                say(f"asked the teachers about {done} of {of} pictures") if done == of or done % 500 == 0 else None
+            ),
+        )
+    weights = LossWeights(
+        members=torch.from_numpy(labels.members).to(device),
+        classes=class_weights(torch.from_numpy(shares).float(), settings.class_weight_offset).to(device),
+        label_smoothing=settings.label_smoothing,
+        of_set=settings.of_set,
+        distill=settings.distill,
     )
-    weights = class_weights(torch.from_numpy(shares).float(), settings.class_weight_offset).to(device)
-    made_from = previous.provenance if previous else provenance(settings, dataset, chosen.valid_by)
-    return Job(settings, dataset, chosen, size, crop, device, autocast, weights, made_from)
+    made_from = previous.provenance if previous else provenance(settings, parts)
+    return Job(settings, labels, parts, pictures, soft, size, crop, device, autocast, weights, made_from)
 
 
-def _network_size(dataset: Dataset, chosen: Split) -> tuple[int, int]:
+def _read_all(parts: tuple[Part, ...], pictures: Pictures, class_count: int) -> NDArray[np.float64]:
+    """Every picture and label once, so that bad ones are found before training.
+
+    Returns:
+        The share of each class among the training pixels of the first data set that show one class for certain.
+    """
+    counts = np.zeros(256, np.int64)
+    for number, part in enumerate(parts):
+        for examples in (part.split.train, part.split.valid):
+            known = np.zeros(256, np.int64)
+            for example in examples:
+                known += np.bincount(pictures.read(number, example)[1].ravel(), minlength=256)
+            if examples and not known[:VOID].any():
+                raise DataError(f"{part.dataset.root}: every pixel of the labels is void")
+            if number == 0 and examples is part.split.train:
+                counts = known
+    return np.asarray(counts[:class_count] / max(counts[:class_count].sum(), 1), np.float64)
+
+
+def _described(mixture: Mixture, device: torch.device, autocast: Autocast) -> list[str]:
+    """For people: what is learnt from, and where."""
+    what = f"{len(mixture.labels.class_names)} classes; {device.type}, {precision_name(autocast)}"
+    first, *others = mixture.parts
+    if not others:
+        return [f"{_counted(first)}; {what}"]
+    return [*(f"{part.share:.0%} of each batch from {part.name}: {_counted(part)}" for part in mixture.parts), what]
+
+
+def _counted(part: Part) -> str:
+    if part.horizon is not None:
+        return f"{len(part.split.train)} pictures without labels"
+    by = f" (by {part.split.valid_by})" if part.split.valid else ""
+    return f"{len(part.split.train)} pictures to train on, {len(part.split.valid)} to score on{by}"
+
+
+def _network_size(part: Part, pictures: Pictures) -> tuple[int, int]:
     """The first picture's size, down to multiples of the stride."""
-    height, width = dataset.read(chosen.train[0])[1].shape
+    height, width = pictures.read(0, part.split.train[0])[1].shape
     return max(height // STRIDE, 1) * STRIDE, max(width // STRIDE, 1) * STRIDE
 
 

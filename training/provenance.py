@@ -5,26 +5,38 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from .camvid import Dataset
 from .checkpoint import load
+from .mixture import Part
 from .settings import TrainSettings
 
 
-def provenance(settings: TrainSettings, dataset: Dataset, valid_by: str) -> dict[str, str]:
-    """Goes into the checkpoint and from there into the exported model; names no folder but the data set's own."""
+def provenance(settings: TrainSettings, parts: Sequence[Part]) -> dict[str, str]:
+    """Goes into the checkpoint and from there into the exported model; names no folder but the data sets' own."""
+    teachers = "; ".join(_ancestry(Path(path)) for path in settings.teachers)
     return {
-        "data": f"{dataset.root.resolve().name}, {len(dataset.examples)} pictures; validation by {valid_by}",
+        "data": "; ".join(_described(part, learn_all=settings.learn_all) for part in parts),
         "license_note": settings.license_note,
         **({"start_from": _ancestry(Path(settings.start_from))} if settings.start_from else {}),
+        **({"teachers": teachers} if teachers else {}),
         "commit": commit(),
         "torch": str(torch.__version__),  # of a class of its own, which `weights_only` would refuse to load
         "started": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def _described(part: Part, *, learn_all: bool) -> str:
+    count = f"{part.name}, {len(part.dataset.examples)} pictures"
+    if part.horizon is not None:
+        return f"{count} without labels"
+    if learn_all:
+        return f"{count}, all of them learnt"
+    return f"{count}; validation by {part.split.valid_by}" if part.split.valid else count
 
 
 def _ancestry(path: Path) -> str:

@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 from . import checkpoint as checkpoints
-from .camvid import Dataset
 from .checkpoint import Checkpoint
 from .command import train_command
 from .errors import CheckpointError
@@ -47,10 +46,10 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
     return previous
 
 
-def check_same_data(previous: Checkpoint, dataset: Dataset) -> None:
-    if previous.class_names != dataset.class_names:
+def check_same_data(previous: Checkpoint, class_names: tuple[str, ...]) -> None:
+    if previous.class_names != class_names:
         raise CheckpointError(
-            f"{dataset.root}: its classes ({', '.join(dataset.class_names)}) are no longer those of the run "
+            f"the classes of the data ({', '.join(class_names)}) are no longer those of the run "
             f"({', '.join(previous.class_names)})"
         )
 

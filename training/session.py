@@ -12,7 +12,8 @@ from .checkpoint import Checkpoint, load
 from .command import train_command
 from .console import Talk, print_class_table, print_line
 from .run_folder import BEST, HISTORY, LAST, SETTINGS, STEPS
-from .settings import TrainSettings
+from .settings import TrainSettings, from_plain
+from .train import is_over
 from .train import train as train_network
 
 _INTERRUPTED = 130
@@ -49,7 +50,8 @@ def train_watched(
 
 
 def is_whole(checkpoint: Checkpoint) -> bool:
-    return _epochs_done(checkpoint) >= int(checkpoint.settings["epochs"])
+    progress = checkpoint.progress or {}
+    return is_over(from_plain(checkpoint.settings), int(progress["epoch"]), float(progress.get("seconds", 0)))
 
 
 @contextmanager

@@ -10,24 +10,29 @@ import typer
 
 from . import options as of
 from .augment import AugmentSettings
+from .encoder import EncoderName
 from .errors import TrainingError
 from .folds import train_in_folds
 from .session import train_once
 from .settings import TrainSettings
-from .unet import Convolution
+from .unet import Context, Convolution
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 Folds = Literal["drives"]
 
-_D = TrainSettings("")  # the defaults
+_D = TrainSettings(())  # the defaults
 _A = AugmentSettings()
+_TEACHER_SCALES = ",".join(f"{scale:g}" for scale in _D.teacher_scales)
 
 
 def train(
-    data: of.DataFolder,
+    data: of.DataFolders,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the run.")],
     epochs: Annotated[int, typer.Option(help="Rounds, each with a checkpoint and scores at its end.")] = _D.epochs,
     passes: Annotated[int, typer.Option(help="How often an epoch sees every picture.")] = _D.passes,
+    budget: Annotated[
+        str | None, typer.Option(metavar="TIME", help="Let the whole run take this long: 90s, 8m, 1.5h.")
+    ] = None,
     batch: of.Batch = _D.batch,
     size: of.Size = None,
     crop: of.Crop = None,
@@ -53,6 +58,31 @@ def train(
         float, typer.Option(help="Nearer to 1, rare classes weigh more in the loss.")
     ] = _D.class_weight_offset,
     lovasz: Annotated[float, typer.Option(help="Weight of the Lovasz loss beside the cross-entropy.")] = _D.lovasz,
+    lovasz_from: Annotated[
+        float, typer.Option(help="Share of the run after which the Lovasz loss counts.")
+    ] = _D.lovasz_from,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option(metavar="FOLDER", help="Pictures that the teacher labels; repeatable.")
+    ] = None,
+    shares: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Of each batch, by data set, unlabelled last; default: by pictures.")
+    ] = "",
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="CHECKPOINT", help="Learn what this network thinks too; repeatable: their mean."),
+    ] = None,
+    teacher_scales: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Sizes at which teachers look, relative to --size; their mean.")
+    ] = _TEACHER_SCALES,
+    of_set: Annotated[
+        float, typer.Option(help="The teacher's share where a label stands for several classes.")
+    ] = _D.of_set,
+    distill: Annotated[float, typer.Option(help="The teacher's share elsewhere.")] = _D.distill,
+    learn_all: Annotated[
+        bool, typer.Option("--learn-all", help="Learn from the validation pictures too; scores then say little.")
+    ] = _D.learn_all,
+    encoder: Annotated[EncoderName, typer.Option(help="EfficientNet-Lite0, 1 or 2.")] = _D.encoder,
+    context: Annotated[Context, typer.Option(help="wide: the deepest features see rows and the whole.")] = _D.context,
     decoder: Annotated[
         str, typer.Option(metavar="A,B,C,D", help="Channels of the decoder at strides 16, 8, 4, 2.")
     ] = ",".join(map(str, _D.decoder)),
@@ -100,12 +130,17 @@ def train(
     roadmask train camvid -o runs/held-out --valid-drive 0006R0 --epochs 120
     roadmask train camvid -o runs/folds --folds drives --epochs 20
     roadmask train mine -o runs/mine --start-from runs/first/best.pt --lr 1e-3 --epochs 20
+    roadmask train camvid idd:idd-lite -o runs/two --teacher runs/first/best.pt --shares 1,1 --budget 2h
     roadmask train camvid -o runs/small --crop 384x288 --decoder 64,48,32,24 --license-note "for research only"
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
     settings = TrainSettings(
-        data=str(data),
+        data=tuple(data),
+        unlabelled=tuple(unlabelled or ()),
+        shares=of.parse_numbers(shares, "--shares"),
         valid_list=str(valid_list) if valid_list else None,
         valid_drives=tuple(valid_drive or ()),
+        learn_all=learn_all,
+        budget_s=of.parse_duration(budget, "--budget"),
         epochs=epochs,
         passes=passes,
         batch=batch,
@@ -123,10 +158,17 @@ def train(
         average=average,
         class_weight_offset=class_weight_offset,
         lovasz=lovasz,
+        lovasz_from=lovasz_from,
+        teachers=tuple(teacher or ()),
+        teacher_scales=of.parse_numbers(teacher_scales, "--teacher-scales"),
+        of_set=of_set,
+        distill=distill,
+        encoder=encoder,
         weights=weights,
         start_from=str(start_from) if start_from else None,
         decoder=_parse_decoder(decoder),
         convolution=convolution,
+        context=context,
         dropout=dropout,
         augment=AugmentSettings(*_parse_scale(scale), flip, brightness, contrast, saturation, hue, harsh),
         seed=seed,
