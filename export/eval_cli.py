@@ -48,8 +48,8 @@ def evaluate(
         typer.Option(
             "--map",
             metavar="CLASS=CLASS",
-            help="A class of the data as one of the model's, or as void; also camvid32 (CamVid's 32 classes as 11) "
-            "or a .json file of pairs; repeatable, the last one counts.",
+            help="A class of the data as one of the model's, as void, or as A|B: one of several; also camvid32 "
+            "(CamVid's 32 classes as 11), idd-lite, or a .json file; repeatable, the last one counts.",
         ),
     ] = None,
     smooth: of.Smooth = True,
@@ -70,6 +70,7 @@ def evaluate(
     roadmask eval street.onnx camvid/ --drive 0016E5 --drive 0006R0 -o scores/
     roadmask eval camvid-lite0 segnet/ --folder test --no-smooth
     roadmask eval street.onnx camvid32/ --map camvid32 --map Tunnel=Building
+    roadmask eval street.onnx idd/ --map idd-lite            in groups of classes, as its labels are sets of them
     roadmask eval street.onnx mine/ --all --json > scores.json
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
     choice = _choice(drive or (), list_file, folder, every=every)

@@ -26,7 +26,8 @@ def augmented(
     """A picture whose colours are its mask's ids."""
     ids = draw_ids(3, HEIGHT, WIDTH)
     rng = np.random.default_rng(seed)
-    return augment(ID_COLORS[ids], ids, height=height, width=width, full_height=HEIGHT, settings=settings, rng=rng)
+    crop, _ = augment(ID_COLORS[ids], ids, height=height, width=width, full_height=HEIGHT, settings=settings, rng=rng)
+    return crop
 
 
 def away_from_edges(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
@@ -78,7 +79,7 @@ def test_light_changes_the_picture_and_never_the_mask() -> None:
 def test_gray_has_no_hue_to_turn_and_no_saturation_to_stretch() -> None:
     gray = np.full((32, 32, 3), 90, np.uint8)
     settings = replace(STILL, saturation=0.9, hue_degrees=90)
-    picture, _ = augment(
+    (picture, _), _ = augment(
         gray, gray[..., 0], height=32, width=32, full_height=32, settings=settings, rng=np.random.default_rng(0)
     )
     assert np.abs(picture.astype(int) - 90).max() <= 1  # the published YIQ matrix is rounded to three digits
@@ -95,7 +96,7 @@ def test_a_column_is_in_picture_and_mask_at_the_same_place(height: int, full_hei
     """Both say which column a pixel came from: the mask to a whole one, the picture by a gray ramp of 4 levels each."""
     mask = np.tile(np.arange(60, dtype=np.uint8), (height, 1))
     picture = np.repeat(4 * mask[..., None], 3, axis=2)
-    moved, moved_mask = augment(
+    (moved, moved_mask), _ = augment(
         picture,
         mask,
         height=full_height,
@@ -114,11 +115,44 @@ def test_a_column_is_in_picture_and_mask_at_the_same_place(height: int, full_hei
     assert np.abs(found - moved_mask[middle, known]).max() <= 0.5 + 2 * 0.125 + 2 / 32
 
 
+@pytest.mark.parametrize("flip", [0, 1])
+@pytest.mark.parametrize("soft_size", [(60, 40), (30, 20), (23, 17)])
+@pytest.mark.parametrize("seed", range(4))
+def test_the_teachers_opinion_lies_where_the_mask_does_at_half_its_size(
+    seed: int, soft_size: tuple[int, int], flip: int
+) -> None:
+    """Mask and opinion say which column they came from, a row of sixty; of eleven classes the last one does."""
+    mask = np.tile(np.arange(60, dtype=np.uint8), (40, 1))
+    ramp = (np.arange(soft_size[0]) + 0.5) * 60 / soft_size[0] - 0.5  # the mask's column at each one's centre
+    soft = np.zeros((soft_size[1], soft_size[0], 11), np.uint8)
+    soft[..., 10] = np.round(4 * ramp)
+    (_, moved_mask), moved = augment(
+        np.zeros((40, 60, 3), np.uint8),
+        mask,
+        soft,
+        height=48,
+        width=64,
+        full_height=40,
+        settings=replace(STILL, scale_min=0.8, scale_max=2, flip=flip),
+        rng=np.random.default_rng(seed),
+    )
+    assert moved is not None
+    assert moved.shape == (24, 32, 11)
+    assert not moved[..., :10].any()
+    row, soft_row = moved_mask[24].reshape(32, 2), moved[12, :, 10] / 4
+    inside = ((row >= 6) & (row < 54)).all(axis=1)  # a soft pixel from the border on it is mixed with what lies outside
+    assert inside.sum() > 8
+    off = soft_row[inside] - row[inside].mean(axis=1)
+    # Half a column for each mask pixel and for rounding; a shift by half a soft pixel would be 0.5 on all of them.
+    assert np.abs(off).max() <= 1
+    assert abs(off.mean()) < 0.2
+
+
 @pytest.mark.parametrize("height", [48, 96, 192])
 def test_pictures_of_any_size_are_brought_to_the_same_height(height: int) -> None:
     """At a scale of 1 the whole picture is as high as at validation, whatever it came as."""
     ids = draw_ids(3, height, height * 4 // 3)
-    _, mask = augment(
+    (_, mask), _ = augment(
         ID_COLORS[ids],
         ids,
         height=96,

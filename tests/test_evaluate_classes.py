@@ -4,16 +4,27 @@ from __future__ import annotations
 
 import json
 import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from roadmask.export.classmap import match_classes, parse_map
 from roadmask.export.errors import ExportError
 from roadmask.export.evaluate import evaluate_model
 from roadmask.stream.cli import main
-from roadmask.training.camvid import CAMVID32_TO_11, CAMVID_COLORS, SEGNET_NAMES, VOID, open_dataset
+from roadmask.training.camvid import (
+    CAMVID32_TO_11,
+    CAMVID_COLORS,
+    SEGNET_NAMES,
+    VOID,
+    Dataset,
+    class_colors,
+    open_dataset,
+)
+from roadmask.training.classmap import ClassMap
 from tests.support.color_model import write_color_model
 from tests.support.labelled_colors import CAR, QUARTER, ROAD, SKY, VOID_ID, add, street_ids, two_drives, wrong_ids
 
@@ -30,12 +41,16 @@ def data(tmp_path: Path) -> Path:
     return two_drives(tmp_path / "drives")
 
 
+def codes_of(dataset: Dataset, model: Sequence[str], mapping: ClassMap) -> NDArray[np.uint8]:
+    return match_classes(dataset, model, class_colors(model), mapping).code_of_class
+
+
 def name_classes(data: Path, *names: str) -> None:
     (data / "codes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
 
 
 def test_namesakes_match_whatever_their_order_and_case(data: Path) -> None:
-    table = match_classes(open_dataset(data), MODEL, {})  # sky, road, car
+    table = codes_of(open_dataset(data), MODEL, {})  # sky, road, car
     np.testing.assert_array_equal(table[:4], [1, 0, 2, VOID])
 
 
@@ -110,12 +125,17 @@ def test_classes_that_do_not_match_are_named_on_both_sides_with_a_map_that_works
 def test_a_map_that_makes_no_sense_is_refused_in_one_line(data: Path, class_map: str, message: str) -> None:
     dataset = open_dataset(data)
     with pytest.raises(ExportError, match=message) as caught:
-        match_classes(dataset, MODEL, parse_map([class_map], dataset))
+        codes_of(dataset, MODEL, parse_map([class_map], dataset))
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("text", "message"), [("[1]", "one object of pairs"), ('{"a": 1}', "pairs"), ("{", "not JSON")]
+    ("text", "message"),
+    [
+        ("[1]", "one object of pairs"),
+        ('{"a": 1}', 'a must be a class, a list of classes, or "void"; not 1'),
+        ("{", "not JSON"),
+    ],
 )
 def test_a_map_file_that_is_not_one_is_refused(data: Path, tmp_path: Path, text: str, message: str) -> None:
     file = tmp_path / "map.json"
@@ -127,7 +147,7 @@ def test_a_map_file_that_is_not_one_is_refused(data: Path, tmp_path: Path, text:
 def test_mapping_all_to_void_is_an_error(data: Path) -> None:
     mapping = dict.fromkeys(("sky", "road", "car"), "void")
     with pytest.raises(ExportError, match="nothing is left to score"):
-        match_classes(open_dataset(data), MODEL, mapping)
+        codes_of(open_dataset(data), MODEL, mapping)
 
 
 def test_camvids_table_maps_all_32_classes_to_the_11() -> None:
@@ -140,8 +160,8 @@ def test_for_camvids_32_classes_and_a_model_of_the_11_the_message_proposes_its_t
     dataset = open_dataset(data)
     model = SEGNET_NAMES[:-1]
     with pytest.raises(ExportError, match=r"say what they are with --map camvid32$"):
-        match_classes(dataset, model, {})
-    table = match_classes(dataset, model, parse_map(["camvid32"], dataset))
+        codes_of(dataset, model, {})
+    table = codes_of(dataset, model, parse_map(["camvid32"], dataset))
     scored_as = dict(zip(dataset.class_names, table.tolist(), strict=False))
     assert scored_as["SUVPickupTruck"] == scored_as["Truck_Bus"] == model.index("Car")
     assert scored_as["Archway"] == scored_as["Train"] == VOID
@@ -150,9 +170,9 @@ def test_for_camvids_32_classes_and_a_model_of_the_11_the_message_proposes_its_t
 def test_camvids_table_may_be_used_for_some_of_its_classes_and_changed(data: Path) -> None:
     name_classes(data, "Sky", "Void", "Road", "LaneMkgsDriv")
     dataset = open_dataset(data)
-    table = match_classes(dataset, MODEL, parse_map(["camvid32"], dataset))
+    table = codes_of(dataset, MODEL, parse_map(["camvid32"], dataset))
     np.testing.assert_array_equal(table[:3], [1, 0, 0])
-    table = match_classes(dataset, MODEL, parse_map(["camvid32", "LaneMkgsDriv=void"], dataset))
+    table = codes_of(dataset, MODEL, parse_map(["camvid32", "LaneMkgsDriv=void"], dataset))
     np.testing.assert_array_equal(table[:3], [1, 0, VOID])
 
 

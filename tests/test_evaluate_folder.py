@@ -116,7 +116,7 @@ def test_the_sheet_holds_the_worst_frames_and_the_worst_first(model_path: Path, 
     scores = {frame.name: frame.mean_iou for frame in result.frames}
     assert scores["b_1"] < scores["c_2"] < scores["c_4"] < scores["c_1"] < scores["c_3"] == 1
     assert np.isnan(scores["d_1"])
-    sheet = np.asarray(worst.sheet(result.class_names, result.class_colors))
+    sheet = np.asarray(worst.sheet(result.labels))
     is_red = (sheet[..., 0] > 150) & (sheet[..., 1] < 100) & (sheet[..., 2] < 100)
     last_column = is_red[:, 3 * (WIDTH + 8) :]
     first_row = last_column[: HEIGHT + 32]
@@ -130,7 +130,7 @@ def test_large_pictures_are_shrunk_to_fit_the_sheet(model_path: Path, data: Path
     add_frame(data, "b_1", ids, picture)
     worst = WorstFrames(1)
     result = evaluate_model(model_path, data, on_frame=worst.add)
-    assert worst.sheet(result.class_names, result.class_colors).width == 4 * 480 + 5 * 8
+    assert worst.sheet(result.labels).width == 4 * 480 + 5 * 8
 
 
 def test_the_confusion_picture_has_the_share_of_each_row_and_literal_names() -> None:

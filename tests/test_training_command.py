@@ -22,11 +22,15 @@ from tests.support.datasets import NAMES, make_fastai, tiny_settings
 PLOTS = ("loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png")
 # Differs from the defaults in every field.
 CHANGED = TrainSettings(
-    data="my data",
+    data=("my data", "idd:my map.json"),
+    unlabelled=("more", "and more"),
+    shares=(2.0, 1.0, 0.5, 0.25),
     valid_list="some list.txt",
     valid_drives=("A", "B"),
+    learn_all=True,
     epochs=7,
     passes=3,
+    budget_s=123456.5,
     batch=5,
     size=(64, 96),
     crop=(32, 64),
@@ -42,10 +46,17 @@ CHANGED = TrainSettings(
     average=0.5,
     class_weight_offset=1.02,
     lovasz=0.25,
+    lovasz_from=0.6,
+    teachers=("a/best.pt", "camvid-lite0"),
+    teacher_scales=(0.75, 1.5),
+    of_set=0.9,
+    distill=0.3,
+    encoder="lite2",
     weights="none",
     start_from="a/best.pt",
     decoder=(8, 7, 6, 5),
     convolution="plain",
+    context="wide",
     dropout=0.2,
     augment=AugmentSettings(0.5, 2.5, 0.1, 0.2, 0.25, 0.35, 4.0, 0.45),
     seed=3,
@@ -76,17 +87,17 @@ def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainSettin
 
 
 def test_without_options_the_settings_are_the_defaults(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert parsed(["train", "camvid", "-o", "run"], monkeypatch) == TrainSettings("camvid")
+    assert parsed(["train", "camvid", "-o", "run"], monkeypatch) == TrainSettings(("camvid",))
 
 
 def test_the_command_that_a_run_is_repeated_by_means_the_same_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     command = shlex.split(train_command(CHANGED, Path("my run")))
-    assert command[:5] == ["roadmask", "train", "my data", "-o", "my run"]
+    assert command[:6] == ["roadmask", "train", "my data", "idd:my map.json", "-o", "my run"]
     assert parsed(command[1:], monkeypatch) == CHANGED
 
 
 def test_every_setting_has_an_option() -> None:
-    default = TrainSettings("")
+    default = TrainSettings(())
     for field in fields(TrainSettings):
         assert getattr(CHANGED, field.name) != getattr(default, field.name), f"{field.name}: change it in CHANGED"
     for field in fields(AugmentSettings):
@@ -95,12 +106,12 @@ def test_every_setting_has_an_option() -> None:
 
 ONE_CHANGE = [
     *(
-        replace(TrainSettings("camvid"), **{field.name: getattr(CHANGED, field.name)})
+        replace(TrainSettings(("camvid",)), **{field.name: getattr(CHANGED, field.name)})
         for field in fields(TrainSettings)
     ),
     *(
         replace(
-            TrainSettings("camvid"),
+            TrainSettings(("camvid",)),
             augment=replace(AugmentSettings(), **{field.name: getattr(CHANGED.augment, field.name)}),
         )
         for field in fields(AugmentSettings)
@@ -117,7 +128,7 @@ def test_each_setting_alone_survives_the_command_line_and_json(
 
 
 def test_settings_at_their_defaults_make_a_short_command() -> None:
-    assert train_command(TrainSettings("camvid"), Path("run")) == "roadmask train camvid -o run"
+    assert train_command(TrainSettings(("camvid",)), Path("run")) == "roadmask train camvid -o run"
 
 
 @pytest.mark.parametrize(
@@ -129,6 +140,10 @@ def test_settings_at_their_defaults_make_a_short_command() -> None:
         ("--scale", "2"),
         ("--weights", "coco"),
         ("--epochs", "many"),
+        ("--budget", "soon"),
+        ("--budget", "8"),
+        ("--shares", "1;2"),
+        ("--encoder", "lite9"),
     ],
 )
 def test_an_option_that_cannot_be_read_is_bad_usage(

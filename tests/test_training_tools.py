@@ -290,7 +290,7 @@ def test_lr_find_leaves_a_table_a_plot_and_the_command_to_train_with(
 
 def test_the_search_is_the_same_again_by_the_seed(data: Path) -> None:
     settings = TrainSettings(
-        str(data), batch=2, crop=(32, 32), weights="none", decoder=(8, 8, 8, 8), device="cpu", seed=4
+        (str(data),), batch=2, crop=(32, 32), weights="none", decoder=(8, 8, 8, 8), device="cpu", seed=4
     )
 
     def first_losses() -> list[float]:
@@ -311,7 +311,7 @@ def test_the_search_is_the_same_again_by_the_seed(data: Path) -> None:
 def test_an_explosion_ends_the_search(data: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     losses = iter([1.0, 1.0, 1.0, 1000.0, 1.0])
     monkeypatch.setattr("roadmask.training.lr_find.take_step", lambda *_arguments: Step(next(losses), 1.0))
-    settings = TrainSettings(str(data), batch=2, crop=(32, 32), weights="none", decoder=(8, 8, 8, 8), device="cpu")
+    settings = TrainSettings((str(data),), batch=2, crop=(32, 32), weights="none", decoder=(8, 8, 8, 8), device="cpu")
     points = lr_find(settings)
     assert [point.loss for point in points] == [1, 1, 1, 1000]
     assert points[-1].smoothed_loss > 4 * points[0].smoothed_loss

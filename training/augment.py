@@ -9,11 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camvid import VOID
+from .files import Picture
 from .harsh import make_harsh
 
-Picture = NDArray[np.uint8]  # (height, width, 3) RGB
 Mask = NDArray[np.uint8]  # (height, width)
 Crop = tuple[Picture, Mask]
+Soft = NDArray[np.uint8]  # (height, width, classes) probabilities in 255ths
 _FILL = (127.0, 127.0, 127.0)  # around a picture smaller than the crop; the network's zero
 
 
@@ -32,18 +33,18 @@ class AugmentSettings:
 def augment(
     picture: Picture,
     mask: Mask,
-    soft: NDArray[np.uint8] | None = None,
+    soft: Soft | None = None,
     *,
     height: int,
     width: int,
     full_height: int,
     settings: AugmentSettings,
     rng: np.random.Generator,
-) -> tuple[Crop, NDArray[np.uint8] | None]:
+) -> tuple[Crop, Soft | None]:
     """A random crop of `height` x `width`; what lies outside the picture is gray and void.
 
-    At a scale of 1 the whole picture would be `full_height` high. `soft` has values for places of the clean picture,
-    (h, w, any) at any size; the same crop of it comes at half the size.
+    At a scale of 1 the whole picture would be `full_height` high. `soft` is of the clean picture, at any size; the same
+    crop of it comes at half the size.
     """
     drawn = float(np.exp(rng.uniform(np.log(settings.scale_min), np.log(settings.scale_max))))
     scale = drawn * full_height / len(mask)
@@ -58,9 +59,7 @@ def augment(
     return both, None if soft is None else _at_half_size(soft, matrix, shape, height, width)
 
 
-def _at_half_size(
-    soft: NDArray[np.uint8], matrix: NDArray[np.float64], shape: tuple[int, ...], height: int, width: int
-) -> NDArray[np.uint8]:
+def _at_half_size(soft: Soft, matrix: NDArray[np.float64], shape: tuple[int, ...], height: int, width: int) -> Soft:
     """`matrix` takes a pixel of the mask, which was of `shape`, to its place in the crop."""
     whole = np.vstack([matrix, [0, 0, 1]]) @ _between(shape, soft.shape)
     half = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25]]) @ whole

@@ -24,7 +24,8 @@ def update_average(average: dict[str, Tensor], network: nn.Module, decay: float,
             values.append(value)
         else:
             average[name].copy_(value)
-    get_ema_multi_avg_fn(decay)(means, values, None)  # hundreds of tensors at once: on a GPU one launch, not hundreds
+    # Hundreds of tensors at once: on a GPU a few launches, not hundreds.
+    get_ema_multi_avg_fn(decay)(means, values, None)  # type: ignore[no-untyped-call]
 
 
 def with_weights(network: UNet, weights: dict[str, Tensor]) -> UNet:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import count
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -15,12 +17,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from .augment import AugmentSettings, Crop, augment
+from .augment import AugmentSettings, Crop, Soft, augment
 from .camvid import Example
 from .encoder import INPUT_MEAN, INPUT_STD
 from .mixture import Part
 
-Soft = NDArray[np.uint8]  # (h, w, classes) probabilities in 255ths
+Key = tuple[int, Path]  # number of a part, and file of a picture: names may be in two folders of a data set
 _MEMORY_SHARE = 0.25  # of the machine's, that decoded pictures may take
 _MEMORY_GUESS = 8 << 30  # bytes, where the system does not say
 
@@ -41,11 +43,11 @@ class Pictures:
     def __init__(self, parts: Sequence[Part], limit: int | None = None) -> None:
         self._parts = parts
         self._left = _memory() * _MEMORY_SHARE if limit is None else limit
-        self._kept: dict[tuple[int, str], Crop] = {}
+        self._kept: dict[Key, Crop] = {}
 
     def read(self, part: int, example: Example) -> Crop:
         """Raises `DataError`."""
-        key = (part, example.name)
+        key = (part, example.picture)
         if (kept := self._kept.get(key)) is not None:
             return kept
         pair = self._parts[part].read(example)
@@ -65,16 +67,16 @@ class Drawn:
 
     part: int
     index: int  # into the training pictures of the part
-    seed: int  # of the crop's chances
+    number: int  # of the crop in its epoch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Crops(TorchDataset[tuple[Crop, Soft | None]]):
-    """Augmented crops; each depends on seed, epoch and its number alone, whichever process makes it."""
+    """Augmented crops; one depends on seed, epoch, picture and number alone, whichever process makes it."""
 
     parts: Sequence[Part]
     pictures: Pictures
-    soft: dict[tuple[int, str], Soft] | None  # a teacher's opinion, by part and picture
+    soft: Mapping[Key, Soft] | None  # the teachers' opinion
     crop: tuple[int, int]  # (height, width)
     full_height: int  # of a whole picture at a scale of 1
     augment: AugmentSettings
@@ -88,12 +90,12 @@ class Crops(TorchDataset[tuple[Crop, Soft | None]]):
         return augment(
             picture,
             mask,
-            self.soft[drawn.part, example.name] if self.soft is not None else None,
+            self.soft[drawn.part, example.picture] if self.soft is not None else None,
             height=height,
             width=width,
             full_height=self.full_height,
             settings=self.augment,
-            rng=np.random.default_rng((self.seed, self.epoch, drawn.seed)),
+            rng=np.random.default_rng((self.seed, self.epoch, drawn.number)),
         )
 
 
@@ -102,31 +104,28 @@ def steps_in(example_count: int, batch: int) -> int:
     return max(example_count // batch, 1)
 
 
-def draw(parts: Sequence[Part], passes: int, batch: int, *, seed: int, epoch: int) -> list[list[Drawn]]:
-    """The batches of one epoch: as many pictures as the parts have together, `passes` times, each part by its share.
+def draw(parts: Sequence[Part], batch: int, *, seed: int, epoch: int) -> Iterator[list[Drawn]]:
+    """Batches without end, in an order of this epoch's own: of each part its share, exactly but for one picture.
 
-    A part's pictures come in an order of this epoch's own, again and again until its share is filled. A last batch
-    that is not full is left out, unless it is the only one.
+    A part's pictures come in turn, all of them before one comes again.
     """
-    total = sum(len(part.split.train) for part in parts) * passes
     order = [_endless(len(part.split.train), (seed, epoch, number)) for number, part in enumerate(parts)]
     shares = np.array([part.share for part in parts])
     given = np.zeros(len(parts))
-    batches = []
-    size = min(batch, total)
-    for step in range(steps_in(total, batch)):
-        chosen = []
-        for place in range(size):
-            number = step * size + place
-            part = int(np.argmax(shares * (number + 1) - given))  # the one that is furthest behind its share
-            given[part] += 1
-            chosen.append(Drawn(part, next(order[part]), number))
-        batches.append(chosen)
-    return batches
+    numbers = count()
+
+    def one() -> Drawn:
+        number = next(numbers)
+        part = int(np.argmax(shares * (number + 1) - given))  # the one that is furthest behind its share
+        given[part] += 1
+        return Drawn(part, next(order[part]), number)
+
+    while True:
+        yield [one() for _ in range(batch)]
 
 
 def train_batches(
-    crops: Crops, batches: Sequence[Sequence[Drawn]], *, loaders: int | None, device: torch.device
+    crops: Crops, batches: Iterable[Sequence[Drawn]], *, loaders: int | None, device: torch.device
 ) -> Iterator[Batch]:
     """The batches of `draw`, made in `loaders` processes, or in this one for 0."""
     on_gpu = device.type == "cuda"
@@ -181,10 +180,10 @@ def _start_worker(_number: int) -> None:
     cv2.setNumThreads(1)  # there is a process for each core
 
 
-def _endless(count: int, seed: tuple[int, ...]) -> Iterator[int]:
+def _endless(picture_count: int, seed: tuple[int, ...]) -> Iterator[int]:
     rng = np.random.default_rng(seed)
     while True:
-        yield from rng.permutation(count).tolist()
+        yield from rng.permutation(picture_count).tolist()
 
 
 def _memory() -> int:

@@ -22,7 +22,6 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .files import Color as Color
-from .files import Picture as Picture
 from .files import read_label_colors, read_label_ids, read_lines, read_list
 from .files import read_picture as read_picture  # for export too
 
@@ -159,10 +158,6 @@ class Dataset:
             DataError: a file is missing or no picture, the sizes differ, or an id is not in the class list.
         """
         return self.pair(example, read_picture(example.picture), self.label_ids(example))
-
-    def read_picture(self, example: Example) -> Picture:
-        """The picture alone. Raises `DataError`."""
-        return read_picture(example.picture)
 
     def label_ids(self, example: Example) -> NDArray[np.uint8]:
         """(height, width) ids. Raises `DataError`."""
@@ -309,10 +304,15 @@ def _codes(root: Path, layout: Layout) -> tuple[str, ...]:
 
 def of_drives(dataset: Dataset, candidates: list[Example], drives: frozenset[str]) -> list[Example]:
     known = sorted({example.drive for example in candidates})
-    if unknown := sorted(drive for drive in drives if not fnmatch.filter(known, drive)):
+    if unknown := sorted(drive for drive in drives if not any(is_drive(name, drive) for name in known)):
         some = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
         raise DataError(f"{dataset.root}: no drive {', '.join(unknown)}; there are {some}")
-    return [example for example in candidates if any(fnmatch.fnmatchcase(example.drive, drive) for drive in drives)]
+    return [example for example in candidates if any(is_drive(example.drive, drive) for drive in drives)]
+
+
+def is_drive(name: str, wanted: str) -> bool:
+    """Whether a drive is the wanted one; or one of them, as `*` stands for any characters."""
+    return name == wanted or fnmatch.fnmatchcase(name, wanted)
 
 
 def of_list(candidates: list[Example], path: Path) -> list[Example]:

@@ -13,9 +13,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from .batches import resize_picture, to_input
-from .camvid import Picture
 from .device import Autocast
 from .encoder import STRIDE
+from .files import Picture
 from .loss import LossWeights, segmentation_loss
 from .metrics import confusion_matrix
 from .unet import UNet

@@ -13,11 +13,13 @@ from rich.table import Table
 
 from .camvid import class_shares, open_dataset
 from .checkpoint import Checkpoint, load
+from .classmap import split_map
 from .command import train_command
 from .console import print_line
 from .errors import DataError, TrainingError
 from .history import Row, write_history
-from .mixture import open_mixture, parse_data
+from .metrics import mean_of
+from .mixture import open_mixture
 from .run_folder import LAST, load_previous
 from .session import interruption, is_whole, print_stopped, train_watched
 from .settings import TrainSettings, check
@@ -76,7 +78,7 @@ def plan(settings: TrainSettings, output: Path) -> list[Fold]:
     """
     if settings.valid_drives or settings.valid_list:
         raise TrainingError("--folds holds out every drive in turn: leave out --valid-drive and --valid-list")
-    dataset = open_dataset(parse_data(settings.data[0])[0])
+    dataset = open_dataset(split_map(settings.data[0])[0])
     drives = {example.drive for example in dataset.examples if example.folder != "test"}
     if len(drives) < 2:
         raise DataError(f"{dataset.root}: only one drive ({', '.join(drives)}); folds need two")
@@ -91,7 +93,7 @@ def fold_row(fold: Fold, last: Checkpoint) -> Row:
     """
     ious = [last.scores[f"iou_{name}"] for name in last.class_names]
     shown = [float(value) if here else float("nan") for value, here in zip(ious, fold.present, strict=True)]
-    row: Row = {"drive": fold.drive, "pictures": fold.pictures, "miou": round(_mean(shown), 5)}
+    row: Row = {"drive": fold.drive, "pictures": fold.pictures, "miou": round(mean_of(np.array(shown)), 5)}
     named = zip(last.class_names, shown, strict=True)
     return {**row, "accuracy": last.scores["accuracy"], **{f"iou_{name}": value for name, value in named}}
 
@@ -100,7 +102,7 @@ def mean_row(rows: Sequence[Row]) -> Row:
     """Of each column over the folds that have a value in it; every fold counts the same, however long its drive."""
     totals: Row = {"drive": _MEAN, "pictures": sum(row["pictures"] for row in rows)}
     scores = [name for name in rows[0] if name not in totals]
-    return totals | {name: round(_mean([row[name] for row in rows]), 5) for name in scores}
+    return totals | {name: round(mean_of(np.array([row[name] for row in rows])), 5) for name in scores}
 
 
 def _fold(settings: TrainSettings, output: Path, drive: str) -> Fold:
@@ -111,11 +113,6 @@ def _fold(settings: TrainSettings, output: Path, drive: str) -> Fold:
     except DataError as exc:
         raise DataError(f"drive {drive} cannot be held out: {exc}") from exc
     return Fold(drive, len(first.split.valid), names, present, output / f"fold-{drive}", settings)
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
 
 
 def _print_rows(rows: Sequence[Row], class_names: Sequence[str]) -> None:

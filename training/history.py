@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .labels import Labels, accuracy_of_sets, group_confusion
-from .metrics import iou, mean_iou
+from .labels import Groups
+from .metrics import iou, mean_of
 
 Row = dict[str, Any]
 _NO_SCORES = frozenset({"epoch", "train_loss", "valid_loss", "lr", "seconds", "peak_memory_mb"})
@@ -23,30 +23,21 @@ class PartScores:
     """How a network does on the validation pictures of one data set."""
 
     name: str
-    labels: Labels
-    confusion: NDArray[np.int64]  # (codes, classes)
-
-    @property
-    def is_exact(self) -> bool:
-        """No label stands for several classes."""
-        return not self.confusion[len(self.labels.class_names) :].any()
-
-    @property
-    def class_confusion(self) -> NDArray[np.int64]:
-        """(classes, classes) of the labels that stand for one class."""
-        return self.confusion[: len(self.labels.class_names)]
+    groups: Groups  # of classes that its labels tell apart
+    confusion: NDArray[np.int64]  # [true code, predicted class]
 
     @property
     def mean_iou(self) -> float:
-        """Over the classes; or over the groups of classes that the labels tell apart, where they leave some open."""
-        if self.is_exact:
-            return mean_iou(self.class_confusion)
-        groups = self.labels.groups(np.flatnonzero(self.confusion.any(axis=1)).tolist())
-        return mean_iou(group_confusion(self.confusion, self.labels.members, groups))
+        return mean_of(self.groups.iou(self.confusion))
 
     @property
     def accuracy(self) -> float:
-        return accuracy_of_sets(self.confusion, self.labels.members)
+        return self.groups.accuracy(self.confusion)
+
+    @property
+    def iou_per_class(self) -> NDArray[np.float64]:
+        """Where labels stand for one class."""
+        return iou(self.confusion[: self.confusion.shape[1]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -67,7 +58,7 @@ class EpochScores:
         return float(np.mean([part.mean_iou for part in self.parts]))
 
 
-def history_row(scores: EpochScores) -> Row:
+def history_row(scores: EpochScores, class_names: Sequence[str]) -> Row:
     first, *others = scores.parts
     row: Row = {
         "epoch": scores.epoch,
@@ -81,7 +72,7 @@ def history_row(scores: EpochScores) -> Row:
     }
     for part in others:
         row |= {f"{part.name}_miou": round(part.mean_iou, 5), f"{part.name}_accuracy": round(part.accuracy, 5)}
-    per_class = zip(first.labels.class_names, iou(first.class_confusion), strict=True)
+    per_class = zip(class_names, first.iou_per_class, strict=True)
     return row | {f"iou_{name}": round(float(value), 5) for name, value in per_class}
 
 

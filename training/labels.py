@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .files import Color
+from .metrics import iou, pixel_accuracy
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Labels:
-    """The classes to learn, and the codes that masks hold: first one for each class, then one for each set."""
+    """Some classes, and the codes that masks hold: first one for each class, then one for each set."""
 
     class_names: tuple[str, ...]
     class_colors: tuple[Color, ...]
@@ -32,30 +33,58 @@ class Labels:
             table[row, sorted(members)] = True
         return table
 
-    def groups(self, codes: Sequence[int]) -> NDArray[np.intp]:
-        """(classes,) the group of each class, from 0: classes that a set among `codes` joins are of one group.
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of the codes: `Car`, ..., `Sidewalk|Tree`, ..."""
+        return (*self.class_names, *("|".join(self.class_names[index] for index in sorted(some)) for some in self.sets))
 
-        Between groups these codes tell exactly what is right; within one they do not.
-        """
-        group = np.arange(len(self.class_names))
-        for members in self.members[list(codes)]:
-            joined = group[members]
-            group[np.isin(group, joined)] = joined.min()
-        return np.unique(group, return_inverse=True)[1]
+    @property
+    def colors(self) -> tuple[Color, ...]:
+        """Of the codes; of a set the mean of its classes' colours."""
+        mixed = (np.mean([self.class_colors[index] for index in some], axis=0) for some in self.sets)
+        return (*self.class_colors, *((int(red), int(green), int(blue)) for red, green, blue in mixed))
+
+    def groups(self, codes: Iterable[int]) -> Groups:
+        """What can be scored by pictures whose masks hold `codes`."""
+        members, labelled = self.members, sorted(codes)
+        first = np.arange(len(self.class_names))  # of each class, the first class of its group
+        for some in members[labelled]:
+            joined = np.isin(first, first[some])
+            first[joined] = first[joined].min()
+        leaders, of_class = np.unique(first, return_inverse=True)
+        return Groups(
+            names=tuple(
+                "+".join(self.class_names[index] for index in np.flatnonzero(first == leader)) for leader in leaders
+            ),
+            members=members,
+            of_class=of_class,
+            is_labelled=np.isin(np.arange(len(leaders)), of_class[members[labelled].any(axis=0)]),
+        )
 
 
-def group_confusion(
-    confusion: NDArray[np.int64], members: NDArray[np.bool_], groups: NDArray[np.intp]
-) -> NDArray[np.int64]:
-    """(groups, groups) pixels of `confusion`, (codes, classes): true code, predicted class."""
-    group_of_code = groups[members.argmax(axis=1)]
-    count = int(groups.max()) + 1
-    table = np.zeros((count, count), np.int64)
-    np.add.at(table, (group_of_code[:, None], groups[None, :]), confusion)
-    return table
+@dataclass(frozen=True, slots=True, eq=False)
+class Groups:
+    """Classes that some labels tell apart: of one class each, or of several where a set joins them.
 
+    Between groups these labels tell exactly what is right; within one they do not.
+    """
 
-def accuracy_of_sets(confusion: NDArray[np.int64], members: NDArray[np.bool_]) -> float:
-    """Share of the pixels whose class is in the set that their label stands for; nan where there are none."""
-    total = int(confusion.sum())
-    return float(confusion[members].sum()) / total if total else float("nan")
+    names: tuple[str, ...]  # `Road`, ..., `Car+Pedestrian+Bicyclist`
+    members: NDArray[np.bool_]  # (codes, classes), as of `Labels`
+    of_class: NDArray[np.intp]  # (classes,) the group of each, from 0
+    is_labelled: NDArray[np.bool_]  # (groups,) false for those that the labels never show
+
+    def confusion(self, confusion: NDArray[np.int64]) -> NDArray[np.int64]:
+        """[true group, predicted group] of [true code, predicted class]."""
+        of_code = self.of_class[self.members.argmax(axis=1)]
+        table = np.zeros((len(self.names), len(self.names)), np.int64)
+        np.add.at(table, (of_code[:, None], self.of_class[None, :]), confusion)
+        return table
+
+    def iou(self, confusion: NDArray[np.int64]) -> NDArray[np.float64]:
+        """Of each group, by [true code, predicted class]; nan where it nowhere occurs, or is never labelled."""
+        return np.where(self.is_labelled, iou(self.confusion(confusion)), np.nan)
+
+    def accuracy(self, confusion: NDArray[np.int64]) -> float:
+        """Share of the pixels whose class is in the set that their label stands for."""
+        return pixel_accuracy(confusion, self.members)

@@ -57,7 +57,7 @@ def lr_find(
         size=of.parse_size(size, "--size"),
         crop=of.parse_size(crop, "--crop"),
         weights=weights,
-        start_from=str(start_from) if start_from else None,
+        start_from=start_from,
         seed=seed,
         device=device,
         precision=precision,

@@ -30,13 +30,15 @@ def iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0))
 
 
-def mean_iou(confusion: NDArray[np.int64]) -> float:
-    """The mean of `iou` over the classes that occur; nan if none does."""
-    scores = iou(confusion)
+def mean_of(scores: NDArray[np.float64]) -> float:
+    """Without those that are nan; nan where no other is left."""
     return float("nan") if np.isnan(scores).all() else float(np.nanmean(scores))
 
 
-def pixel_accuracy(confusion: NDArray[np.int64]) -> float:
-    """Share of the pixels that are not void whose class is right: fastai's `acc_camvid`."""
+def pixel_accuracy(confusion: NDArray[np.int64], is_right: NDArray[np.bool_]) -> float:
+    """Share of the pixels that are not void whose class is right: fastai's `acc_camvid`.
+
+    `is_right[t, p]` says whether p is right where t is the truth.
+    """
     total = int(confusion.sum())
-    return float(np.trace(confusion)) / total if total else float("nan")
+    return float(confusion[is_right].sum()) / total if total else float("nan")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fnmatch
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,16 +14,17 @@ from .camvid import (
     VOID,
     Dataset,
     Example,
-    Picture,
     Split,
     class_colors,
+    is_drive,
     of_drives,
     open_dataset,
     open_unlabelled,
     split,
 )
-from .classmap import ClassMap, Targets, read_map
+from .classmap import ClassMap, class_names, meanings, read_map, split_map
 from .errors import DataError
+from .files import Picture, read_picture
 from .labels import Labels
 from .settings import TrainSettings
 
@@ -34,21 +35,29 @@ _SKY = frozenset({"sky"})
 _TOP, _BOTTOM = 1 / 5, 2 / 3
 
 
+Levels = tuple[int, int, int]  # codes of a picture's top, middle and bottom
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Part:
     """One data set of a training."""
 
-    name: str  # of its folder
+    name: str  # of its folder; made distinct
     dataset: Dataset  # its masks hold codes of the training's `Labels`
     split: Split
     share: float  # of each batch
-    horizon: tuple[int, int, int] | None = None  # codes of an unlabelled picture's top, middle and bottom
+    horizon: Levels | None  # of unlabelled pictures
+
+    @property
+    def codes(self) -> frozenset[int]:
+        """Those that its label pictures can show."""
+        return frozenset(self.dataset.class_of_id.tolist()) - {VOID}
 
     def read(self, example: Example) -> tuple[Picture, NDArray[np.uint8]]:
         """The picture and its mask of codes, or of `VOID`. Raises `DataError`."""
         if self.horizon is None:
             return self.dataset.read(example)
-        picture = self.dataset.read_picture(example)
+        picture = read_picture(example.picture)
         mask = np.full(picture.shape[:2], self.horizon[1], np.uint8)
         mask[: round(len(mask) * _TOP)] = self.horizon[0]
         mask[round(len(mask) * _BOTTOM) :] = self.horizon[2]
@@ -69,101 +78,84 @@ def open_mixture(settings: TrainSettings) -> Mixture:
     Raises:
         DataError: a data set or map is unusable, names a class that is not there, or leaves one without a partner.
     """
-    named = [parse_data(value) for value in settings.data]
-    datasets = [open_dataset(root) for root, _ in named]
-    maps = [
-        _checked(read_map(value), dataset) if value else {} for (_, value), dataset in zip(named, datasets, strict=True)
-    ]
-    names = _class_names(datasets[0], maps[0])
-    targets = [_all_targets(dataset, given, names) for dataset, given in zip(datasets, maps, strict=True)]
-    index_of = {name.lower(): index for index, name in enumerate(names)}
-    meant = [
-        {name: frozenset(index_of[target.lower()] for target in some) for name, some in part.items()}
-        for part in targets
-    ]
-    sets = [members for part in meant for members in part.values() if len(members) > 1]
-    horizons = _horizon(names) if settings.unlabelled else ()
-    sets += [members for members in horizons if len(members) > 1]
-    labels = Labels(names, class_colors(names), tuple(dict.fromkeys(sets)))
-    if len(names) + len(labels.sets) > VOID:
-        raise DataError(f"{len(names)} classes and {len(labels.sets)} sets of them; {VOID} can be told apart")
+    datasets, maps = _open(settings.data)
+    names = class_names(datasets[0], maps[0])
+    meant = [_meant(dataset, given, names) for dataset, given in zip(datasets, maps, strict=True)]
+    horizon = _horizon(names) if settings.unlabelled else ()
+    labels = _labels(names, [*(members for some in meant for members in some.values()), *horizon])
     splits = _splits(datasets, settings)
-    unlabelled = [open_unlabelled(Path(root)) for root in settings.unlabelled]
-    counts = [len(chosen.train) for chosen in splits] + [len(dataset.examples) for dataset in unlabelled]
-    shares = _shares(settings.shares, counts)
-    parts = [
-        Part(dataset.root.resolve().name, _in_codes(dataset, part, labels), chosen, share)
-        for dataset, part, chosen, share in zip(datasets, meant, splits, shares, strict=False)
-    ]
-    parts += [
-        Part(
-            dataset.root.resolve().name,
-            dataset,
-            Split(dataset.examples, (), "none"),
-            share,
-            tuple(labels.code(members) for members in horizons),  # type: ignore[arg-type]  # three of them
-        )
-        for dataset, share in zip(unlabelled, shares[len(datasets) :], strict=True)
-    ]
-    return Mixture(labels, tuple(parts))
+    datasets = [_in_codes(dataset, some, labels) for dataset, some in zip(datasets, meant, strict=True)]
+    levels: list[Levels | None] = [None] * len(datasets)
+    for root in settings.unlabelled:
+        datasets.append(open_unlabelled(Path(root)))
+        splits.append(Split(datasets[-1].examples, (), "none"))
+        levels.append(_levels(labels, horizon))
+    shares = _shares(settings.shares, [len(chosen.train) for chosen in splits])
+    of_each = zip(_distinct_names(datasets), datasets, splits, shares, levels, strict=True)
+    return Mixture(labels, tuple(Part(*fields) for fields in of_each))
 
 
-def parse_data(value: str) -> tuple[Path, str]:
-    """`FOLDER` or `FOLDER:MAP`; a folder may have a colon in its name."""
-    if Path(value).is_dir():
-        return Path(value), ""
-    root, colon, mapped = value.rpartition(":")
-    return (Path(root), mapped) if colon and Path(root).is_dir() else (Path(value), "")
+def meaning(part: Part, labels: Labels) -> dict[str, str]:
+    """What each class of its data set stands for, as a class map says it."""
+    codes = part.dataset.class_of_id[: len(part.dataset.codes)].tolist()
+    return {
+        name: "void" if code == VOID else labels.names[code]
+        for name, code in zip(part.dataset.codes, codes, strict=True)
+    }
 
 
-def _checked(given: ClassMap, dataset: Dataset) -> ClassMap:
-    """By the data set's own spelling; whatever case the map uses."""
-    known = {name.lower(): name for name in dataset.codes}
-    if absent := [name for name in given if name.lower() not in known]:
-        raise DataError(
-            f"{dataset.root}: has no class {', '.join(absent)} (of its map); it has {', '.join(dataset.codes)}"
-        )
-    return {known[name.lower()]: targets for name, targets in given.items()}
+def _open(values: Sequence[str]) -> tuple[list[Dataset], list[ClassMap]]:
+    named = [split_map(value) for value in values]
+    datasets = [open_dataset(root) for root, _ in named]
+    maps = [read_map(name, dataset) if name else {} for (_, name), dataset in zip(named, datasets, strict=True)]
+    return datasets, maps
 
 
-def _class_names(dataset: Dataset, given: ClassMap) -> tuple[str, ...]:
-    named = [target for name in dataset.class_names for target in given.get(name, (name,))]
-    return tuple(
-        {name.lower(): name for name in reversed(named)}[name] for name in dict.fromkeys(map(str.lower, named))
-    )
-
-
-def _all_targets(dataset: Dataset, given: ClassMap, names: Sequence[str]) -> Mapping[str, Targets]:
-    """Of every class of the data set: as mapped, or its namesake."""
-    targets = {name: given.get(name, (name,)) for name in dataset.class_names}
-    known = {name.lower() for name in names}
-    for name, some in targets.items():
-        if unknown := [target for target in some if target.lower() not in known]:
+def _meant(dataset: Dataset, given: ClassMap, names: Sequence[str]) -> dict[str, frozenset[int]]:
+    """The indices into `names` that each class of the data set stands for; none for void."""
+    index_of = {name.lower(): index for index, name in enumerate(names)}
+    found = {}
+    for name, some in meanings(dataset, given).items():
+        if unknown := [target for target in some if target.lower() not in index_of]:
             what = f"its map takes {name} for" if name in given else "there is no partner for its class"
             raise DataError(
                 f"{dataset.root}: {what} {', '.join(unknown)}, which is none of the classes to learn "
                 f"({', '.join(names)}); give a map (FOLDER:MAP.json)"
             )
-    if not any(targets.values()):
+        found[name] = frozenset(index_of[target.lower()] for target in some)
+    if not any(found.values()):
         raise DataError(f"{dataset.root}: every class is mapped to void; nothing is left to learn")
-    return targets
+    return found
 
 
-def _horizon(names: Sequence[str]) -> tuple[frozenset[int], frozenset[int], frozenset[int]]:
+def _labels(names: tuple[str, ...], meant: Sequence[frozenset[int]]) -> Labels:
+    sets = tuple(dict.fromkeys(members for members in meant if len(members) > 1))
+    if len(names) + len(sets) > VOID:
+        raise DataError(f"{len(names)} classes and {len(sets)} sets of them; {VOID} can be told apart")
+    return Labels(names, class_colors(names), sets)
+
+
+def _horizon(names: Sequence[str]) -> list[frozenset[int]]:
     """What the top, the middle and the bottom of an unlabelled picture can be: all classes, less what we know."""
     lower = [name.lower() for name in names]
     everything = frozenset(range(len(names)))
     if not set(lower) >= _ON_THE_GROUND | _SKY:
-        return everything, everything, everything
+        return [everything] * 3
     ground, sky = ({index for index, name in enumerate(lower) if name in some} for some in (_ON_THE_GROUND, _SKY))
-    return everything - ground, everything, everything - sky
+    return [everything - ground, everything, everything - sky]
+
+
+def _levels(labels: Labels, horizon: Sequence[frozenset[int]]) -> Levels:
+    top, middle, bottom = map(labels.code, horizon)
+    return top, middle, bottom
 
 
 def _splits(datasets: Sequence[Dataset], settings: TrainSettings) -> list[Split]:
     """By the drives that a data set has among those to hold out, else by its list; the first must score on some."""
-    known = [sorted({example.drive for example in dataset.examples}) for dataset in datasets]
-    here = [[drive for drive in settings.valid_drives if fnmatch.filter(some, drive)] for some in known]
-    if unknown := [drive for drive in settings.valid_drives if not any(drive in some for some in here)]:
+    known = [{example.drive for example in dataset.examples if example.folder != "test"} for dataset in datasets]
+    wanted = settings.valid_drives
+    here = [[drive for drive in wanted if any(is_drive(name, drive) for name in some)] for some in known]
+    if unknown := [drive for drive in wanted if not any(drive in some for some in here)]:
         of_drives(datasets[0], list(datasets[0].examples), frozenset(unknown))  # says what there is, and raises
     found = [
         split(
@@ -183,8 +175,20 @@ def _shares(given: Sequence[float], counts: Sequence[int]) -> list[float]:
     """Of each batch; by the number of pictures where none are given."""
     if given and len(given) != len(counts):
         raise DataError(f"{len(given)} shares for {len(counts)} data sets; give one for each, the unlabelled last")
-    weights = given or counts
-    return [weight / sum(weights) for weight in weights]
+    if not given:
+        return [count / sum(counts) for count in counts]
+    return [share / sum(given) for share in given]
+
+
+def _distinct_names(datasets: Sequence[Dataset]) -> list[str]:
+    """Of their folders; "street", "street-2" for two of one name."""
+    seen: Counter[str] = Counter()
+    names = []
+    for dataset in datasets:
+        name = dataset.root.resolve().name
+        seen[name] += 1
+        names.append(name if seen[name] == 1 else f"{name}-{seen[name]}")
+    return names
 
 
 def _in_codes(dataset: Dataset, meant: Mapping[str, frozenset[int]], labels: Labels) -> Dataset:

@@ -11,9 +11,6 @@ import typer
 from .encoder import Weights
 from .settings import Precision
 
-DataFolder = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Data set: images/, labels/ and codes.txt; or train/ and trainannot/.")
-]
 DataFolders = Annotated[
     list[str],
     typer.Argument(
@@ -30,7 +27,11 @@ Size = Annotated[
 Crop = Annotated[str | None, typer.Option(metavar="WxH", help="Training crops; default: as --size.")]
 StartWeights = Annotated[Weights, typer.Option(help="What the encoder starts from.")]
 StartFrom = Annotated[
-    Path | None, typer.Option(metavar="CHECKPOINT", help="Begin with another run's weights; classes may differ.")
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Begin with these weights: a run's best.pt, an exported model or one in the box; classes may differ.",
+    ),
 ]
 ValidList = Annotated[
     Path | None, typer.Option(help="File that names the validation pictures; default: valid.txt or val/.")

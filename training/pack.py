@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image
 
-from .camvid import Dataset, Example, open_dataset, open_unlabelled
+from .camvid import Dataset, Example, open_dataset, open_unlabelled, read_picture
 from .errors import DataError, TrainingError
 
 _LISTS = ("codes.txt", "valid.txt", "label_colors.txt")
@@ -32,7 +32,7 @@ def pack(data: Path, folder: Path, *, quality: int = 88) -> tuple[int, int]:
     dataset = _open(data)
     for example in dataset.examples:
         # What is read here would end a training: better before it is sent.
-        dataset.read(example) if dataset.codes else dataset.read_picture(example)
+        dataset.read(example) if dataset.codes else read_picture(example.picture)
         _pack_picture(example, folder / example.picture.relative_to(data).with_suffix(".jpg"), quality)
         if dataset.codes:
             _pack_label(example, folder / example.label.relative_to(data))

@@ -26,7 +26,7 @@ class TrainSettings:
     learn_all: bool = False  # learn from the validation pictures too; their scores then say little
     epochs: int = 60
     passes: int = 1  # how often an epoch sees every picture
-    budget_s: float | None = None  # let the schedule fill this time, however many epochs that is
+    budget_s: float | None = None  # let the schedule fill this time, however many epochs that is; not `epochs`
     batch: int = 8
     size: tuple[int, int] | None = None  # network input (height, width) at validation; None: that of the pictures
     crop: tuple[int, int] | None = None  # (height, width) of training crops; None: as `size`
@@ -43,16 +43,16 @@ class TrainSettings:
     class_weight_offset: float = 1.1  # of a class: 1 / log(this + share); nearer to 1, rare classes weigh more
     lovasz: float = 0.0  # weight of the Lovasz loss beside the cross-entropy
     lovasz_from: float = 0.0  # share of the run after which it counts
-    teachers: tuple[str, ...] = ()  # checkpoints whose mean opinion is learnt too
+    teachers: tuple[str, ...] = ()  # checkpoints or models whose mean opinion is learnt too
     teacher_scales: tuple[float, ...] = (1.0,)  # of `size`, at which they see a picture; their mean
     of_set: float = 0.5  # the teachers' share where a label stands for a set of classes
     distill: float = 0.0  # the teachers' share elsewhere
-    encoder: EncoderName = "lite0"
+    encoder: EncoderName | None = None  # None, for this and the next three: as `start_from` has it, or UNetSettings
     weights: Weights = "imagenet"
-    start_from: str | None = None  # checkpoint to begin with, in place of `weights`
-    decoder: tuple[int, int, int, int] = (128, 64, 48, 32)
-    convolution: Convolution = "separable"
-    context: Context = "none"
+    start_from: str | None = None  # checkpoint or model to begin with, in place of `weights`
+    decoder: tuple[int, int, int, int] | None = None
+    convolution: Convolution | None = None
+    context: Context | None = None
     dropout: float = 0.1
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     seed: int = 0
@@ -96,7 +96,7 @@ def check(settings: TrainSettings) -> None:
         ("lovasz_from", settings.lovasz_from, 0, 1),
         ("of_set", settings.of_set, 0, 1),
         ("distill", settings.distill, 0, 1),
-        ("budget_s", settings.budget_s or 1, 1, 1e7),
+        ("budget_s", 1 if settings.budget_s is None else settings.budget_s, 1, 1e7),
         ("label_smoothing", settings.label_smoothing, 0, 1),
         ("average", settings.average, 0, 1),
         ("dropout", settings.dropout, 0, 1),
@@ -122,7 +122,7 @@ def check(settings: TrainSettings) -> None:
         raise TrainingError("unlabelled pictures need a teacher to say what they show: --teacher CHECKPOINT")
     if settings.distill and not settings.teachers:
         raise TrainingError("--distill needs a teacher: --teacher CHECKPOINT")
-    if min(settings.lr, settings.encoder_lr) < 0 or min(settings.decoder) < 1:
+    if min(settings.lr, settings.encoder_lr) < 0 or min(settings.decoder or (1,)) < 1:
         raise TrainingError("learning rates must not be negative, and every decoder stage needs a channel")
     for size in (settings.size, settings.crop):
         if size is not None:

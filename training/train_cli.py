@@ -15,7 +15,7 @@ from .errors import TrainingError
 from .folds import train_in_folds
 from .session import train_once
 from .settings import TrainSettings
-from .unet import Context, Convolution
+from .unet import Context, Convolution, UNetSettings
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 Folds = Literal["drives"]
@@ -31,7 +31,8 @@ def train(
     epochs: Annotated[int, typer.Option(help="Rounds, each with a checkpoint and scores at its end.")] = _D.epochs,
     passes: Annotated[int, typer.Option(help="How often an epoch sees every picture.")] = _D.passes,
     budget: Annotated[
-        str | None, typer.Option(metavar="TIME", help="Let the whole run take this long: 90s, 8m, 1.5h.")
+        str | None,
+        typer.Option(metavar="TIME", help="Train this long, 90s, 8m or 1.5h, from the first step on; not --epochs."),
     ] = None,
     batch: of.Batch = _D.batch,
     size: of.Size = None,
@@ -69,7 +70,7 @@ def train(
     ] = "",
     teacher: Annotated[
         list[str] | None,
-        typer.Option(metavar="CHECKPOINT", help="Learn what this network thinks too; repeatable: their mean."),
+        typer.Option(metavar="MODEL", help="Learn what this network thinks too; as --start-from; repeatable."),
     ] = None,
     teacher_scales: Annotated[
         str, typer.Option(metavar="A,B,...", help="Sizes at which teachers look, relative to --size; their mean.")
@@ -81,12 +82,23 @@ def train(
     learn_all: Annotated[
         bool, typer.Option("--learn-all", help="Learn from the validation pictures too; scores then say little.")
     ] = _D.learn_all,
-    encoder: Annotated[EncoderName, typer.Option(help="EfficientNet-Lite0, 1 or 2.")] = _D.encoder,
-    context: Annotated[Context, typer.Option(help="wide: the deepest features see rows and the whole.")] = _D.context,
+    encoder: Annotated[
+        EncoderName | None, typer.Option(help=f"EfficientNet-Lite0, 1 or 2. {_shape_default('encoder')}")
+    ] = None,
+    context: Annotated[
+        Context | None,
+        typer.Option(help=f"wide: the deepest features see rows and the whole. {_shape_default('context')}"),
+    ] = None,
     decoder: Annotated[
-        str, typer.Option(metavar="A,B,C,D", help="Channels of the decoder at strides 16, 8, 4, 2.")
-    ] = ",".join(map(str, _D.decoder)),
-    convolution: Annotated[Convolution, typer.Option(help="Of the decoder.")] = _D.convolution,
+        str | None,
+        typer.Option(
+            metavar="A,B,C,D",
+            help=f"Channels of the decoder at strides 16, 8, 4, 2. {_shape_default('decoder_channels')}",
+        ),
+    ] = None,
+    convolution: Annotated[
+        Convolution | None, typer.Option(help=f"Of the decoder. {_shape_default('convolution')}")
+    ] = None,
     dropout: Annotated[float, typer.Option(help="Share of channels dropped before the classifier.")] = _D.dropout,
     scale: Annotated[
         str, typer.Option(metavar="LEAST,MOST", help="Random enlargement of the pictures.")
@@ -106,7 +118,7 @@ def train(
     device: of.Device = _D.device,
     precision: of.Precise = _D.precision,
     loaders: Annotated[
-        int | None, typer.Option(help="Processes that load pictures; default: 0 on a CPU, up to 8 on a GPU.")
+        int | None, typer.Option(help="Processes that load pictures; default: 0 on a CPU, up to 16 on a GPU.")
     ] = None,
     license_note: Annotated[str, typer.Option(help="About the data; goes into the model.")] = _D.license_note,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
@@ -129,7 +141,7 @@ def train(
     roadmask train camvid -o runs/first --resume
     roadmask train camvid -o runs/held-out --valid-drive 0006R0 --epochs 120
     roadmask train camvid -o runs/folds --folds drives --epochs 20
-    roadmask train mine -o runs/mine --start-from runs/first/best.pt --lr 1e-3 --epochs 20
+    roadmask train mine -o runs/mine --start-from camvid-lite0 --lr 1e-3 --epochs 20
     roadmask train camvid idd:idd-lite -o runs/two --teacher runs/first/best.pt --shares 1,1 --budget 2h
     roadmask train camvid -o runs/small --crop 384x288 --decoder 64,48,32,24 --license-note "for research only"
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
@@ -165,7 +177,7 @@ def train(
         distill=distill,
         encoder=encoder,
         weights=weights,
-        start_from=str(start_from) if start_from else None,
+        start_from=start_from,
         decoder=_parse_decoder(decoder),
         convolution=convolution,
         context=context,
@@ -180,6 +192,13 @@ def train(
     _train(settings, output, folds=folds, resume=resume, stop_after=stop_after)
 
 
+def _shape_default(field: str) -> str:
+    """For help: of a network's shape."""
+    value = getattr(UNetSettings(class_count=1), field)
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return f"Default: {text}, or as --start-from has it."
+
+
 def _train(
     settings: TrainSettings, output: Path, *, folds: Folds | None, resume: bool, stop_after: float | None
 ) -> None:
@@ -190,7 +209,9 @@ def _train(
         train_in_folds(settings, output, resume=resume, stop_at=stop_at)
 
 
-def _parse_decoder(text: str) -> tuple[int, int, int, int]:
+def _parse_decoder(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
         raise typer.BadParameter(f"{text!r} is not four numbers, such as 128,64,48,32", param_hint="--decoder")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -58,6 +59,32 @@ def make_segnet(root: Path, *, train: int = 4, val: int = 2, test: int = 2) -> P
     return root
 
 
+COARSE = {"heaven": "Sky", "street": ["Road", "Car"], "vehicle": "Car", "gap": "void"}  # of `make_coarse`, in NAMES
+
+
+def make_coarse(root: Path, *, count: int = 4, valid: int = 2) -> tuple[Path, Path]:
+    """The same pictures as of `make_fastai`, by other classes, one of which is a set; and the map of them.
+
+    Drives are C and D.
+    """
+    for index in range(count):
+        ids = draw_ids(index)
+        name = f"{'CD'[index % 2]}_{index:04}"
+        save_pair(root / "images" / f"{name}.png", root / "labels" / f"{name}.png", ids)
+    (root / "codes.txt").write_text("heaven\ngap\nstreet\nvehicle\n", encoding="utf-8")
+    names = (f"{'CD'[index % 2]}_{index:04}.png" for index in range(valid))
+    (root / "valid.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    path = root / "map.json"
+    path.write_text(json.dumps(COARSE), encoding="utf-8")
+    return root, path
+
+
+def make_unlabelled(root: Path, *, count: int = 3) -> Path:
+    for index in range(count):
+        save_png(root / f"more_{index}.png", ID_COLORS[draw_ids(index + 50)])
+    return root
+
+
 def save_pair(picture: Path, label: Path, ids: NDArray[np.uint8]) -> None:
     save_png(picture, ID_COLORS[ids])
     save_png(label, ids)
@@ -68,10 +95,10 @@ def save_png(path: Path, pixels: NDArray[np.uint8]) -> None:
     Image.fromarray(pixels).save(path)
 
 
-def tiny_settings(data: Path, **changes: object) -> TrainSettings:
+def tiny_settings(*data: Path | str, **changes: object) -> TrainSettings:
     """Three epochs of two steps, with everything on that a resumed run could get wrong."""
     settings = TrainSettings(
-        data=str(data),
+        data=tuple(map(str, data)),
         epochs=3,
         batch=3,
         weights="none",
