@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from tests.support.same_run import KilledError, assert_same_run, kill_at_step, table
 
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training import learner
@@ -28,6 +27,7 @@ from roadmask.training.step_log import read_steps
 from roadmask.training.train import epoch_batches, train
 from roadmask.training.unet import UNet, UNetSettings
 from tests.support.datasets import STILL, make_fastai, tiny_settings
+from tests.support.same_run import KilledError, assert_same_run, kill_at_step, table
 
 
 @pytest.fixture(scope="module")

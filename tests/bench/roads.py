@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stream import Model, color_mask, segment_video
+from roadmask import Model, color_mask, segment_video
 
 GROUND = ("Road", "Sidewalk", "Car", "Pedestrian", "Bicyclist")
 _PICTURES = (".jpg", ".jpeg", ".png")
