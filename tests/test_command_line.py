@@ -32,6 +32,7 @@ OF_THE_COMMAND = {
     "--exclude": "not these: drawn, or labelled",
     "--stride": "every n-th: frame, or mask",
     "--resume": "go on: inside videos, or in training",
+    "--encoder": "what the overlay's video is written by, or the network begins with",
 }
 
 

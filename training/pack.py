@@ -1,8 +1,9 @@
-"""A data set in few megabytes, to send to a machine with a GPU: python -m training.pack DATA -o FOLDER [--quality 88].
+"""A data set in few megabytes, to send to a machine with a GPU.
+
+    python -m roadmask.training.pack DATA -o FOLDER [--quality 88]
 
 Pictures become JPEGs without chroma subsampling, unless they are JPEGs already and smaller; labels become PNGs as small
-as they go; lists and class tables come along. `DATA` is a data set as training reads it, or a folder of
-pictures without labels.
+as they go; lists and class tables come along. `DATA` is a data set as training reads it, or a folder of pictures.
 """
 
 from __future__ import annotations

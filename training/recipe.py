@@ -1,6 +1,6 @@
 """The run behind the models in the box, teacher and pupil, as one command with a budget of time.
 
-    python -m training.recipe DATA -o RUNS --budget 10m
+    python -m roadmask.training.recipe DATA -o RUNS --budget 10m
 
 DATA holds the folders `camvid` and, as far as they are there, `camvid32`, `idd` (IDD-Lite with a `codes.txt`),
 `idd_more` and `roadscene` (pictures without labels). A run that was stopped goes on with the same command. RUNS gets
