@@ -27,6 +27,7 @@ from tests.support.run_command import run
 pytest.importorskip("ray", reason="needs the extra ray")
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Ray has no clusters there"),
+    pytest.mark.timeout(300),  # processes of several workers are started
     # Ray leaves pipes and sockets of the processes it ends to the garbage collector.
     pytest.mark.filterwarnings("ignore::ResourceWarning", "ignore::pytest.PytestUnraisableExceptionWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning", "ignore::DeprecationWarning"),
@@ -108,6 +109,7 @@ def test_a_cluster_makes_what_one_machine_makes_even_if_a_worker_is_killed(
     assert results(tmp_path / "many") == results(tmp_path / "one")
 
 
+@pytest.mark.logs_errors
 def test_a_bad_file_fails_alone_and_says_why_in_a_line(
     address: str,
     drives: Path,

@@ -69,6 +69,7 @@ def test_a_signal_ends_it_while_the_server_hangs(step: Step, model: Path, tmp_pa
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.logs_errors
 def test_a_camera_that_is_given_up_ends_it_with_1_and_whole_files(
     model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

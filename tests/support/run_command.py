@@ -9,4 +9,4 @@ from roadmask.stream.cli import main
 
 def run(*arguments: object, model: Path) -> int:
     """Its exit code."""
-    return main(["run", *map(str, arguments), "--model", str(model), "--progress", "none"])
+    return main(["run", *map(str, arguments), "--model", str(model)])
