@@ -37,7 +37,10 @@ def evaluate(
         Path | None,
         typer.Option("-o", "--output", help="Folder for scores.json, frames.csv, confusion.csv and .png, worst.png."),
     ] = None,
-    drive: Annotated[list[str] | None, typer.Option(metavar="DRIVE", help="Score this recording; repeatable.")] = None,
+    drive: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DRIVE", help="Score this recording; * stands for any characters; repeatable."),
+    ] = None,
     list_file: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="Score the pictures it names, as valid.txt does.")
     ] = None,

@@ -12,7 +12,17 @@ from roadmask.stream.cli import main
 from roadmask.training.camvid import VOID, open_dataset
 from roadmask.training.sheet import Cell, draw_sheet, evenly, paint
 from roadmask.training.survey import survey
-from tests.support.datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
+from tests.support.datasets import (
+    CODES,
+    ID_COLORS,
+    NAMES,
+    draw_ids,
+    frame_name,
+    make_coarse,
+    make_fastai,
+    make_segnet,
+    save_png,
+)
 
 
 @pytest.fixture
@@ -39,6 +49,23 @@ def test_segnets_layout_is_described(tmp_path: Path, capsys: pytest.CaptureFixtu
 def test_the_split_can_be_tried_out(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", str(data), "--valid-drive", "B"]) == 0
     assert "validation split by drive B: 4 to train on, 4 to score on" in capsys.readouterr().out
+
+
+def test_a_map_says_what_it_makes_of_the_classes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    root, path = make_coarse(tmp_path / "coarse")
+    assert main(["data", f"{root}:{path}"]) == 0
+    told = capsys.readouterr().out.splitlines()
+    said = [line for line in told if " is " in line]
+    assert said == ["heaven is Sky", "street is Road or Car", "vehicle is Car", "gap is void"]
+
+
+def test_a_map_that_does_not_fit_is_one_line(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "map.json"
+    path.write_text('{"Lorry": "Car"}', encoding="utf-8")
+    assert main(["data", f"{data}:{path}"]) == 1
+    assert capsys.readouterr().err == f"roadmask: {path}: the data has no class Lorry; it has Sky, Void, Road, Car\n"
+    assert main(["data", f"{data}:nonsense"]) == 1
+    assert "nonsense: no class map; there are camvid32, idd-lite, or give a .json file" in capsys.readouterr().err
 
 
 def test_shares_are_counted_without_void(data: Path) -> None:

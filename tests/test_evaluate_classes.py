@@ -24,7 +24,7 @@ from roadmask.training.camvid import (
     class_colors,
     open_dataset,
 )
-from roadmask.training.classmap import ClassMap
+from roadmask.training.classmap import MAPS, ClassMap
 from tests.support.color_model import write_color_model
 from tests.support.labelled_colors import CAR, QUARTER, ROAD, SKY, VOID_ID, add, street_ids, two_drives, wrong_ids
 
@@ -165,6 +165,12 @@ def test_for_camvids_32_classes_and_a_model_of_the_11_the_message_proposes_its_t
     scored_as = dict(zip(dataset.class_names, table.tolist(), strict=False))
     assert scored_as["SUVPickupTruck"] == scored_as["Truck_Bus"] == model.index("Car")
     assert scored_as["Archway"] == scored_as["Train"] == VOID
+
+
+def test_for_idd_lites_classes_the_message_proposes_its_map(data: Path) -> None:
+    name_classes(data, *MAPS["idd-lite"])
+    with pytest.raises(ExportError, match=r"say what they are with --map idd-lite$"):
+        codes_of(open_dataset(data), SEGNET_NAMES[:-1], {})
 
 
 def test_camvids_table_may_be_used_for_some_of_its_classes_and_changed(data: Path) -> None:

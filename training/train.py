@@ -126,7 +126,8 @@ def _train_epoch(job: Job, learner: Learner, run: Path, log: StepLog, on_step: O
         log.write(StepRow(learner.steps, epoch + 1, taken.loss, lr, encoder_lr, taken.gradient_norm, seconds))
         if not taken.is_finite:
             what = f"loss is {taken.loss:g} and the gradient's norm {taken.gradient_norm:g}"
-            raise _diverged(learner, run, f"{what} in step {learner.steps}")
+            of = "" if settings.budget_s else f" of {length}"
+            raise _diverged(learner, run, f"{what} in step {learner.steps}{of}")
         update_average(learner.average, learner.network, settings.average, learner.steps - 1)
         loss_sum += taken.loss
         if on_step:

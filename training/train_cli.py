@@ -133,6 +133,12 @@ def train(
     steps.csv (a row a step), settings.json and plots. A run that was stopped, or killed, goes on with --resume to the
     very result it would have had.
 
+    Several data sets are learnt together. DATA:MAP says what the classes of one are in those of the first: camvid32 or
+    idd-lite, or a .json file such as {"bus": "Car", "verge": ["Sidewalk", "Tree"], "bonnet": "void"}. Of a label that
+    is one of several classes, and of --unlabelled pictures, a --teacher says which.
+
+    With --budget the schedule fills a time, in place of --epochs.
+
     With --folds drives, RUN/fold-DRIVE is a run on all but that drive, whatever valid.txt says, and RUN/folds.csv their
     scores and the mean. They are those of each run's last epoch, so that no drive chooses the weights that it judges.
 

@@ -30,7 +30,8 @@ def comparable(checkpoint: Checkpoint) -> dict[str, Any]:
     assert checkpoint.progress is not None
     rows = [{key: row[key] for key in row if key not in UNEQUAL} for row in checkpoint.progress["history"]]
     fields = {name: getattr(checkpoint, name) for name in Checkpoint.__slots__ if name != "progress"}
-    return {**fields, "progress": {**checkpoint.progress, "history": rows}}
+    progress = {key: value for key, value in checkpoint.progress.items() if key not in UNEQUAL}
+    return {**fields, "progress": {**progress, "history": rows}}
 
 
 def assert_equal(left: object, right: object, where: str = "") -> None:

@@ -17,10 +17,13 @@ COLORS = ((128, 128, 128), (128, 64, 128), (64, 0, 128), (128, 128, 0), (64, 64,
 HEIGHT, WIDTH = 64, 96
 
 
-def untrained_network() -> UNet:
+SMALL = UNetSettings(len(NAMES), decoder_channels=(8, 8, 8, 8), dropout=0.0)
+
+
+def untrained_network(settings: UNetSettings = SMALL) -> UNet:
     """Random weights, but with batch norm statistics of pictures: without them every label would be the same."""
     torch.manual_seed(0)
-    network = UNet(UNetSettings(len(NAMES), decoder_channels=(8, 8, 8, 8), dropout=0.0))
+    network = UNet(settings)
     for module in network.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             module.momentum = None  # a plain mean over the batches seen
@@ -30,9 +33,9 @@ def untrained_network() -> UNet:
     return network.eval()
 
 
-def untrained_checkpoint() -> Checkpoint:
+def untrained_checkpoint(settings: UNetSettings = SMALL) -> Checkpoint:
     """Its training data is not there."""
-    network = untrained_network()
+    network = untrained_network(settings)
     return Checkpoint(
         network=network.settings,
         weights={name: value.clone() for name, value in network.state_dict().items()},
