@@ -21,6 +21,7 @@ EXTRAS = {
     "parquet": ("statistics as .parquet", ("pyarrow",)),
     "coco": ("convert --to coco", ("pycocotools",)),
     "ray": ("--ray, a cluster of machines", ("ray",)),
+    "zarr": ("convert -o masks.zarr", ("zarr",)),
     "remote": ("videos and results by s3:// and other URLs", ("fsspec",)),
 }
 _MODULES = ("av", "onnxruntime", "cv2", "numpy", "rich", "setproctitle", "typer")  # of the base install
