@@ -22,6 +22,8 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+log = logging.getLogger(__name__)
+
 LogFormat = Literal["text", "json"]
 
 # Control characters, line ends, changes of direction, and bytes of a name that are no text.
@@ -127,13 +129,20 @@ def name_of(url: str) -> str:
 
 
 def hide_arguments(urls: list[str], token: str | None) -> None:
-    """Where a URL or the token is secret, the process shows its command without it."""
-    from setproctitle import setproctitle  # it looks into the process on being imported
-
+    """Where a URL or the token is secret, the process shows its command without it, or that it cannot is told."""
     secrets = {url: redacted(url) for url in urls if is_secret(url)}
     if token:
         secrets |= {token: "***", f"--token={token}": "--token=***"}
-    if any(argument in secrets for argument in sys.argv):
+    if not any(argument in secrets for argument in sys.argv):
+        return
+    try:
+        from setproctitle import setproctitle  # it looks into the process on being imported
+    except ImportError:
+        log.warning(
+            "the password in the command is shown to all users of this machine, in the list of processes; "
+            "to hide it: pip install 'roadmask[serve]'"
+        )
+    else:
         setproctitle(" ".join(["roadmask", *(secrets.get(argument, argument) for argument in sys.argv[1:])]))
 
 
