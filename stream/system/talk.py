@@ -30,6 +30,7 @@ LogFormat = Literal["text", "json"]
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _USER = re.compile(r"(?<=://)[^/?#]*@")  # in any text that holds a URL; a password may hold an @ itself
 _SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|user|token|key|secret|auth|sig|credential)[^=&]*=)[^&#]*", re.IGNORECASE)
+_NAME_WIDTH, _BAR_WIDTH = 36, 30  # of a line of progress
 _NOBODY = (errno.EPIPE, errno.EIO)  # has the other end of a pipe, of a terminal
 
 
@@ -89,19 +90,31 @@ def write_result(path: Path) -> None:
     sys.stdout.write(f"{printable(path) if sys.stdout.isatty() else path}\n")
 
 
-def progress_bar(*, quiet: bool = False) -> Progress:
-    """A context manager that draws a line for each task it is given, and takes them away at the end."""
+def progress_bar(*fields: str, quiet: bool = False) -> Progress:
+    """A context manager that draws a line for each task it is given, and takes them away at the end.
+
+    Args:
+        fields: of each task, texts to show behind its bar; without, how much of it is done, and the time left.
+        quiet: draw nothing; nothing is drawn where standard error is no terminal, either.
+    """
     from rich.console import Console  # 40 ms that `roadmask --help` should not pay
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     console = Console(stderr=True, highlight=False)
+    name = Column(max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    texts: list[ProgressColumn] = [
+        TextColumn(f"{{task.fields[{field}]}}", justify="right", markup=False, table_column=Column(no_wrap=True))
+        for field in fields
+    ]
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False, table_column=name),
+        BarColumn(bar_width=_BAR_WIDTH),
+        *(texts or [MofNCompleteColumn(), TimeRemainingColumn()]),
         console=console,
         disable=quiet or not console.is_terminal,
+        refresh_per_second=5,
+        redirect_stdout=sys.stdout.isatty(),  # where results go to the terminal, too, they are written above
         transient=True,
     )
 
