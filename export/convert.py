@@ -59,7 +59,7 @@ def export_model(
     onnx.checker.check_model(graph, full_check=True)
     with placed(output) as temporary:
         write(graph, temporary)
-        return verify(network, Model.load(temporary, device="cpu", workers=1), compared)
+        return verify(network, Model.load(temporary, device="cpu", workers=1), compared, "float32")
 
 
 def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint:

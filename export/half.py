@@ -16,7 +16,7 @@ from .errors import ExportError
 from .metadata import quantized_metadata
 from .model_file import check_output, placed, write
 from .pictures import Samples, draw
-from .verify import ParityReport, verify_fp16
+from .verify import ParityReport, verify
 
 NOTE = "fp16: weights and sums of the float32 model in 16 bits; pictures stay uint8, scores float32"
 
@@ -47,7 +47,7 @@ def halve_model(source: Path, output: Path, *, samples: Samples | None = None, o
     with placed(output) as temporary:
         write(halved, temporary)
         compared = samples or _drawn(reference.spec)
-        return verify_fp16(reference, Model.load(temporary, device="cpu", workers=1), compared)
+        return verify(reference, Model.load(temporary, device="cpu", workers=1), compared, "fp16")
 
 
 def _drawn(spec: ModelSpec) -> Samples:

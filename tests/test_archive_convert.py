@@ -13,19 +13,19 @@ import pytest
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.convert import convert_archive
 from roadmask.stream.archive.manifest import MaskRecord
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.errors import ArchiveError, OutputError
 from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of, video_info
 from tests.support.file_content import content, copy
+from tests.support.tool_masks import any_archive
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 MASKS = np.random.default_rng(5).integers(0, 3, (9, 24, 40), np.uint8)
 
 
 def write(path: Path, masks: np.ndarray = MASKS) -> Path:
-    with open_archive_sink(
+    with any_archive(
         path, video_info(40, 24), SPEC, source="drive.mp4", model="m.onnx", model_sha256="ab", smoothed=True
     ) as sink:
         for number, mask in enumerate(masks):
@@ -44,17 +44,20 @@ def test_any_kind_becomes_any_other_and_back_the_same_bytes(tmp_path: Path, one:
     first = write(tmp_path / one)
     second = tmp_path / "there" / other
     assert convert_archive(first, second) == len(MASKS)
-    assert content(second) == content(write(tmp_path / "direct" / other)), "as a run would have written it"
+    if not other.endswith(".zarr"):  # whose chunks have the time in them
+        assert content(second) == content(write(tmp_path / "direct" / other)), "as a run would have written it"
     assert records_of(second) == records_of(first)
     with open_masks(first) as before, open_masks(second) as after:
         assert before.header == after.header
         np.testing.assert_array_equal(list(after), MASKS)
     convert_archive(second, tmp_path / "back" / one)
-    assert content(tmp_path / "back" / one) == content(first)
+    assert records_of(tmp_path / "back" / one) == records_of(first)
+    if not one.endswith(".zarr"):
+        assert content(tmp_path / "back" / one) == content(first)
 
 
 def test_masks_of_several_sizes_stay_among_the_kinds_that_can_hold_them(tmp_path: Path) -> None:
-    with open_archive_sink(tmp_path / "masks", video_info(6, 4), SPEC) as sink:
+    with any_archive(tmp_path / "masks", video_info(6, 4), SPEC) as sink:
         sink.write(result_of(np.zeros((4, 6), np.uint8), index=0))
         sink.write(result_of(np.zeros((6, 4), np.uint8), index=1))
     assert convert_archive(tmp_path / "masks", tmp_path / "masks.zip") == 2
@@ -76,6 +79,9 @@ def test_a_damaged_mask_is_named_and_nothing_is_replaced(tmp_path: Path, name: s
     with pytest.raises(ArchiveError, match=r"the mask of frame 10 \(frame_000010.png\) is damaged"):
         convert_archive(source, target, overwrite=True)
     assert content(target) == before
+    if name in NAMES[3:]:
+        assert not partial_path(target).exists(), "half of it is of no use"
+        return
     with open_masks(partial_path(target)) as masks:
         assert len(masks) == 3, "what is whole before it"
 
@@ -90,7 +96,7 @@ def test_ids_beyond_the_class_table_are_named(tmp_path: Path) -> None:
 
 
 def test_a_killed_archive_gives_what_is_whole_and_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with open_archive_sink(tmp_path / "masks.zip", video_info(40, 24), SPEC) as sink:
+    with any_archive(tmp_path / "masks.zip", video_info(40, 24), SPEC) as sink:
         for number in range(4):
             sink.write(result_of(MASKS[number], index=number))
         copy(tmp_path / "masks.partial.zip", tmp_path / "killed.zip")

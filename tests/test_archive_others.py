@@ -2,31 +2,35 @@
 
 from __future__ import annotations
 
+import gzip
+import io
 import json
+import struct
 import zipfile
 import zlib
+from dataclasses import replace
 from pathlib import Path
 
 import av
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from roadmask.stream.archive.archive import open_masks
-from roadmask.stream.archive.mask_sink import open_archive_sink
-from roadmask.stream.archive.npz import joined, shift_by
+from roadmask.stream.archive.convert import convert_archive
+from roadmask.stream.archive.manifest import record_line
+from roadmask.stream.archive.verify import archive_problems
 from roadmask.stream.archive.zarr import SHARD
 from tests.support.clips import SPEC, result_of, video_info
+from tests.support.tool_masks import any_archive
 
-MASKS = np.random.default_rng(1).integers(0, 3, (SHARD + 6, 30, 50), np.uint8)
+MASKS = np.random.default_rng(1).integers(0, 3, (70, 30, 50), np.uint8)
 INDICES = [2 * number + 5 for number in range(len(MASKS))]
 PTS = [1024 * number - 300 for number in range(len(MASKS))]
 
 
 def write(path: Path) -> Path:
-    with open_archive_sink(path, video_info(50, 30), SPEC, source="drive.mp4") as sink:
+    with any_archive(path, video_info(50, 30), SPEC, source="drive.mp4") as sink:
         for mask, index, pts in zip(MASKS, INDICES, PTS, strict=True):
             sink.write(result_of(mask, index=index, pts=pts))
     return path
@@ -96,18 +100,72 @@ def test_a_zip_holds_pngs_and_says_nothing_of_how_it_was_made(tmp_path: Path) ->
     np.testing.assert_array_equal(cv2.imdecode(picture, cv2.IMREAD_UNCHANGED), MASKS[2])
 
 
-@given(st.lists(st.binary(max_size=40), min_size=1, max_size=5))
-def test_checksums_of_pieces_give_that_of_the_whole(pieces: list[bytes]) -> None:
-    whole = zlib.crc32(pieces[0])
-    for piece in pieces[1:]:
-        whole = joined(whole, zlib.crc32(piece), shift_by(len(piece)))
-    assert whole == zlib.crc32(b"".join(pieces))
-
-
 def test_an_npz_of_more_than_four_gigabytes_is_laid_out_for_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    saved, path = write(tmp_path / "saved"), tmp_path / "masks.npz"
     monkeypatch.setattr(zipfile, "ZIP64_LIMIT", 4_000)
-    path = write(tmp_path / "masks.npz")
+    convert_archive(saved, path)
     monkeypatch.undo()
     with np.load(path) as content, open_masks(path) as masks:
         np.testing.assert_array_equal(content["masks"], MASKS)
         np.testing.assert_array_equal(masks[-1], MASKS[-1])
+
+
+def written_by_1_0_0(folder: Path, kind: str) -> Path:
+    """Archives of 70 masks as the first release laid them out: a deflate stream of pieces, shards of 64."""
+    saved = write(folder / "saved.zip")
+    with open_masks(saved) as masks, zipfile.ZipFile(saved) as content:
+        header = content.read("classes.json").decode()
+        lines = "".join(record_line(replace(record, file=None)) + "\n" for record in masks.records)
+    if kind == "npz":
+        return npz_of_1_0_0(folder / "masks.npz", header, lines)
+    return zarr_of_1_0_0(folder / "masks.zarr", header, lines)
+
+
+def npz_of_1_0_0(path: Path, header: str, lines: str) -> Path:
+    head = io.BytesIO()
+    np.lib.format.write_array_header_1_0(head, {"descr": "|u1", "fortran_order": False, "shape": MASKS.shape})
+    pieces = [b"\0" + struct.pack("<HH", len(head.getvalue()), len(head.getvalue()) ^ 0xFFFF) + head.getvalue()]
+    for mask in MASKS:
+        packer = zlib.compressobj(6, zlib.DEFLATED, -15, 8, zlib.Z_RLE)
+        pieces.append(packer.compress(mask.data) + packer.flush(zlib.Z_FULL_FLUSH))
+    info = zipfile.ZipInfo("masks.npy")
+    info.compress_type, info.header_offset = zipfile.ZIP_DEFLATED, 0
+    info.CRC = zlib.crc32(head.getvalue() + MASKS.tobytes())
+    info.file_size, info.compress_size = len(head.getvalue()) + MASKS.size, sum(map(len, pieces)) + 2
+    with path.open("wb") as file:
+        file.write(info.FileHeader() + b"".join(pieces) + b"\3\0")
+        with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as rest:
+            rest.filelist.append(info)
+            offsets = np.cumsum([len(piece) for piece in pieces])
+            for name, array in {"offsets": offsets, "header": np.array(header), "manifest": np.array(lines)}.items():
+                content = io.BytesIO()
+                np.save(content, array)
+                rest.writestr(f"{name}.npy", content.getvalue())
+    return path
+
+
+def zarr_of_1_0_0(path: Path, header: str, lines: str) -> Path:
+    group = {"zarr_format": 3, "node_type": "group", "attributes": {"header": json.loads(header)}}
+    array = {"node_type": "array", "chunk_grid": {"name": "regular", "configuration": {"chunk_shape": [64, 30, 50]}}}
+    for shard in range(2):
+        chunks = [gzip.compress(mask.tobytes(), 6) for mask in MASKS[64 * shard : 64 * (shard + 1)]]
+        ends = [64 * 16, *(64 * 16 + int(end) for end in np.cumsum([len(chunk) for chunk in chunks]))]
+        entries = [struct.pack("<QQ", at, len(chunk)) for at, chunk in zip(ends, chunks, strict=False)]
+        file = path / f"masks/c/{shard}/0/0"
+        file.parent.mkdir(parents=True)
+        file.write_bytes(b"".join(entries).ljust(64 * 16, b"\xff") + b"".join(chunks))
+    texts = {"zarr.json": json.dumps(group), "masks/zarr.json": json.dumps(array)}
+    for name, text in (texts | {"manifest/c/0": lines, "index/zarr.json": ""}).items():
+        (path / name).parent.mkdir(parents=True, exist_ok=True)
+        (path / name).write_text(text)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["npz", "zarr"])
+def test_an_archive_of_the_first_release_still_opens(tmp_path: Path, kind: str) -> None:
+    with open_masks(written_by_1_0_0(tmp_path, kind)) as masks:
+        assert [record.index for record in masks.records] == INDICES
+        assert masks.header.source == "drive.mp4"
+        for position in (69, 0, 65, 3):
+            np.testing.assert_array_equal(masks[position], MASKS[position])
+        assert not list(archive_problems(masks))

@@ -13,16 +13,15 @@ from numpy.typing import NDArray
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.mask_sink import MaskSink, open_archive_sink
-from roadmask.stream.archive.zarr import SHARD, shard_path
 from roadmask.stream.errors import OutputError
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of, video_info
 from tests.support.file_content import content, copy, remove
 from tests.support.full_disk import full_disk
 
-NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
+NAMES = ["masks", "masks.zip", "masks.mkv"]
 HEIGHT, WIDTH = 24, 40
-COARSE = np.random.default_rng(3).integers(0, 3, (2 * SHARD + 20, HEIGHT // 4, WIDTH // 4), np.uint8)
+COARSE = np.random.default_rng(3).integers(0, 3, (148, HEIGHT // 4, WIDTH // 4), np.uint8)
 MASKS = COARSE.repeat(4, axis=1).repeat(4, axis=2)
 
 
@@ -106,11 +105,6 @@ def tear_picture(folder: Path) -> None:
     (folder / "frame_000084.png").write_bytes(b"")
 
 
-def tear_shard(folder: Path) -> None:
-    cut_last_bytes(shard_path(folder, 29))
-    cut_last_bytes(folder / "manifest/c/0")
-
-
 @pytest.mark.parametrize(
     ("name", "tear"),
     [
@@ -118,8 +112,6 @@ def tear_shard(folder: Path) -> None:
         ("masks", lambda folder: cut_last_bytes(folder / "manifest.jsonl")),
         ("masks.zip", cut_last_bytes),
         ("masks.mkv", cut_last_bytes),
-        ("masks.npz", cut_last_bytes),
-        ("masks.zarr", tear_shard),
     ],
 )
 def test_what_is_torn_behind_the_kept_masks_does_not_matter(

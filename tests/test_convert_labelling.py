@@ -109,7 +109,7 @@ def test_of_a_damaged_archive_nothing_is_left_but_a_line_that_names_the_mask(
 
 
 def test_ids_beyond_the_class_table_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    masks = write_masks(tmp_path / "masks.npz", {5: np.full((4, 6), 9, np.uint8)})
+    masks = write_masks(tmp_path / "masks.mkv", {5: np.full((4, 6), 9, np.uint8)})
     assert convert(masks, "--to", "coco", "-o", tmp_path / "out.zip") == 1
     assert "the mask of frame 5 has the class id 9, which is not in the table of 4 classes" in said(capsys)
 

@@ -46,17 +46,6 @@ def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(mo
     assert "dashcams" in found["hevc decoder"].found
 
 
-def test_a_decoder_that_gives_other_pictures_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor_codecs.planes_of
-    monkeypatch.setattr(
-        doctor_codecs,
-        "planes_of",
-        lambda picture: [real(picture)[0] if picture.pts is None else real(picture)[0][::-1]],
-    )
-    assert doctor_codecs.decoder("ffv1").state == "problem"
-    assert doctor_codecs.decoder("mjpeg").state == "warning"
-
-
 def failing(broken_mode: str) -> Callable[..., Any]:
     """What opens videos, but not to read, or not to write."""
     real = av.open

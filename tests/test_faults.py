@@ -115,7 +115,7 @@ def test_a_folder_that_may_not_be_written_to_is_one_line(
     assert "cannot be written (Permission denied)" in the_fault(capsys.readouterr().err)
 
 
-@pytest.mark.parametrize("masks", ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"])
+@pytest.mark.parametrize("masks", ["masks", "masks.zip", "masks.mkv"])
 def test_a_quota_that_is_used_up_is_one_line_and_leaves_whole_masks(
     clip: Path,
     model: Path,

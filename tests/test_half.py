@@ -36,7 +36,7 @@ def float_path(checkpoint_path: Path) -> Path:
 def half_path(float_path: Path) -> Path:
     path = float_path.with_name("model-fp16.onnx")
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "MIN_EQUAL_LABELS_FP16", 0.95)  # an untrained network's classes nearly tie
+        patch.setitem(verify.MIN_EQUAL_LABELS, "fp16", 0.95)  # an untrained network's classes nearly tie
         halve_model(float_path, path)
     return path
 
@@ -78,7 +78,7 @@ def test_it_keeps_the_spec_says_how_it_was_made_and_claims_no_scores(half_path: 
 
 def test_the_same_model_gives_the_same_bytes(half_path: Path, float_path: Path, tmp_path: Path) -> None:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "MIN_EQUAL_LABELS_FP16", 0.95)
+        patch.setitem(verify.MIN_EQUAL_LABELS, "fp16", 0.95)
         halve_model(float_path, tmp_path / "again.onnx")
     assert (tmp_path / "again.onnx").read_bytes() == half_path.read_bytes()
 
@@ -86,7 +86,7 @@ def test_the_same_model_gives_the_same_bytes(half_path: Path, float_path: Path, 
 def test_one_that_differs_too_much_is_not_written(
     float_path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(verify, "MIN_EQUAL_LABELS_FP16", 1.01)
+    monkeypatch.setitem(verify.MIN_EQUAL_LABELS, "fp16", 1.01)
     with pytest.raises(ExportError, match=r"the fp16 model differs too much: .* stay with the float32 model"):
         halve_model(float_path, tmp_path / "fp16.onnx")
     assert not list(tmp_path.iterdir())
@@ -107,7 +107,7 @@ def test_the_command_makes_a_twin_of_a_checkpoint_and_of_a_model(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(verify, "MIN_EQUAL_LABELS_FP16", 0.95)
+    monkeypatch.setitem(verify.MIN_EQUAL_LABELS, "fp16", 0.95)
     of_model = tmp_path / "of-model.onnx"
     assert main(["export", str(float_path), "--fp16", "-o", str(of_model)]) == 0
     assert main(["export", str(checkpoint_path), "--fp16"]) == 0

@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from roadmask.stream.archive.archive import open_masks
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.archive.masked_frames import MaskedVideo, usual_step
 from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
@@ -22,6 +21,7 @@ from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.preview.preview import PreviewSettings, preview_video
 from tests.support.clips import SPEC, cfr, make_clip, sound_times_of, times_of
 from tests.support.color_model import write_color_model
+from tests.support.tool_masks import any_archive
 
 SIZE = (96, 128)
 RNG = np.random.default_rng(3)
@@ -40,7 +40,7 @@ def save_masks(path: Path, video: Path, *, stride: int = 1, start: Fraction | No
     rng = np.random.default_rng(seed)
     with (
         open_source(video, stride=stride, start=start) as source,
-        open_archive_sink(path, source.info, SPEC, source=video.name) as sink,
+        any_archive(path, source.info, SPEC, source=video.name) as sink,
     ):
         for frame in source.frames(lambda _: (16, 16)):
             coarse = rng.integers(0, 3, (frame.picture.height // 8, frame.picture.width // 8), np.uint8)

@@ -33,7 +33,7 @@ from tests.support.untrained import HEIGHT, NAMES, WIDTH, save_untrained
 def bound_for_an_untrained_network() -> Iterator[None]:
     """Its classes nearly tie everywhere, so that rounding changes far more labels than of a trained one."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(verify, "MIN_EQUAL_LABELS_INT8", 0.8)
+        patch.setitem(verify.MIN_EQUAL_LABELS, "int8", 0.8)
         yield
 
 
@@ -224,7 +224,7 @@ def test_a_twin_that_differs_too_much_is_not_written(
     float_path: Path, int8_path: Path, drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(quantize, "_quantize", lambda *_: onnx.load_model(int8_path))
-    monkeypatch.setattr(verify, "MIN_EQUAL_LABELS_INT8", 1.01)
+    monkeypatch.setitem(verify.MIN_EQUAL_LABELS, "int8", 1.01)
     output = tmp_path / "model.onnx"
     output.write_text("older")
     with pytest.raises(ExportError, match=r"differs too much: .* \(--calibrate-pictures\)") as caught:

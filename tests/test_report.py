@@ -16,7 +16,6 @@ from selenium.webdriver.chrome.service import Service
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.mask_sink import open_archive_sink
-from roadmask.stream.batch.timings import find_timings
 from roadmask.stream.cli import main
 from roadmask.stream.report.pictures import choose_keyframes
 from roadmask.stream.report.run import clock, problems_of
@@ -66,14 +65,13 @@ def scan_of(path: Path) -> MaskScan:
 
 def scan_with(shares: NDArray[np.float32], times: NDArray[np.float64] | None = None) -> MaskScan:
     """As if masks with such shares had been read."""
-    count, classes = shares.shape
+    count = len(shares)
     return MaskScan(
         indices=np.arange(count),
         times=np.arange(count) / 25 if times is None else times,
         step=1,
         shares=shares,
         changed=np.zeros(count, np.float32),
-        transitions=np.zeros((classes, classes), np.int64),
     )
 
 
@@ -81,18 +79,16 @@ def report(*arguments: object) -> int:
     return main(["report", *map(str, arguments)])
 
 
-def test_shares_and_transitions_are_those_worked_out_by_hand(tmp_path: Path) -> None:
+def test_shares_and_changes_are_those_worked_out_by_hand(tmp_path: Path) -> None:
     first = np.array([[0, 0, 1, 2], [0, 0, 1, 1]], np.uint8)
     second = np.array([[0, 1, 1, 2], [0, 0, 2, 2]], np.uint8)
     scan = scan_of(save(tmp_path / "masks", [first, second]))
     assert scan.shares.tolist() == [[0.5, 0.375, 0.125], [0.375, 0.25, 0.375]]
-    assert scan.transitions.tolist() == [[3, 1, 0], [0, 1, 2], [0, 0, 1]]
-    assert scan.transition_shares[1].tolist() == [0, 1 / 3, 2 / 3]
     assert np.isnan(scan.changed[0])
     assert scan.changed[1] == scan.changed_share == 3 / 8
 
 
-def test_masks_that_do_not_follow_each_other_make_no_transition(tmp_path: Path) -> None:
+def test_masks_that_do_not_follow_each_other_make_no_change(tmp_path: Path) -> None:
     masks = [bands(10), bands(10), bands(40), bands(40)]
     scan = scan_of(save(tmp_path / "masks", masks, indices=[0, 3, 9, 12]))
     assert scan.step == 3
@@ -259,27 +255,6 @@ def test_a_folder_of_runs_is_one_page_with_a_table_of_all(tmp_path: Path) -> Non
     assert re.findall(r"<a href=\"#(run-\d-[a-c]-masks)\">", text) == re.findall(r"id=\"(run-\d-[a-c]-masks)\"", text)
     assert len(re.findall("<article", text)) == 3
     assert text.count("With <code>--video</code>") == 2, "one of the three videos is there"
-
-
-def test_timings_are_read_from_a_summary_of_any_shape(tmp_path: Path) -> None:
-    path = save(tmp_path / "drive_masks", [bands(10)])
-    summary = tmp_path / "summary.json"
-    assert find_timings(path, "drive.mp4") is None
-    for content in (
-        {"sources": [{"source": "other.mp4", "fps": 1}, {"source": "/films/drive.mp4", "frames": 30, "seconds": 2}]},
-        [{"outputs": ["x/drive_masks"], "seconds": 2.0, "fps": 15.0}],
-        {"x": {"drive": {"outputs": {"masks": "drive_masks"}, "seconds": 2, "frames": 30}}},
-    ):
-        summary.write_text(json.dumps(content))
-        timings = find_timings(path, "drive.mp4")
-        assert timings
-        assert (timings.seconds, timings.fps) == (2, 15)
-    summary.write_text(json.dumps([{"source": "drive.mp4", "processor_s": {"infer": 1.5, "odd": "x"}}]))
-    assert report(path, "-o", tmp_path / "page.html") == 0
-    assert "Timings of the run" in (tmp_path / "page.html").read_text()
-    for text in ("{", "[]", '{"source": "drive.mp4", "seconds": "long", "fps": NaN}'):
-        summary.write_text(text)
-        assert find_timings(path, "drive.mp4") is None
 
 
 def test_masks_of_which_nothing_can_be_read_still_make_a_page(tmp_path: Path) -> None:

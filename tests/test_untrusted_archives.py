@@ -151,7 +151,7 @@ def test_arrays_that_would_run_code_are_refused(tmp_path: Path, capsys: pytest.C
     pickled = io.BytesIO()
     np.save(pickled, np.array([Harm()], dtype=object), allow_pickle=True)
     archive = write(tmp_path / "masks.npz")
-    for name in ("header.npy", "manifest.npy", "offsets.npy"):
+    for name in ("header.npy", "manifest.npy", "masks.npy"):
         replace_entry(archive, name, pickled.getvalue())
         all_refuse(archive, tmp_path, capsys, says="masks.npz: not a mask archive, or not a whole one")
     assert not (tmp_path / "harm").exists()

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from roadmask.stream.system.talk import hide_arguments
 from tests.support.clips import times_of
 from tests.support.numbered_camera import Film
 from tests.support.rtsp_faults import STEPS, Faults, Step
@@ -99,6 +100,16 @@ def test_each_camera_has_files_of_its_own(model: Path, tmp_path: Path) -> None:
         assert run(f"left={left.url}", f"right={right.url}", "-o", f"{tmp_path}/", model=model) == 130
     assert len(list(tmp_path.glob("left_overlay_*.mp4"))) == 1
     assert len(list(tmp_path.glob("right_overlay_*.mp4"))) == 1
+
+
+def test_a_password_that_cannot_be_hidden_from_other_users_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "setproctitle", None)
+    monkeypatch.setattr(sys, "argv", ["roadmask", "run", "rtsp://joe:secret@camera/1"])
+    hide_arguments(["rtsp://joe:secret@camera/1"], None)
+    assert "shown to all users of this machine, in the list of processes; to hide it: pip install" in caplog.text
+    assert "secret" not in caplog.text
 
 
 @pytest.mark.skipif(not shutil.which("ps"), reason="looks at the list of processes")

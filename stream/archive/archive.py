@@ -31,7 +31,7 @@ from .manifest import (
     parse_header,
     parse_records,
 )
-from .npz import open_npz
+from .npz import NpzStore
 from .png import FolderStore, PngStore, open_zip
 from .video import VideoStore
 from .zarr import ZarrStore
@@ -283,6 +283,6 @@ def _store(path: Path, kind: MaskFormat) -> Store:
         case "ffv1":
             return VideoStore(path)
         case "npz":
-            return open_npz(path)
+            return NpzStore(path)
         case "zarr":
             return ZarrStore(path)

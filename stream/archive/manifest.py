@@ -16,7 +16,7 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import lru_cache
@@ -151,6 +151,16 @@ def record_line(record: MaskRecord) -> str:
         "height": record.height,
     }
     return json.dumps(content | ({"reused": True} if record.reused else {}))
+
+
+def rows_of(records: Sequence[MaskRecord]) -> dict[str, NDArray[np.generic]]:
+    """What is told of each mask, as arrays, for those who read them without roadmask."""
+    return {
+        "pts": np.array([record.pts for record in records], "<i8"),
+        "time": np.array([float(record.time) for record in records], "<f8"),
+        "crc32": np.array([int(record.crc32, 16) for record in records], "<u4"),
+        "index": np.array([record.index for record in records], "<i8"),  # last: once it is there, all is
+    }
 
 
 def ending_text(ending: Ending) -> str:

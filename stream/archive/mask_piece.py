@@ -18,10 +18,8 @@ from ..errors import OutputError
 from ..frames import SegmentedFrame
 from ..system.disk import writing
 from .manifest import MaskFormat, MaskRecord, parse_record, record_line, record_of
-from .npz import deflated
 from .png import png
 from .video import encoded, mask_encoder
-from .zarr import packed
 from .zip_journal import ZipJournal, content_of, read_entries
 
 SUFFIX = ".masks"
@@ -76,13 +74,7 @@ def read_piece(path: Path) -> Iterator[tuple[MaskRecord, bytes]]:
 
 
 def _encoder_for(kind: MaskFormat, size: tuple[int, ...]) -> Callable[[NDArray[np.uint8]], bytes]:
-    match kind:
-        case "folder" | "zip":
-            return png
-        case "npz":
-            return deflated
-        case "zarr":
-            return packed
-        case "ffv1":
-            encoder = mask_encoder(size)
-            return lambda mask: encoded(mask, encoder)
+    if kind != "ffv1":
+        return png
+    encoder = mask_encoder(size)
+    return lambda mask: encoded(mask, encoder)

@@ -21,10 +21,8 @@ from ..system.disk import PartialOutput, closing, writing
 from .archive import open_masks
 from .manifest import CLASSES_NAME, ArchiveHeader, Ending, MaskRecord, mask_format, record_of
 from .mask_piece import read_piece
-from .npz import NpzWriter
 from .png import FolderWriter, ZipWriter
 from .video import VideoWriter
-from .zarr import MARKER, ZarrWriter
 
 
 def open_archive_sink(
@@ -42,7 +40,7 @@ def open_archive_sink(
     """The sink for the kind of archive that the path's suffix means.
 
     Args:
-        path: a folder, .zip, .mkv, .npz or .zarr.
+        path: a folder, .zip or .mkv.
         info: of the source.
         spec: of the model; the archive takes its classes.
         source: the video's name, without its folder.
@@ -53,7 +51,7 @@ def open_archive_sink(
         overwrite: replace what is there.
 
     Raises:
-        OutputError: the suffix means no archive, or the path is taken.
+        OutputError: the suffix means no archive, or one that only `convert` makes, or the path is taken.
     """
     header = ArchiveHeader(spec.classes, info.width, info.height, source, model, model_sha256, smoothed, stream)
     return archive_sink(path, header, overwrite=overwrite)
@@ -68,10 +66,11 @@ def archive_sink(path: Path, header: ArchiveHeader, *, overwrite: bool = False) 
             return MaskSink(path, header, ZipWriter, overwrite=overwrite)
         case "ffv1":
             return MaskSink(path, header, VideoWriter, one_size=True, overwrite=overwrite)
-        case "npz":
-            return MaskSink(path, header, NpzWriter, one_size=True, overwrite=overwrite)
-        case "zarr":
-            return MaskSink(path, header, ZarrWriter, marker=MARKER, one_size=True, overwrite=overwrite)
+        case "npz" | "zarr":
+            saved = path.with_suffix(".zip")
+            raise OutputError(
+                f"{path}: is made of saved masks; name {saved}, and then roadmask convert {saved} -o {path}"
+            )
 
 
 class MaskWriter(Protocol):
@@ -137,7 +136,7 @@ class MaskSink:
         self._make = make
         self._output = PartialOutput(path, overwrite=overwrite, marker=marker)
         self._one_size = one_size
-        self._size: tuple[int, int] | None = None  # of the first mask
+        self._first: MaskRecord | None = None
         self._kept = 0
         self._writer: MaskWriter | None = None
         self.ending: Ending | None = None  # of the run: to be set before the sink is left
@@ -145,8 +144,7 @@ class MaskSink:
 
     def resume(self, frames: int) -> None:
         if frames:
-            first = _first_of(self._output.path, self._header, frames)
-            self._size = (first.height, first.width)
+            self._first = _first_of(self._output.path, self._header, frames)
             self._output.keep_partial = True
             self._kept = frames
 
@@ -156,7 +154,7 @@ class MaskSink:
     def add(self, record: MaskRecord, mask: NDArray[np.uint8]) -> None:
         """As `write`, for what is not a run's: `record` tells all of the mask but its file."""
         assert self._writer is not None
-        self._refuse_other_size(record)
+        self._follow(record)
         with writing(self._path):
             self._writer.add(record, mask)
         self._output.used = True
@@ -164,19 +162,15 @@ class MaskSink:
     def append(self, piece: Path) -> None:
         assert self._writer is not None
         for record, content in read_piece(piece):
-            self._refuse_other_size(record)
+            self._follow(record)
             with writing(self._path):
                 self._writer.add_encoded(record, content)
             self._output.used = True
 
-    def _refuse_other_size(self, record: MaskRecord) -> None:
-        size = (record.height, record.width)
-        self._size = self._size or size
-        if self._one_size and size != self._size:
-            raise OutputError(
-                f"{self._path}: the picture size changes at frame {record.index}, "
-                f"which a {self._path.suffix} of masks cannot follow; use a folder or a .zip"
-            )
+    def _follow(self, record: MaskRecord) -> None:
+        self._first = self._first or record
+        if self._one_size:
+            refuse_other_size(self._path, record, self._first)
 
     def sync(self) -> None:
         assert self._writer is not None
@@ -207,6 +201,15 @@ class MaskSink:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.__exit__(exc_type, exc, traceback)
+
+
+def refuse_other_size(path: Path, record: MaskRecord, first: MaskRecord) -> None:
+    """Raises `OutputError` where a mask is not of the first one's size."""
+    if (record.height, record.width) != (first.height, first.width):
+        raise OutputError(
+            f"{path}: the picture size changes at frame {record.index}, "
+            f"which a {path.suffix} of masks cannot follow; use a folder or a .zip"
+        )
 
 
 def _first_of(path: Path, header: ArchiveHeader, frames: int) -> MaskRecord:

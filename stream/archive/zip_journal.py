@@ -52,17 +52,6 @@ def content_of(file: BinaryIO, entry: Entry) -> bytes:
     return file.read(entry.end - entry.begin)
 
 
-def content_begin(file: BinaryIO, offset: int) -> int:
-    """Where the content is of the entry whose header is at `offset`; the directory does not say it.
-
-    Raises:
-        ValueError: there is no header.
-    """
-    if (entry := _entry(file, offset)) is None:
-        raise ValueError(f"no entry at {offset}")
-    return entry.begin
-
-
 def _entry(file: BinaryIO, offset: int) -> Entry | None:
     file.seek(offset)
     head = file.read(_LOCAL.size)

@@ -21,10 +21,8 @@ from ..network.model import Model
 from ..run.settings import SegmentSettings, run_identity
 from ..system.disk import Taken, hold, replace_file, writing
 from .batch import STATES, Outcome, State
-from .timings import SUMMARY_NAME
 
-__all__ = ["SUMMARY_NAME", "Entry", "Summary", "is_summary", "open_summary", "record_run"]
-
+SUMMARY_NAME = "summary.json"
 _SCHEMA = 1
 _OUTPUTS = ("overlay", "masks", "stats")
 

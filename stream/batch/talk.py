@@ -6,16 +6,15 @@ import json
 import logging
 import sys
 import time
+from collections.abc import Iterator
+from itertools import zip_longest
 from types import TracebackType
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 from rich.console import Console, RenderableType
-from rich.live import Live
-from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
-from ..system.talk import printable, write_result
+from ..system.talk import printable, progress_bar, write_result
 from .batch import Outcome
 from .workload import Glance, Workload
 
@@ -26,8 +25,6 @@ ProgressKind = Literal["auto", "none", "json"]
 _REFRESH_S = 0.2  # of the bars on a terminal
 _LINE_S = 1.0  # between two lines of JSON
 _WIDTH = 160  # of a table that is written to a file
-_BAR_WIDTH = 30
-_NAME_WIDTH = 36
 
 
 class FilesTalk:
@@ -46,22 +43,17 @@ class FilesTalk:
         self._total = total
         self._quiet = quiet
         self._as_json = as_json
-        self._console = Console(stderr=True, highlight=False)
+        self._json_lines = kind == "json"
+        draws = kind == "auto" and not quiet and not as_json
+        self._bars = progress_bar("count", "speed", "left", quiet=not draws)
+        self._console = self._bars.console  # what it is told stands above the bars
         if not self._console.is_terminal:
             self._console = Console(stderr=True, highlight=False, width=_WIDTH)
-        self._json_lines = kind == "json"
-        has_bars = kind == "auto" and not quiet and not as_json and self._console.is_terminal
-        # Where results go to the terminal, too, they are written above the bars.
-        self._live = (
-            Live(console=self._console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty())
-            if has_bars
-            else None
-        )
         self._next = 0.0
 
     @property
     def shows_time_left(self) -> bool:
-        return self._json_lines or self._live is not None
+        return self._json_lines or not self._bars.disable
 
     def say(self, text: str) -> None:
         """Any thread may."""
@@ -94,48 +86,49 @@ class FilesTalk:
         """To be called several times a second."""
         if not last and time.monotonic() < self._next:
             return
-        if self._live:
+        if not self._bars.disable:
             self._next = time.monotonic() + _REFRESH_S
-            self._live.update(bars(self._workload.glance(), total=self._total), refresh=True)
+            self._draw()
         elif self._json_lines:
             self._next = time.monotonic() + _LINE_S
             sys.stderr.write(progress_line(self._workload.glance()) + "\n")
 
+    def _draw(self) -> None:
+        lines = list(bars(self._workload.glance(), total=self._total))
+        for task in self._bars.task_ids[len(lines) :]:
+            self._bars.remove_task(task)
+        for task, line in zip_longest(self._bars.task_ids, lines):
+            if task is None:
+                self._bars.add_task(**line)
+            else:
+                self._bars.update(task, **line)
+
     def __enter__(self) -> Self:
-        if self._live:
-            self._live.start()
+        self._bars.start()
         return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if self._live:
-            self._live.stop()
-        elif self._json_lines:
+        self._bars.stop()
+        if self._json_lines:
             self.look(last=True)
 
 
-def bars(glance: Glance, *, total: bool) -> RenderableType:
-    """A line for each file at work; above them, with `total`, one for all."""
-    table = Table.grid(padding=(0, 2))
-    table.add_column(max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
-    table.add_column(width=_BAR_WIDTH)
-    for _ in range(3):
-        table.add_column(justify="right", no_wrap=True)
+def bars(glance: Glance, *, total: bool) -> Iterator[dict[str, Any]]:
+    """What is to be drawn of each file at work, as `Progress.update` takes it; first, with `total`, of all."""
     speed = "" if glance.fps is None else f"{glance.fps:.1f} fps"
     left = "" if glance.seconds_left is None else f"{clock(glance.seconds_left)} left"
     if total:
         failed = glance.states["failed"]
         files = f"{glance.files_ended} of {glance.files} files" + (f", {failed} failed" if failed else "")
-        bar = ProgressBar(total=1, completed=glance.share, width=_BAR_WIDTH)
-        table.add_row(Text(files, style="bold"), bar, Text(f"{glance.frames}"), Text(speed), Text(left))
+        told = {"count": f"{glance.frames}", "speed": speed, "left": left}
+        yield {"description": files, "total": 1, "completed": glance.share} | told
         speed = left = ""
     for running in glance.running:
         expected = running.expected and max(running.expected, running.frames)  # headers err
-        bar = ProgressBar(total=expected, completed=running.frames, width=_BAR_WIDTH, pulse=expected is None)
-        count = f"{running.frames}/{'?' if expected is None else expected}"
-        table.add_row(Text(printable(running.source)), bar, Text(count), Text(speed), Text(left))
-    return table
+        told = {"count": f"{running.frames}/{'?' if expected is None else expected}", "speed": speed, "left": left}
+        yield {"description": printable(running.source), "total": expected, "completed": running.frames} | told
 
 
 def progress_line(glance: Glance) -> str:

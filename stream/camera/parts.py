@@ -27,7 +27,6 @@ from types import TracebackType
 from typing import Self
 
 from ..archive.manifest import CLASSES_NAME
-from ..archive.zarr import MARKER
 from ..errors import OutputError
 from ..frames import Frame, SegmentedFrame, Sink, VideoInfo
 from ..system.disk import Taken, hold, partial_path, writing
@@ -211,8 +210,8 @@ class PartNames:
     def _is_kind(self, path: Path) -> bool:
         """A folder of masks, or a file: whichever this output makes."""
         if path.is_dir():
-            return (path / (MARKER if self._suffix == ".zarr" else CLASSES_NAME)).is_file()
-        return path.is_file() and self._suffix not in ("", ".zarr")
+            return (path / CLASSES_NAME).is_file()
+        return path.is_file() and self._suffix != ""
 
     def _free(self, name: str) -> Path:
         number, path = 1, self._named(name)

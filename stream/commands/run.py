@@ -61,7 +61,7 @@ def run(
     ] = None,
     overlay: Annotated[Path | None, typer.Option(help="Overlay video: .mp4, .mov or .mkv.", show_default=False)] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Mask archive: a folder, .zip, .mkv (FFV1), .npz or .zarr.", show_default=False)
+        Path | None, typer.Option(help="Mask archive: a folder, .zip or .mkv (FFV1).", show_default=False)
     ] = None,
     stats: Annotated[
         Path | None, typer.Option(help="Share of each class, frame by frame: .csv or .parquet.", show_default=False)

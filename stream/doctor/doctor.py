@@ -19,7 +19,7 @@ from ..system.helper_process import HelperGone, HelperProcess
 # In the order of asking: what a check needs is looked at by one before it. Each is `examine` of a module of that name.
 CHECKS = {
     "versions": "libraries, and the extras that are installed",
-    "machine": "cores, memory, and variables of the environment that hurt",
+    "machine": "cores and memory",
     "disk": "free space, and whether folders can be written to",
     "codecs": "what can be encoded and decoded",
     "devices": "what the network runs on, and whether it gives there what it gives on the CPU",

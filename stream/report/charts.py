@@ -1,4 +1,4 @@
-"""The parts of a report's page that are drawn: curves of shares and of change, the transitions between classes.
+"""The parts of a report's page that are drawn: curves of shares and of change.
 
 Curves are SVG, with their values for the script that shows them under the pointer. They are stretched to the page's
 width, so nothing in them is text: labels are HTML beside them. What comes out of files is escaped: archives come from
@@ -22,8 +22,6 @@ from .scan import Curve
 _WIDTH, _HEIGHT = 1000, 100  # of both pictures' coordinates; a share of 0.1 % is 0.1
 _TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
 _TICKS = 7  # at most, or so
-_HOT = 0.6  # of the heat's range, from which on dark letters cannot be read
-_BLANK = 0.0005  # transitions that would be told as 0.0 %
 
 
 def hex_color(item: PixelClass) -> str:
@@ -167,41 +165,6 @@ def change_section(run: RunLook) -> str:
         f"<section class='card'><h3>Change and flicker</h3><div class='numbers'>{told}</div>"
         f"<div class='chart is-low' data-kind='changed'>{chart}</div><p class='hint'>{hint}</p></section>"
     )
-
-
-def transitions_section(run: RunLook) -> str:
-    rows, present = run.scan.transition_shares, run.scan.transitions.sum(axis=1) > 0
-    shown = np.flatnonzero(present | (run.scan.transitions.sum(axis=0) > 0))
-    if not len(shown):
-        return ""
-    off = rows[np.ix_(shown, shown)].copy()
-    np.fill_diagonal(off, np.nan)
-    strongest = max(float(np.nanmax(off, initial=0)), _BLANK)
-    classes = run.header.classes
-    heads = "".join(f"<th scope='col'><span>{escaped_name(classes[number])}</span></th>" for number in shown)
-    lines = []
-    for before in shown:
-        cells = "".join(_cell(rows[before, after], strongest, classes[before], classes[after]) for after in shown)
-        lines.append(f"<tr><th scope='row'>{swatch(classes[before])}{escaped_name(classes[before])}</th>{cells}</tr>")
-    return (
-        "<section class='card'><h3>Transitions</h3>"
-        "<p class='hint'>Of a row's class, the share of its pixels that are the column's class in the next mask, "
-        "in percent. Framed: those that stay.</p>"
-        f"<div class='scroll'><table class='transitions'><thead><tr><td></td>{heads}</tr></thead>"
-        f"<tbody>{''.join(lines)}</tbody></table></div></section>"
-    )
-
-
-def _cell(share: float, strongest: float, before: PixelClass, after: PixelClass) -> str:
-    if np.isnan(share):
-        return "<td></td>"
-    stays = before is after
-    # The root, so that rare transitions can be told from none.
-    heat = 0.0 if stays else min(share / strongest, 1.0) ** 0.5
-    text = f"{share * 100:.1f}" if stays or share >= _BLANK else ""
-    title = f"{before.name} to {after.name}: {share * 100:.3f} %"
-    kind = " class='stays'" if stays else " class='is-hot'" if heat > _HOT else ""
-    return f"<td{kind} style='--heat:{heat:.2f}' title='{escape(title, quote=True)}'>{text}</td>"
 
 
 def swatch(item: PixelClass) -> str:

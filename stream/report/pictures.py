@@ -168,12 +168,14 @@ def choose_keyframes(scan: MaskScan, count: int) -> list[Keyframe]:
         return [Keyframe(int(position)) for position in known]
     times, changes = scan.times[known], _changes(scan.shares[known])
     chosen = _strongest(times, changes, count // 2)
-    moments = _between(
-        [float(times[place]) for place in chosen], float(times[0]), float(times[-1]), count - len(chosen)
-    )
-    is_taken = np.isin(np.arange(len(times)), chosen)
-    for moment in moments:
+    is_taken = np.zeros(len(times), bool)
+    for moment in times[0] + (np.arange(count) + 0.5) / count * (times[-1] - times[0]):
         is_taken[np.argmin(np.where(is_taken, np.inf, np.abs(times - moment)))] = True
+    for place in chosen:  # where it is not among them already, in place of the nearest
+        if not is_taken[place]:
+            others = np.setdiff1d(np.flatnonzero(is_taken), chosen)
+            is_taken[others[np.argmin(np.abs(times[others] - times[place]))]] = False
+            is_taken[place] = True
     return [
         Keyframe(int(known[place]), place in chosen and bool(changes[place] >= _SCENE_CHANGE))
         for place in np.flatnonzero(is_taken).tolist()
@@ -190,22 +192,6 @@ def _strongest(times: NDArray[np.float64], changes: NDArray[np.float64], count: 
         if len(chosen) < count and all(abs(times[place] - times[other]) >= apart for other in chosen):
             chosen.append(place)
     return sorted(chosen)
-
-
-def _between(fixed: list[float], first: float, last: float, count: int) -> list[float]:
-    """`count` moments that fill the gaps between the fixed ones, so that none is long."""
-    edges = [first, *fixed, last]
-    gaps = [after - before for before, after in pairwise(edges)]
-    halves = [int(number > 0) + int(number < len(fixed)) for number in range(len(gaps))]  # taken up by fixed ones
-    put = [0] * len(gaps)
-    for _ in range(count):
-        widest = max(range(len(gaps)), key=lambda number: gaps[number] / max(put[number] + halves[number] / 2, 0.5))
-        put[widest] += 1
-    moments = []
-    for number, (begin, gap, inside) in enumerate(zip(edges, gaps, put, strict=False)):
-        step = gap / (inside + halves[number] / 2) if inside else 0.0
-        moments += [begin + step * (place + (1 if number else 0.5)) for place in range(inside)]
-    return moments
 
 
 def _changes(shares: NDArray[np.float32]) -> NDArray[np.float64]:

@@ -13,7 +13,6 @@ import numpy as np
 from ..archive.archive import open_masks
 from ..archive.manifest import ArchiveHeader
 from ..archive.masked_frames import MaskedVideo
-from ..batch.timings import Timings, find_timings
 from ..stats.stats import ShareTable, read_shares
 from .pictures import Flicker, Picture, choose_keyframes, mask_pictures, video_pictures, visits
 from .scan import Curve, MaskScan, curve_of, scan_masks
@@ -50,7 +49,6 @@ class RunLook:
     has_video: bool
     flicker: Flicker | None  # None without the video
     problems: list[Problem]
-    timings: Timings | None  # None where not known
 
 
 def look_at(
@@ -96,7 +94,6 @@ def look_at(
             has_video=video is not None,
             flicker=flicker,
             problems=problems_of(scan, statistics, is_finished=masks.is_finished),
-            timings=find_timings(path, masks.header.source),
         )
 
 

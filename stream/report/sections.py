@@ -1,4 +1,4 @@
-"""The parts of a report's page as HTML: the table of all runs, and one run from its name to its timings."""
+"""The parts of a report's page as HTML: the table of all runs, and one run from its name to its flicker."""
 
 from __future__ import annotations
 
@@ -18,7 +18,6 @@ from .charts import (
     shares_section,
     swatch,
     time_of,
-    transitions_section,
 )
 from .run import RunLook, clock
 
@@ -29,8 +28,7 @@ def run_section(run: RunLook, *, alone: bool) -> str:
     """All of one run."""
     parts = [_head(run, alone=alone), _problems(run), _facts(run)]
     if len(run.curve.times):
-        parts += [shares_section(run), _pictures(run), _table(run), change_section(run), transitions_section(run)]
-    parts.append(_timings(run))
+        parts += [shares_section(run), _pictures(run), _table(run), change_section(run)]
     return f'<article class="run" id="{run.anchor}">{"".join(parts)}</article>'
 
 
@@ -117,29 +115,6 @@ def _table(run: RunLook) -> str:
         f"<p class='hint'>Share of the picture. A class is in a mask if it covers at least {percent(_PRESENT)} of it."
         "</p></section>"
     )
-
-
-def _timings(run: RunLook) -> str:
-    timings = run.timings
-    if timings is None:
-        return ""
-    told = [
-        (f"{timings.fps:.1f}", "frames a second") if timings.fps is not None else None,
-        (clock(timings.seconds), "from start to end") if timings.seconds is not None else None,
-    ]
-    numbers = "".join(f"<div><b>{item[0]}</b><span>{item[1]}</span></div>" for item in told if item)
-    longest = max(timings.stages.values(), default=0) or 1.0
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(name)}</th><td class='bar'><i style='--part:{seconds / longest:.4f}'></i>"
-        f"<span>{seconds:.1f} s</span></td></tr>"
-        for name, seconds in timings.stages.items()
-    )
-    table = (
-        f"<table class='stages'><tbody>{rows}</tbody></table><p class='hint'>Time of a core that each stage took.</p>"
-        if rows
-        else ""
-    )
-    return f"<section class='card'><h3>Timings of the run</h3><div class='numbers'>{numbers}</div>{table}</section>"
 
 
 def _every(step: int) -> str:

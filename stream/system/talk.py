@@ -22,12 +22,15 @@ from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 if TYPE_CHECKING:
     from rich.progress import Progress
 
+log = logging.getLogger(__name__)
+
 LogFormat = Literal["text", "json"]
 
 # Control characters, line ends, changes of direction, and bytes of a name that are no text.
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
 _USER = re.compile(r"(?<=://)[^/?#]*@")  # in any text that holds a URL; a password may hold an @ itself
 _SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|user|token|key|secret|auth|sig|credential)[^=&]*=)[^&#]*", re.IGNORECASE)
+_NAME_WIDTH, _BAR_WIDTH = 36, 30  # of a line of progress
 _NOBODY = (errno.EPIPE, errno.EIO)  # has the other end of a pipe, of a terminal
 
 
@@ -87,19 +90,31 @@ def write_result(path: Path) -> None:
     sys.stdout.write(f"{printable(path) if sys.stdout.isatty() else path}\n")
 
 
-def progress_bar(*, quiet: bool = False) -> Progress:
-    """A context manager that draws a line for each task it is given, and takes them away at the end."""
+def progress_bar(*fields: str, quiet: bool = False) -> Progress:
+    """A context manager that draws a line for each task it is given, and takes them away at the end.
+
+    Args:
+        fields: of each task, texts to show behind its bar; without, how much of it is done, and the time left.
+        quiet: draw nothing; nothing is drawn where standard error is no terminal, either.
+    """
     from rich.console import Console  # 40 ms that `roadmask --help` should not pay
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
 
     console = Console(stderr=True, highlight=False)
+    name = Column(max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    texts: list[ProgressColumn] = [
+        TextColumn(f"{{task.fields[{field}]}}", justify="right", markup=False, table_column=Column(no_wrap=True))
+        for field in fields
+    ]
     return Progress(
-        TextColumn("{task.description}", markup=False),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+        TextColumn("{task.description}", markup=False, table_column=name),
+        BarColumn(bar_width=_BAR_WIDTH),
+        *(texts or [MofNCompleteColumn(), TimeRemainingColumn()]),
         console=console,
         disable=quiet or not console.is_terminal,
+        refresh_per_second=5,
+        redirect_stdout=sys.stdout.isatty(),  # where results go to the terminal, too, they are written above
         transient=True,
     )
 
@@ -127,13 +142,20 @@ def name_of(url: str) -> str:
 
 
 def hide_arguments(urls: list[str], token: str | None) -> None:
-    """Where a URL or the token is secret, the process shows its command without it."""
-    from setproctitle import setproctitle  # it looks into the process on being imported
-
+    """Where a URL or the token is secret, the process shows its command without it, or that it cannot is told."""
     secrets = {url: redacted(url) for url in urls if is_secret(url)}
     if token:
         secrets |= {token: "***", f"--token={token}": "--token=***"}
-    if any(argument in secrets for argument in sys.argv):
+    if not any(argument in secrets for argument in sys.argv):
+        return
+    try:
+        from setproctitle import setproctitle  # it looks into the process on being imported
+    except ImportError:
+        log.warning(
+            "the password in the command is shown to all users of this machine, in the list of processes; "
+            "to hide it: pip install 'roadmask[serve]'"
+        )
+    else:
         setproctitle(" ".join(["roadmask", *(secrets.get(argument, argument) for argument in sys.argv[1:])]))
 
 

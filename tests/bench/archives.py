@@ -28,7 +28,7 @@ from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.network.model import Model
 from tests.support.clips import result_of, video_info
 
-NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
+NAMES = ["masks", "masks.zip", "masks.mkv"]
 LEVEL_1 = "masks_level_1.zip"
 READS = 200
 

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.cli import main
 from tests.support.clips import SPEC, result_of, video_info
+from tests.support.tool_masks import any_archive
 
 KINDS = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
 HEIGHT, WIDTH, COUNT = 24, 32, 4
@@ -21,7 +21,7 @@ SECRET = "root:x:0:0:a secret of this machine"
 
 
 def write(path: Path) -> Path:
-    with open_archive_sink(path, video_info(WIDTH, HEIGHT), SPEC, source="drive.mp4") as sink:
+    with any_archive(path, video_info(WIDTH, HEIGHT), SPEC, source="drive.mp4") as sink:
         for number in range(COUNT):
             sink.write(result_of(np.full((HEIGHT, WIDTH), number % 3, np.uint8), index=number, pts=512 * number))
     return path
