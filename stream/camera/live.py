@@ -22,7 +22,7 @@ from ..decode.display import Display, rotation
 from ..decode.pixels import network_input
 from ..decode.place import FrameClock, Place, Selection
 from ..decode.source import InputSize
-from ..errors import SourceError
+from ..errors import SourceError, Stopped
 from ..frames import Frame, VideoInfo
 from .camera import Camera
 from .connection import Connection, Lost, Picture
@@ -37,10 +37,6 @@ TIME_BASE = Fraction(1, 90_000)  # RTP's own for video
 # By which the camera's clock may differ from ours before it is set anew. A server's first pictures may be seconds old,
 # and what a network held up comes late: neither is a wrong clock.
 _TOLERANCE_S = 5
-
-
-class Stopped(KeyboardInterrupt):
-    """`stop` was set before the first frame came."""
 
 
 class LiveSource:

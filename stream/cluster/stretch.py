@@ -24,15 +24,16 @@ from numpy.typing import NDArray
 from ..decode.opening import open_container
 from ..decode.place import Place, Selection, look_of
 from ..decode.video_stream import video_stream
-from ..errors import OutputError, RoadmaskError
+from ..errors import OutputError, RoadmaskError, Stopped
 from ..frames import PIECE, WARM_UP, Frame
 from ..network.model import Model
 from ..pipeline import Pipeline
 from ..run.outputs import piece_sinks
-from ..run.segment import end_if_set, open_video
+from ..run.segment import open_video
 from ..run.settings import SegmentSettings
 from ..run.stages import AHEAD, decided, network_size
 from ..system.disk import replace_file, writing
+from ..system.stop import end_if_set
 
 _MOST_PIECES = 8  # of a stretch: what a machine that dies costs, a minute or three of one core
 _FEWEST_PIECES = 2  # the frames before a stretch that are worked out twice are then a tenth of it at most
@@ -189,7 +190,7 @@ def run_stretch(
                 frames, reused = frames + 1, reused + result.frame.unchanged
                 on_frame(frames)
                 end_if_set(stop)
-    except KeyboardInterrupt:
+    except Stopped:
         return False
     watch.refuse_missing(source.undecodable)
     facts = StretchFacts(stretch.of, frames, reused, float(source.missing_s), watch.looks_before, watch.looks_last)

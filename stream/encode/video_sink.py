@@ -19,7 +19,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from ..decode.opening import open_container
-from ..errors import OutputError
+from ..errors import OutputError, is_failure
 from ..frames import PIECE, SegmentedFrame, VideoInfo
 from ..system.disk import PartialOutput, closing, sync_file, writing
 from .audio_copy import AudioCopy
@@ -238,7 +238,7 @@ class OverlayVideoSink:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.__exit__(exc_type, exc, traceback)
-        if self._container is not None and (exc is None or isinstance(exc, KeyboardInterrupt)):
+        if self._container is not None and not is_failure(exc):
             self._earlier.unlink(missing_ok=True)
 
 

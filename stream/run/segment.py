@@ -16,10 +16,11 @@ from ..camera.status import CameraStatus
 from ..decode.hardware_decode import decoder_for
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
-from ..errors import OutputError
+from ..errors import OutputError, Stopped
 from ..frames import SegmentedFrame, Sink, VideoInfo
 from ..network.model import Model
 from ..pipeline import Pipeline
+from ..system.stop import end_if_set
 from .outputs import Outputs, camera_sinks, file_outputs, refuse_bad_outputs
 from .progress import Progress, Saved
 from .settings import Report, SegmentSettings, run_identity
@@ -81,13 +82,11 @@ def process_video(
                         _tell(tally.frames, result, status, on_frame)
                     end_if_set(stop)
                 end_if_set(stop)  # a camera's frames end then, too
-            except KeyboardInterrupt:
+            except (Stopped, KeyboardInterrupt):
                 outputs.tell(ending_of(tally.report(interrupted=True)))
                 raise
             outputs.tell(ending_of(tally.report(interrupted=False)))
-    except KeyboardInterrupt:
-        if stop is None or not stop.is_set():
-            raise
+    except Stopped:
         return tally.report(interrupted=True)
     return tally.report(interrupted=False)
 
@@ -220,12 +219,6 @@ def open_video(
 def ending_of(report: Report) -> Ending:
     missing_s = round(report.missing_s, 3)
     return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, report.lost)
-
-
-def end_if_set(stop: Event | None) -> None:
-    """Raises `KeyboardInterrupt`, which tells sinks to finish early, but well."""
-    if stop is not None and stop.is_set():
-        raise KeyboardInterrupt
 
 
 def _progress(settings: SegmentSettings, model: Model, stack: ExitStack) -> Progress | None:

@@ -17,7 +17,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OutputError
+from ..errors import OutputError, is_failure
 from ..spec import ModelSpec
 from ..system.disk import partial_path, sync_file, writing
 from .csv_stats import CsvStatsSink, ShareRows
@@ -66,12 +66,12 @@ class ParquetStatsSink(CsvStatsSink):
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         super().__exit__(exc_type, exc, traceback)
-        if exc is None or isinstance(exc, KeyboardInterrupt):
+        if not is_failure(exc):
             self._journal.unlink(missing_ok=True)
 
     def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
         """After the last row: make the table of them, unless the run failed and is to be gone on with."""
-        if self._output.used and (exc is None or isinstance(exc, KeyboardInterrupt)):
+        if self._output.used and not is_failure(exc):
             with writing(self._output.final):
                 self._write_table()
             self._output.path = self._whole
