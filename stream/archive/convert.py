@@ -51,7 +51,8 @@ def convert_archive(
             sink.add(replace(record, file=None), mask)
             if on_mask:
                 on_mask(position + 1, len(masks))
-        sink.ending = masks.ending
+        if masks.ending:
+            sink.tell(masks.ending)
         return len(masks)
 
 

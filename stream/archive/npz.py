@@ -26,6 +26,7 @@ from zipfile import ZIP_DEFLATED, BadZipFile, ZipFile, ZipInfo
 import numpy as np
 from numpy.typing import NDArray
 
+from ..frames import Ending
 from ..system.disk import sync_file
 from .manifest import (
     CLASSES_NAME,
@@ -33,7 +34,6 @@ from .manifest import (
     MOST_PIXELS,
     MOST_TEXT,
     ArchiveHeader,
-    Ending,
     MaskRecord,
     ending_text,
     header_text,

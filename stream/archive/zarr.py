@@ -23,13 +23,13 @@ from typing import Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
+from ..frames import Ending
 from ..system.disk import AppendedFile, sync_file, sync_folder
 from .manifest import (
     MOST_MANIFEST,
     MOST_PIXELS,
     MOST_TEXT,
     ArchiveHeader,
-    Ending,
     MaskRecord,
     ending_text,
     header_text,

@@ -11,7 +11,6 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
 from threading import Event
 from types import TracebackType
 from typing import Self
@@ -20,10 +19,10 @@ from av.video.reformatter import VideoReformatter
 
 from ..decode.display import Display, rotation
 from ..decode.pixels import network_input
-from ..decode.place import FrameClock, Place, Selection
+from ..decode.place import FrameClock, Selection
 from ..decode.source import InputSize
 from ..errors import SourceError, Stopped
-from ..frames import Frame, VideoInfo
+from ..frames import Frame, Place, VideoInfo
 from .camera import Camera
 from .connection import Connection, Lost, Picture
 from .lost import pause_s
@@ -70,7 +69,7 @@ class LiveSource:
             if self.failure is None:
                 raise Stopped
             raise SourceError(f"{camera.name}: {self.failure}")
-        self._first = first
+        self._first = [first]  # until it is given
         self.info = self._info(first)
         if not camera.endless:
             self._clock = FrameClock(self.info.time_base, self.info.rate)
@@ -102,12 +101,16 @@ class LiveSource:
             )
 
     def _timed(self) -> Iterator[tuple[int, Picture]]:
-        for item in chain([self._first], self._pictures):
+        for item in self._all():
             if isinstance(self._clock, FrameClock):
                 yield self._clock.pts(item.picture), item
             else:
                 pts = item.picture.pts
                 yield self._clock.pts(None if pts is None else pts * item.time_base, item.arrived), item
+
+    def _all(self) -> Iterator[Picture]:
+        yield self._first.pop()
+        yield from self._pictures
 
     def _info(self, item: Picture) -> VideoInfo:
         self._look = _look(item)

@@ -22,10 +22,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.opening import open_container
-from ..decode.place import Place, Selection, look_of
+from ..decode.place import Selection, look_of
 from ..decode.video_stream import video_stream
 from ..errors import OutputError, RoadmaskError, Stopped
-from ..frames import PIECE, WARM_UP, Frame
+from ..frames import PIECE, WARM_UP, Frame, Piece, Place, Position
 from ..network.model import Model
 from ..pipeline import Pipeline
 from ..run.outputs import piece_sinks
@@ -53,20 +53,23 @@ class WantedFrames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
-    """Successive frames of a run that can be made by themselves: numbers `begin` up to `end`, without it."""
+    """Successive frames of a run that can be made by themselves: from `begin` up to `end`, without it."""
 
-    begin: int
-    end: int
+    begin: Position
+    end: Position
     is_last: bool
-    first: int  # number of the first frame that must be decoded for them
+    first: Position  # of the first frame that must be decoded for them
     indices: NDArray[np.int64]  # of the frames from there on, among all of the source
     pts: NDArray[np.int64]  # likewise
-    began: tuple[int, int]  # index and pts of the whole run's first frame
+    began: Place  # the whole run
     of: int  # how many stretches the run is made in
 
     @property
     def name(self) -> str:
         return f"{self.begin:08d}-{self.end:08d}"
+
+    def piece(self, folder: Path) -> Piece:
+        return Piece(folder / self.name, self.began)
 
     @property
     def place(self) -> Place:
@@ -104,7 +107,7 @@ def stretch_count(frames: int, workers: int) -> int:
 
 def stretches(wanted: WantedFrames, count: int) -> Iterator[Stretch]:
     """A file's, in order, each of whole pieces, none with more than one piece more than another."""
-    began = (int(wanted.indices[0]), int(wanted.pts[0]))
+    began = Place(0, int(wanted.indices[0]), int(wanted.pts[0]))
     pieces = -(-len(wanted) // PIECE)
     for number in range(count):
         begin = pieces * number // count * PIECE
@@ -168,7 +171,7 @@ def run_stretch(
     try:
         with ExitStack() as stack:
             source = stack.enter_context(open_video(selected, model))
-            sinks = piece_sinks(job, source.info, model, folder / stretch.name, began=stretch.began)
+            sinks = piece_sinks(job, source.info, model, stretch.piece(folder))
             for sink in sinks:
                 stack.enter_context(sink)
             pipeline = stack.enter_context(Pipeline())
@@ -182,7 +185,7 @@ def run_stretch(
                 first=stretch.first,
                 begin=stretch.begin,
             )
-            for result in results:
+            for _, result, _ in results:
                 if result.mask.shape != (source.info.height, source.info.width):
                     raise NotAsPlanned("its pictures change their size")
                 for sink in sinks:

@@ -158,14 +158,24 @@ class AppendedFile:
     Args:
         path: of the file.
         keep: go on behind its first bytes, so many; 0 to begin it anew.
+        head: what it then begins with.
     """
 
-    def __init__(self, path: Path, *, keep: int = 0) -> None:
+    def __init__(self, path: Path, *, keep: int = 0, head: bytes = b"") -> None:
         self.path = path
         self.size = keep
         self._file = path.open("r+b" if keep else "wb", buffering=0)
         self._file.truncate(keep)
         self._is_named = False  # on disk
+        if head and not keep:
+            self._begin(head)
+
+    def _begin(self, head: bytes) -> None:
+        try:
+            self.append(head)
+        except OSError:
+            self.close()  # nobody else can
+            raise
 
     def append(self, piece: bytes) -> None:
         try:
