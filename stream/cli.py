@@ -13,6 +13,7 @@ from typing import Annotated
 
 import typer
 
+from .errors import Stopped
 from .system.talk import harmless_streams, lines_for_people, printable
 
 
@@ -43,6 +44,8 @@ _COMMANDS = (
     _Command("export", "export.export_cli", "export", "Turn a checkpoint into a model file.", "export"),
     _Command("eval", "export.eval_cli", "evaluate", "Score a model file on labelled pictures.", "export"),
 )
+
+_STOPPED = 130  # exit code
 
 _FIRST_STEPS = """\
 roadmask run drive.mp4                             an overlay video: drive_overlay.mp4
@@ -85,6 +88,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         _app(called, module)(arguments, prog_name="roadmask")
     except expected as exc:
         return _fail(str(exc), 1)
+    except Stopped:  # by a second Ctrl-C
+        return _STOPPED
     except SystemExit as exc:  # how Typer ends, well or not
         return exc.code if isinstance(exc.code, int) else 0
     return 0

@@ -16,7 +16,7 @@ import pytest
 from roadmask.stream.camera.camera import CameraSettings, parse_camera
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.errors import OutputError, SourceError
-from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.frames import SegmentedFrame, Sink
 from roadmask.stream.live.cameras import CameraRun, watch
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video
@@ -42,7 +42,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
     return Model.load(write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx"))
 
 
-class Noting:
+class Noting(Sink):
     """A sink that keeps the numbers and times of its frames, and fails at one of them if told."""
 
     def __init__(self, fails_at: int | None = None) -> None:

@@ -13,10 +13,10 @@ import pytest
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.convert import convert_archive
-from roadmask.stream.archive.manifest import Ending
 from roadmask.stream.archive.verify import archive_problems
 from roadmask.stream.cli import main
 from roadmask.stream.decode.source import missing_s, open_source
+from roadmask.stream.frames import Ending
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import Report, SegmentSettings

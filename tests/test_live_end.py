@@ -13,10 +13,10 @@ import pytest
 
 from roadmask.stream.camera import lost
 from roadmask.stream.camera.camera import Camera
-from roadmask.stream.camera.live import LiveSource, Stopped
+from roadmask.stream.camera.live import LiveSource
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.decode.place import Selection
-from roadmask.stream.errors import SourceError
+from roadmask.stream.errors import SourceError, Stopped
 from tests.support.live_viewer import FILM, SETTINGS, STOPPED_S, LiveViewer, play_into
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer

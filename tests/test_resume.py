@@ -15,15 +15,16 @@ import av
 import numpy as np
 import pytest
 
-from roadmask.stream.decode.place import Place, look_of
+from roadmask.stream.decode.place import look_of
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.errors import OutputError, SourceError
-from roadmask.stream.frames import PIECE, WARM_UP, Frame, SegmentedFrame
+from roadmask.stream.frames import PIECE, WARM_UP, Frame, Place, SegmentedFrame
 from roadmask.stream.masks.deciding import Deciding
+from roadmask.stream.masks.deciding_state import pack_state, unpack_state
 from roadmask.stream.masks.reuse import mark_unchanged
 from roadmask.stream.network.model import Model
 from roadmask.stream.run import stages
-from roadmask.stream.run.progress import pack_state, progress_folder, unpack_state
+from roadmask.stream.run.progress import progress_folder
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import make_clip, sound_times_of
@@ -338,7 +339,8 @@ def decided(clip: Path, model: Model, begin: int, *, reuse: bool, smooth: bool) 
         frames: Iterable[Frame] = islice(source.frames(input_size), first, None)
         frames = mark_unchanged(frames, first=first) if reuse else frames
         scored = (model.scored([frame]) for frame in frames)
-        yield from Deciding(3, smooth=smooth, first=first, begin=begin).results(scored)
+        for _, result, _ in Deciding(3, smooth=smooth, first=first, begin=begin).results(scored):
+            yield result
 
 
 @pytest.mark.parametrize("frames", [1, 100, PIECE - WARM_UP + 5, PIECE])
@@ -356,4 +358,4 @@ def test_a_state_that_was_on_disk_leads_to_the_same_masks(
     assert facts["frames"] == frames
     rest = Deciding(3, smooth=True, first=frames, begin=frames, state=state).results(scored[frames:])
     for one, other in zip(rest, whole[frames:], strict=True):
-        np.testing.assert_array_equal(one.mask, other.mask)
+        np.testing.assert_array_equal(one.result.mask, other.result.mask)

@@ -19,10 +19,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
+from ..frames import Ending
 from ..spec import PixelClass
 from .manifest import (
     ArchiveHeader,
-    Ending,
     MaskFormat,
     MaskRecord,
     checksum,

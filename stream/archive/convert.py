@@ -53,7 +53,8 @@ def convert_archive(
             with archive_sink(target, masks.header, overwrite=overwrite) as sink:
                 for record, mask in _whole(masks, on_mask):
                     sink.add(record, mask)
-                sink.ending = masks.ending
+                if masks.ending:
+                    sink.tell(masks.ending)
         return len(masks)
 
 

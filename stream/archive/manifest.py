@@ -27,7 +27,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
-from ..frames import SegmentedFrame
+from ..frames import Ending, SegmentedFrame
 from ..spec import MAX_CLASSES, PixelClass, pixel_class
 
 MaskFormat = Literal["folder", "zip", "ffv1", "npz", "zarr"]
@@ -80,18 +80,6 @@ class MaskRecord:
     def time(self) -> Fraction:
         """Seconds on the source's own clock."""
         return self.pts * self.time_base
-
-
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How the run that made an archive ended."""
-
-    state: Literal["done", "partial", "interrupted"]
-    frames: int  # written
-    undecodable: int = 0  # damaged packets that gave no frame
-    damaged: int = 0  # frames, of all, that a decoder has patched up
-    missing_s: float = 0.0  # that the file declares at its end, and does not hold
-    lost: str = ""  # of the file, in words
 
 
 def mask_format(path: Path) -> MaskFormat:

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
-from ..frames import SegmentedFrame
+from ..frames import SegmentedFrame, Sink
 from ..system.disk import writing
 from .manifest import MaskFormat, MaskRecord, parse_record, record_line, record_of
 from .png import png
 from .video import encoded, mask_encoder
 from .zip_journal import ZipJournal, content_of, read_entries
 
-SUFFIX = ".masks"
+PIECE_SUFFIX = ".masks"
 
 
-class MaskPieceSink:
+class MaskPieceSink(Sink):
     """A `Sink` for masks of one size that `MaskSink.append` is to take.
 
     Args:

@@ -15,12 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
-from ..frames import SegmentedFrame, VideoInfo
+from ..frames import Ending, Piece, Position, SegmentedFrame, Sink, VideoInfo
 from ..spec import ModelSpec
 from ..system.disk import PartialOutput, closing, writing
 from .archive import open_masks
-from .manifest import CLASSES_NAME, ArchiveHeader, Ending, MaskRecord, mask_format, record_of
-from .mask_piece import read_piece
+from .manifest import CLASSES_NAME, ArchiveHeader, MaskRecord, mask_format, record_of
+from .mask_piece import PIECE_SUFFIX, read_piece
 from .png import FolderWriter, ZipWriter
 from .video import VideoWriter
 
@@ -106,8 +106,8 @@ _ANEW = "pass --overwrite without --resume to start anew"
 Open = Callable[[Path, ArchiveHeader, int], MaskWriter]
 
 
-class MaskSink:
-    """A `FileSink` of masks.
+class MaskSink(Sink):
+    """A `Sink` of masks.
 
     Args:
         path: of the archive.
@@ -139,14 +139,15 @@ class MaskSink:
         self._first: MaskRecord | None = None
         self._kept = 0
         self._writer: MaskWriter | None = None
-        self.ending: Ending | None = None  # of the run: to be set before the sink is left
+        self._ending: Ending | None = None
         self._stack = ExitStack()
 
-    def resume(self, frames: int) -> None:
-        if frames:
-            self._first = _first_of(self._output.path, self._header, frames)
+    def resume(self, position: Position) -> Position:
+        if position:
+            self._first = _first_of(self._output.path, self._header, position)
             self._output.keep_partial = True
-            self._kept = frames
+            self._kept = position
+        return position
 
     def write(self, result: SegmentedFrame) -> None:
         self.add(record_of(result), result.mask)
@@ -159,9 +160,9 @@ class MaskSink:
             self._writer.add(record, mask)
         self._output.used = True
 
-    def append(self, piece: Path) -> None:
+    def append(self, piece: Piece) -> None:
         assert self._writer is not None
-        for record, content in read_piece(piece):
+        for record, content in read_piece(piece.file(PIECE_SUFFIX)):
             self._follow(record)
             with writing(self._path):
                 self._writer.add_encoded(record, content)
@@ -177,6 +178,9 @@ class MaskSink:
         with writing(self._path):
             self._writer.sync()
 
+    def tell(self, ending: Ending) -> None:
+        self._ending = ending
+
     def _open(self) -> MaskWriter:
         try:
             return self._make(self._output.path, self._header, self._kept)
@@ -185,7 +189,7 @@ class MaskSink:
 
     def _finish(self) -> None:
         assert self._writer is not None
-        self._writer.finish(self.ending)
+        self._writer.finish(self._ending)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

@@ -20,11 +20,11 @@ import numpy as np
 from numpy.lib import format as npy
 from numpy.typing import NDArray
 
+from ..frames import Ending
 from .manifest import (
     MOST_MANIFEST,
     MOST_TEXT,
     ArchiveHeader,
-    Ending,
     MaskRecord,
     ending_text,
     header_text,

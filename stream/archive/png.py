@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.opening import open_regular
+from ..frames import Ending
 from ..system.disk import AppendedFile, sync_file, sync_folder
 from .manifest import (
     CLASSES_NAME,
@@ -29,7 +30,6 @@ from .manifest import (
     MOST_PIXELS,
     MOST_TEXT,
     ArchiveHeader,
-    Ending,
     MaskRecord,
     ending_text,
     header_text,
@@ -256,7 +256,14 @@ class ZipWriter:
     def __init__(self, path: Path, header: ArchiveHeader, keep: int) -> None:
         self._zip = ZipJournal(path, keep=keep and keep + 1)
         if not keep:
+            self._begin(header)
+
+    def _begin(self, header: ArchiveHeader) -> None:
+        try:
             self._zip.add(CLASSES_NAME, header_text(header).encode())
+        except OSError:
+            self._zip.close()  # nobody else can
+            raise
 
     def add(self, record: MaskRecord, mask: NDArray[np.uint8]) -> None:
         self.add_encoded(record, png(mask))

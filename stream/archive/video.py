@@ -22,12 +22,12 @@ from numpy.typing import NDArray
 
 from ..decode.opening import open_container
 from ..decode.pixels import planes_of
+from ..frames import Ending
 from ..system.matroska import MatroskaWriter, Tracks
 from .manifest import (
     CLASSES_NAME,
     MANIFEST_NAME,
     ArchiveHeader,
-    Ending,
     MaskRecord,
     ending_text,
     header_text,

@@ -23,12 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError
+from ..frames import Ending
 from .manifest import (
     MOST_MANIFEST,
     MOST_PIXELS,
     MOST_TEXT,
     ArchiveHeader,
-    Ending,
     MaskRecord,
     ending_text,
     header_text,

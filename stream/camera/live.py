@@ -11,7 +11,6 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
 from threading import Event
 from types import TracebackType
 from typing import Self
@@ -20,10 +19,10 @@ from av.video.reformatter import VideoReformatter
 
 from ..decode.display import Display, rotation
 from ..decode.pixels import network_input
-from ..decode.place import FrameClock, Place, Selection
+from ..decode.place import FrameClock, Selection
 from ..decode.source import InputSize
-from ..errors import SourceError
-from ..frames import Frame, VideoInfo
+from ..errors import SourceError, Stopped
+from ..frames import Frame, Place, VideoInfo
 from .camera import Camera
 from .connection import Connection, Lost, Picture
 from .lost import pause_s
@@ -37,10 +36,6 @@ TIME_BASE = Fraction(1, 90_000)  # RTP's own for video
 # By which the camera's clock may differ from ours before it is set anew. A server's first pictures may be seconds old,
 # and what a network held up comes late: neither is a wrong clock.
 _TOLERANCE_S = 5
-
-
-class Stopped(KeyboardInterrupt):
-    """`stop` was set before the first frame came."""
 
 
 class LiveSource:
@@ -74,7 +69,7 @@ class LiveSource:
             if self.failure is None:
                 raise Stopped
             raise SourceError(f"{camera.name}: {self.failure}")
-        self._first = first
+        self._first = [first]  # until it is given
         self.info = self._info(first)
         if not camera.endless:
             self._clock = FrameClock(self.info.time_base, self.info.rate)
@@ -106,12 +101,16 @@ class LiveSource:
             )
 
     def _timed(self) -> Iterator[tuple[int, Picture]]:
-        for item in chain([self._first], self._pictures):
+        for item in self._all():
             if isinstance(self._clock, FrameClock):
                 yield self._clock.pts(item.picture), item
             else:
                 pts = item.picture.pts
                 yield self._clock.pts(None if pts is None else pts * item.time_base, item.arrived), item
+
+    def _all(self) -> Iterator[Picture]:
+        yield self._first.pop()
+        yield from self._pictures
 
     def _info(self, item: Picture) -> VideoInfo:
         self._look = _look(item)

@@ -38,7 +38,7 @@ _TIME = "%Y-%m-%d_%H-%M-%SZ"
 _UNFINISHED = "unfinished"
 
 
-class PartsSink:
+class PartsSink(Sink):
     """A `Sink` that gives its frames to one sink after the other.
 
     A part begins where the picture changes its size or codec (`frame.info` is another object then), and where the one
@@ -77,25 +77,24 @@ class PartsSink:
     def write(self, result: SegmentedFrame) -> None:
         with _fullness_explained(self._path):
             part = self._part_for(result.frame)
-            first = self._first
             # Of one place in time for every kind of output: a part's own beginning.
-            part.write(replace(result, frame=replace(result.frame, pts=result.frame.pts - first.pts)))
+            part.write(replace(result, frame=replace(result.frame, pts=result.frame.pts - self._first_pts)))
 
     def _part_for(self, frame: Frame) -> Sink:
         if self._part is not None and not self._is_over(frame):
             return self._part
         self._part = None
         self._stack.close()  # the part before is whole now
-        self._first = frame
+        self._info, self._first_pts, self._first_time = frame.info, frame.pts, frame.time
         self._part = self._stack.enter_context(self._make(self._names.new(_began(frame)), frame.info))
         self.parts += 1
         self._delete_old()
         return self._part
 
     def _is_over(self, frame: Frame) -> bool:
-        if frame.info is not self._first.info:
+        if frame.info is not self._info:
             return True
-        return self._length is not None and frame.time - self._first.time >= self._length
+        return self._length is not None and frame.time - self._first_time >= self._length
 
     def _delete_old(self) -> None:
         """On a thread: ten minutes of masks are 15,000 files, and frames would be lost meanwhile."""

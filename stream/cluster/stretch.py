@@ -22,17 +22,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.opening import open_container
-from ..decode.place import Place, Selection, look_of
+from ..decode.place import Selection, look_of
 from ..decode.video_stream import video_stream
-from ..errors import OutputError, RoadmaskError
-from ..frames import PIECE, WARM_UP, Frame
+from ..errors import OutputError, RoadmaskError, Stopped
+from ..frames import PIECE, WARM_UP, Frame, Piece, Place, Position
 from ..network.model import Model
 from ..pipeline import Pipeline
 from ..run.outputs import piece_sinks
-from ..run.segment import end_if_set, open_video
+from ..run.segment import open_video
 from ..run.settings import SegmentSettings
 from ..run.stages import AHEAD, decided, network_size
 from ..system.disk import replace_file, writing
+from ..system.stop import end_if_set
 
 _MOST_PIECES = 8  # of a stretch: what a machine that dies costs, a minute or three of one core
 _FEWEST_PIECES = 2  # the frames before a stretch that are worked out twice are then a tenth of it at most
@@ -52,20 +53,23 @@ class WantedFrames:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stretch:
-    """Successive frames of a run that can be made by themselves: numbers `begin` up to `end`, without it."""
+    """Successive frames of a run that can be made by themselves: from `begin` up to `end`, without it."""
 
-    begin: int
-    end: int
+    begin: Position
+    end: Position
     is_last: bool
-    first: int  # number of the first frame that must be decoded for them
+    first: Position  # of the first frame that must be decoded for them
     indices: NDArray[np.int64]  # of the frames from there on, among all of the source
     pts: NDArray[np.int64]  # likewise
-    began: tuple[int, int]  # index and pts of the whole run's first frame
+    began: Place  # the whole run
     of: int  # how many stretches the run is made in
 
     @property
     def name(self) -> str:
         return f"{self.begin:08d}-{self.end:08d}"
+
+    def piece(self, folder: Path) -> Piece:
+        return Piece(folder / self.name, self.began)
 
     @property
     def place(self) -> Place:
@@ -103,7 +107,7 @@ def stretch_count(frames: int, workers: int) -> int:
 
 def stretches(wanted: WantedFrames, count: int) -> Iterator[Stretch]:
     """A file's, in order, each of whole pieces, none with more than one piece more than another."""
-    began = (int(wanted.indices[0]), int(wanted.pts[0]))
+    began = Place(0, int(wanted.indices[0]), int(wanted.pts[0]))
     pieces = -(-len(wanted) // PIECE)
     for number in range(count):
         begin = pieces * number // count * PIECE
@@ -167,7 +171,7 @@ def run_stretch(
     try:
         with ExitStack() as stack:
             source = stack.enter_context(open_video(selected, model))
-            sinks = piece_sinks(job, source.info, model, folder / stretch.name, began=stretch.began)
+            sinks = piece_sinks(job, source.info, model, stretch.piece(folder))
             for sink in sinks:
                 stack.enter_context(sink)
             pipeline = stack.enter_context(Pipeline())
@@ -181,7 +185,7 @@ def run_stretch(
                 first=stretch.first,
                 begin=stretch.begin,
             )
-            for result in results:
+            for _, result, _ in results:
                 if result.mask.shape != (source.info.height, source.info.width):
                     raise NotAsPlanned("its pictures change their size")
                 for sink in sinks:
@@ -189,7 +193,7 @@ def run_stretch(
                 frames, reused = frames + 1, reused + result.frame.unchanged
                 on_frame(frames)
                 end_if_set(stop)
-    except KeyboardInterrupt:
+    except Stopped:
         return False
     watch.refuse_missing(source.undecodable)
     facts = StretchFacts(stretch.of, frames, reused, float(source.missing_s), watch.looks_before, watch.looks_last)

@@ -13,10 +13,11 @@ from rich.console import Console
 from rich.text import Text
 
 from ..archive.archive import open_masks
-from ..archive.manifest import Ending, MaskRecord
+from ..archive.manifest import MaskRecord
 from ..decode.opening import is_sequence
 from ..decode.source import open_source
 from ..errors import ArchiveError, RoadmaskError
+from ..frames import Ending
 from ..network.model import Model, bundled_models, find_model
 from ..system.talk import printable
 from .options import AsJson

@@ -11,22 +11,13 @@ from typing import TypeVar
 import av
 import numpy as np
 
+from ..frames import Place
 from .pixels import planes_of
 
 T = TypeVar("T")
 
 _RESET_S = 1  # a step back of more than this is a clock that started again, not jitter
 _EVERY_ROW = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """Where in a video a run goes on."""
-
-    position: int  # of the first frame to give, among those wanted
-    index: int  # of that frame, among all of the source
-    pts: int
-    seen: tuple[tuple[int, int, int], ...] = ()  # index, pts and `look_of` of some frames from there on, in order
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,13 +20,13 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from ..errors import SourceError
-from ..frames import Frame, VideoInfo
+from ..frames import Frame, Place, VideoInfo
 from .decoder import FileDecoder
 from .display import Display
 from .hardware_decode import HardwareDecoder
 from .opening import MAX_PIXELS
 from .pixels import network_input
-from .place import FrameClock, Place, Selection, look_of
+from .place import FrameClock, Selection, look_of
 from .video_stream import info_of
 
 _FROM_ITS_OWN_0 = ("matroska", "nut")  # containers whose declared length is where their last frame ends
@@ -147,8 +147,10 @@ class FileSource:
         self._displayed = Display()
         self._decoder = FileDecoder(path, hardware=hardware, max_pixels=max_pixels, stream=stream)
         try:
-            self._first = self._decoder.first()
-            self.info = info_of(self._decoder.container, self._decoder.stream, self._first)
+            first = self._decoder.first()
+            self.info = info_of(self._decoder.container, self._decoder.stream, first)
+            self._first_pts = FrameClock(self.info.time_base, self.info.rate).pts(first)
+            self._first = [first]  # until it is given
             self._declared_s = declared_s(self._decoder.container, self._decoder.stream)
         except BaseException:
             self._decoder.close()
@@ -162,10 +164,8 @@ class FileSource:
         size = input_size(self.info)
         reformatter = VideoReformatter()
         given = 0
-        first_pts = FrameClock(self.info.time_base, self.info.rate).pts(self._first)
-        timed = self._from(place) if place else self._clocked(chain([self._first], self._decoder.pictures))
-        timed = self._to_the_end(timed, first_pts)
-        wanted = self._selection.of(timed, self.info.time_base, place=place, first_pts=first_pts)
+        timed = self._to_the_end(self._from(place) if place else self._clocked(self._all()))
+        wanted = self._selection.of(timed, self.info.time_base, place=place, first_pts=self._first_pts)
         for index, pts, picture in wanted:
             damaged = self._decoder.is_damaged(picture)
             picture = self._displayed(picture)
@@ -185,16 +185,18 @@ class FileSource:
             length = f" ({float(self.info.duration):.1f} s)" if self.info.duration else ""
             raise SourceError(f"{self._path}: no frame from {start_s:g} s on; the video is shorter{length}")
 
+    def _all(self) -> Iterator[av.VideoFrame]:
+        yield self._first.pop()
+        yield from self._decoder.pictures
+
     def _clocked(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
         clock = FrameClock(self.info.time_base, self.info.rate)
         return ((clock.pts(picture), picture) for picture in pictures)
 
-    def _to_the_end(
-        self, timed: Iterable[tuple[int, av.VideoFrame]], first_pts: int
-    ) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _to_the_end(self, timed: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures; after the last it is known how much is missing."""
-        until = first_pts
-        begin = 0 if self._decoder.container.format.name.startswith(_FROM_ITS_OWN_0) else first_pts
+        until = self._first_pts
+        begin = 0 if self._decoder.container.format.name.startswith(_FROM_ITS_OWN_0) else self._first_pts
         for pts, picture in timed:
             until = max(until, pts + (picture.duration or 0))
             yield pts, picture
@@ -203,6 +205,7 @@ class FileSource:
 
     def _from(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures from a place on; by a jump where that leads there, else by decoding all before it."""
+        self._first.clear()
         self._decoder.jump_before(place.pts)
         timed = dropwhile(lambda item: item[0] < place.pts, self._clocked(self._decoder.pictures))
         known, is_it = self._met(place, timed)

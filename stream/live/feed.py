@@ -23,7 +23,7 @@ import cv2
 from av.video.reformatter import VideoReformatter
 
 from ..camera.status import CameraStatus
-from ..frames import SegmentedFrame
+from ..frames import SegmentedFrame, Sink
 from ..spec import PixelClass
 from ..system.machine import usable_cores
 from .pictures import Shown, message, overlay_jpeg, shown
@@ -62,7 +62,7 @@ class Encoding:
         return True
 
 
-class CameraFeed:
+class CameraFeed(Sink):
     """A `Sink` whose `write` only remembers the result; what is left to do, the view's own thread does.
 
     Args:

@@ -11,7 +11,7 @@ from typing import Self
 from av.video.frame import VideoFrame
 
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
-from ..frames import SegmentedFrame
+from ..frames import SegmentedFrame, Sink
 from .live_encoding import LiveEncoder, PacketQueue
 from .publisher import Publisher, Sample, parse_target
 
@@ -20,7 +20,7 @@ log = logging.getLogger(__name__)
 _WAITING_S = 2.0  # of packets wait at most: a slow server gets what is new, not all there was
 
 
-class PublishSink:
+class PublishSink(Sink):
     """A `Sink` that encodes what `render` draws and hands it to a process which sends it.
 
     Frames that the server does not take, be it slow, hanging or away, are not sent and counted; nothing is drawn or

@@ -23,7 +23,7 @@ from av.video.frame import VideoFrame
 from ..decode.pixels import color_range, matrix, planes_of
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from ..errors import OutputError
-from ..frames import SegmentedFrame
+from ..frames import SegmentedFrame, Sink
 from ..system.disk import writing
 from .live_encoding import LiveEncoder
 
@@ -36,7 +36,7 @@ _PATIENCE_S = 1.0  # with a reader that takes nothing, once the run is to end
 _CHUNK_BYTES = select.PIPE_BUF if hasattr(select, "PIPE_BUF") else 4096
 
 
-class StreamSink:
+class StreamSink(Sink):
     """A `Sink` for standard output, which is its own while it is entered.
 
     A slow reader slows the run down, as in every pipe; one that goes away is told to `on_gone`, and what comes after

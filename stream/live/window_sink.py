@@ -17,7 +17,7 @@ from av.video.frame import VideoFrame
 
 from ..decode.pixels import color_range, matrix
 from ..errors import OutputError
-from ..frames import SegmentedFrame
+from ..frames import SegmentedFrame, Sink
 from ..system.helper_process import HelperGone, HelperProcess
 from .window_process import HEAD
 
@@ -27,7 +27,7 @@ _START_S = 20.0  # for a toolkit to load and to find its display
 _FINISH_S = 0.5  # for the window to close by itself
 
 
-class WindowSink:
+class WindowSink(Sink):
     """A `Sink` with a window in a process of its own; `write` only remembers the result.
 
     Args:

@@ -9,15 +9,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from itertools import chain
+from typing import NamedTuple
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deciding_state import DecidingState, Known, PieceState
-from ..frames import Frame, ScoredFrames, SegmentedFrame, begins_piece, warms_up
+from ..frames import Frame, Position, ScoredFrames, SegmentedFrame, begins_piece, warms_up
+from .deciding_state import DecidingState, Known, PieceState
 from .mixed_cells import MixedCells
 from .reuse import StillClock
 from .smooth import Smoother
@@ -25,6 +25,14 @@ from .smooth import Smoother
 # Beyond these, enlarging everything is as quick. Measured with noise blurred to patches of many sizes.
 _MIN_ENLARGEMENT = 4  # pixels of the mask for each of the scores'
 _MAX_MIXED = 0.02  # mixed cells for each pixel of the mask
+
+
+class Decided(NamedTuple):
+    """A frame with its mask, and what another run could go on from behind it."""
+
+    position: Position
+    result: SegmentedFrame
+    state: DecidingState | None  # now and then
 
 
 class Deciding:
@@ -44,8 +52,8 @@ class Deciding:
         class_count: int,
         *,
         smooth: bool,
-        first: int = 0,
-        begin: int = 0,
+        first: Position = 0,
+        begin: Position = 0,
         state: DecidingState | None = None,
         every_s: float | None = None,
     ) -> None:
@@ -59,7 +67,7 @@ class Deciding:
         self._mask = state.mask if state else np.empty((0, 0), np.uint8)
         self._known = state.known if state else None
 
-    def results(self, scored: Iterable[ScoredFrames]) -> Iterator[SegmentedFrame]:
+    def results(self, scored: Iterable[ScoredFrames]) -> Iterator[Decided]:
         for position, (frame, scores) in enumerate(chain.from_iterable(scored), self._first):
             if self._smooth:
                 scores = self._smoothed(position, frame, scores)
@@ -69,8 +77,7 @@ class Deciding:
                 continue
             if scores is not None:
                 self._mask = self._decider.mask(scores, frame.picture.height, frame.picture.width)
-            result = SegmentedFrame(frame, self._mask)
-            yield replace(result, state=self._state()) if self._is_due() else result
+            yield Decided(position, SegmentedFrame(frame, self._mask), self._state() if self._is_due() else None)
 
     def _smoothed(self, position: int, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         if begins_piece(position) and self._next:

@@ -16,8 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deciding_state import Known, StillState
 from ..frames import Frame, begins_piece, warms_up
+from .deciding_state import Known, StillState
 
 # Levels by which a place may differ in any channel: squares of 4 and of 8 pixels of the network's input. Frozen frames
 # with sensor noise of 3 to 8 levels differed, encoded by x264 at CRF 23 to 30, by 5 to 13 and by 3 to 7. A pedestrian

@@ -15,7 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deciding_state import SmootherState, View
+from .deciding_state import SmootherState, View
 from .flow import Flow, differences, explained, exposed, likely_exposure, moved, origins_of
 
 # Measured on CamVid's valid.txt, which is at 15 Hz, with the model in the box: more costs IoU, less flickers.

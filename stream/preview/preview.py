@@ -22,10 +22,11 @@ from ..decode.source import Source, open_source
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from ..encode.overlay import Overlay
 from ..encode.video_sink import OverlayVideoSink
-from ..errors import ArchiveError, OutputError
+from ..errors import ArchiveError, OutputError, Stopped
 from ..frames import SegmentedFrame, VideoInfo
 from ..pipeline import Pipeline
 from ..spec import PixelClass, select_classes
+from ..system.stop import end_if_set
 
 _AHEAD = 4  # items that wait between two stages
 _NO_INPUT = (1, 1)  # size of the network's input, which nobody looks at
@@ -123,11 +124,9 @@ def preview_video(
                 frames += 1
                 if on_frame:
                     on_frame(frames)
-                _end_if_set(stop)
+                end_if_set(stop)
             _refuse_nothing(frames, settings)
-    except KeyboardInterrupt:
-        if stop is None or not stop.is_set():
-            raise
+    except Stopped:
         interrupted = True
     processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
     return PreviewReport(frames, time.monotonic() - started, interrupted, processor_s)
@@ -138,11 +137,6 @@ def _refuse_bad_output(settings: PreviewSettings) -> None:
     for taken in (settings.video, settings.masks):
         if output.exists() and taken.exists() and output.samefile(taken):
             raise OutputError(f"{output}: is one of the inputs; choose another name for the output")
-
-
-def _end_if_set(stop: Event | None) -> None:
-    if stop is not None and stop.is_set():
-        raise KeyboardInterrupt  # tells the sink to finish early, but well
 
 
 def _refuse_nothing(frames: int, settings: PreviewSettings) -> None:

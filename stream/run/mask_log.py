@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.place import look_of
-from ..frames import PIECE, SegmentedFrame
+from ..frames import PIECE, Position, SegmentedFrame
 
 # index, pts, look, height, width, number of runs, CRC-32 of what follows
 _HEAD = struct.Struct("<qqIIIII")
@@ -42,34 +42,34 @@ class MaskLog:
 
     Args:
         folder: of a run's progress.
-        frames: how many the run has written; what the log has beyond is cut off.
+        position: at which the run goes on; what the log has from there on is cut off.
     """
 
-    def __init__(self, folder: Path, frames: int) -> None:
-        self.frames = frames
+    def __init__(self, folder: Path, position: Position) -> None:
+        self.position = position  # of the next frame
         self._folder = folder
         self._file: BinaryIO | None = None
         for path in folder.glob("*.masks"):
-            if _first(path) >= frames:
+            if _first(path) >= position:
                 path.unlink()
-        if frames % PIECE:
-            self._file = _cut(_path(folder, frames), frames % PIECE)
+        if position % PIECE:
+            self._file = _cut(_path(folder, position), position % PIECE)
 
     def add(self, result: SegmentedFrame) -> LoggedFrame:
-        if self.frames % PIECE == 0:
+        if self.position % PIECE == 0:
             self._begin()
         assert self._file is not None
         frame = result.frame
         logged = LoggedFrame(frame.index, frame.pts, look_of(frame.picture), result.mask)
         self._file.write(_record(logged))
-        self.frames += 1
+        self.position += 1
         return logged
 
     def _begin(self) -> None:
         if self._file is not None:
             self.sync()
             self._file.close()
-        self._file = _path(self._folder, self.frames).open("wb")
+        self._file = _path(self._folder, self.position).open("wb")
 
     def sync(self) -> None:
         if self._file is not None:
@@ -78,7 +78,7 @@ class MaskLog:
 
     def forget_old(self) -> None:
         """To be called when what is in the log is on disk, and the outputs are too."""
-        oldest = (self.frames // PIECE - _PIECES_KEPT + 1) * PIECE
+        oldest = (self.position // PIECE - _PIECES_KEPT + 1) * PIECE
         for path in self._folder.glob("*.masks"):
             if _first(path) < oldest:
                 path.unlink()
@@ -88,33 +88,33 @@ class MaskLog:
             self._file.close()
 
 
-def log_begin(folder: Path) -> int:
-    """Number of the first frame that the log still has; 0 where it has none."""
+def log_begin(folder: Path) -> Position:
+    """Of the first frame that the log still has; 0 where it has none."""
     return min(map(_first, folder.glob("*.masks")), default=0)
 
 
-def read_log(folder: Path, begin: int, end: int) -> Iterator[LoggedFrame]:
-    """The frames from number `begin` up to `end`, without it.
+def read_log(folder: Path, begin: Position, end: Position) -> Iterator[LoggedFrame]:
+    """The frames from `begin` up to `end`, without it.
 
     Raises:
         ValueError: one is missing or damaged.
     """
-    number = begin // PIECE * PIECE
-    while number < end:
-        piece_end = min(number + PIECE, end)
-        for logged in islice(_records(_path(folder, number)), piece_end - number):
-            if number >= begin:
+    position = begin // PIECE * PIECE
+    while position < end:
+        piece_end = min(position + PIECE, end)
+        for logged in islice(_records(_path(folder, position)), piece_end - position):
+            if position >= begin:
                 yield logged
-            number += 1
-        if number < piece_end:
-            raise ValueError(f"its record of frame {number} is damaged")
+            position += 1
+        if position < piece_end:
+            raise ValueError(f"its record of frame {position} is damaged")
 
 
-def _path(folder: Path, frames: int) -> Path:
-    return folder / f"{frames // PIECE * PIECE:08d}.masks"
+def _path(folder: Path, position: Position) -> Path:
+    return folder / f"{position // PIECE * PIECE:08d}.masks"
 
 
-def _first(path: Path) -> int:
+def _first(path: Path) -> Position:
     return int(path.stem)
 
 

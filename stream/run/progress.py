@@ -9,61 +9,70 @@ The outputs stay beside it under their partial names. When they are whole the fo
 
 from __future__ import annotations
 
-import io
 import json
 import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from fractions import Fraction
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import NamedTuple, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from ..deciding_state import DecidingState, Known, PieceState, SmootherState, StillState, View
 from ..errors import OutputError
-from ..frames import FileSink, SegmentedFrame
+from ..frames import Place, Position, Sink
+from ..masks.deciding import Decided
+from ..masks.deciding_state import DecidingState, pack_state, unpack_state
 from ..system.disk import partial_path, replace_file, writing
 from .mask_log import LoggedFrame, MaskLog, log_begin, read_log
 
 EVERY_S = 2.0  # between two times that the outputs and the state go to disk; half of it is lost on average
 _RUN_NAME, _STATE_NAME = "run.json", "state.npz"
-_FACTS = "facts"  # the member that holds, as JSON, all that is no array
-_SCHEMA = 1
+SEEN_AGAIN = 8  # frames by which a run that goes on makes sure that it has found its place in the video
 
-Arrays = dict[str, NDArray[Any]]
-Facts = dict[str, Any]
+
+class Lost(NamedTuple):
+    """What of a video has not come out, up to a frame."""
+
+    undecodable: int = 0  # packets
+    damaged: int = 0  # frames
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Saved:
     """Where an earlier run stood."""
 
-    frames: int  # written to every output, and on disk
-    state: DecidingState  # after the last of them
-    undecodable: int  # packets, up to there
-    damaged: int  # frames, of those
-    first_index: int  # of the run's first frame
-    first_pts: int
+    position: Position  # all before it is in every output, and on disk
+    state: DecidingState  # after the frame before it
+    lost: Lost  # up to there
+    began: Place  # the run
     folder: Path
 
-    @property
-    def earliest(self) -> int:
-        """The number of the first frame that `logged` can still give."""
-        return log_begin(self.folder)
+    def place_for(self, position: Position) -> Place:
+        """Where to begin for an output that goes on at `position`: there, or before it, where frames are known.
 
-    def logged(self, begin: int) -> Iterator[LoggedFrame]:
-        """The frames from number `begin` on, with their masks.
+        Raises:
+            OutputError: they are missing or damaged.
+        """
+        begin, earliest = max(min(position, self.position - SEEN_AGAIN), 0), log_begin(self.folder)
+        if begin < earliest:
+            raise OutputError(
+                f"{self.folder}: frames before number {earliest} are missing from the overlay; "
+                "pass --overwrite without --resume to start anew"
+            )
+        known = list(islice(self.logged(begin), SEEN_AGAIN))
+        seen = tuple((frame.index, frame.pts, frame.look) for frame in known)
+        return Place(begin, known[0].index, known[0].pts, seen)
+
+    def logged(self, position: Position) -> Iterator[LoggedFrame]:
+        """The frames from `position` on, with their masks.
 
         Raises:
             OutputError: one is missing or damaged.
         """
         try:
-            yield from read_log(self.folder, begin, self.frames)
+            yield from read_log(self.folder, position, self.position)
         except (OSError, ValueError) as exc:
             raise OutputError(f"{self.folder}: {exc}; pass --overwrite without --resume to start anew") from exc
 
@@ -87,7 +96,7 @@ class Progress:
         self._folder = progress_folder(outputs)
         self._identity = dict(identity)
         self._log: MaskLog | None = None
-        self._first: tuple[int, int] | None = None  # index and pts of the run's first frame
+        self._began: Place | None = None
         self.saved: Saved | None = None
         if not self._folder.is_dir() or (overwrite and not resume):
             return
@@ -96,7 +105,7 @@ class Progress:
         saved = self._load()
         if saved and not resume:
             raise OutputError(
-                f"{outputs[0]}: an earlier run stopped after {saved.frames} frames; "
+                f"{outputs[0]}: an earlier run stopped after {saved.position} frames; "
                 "pass --resume to go on from there, or --overwrite to start anew"
             )
         self.saved = saved
@@ -107,10 +116,10 @@ class Progress:
             return None  # it ended in its first seconds
         try:
             facts, state = unpack_state(path)
-            frames = facts["frames"]
-            list(read_log(self._folder, frames - 1, frames))  # it must reach up to there
-            first, lost = (facts["first_index"], facts["first_pts"]), (facts["undecodable"], facts["damaged"])
-            return Saved(frames, state, *lost, *first, self._folder)
+            position = facts["frames"]
+            list(read_log(self._folder, position - 1, position))  # it must reach up to there
+            began = Place(0, facts["first_index"], facts["first_pts"])
+            return Saved(position, state, Lost(facts["undecodable"], facts["damaged"]), began, self._folder)
         except (OSError, ValueError, KeyError, zipfile.BadZipFile) as exc:
             raise OutputError(f"{path}: cannot be read ({exc}); pass --overwrite to start anew") from exc
 
@@ -121,26 +130,28 @@ class Progress:
             else:
                 for output in self._outputs:
                     _reopen(output)
-            self._log = MaskLog(self._folder, self.saved.frames if self.saved else 0)
+            self._log = MaskLog(self._folder, self.saved.position if self.saved else 0)
         if self.saved:
-            self._first = (self.saved.first_index, self.saved.first_pts)
+            self._began = self.saved.began
         return self
 
-    def note(self, result: SegmentedFrame, sinks: Sequence[FileSink], undecodable: int, damaged: int) -> None:
-        """To be told of each new result, once it is written to the sinks, and of what was lost up to there."""
+    def note(self, decided: Decided, sinks: Sequence[Sink], lost: Lost) -> None:
+        """To be told of each frame, once it is written to the sinks that lack it, and of what was lost up to there."""
         assert self._log is not None
+        if decided.position < self._log.position:
+            return
+        frame = decided.result.frame
         with writing(self._outputs[0]):
-            self._log.add(result)
-            self._first = self._first or (result.frame.index, result.frame.pts)
-            if result.state is None:
+            self._log.add(decided.result)
+            self._began = self._began or Place(0, frame.index, frame.pts)
+            if decided.state is None:
                 return
             for sink in sinks:
                 sink.sync()
             self._log.sync()
-            index, pts = self._first
-            facts = {"frames": self._log.frames, "first_index": index, "first_pts": pts}
-            facts |= {"undecodable": undecodable, "damaged": damaged}
-            replace_file(self._folder / _STATE_NAME, pack_state(facts, result.state))
+            facts = {"frames": self._log.position, "first_index": self._began.index, "first_pts": self._began.pts}
+            facts |= {"undecodable": lost.undecodable, "damaged": lost.damaged}
+            replace_file(self._folder / _STATE_NAME, pack_state(facts, decided.state))
             self._log.forget_old()
 
     def __exit__(
@@ -191,66 +202,3 @@ def _reopen(output: Path) -> None:
     partial = partial_path(output)
     if not partial.exists() and output.exists():
         output.replace(partial)
-
-
-def pack_state(facts: Facts, state: DecidingState) -> bytes:
-    """`facts` is what JSON can hold."""
-    arrays: Arrays = {"mask": state.mask, "known": state.known.input}
-    content = facts | {
-        "schema": _SCHEMA,
-        "known_time": str(state.known.time),
-        "piece": _pack_piece(state.piece, "piece", arrays),
-        "next_piece": _pack_piece(state.next_piece, "next", arrays) if state.next_piece else None,
-    }
-    arrays[_FACTS] = np.frombuffer(json.dumps(content).encode(), np.uint8)
-    file = io.BytesIO()
-    np.savez(file, allow_pickle=False, **arrays)
-    return file.getvalue()
-
-
-def unpack_state(path: Path) -> tuple[Facts, DecidingState]:
-    """Read what `pack_state` gave.
-
-    Raises:
-        OSError, ValueError, KeyError: it is not that, or of another schema.
-    """
-    with np.load(path, allow_pickle=False) as file:
-        arrays = {name: file[name] for name in file.files}
-    facts = json.loads(arrays[_FACTS].tobytes())
-    if facts["schema"] != _SCHEMA:
-        raise ValueError(f"schema {facts['schema']}, not {_SCHEMA}")
-    following = facts["next_piece"]
-    state = DecidingState(
-        _unpack_piece(facts["piece"], "piece", arrays),
-        _unpack_piece(following, "next", arrays) if following else None,
-        arrays["mask"],
-        Known(arrays["known"], Fraction(facts["known_time"])),
-    )
-    return facts, state
-
-
-def _pack_piece(piece: PieceState, name: str, arrays: Arrays) -> Facts:
-    still, smoother = piece.still, piece.smoother
-    facts: Facts = {
-        "time": str(still.time),
-        "unchanged": still.unchanged,
-        "left_out": str(still.left_out),
-        "still_since": str(still.still_since),
-        "smoothed": smoother is not None,
-    }
-    if smoother is not None:
-        facts["smoother_time"] = None if smoother.time is None else str(smoother.time)
-        arrays[f"{name}_scores"] = smoother.scores
-        arrays |= {f"{name}_{plane}": array for plane, array in smoother.view._asdict().items()}
-    return facts
-
-
-def _unpack_piece(facts: Mapping[str, Any], name: str, arrays: Arrays) -> PieceState:
-    still = StillState(
-        Fraction(facts["time"]), facts["unchanged"], Fraction(facts["left_out"]), Fraction(facts["still_since"])
-    )
-    if not facts["smoothed"]:
-        return PieceState(still, None)
-    view = View(*(arrays[f"{name}_{plane}"] for plane in View._fields))
-    time = facts["smoother_time"]
-    return PieceState(still, SmootherState(None if time is None else Fraction(time), view, arrays[f"{name}_scores"]))

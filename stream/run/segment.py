@@ -9,21 +9,22 @@ from fractions import Fraction
 from pathlib import Path
 from threading import Event
 
-from ..archive.manifest import Ending
 from ..camera.camera import Camera
 from ..camera.live import LiveSource
 from ..camera.status import CameraStatus
 from ..decode.hardware_decode import decoder_for
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
-from ..errors import OutputError
-from ..frames import SegmentedFrame, Sink, VideoInfo
+from ..errors import Stopped
+from ..frames import Ending, Position, SegmentedFrame, Sink, VideoInfo
+from ..masks.deciding import Decided
 from ..network.model import Model
 from ..pipeline import Pipeline
-from .outputs import Outputs, camera_sinks, file_outputs, refuse_bad_outputs
-from .progress import Progress, Saved
+from ..system.stop import end_if_set
+from .outputs import Output, Outputs, camera_outputs, file_outputs, refuse_bad_outputs
+from .progress import Lost, Progress, Saved
 from .settings import Report, SegmentSettings, run_identity
-from .stages import SEEN_AGAIN, batch_size, masks_of, network_size
+from .stages import batch_size, masks_of, network_size
 
 
 def process_video(
@@ -70,24 +71,19 @@ def process_video(
             if on_open:
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
-            outputs = stack.enter_context(_outputs(settings, source.info, model, also, progress))
+            outputs = Outputs(_outputs(settings, source.info, model, also, saved), progress, tally.ending)
+            stack.enter_context(outputs)
             stack.enter_context(pipeline)
-            begin = _begin(saved, outputs.first)
-            try:
-                for number, result in enumerate(masks_of(source, model, pipeline, settings, saved, begin), begin):
-                    outputs.write(number, result, *tally.lost_up_to(number, result))
-                    if number >= tally.kept:
-                        tally.count(result)
-                        _tell(tally.frames, result, status, on_frame)
-                    end_if_set(stop)
-                end_if_set(stop)  # a camera's frames end then, too
-            except KeyboardInterrupt:
-                outputs.tell(ending_of(tally.report(interrupted=True)))
-                raise
-            outputs.tell(ending_of(tally.report(interrupted=False)))
-    except KeyboardInterrupt:
-        if stop is None or not stop.is_set():
-            raise
+            place = saved.place_for(outputs.position) if saved else None
+            for decided in masks_of(source, model, pipeline, settings, saved, place):
+                tally.look_at(decided)
+                outputs.write(decided, tally.lost)
+                if decided.position >= tally.position:
+                    tally.count(decided.result)
+                    _tell(tally.frames, decided.result, status, on_frame)
+                end_if_set(stop)
+            end_if_set(stop)  # a camera's frames end then, too
+    except Stopped:
         return tally.report(interrupted=True)
     return tally.report(interrupted=False)
 
@@ -97,25 +93,28 @@ class _Tally:
 
     def __init__(self, pipeline: Pipeline) -> None:
         self.frames = 0  # in every output
-        self.kept = 0  # of them, by an earlier run
+        self.position: Position = 0  # where this run goes on: what is before is in every output already
         self.source: Source | None = None  # once it is open
         self._pipeline = pipeline
-        self._reused = self._undecodable = self._damaged = 0
+        self._reused = 0
+        self._before = Lost()  # by the earlier run
         self._undecodable_again = 0  # packets before the frames that the earlier run had written
+        self.lost = Lost()  # up to the frame that was looked at last
         self._started, self._writing_started = time.monotonic(), time.thread_time()
 
     def go_on_from(self, saved: Saved | None) -> None:
         if saved:
-            self.frames = self.kept = saved.frames
-            self._undecodable, self._damaged = saved.undecodable, saved.damaged
+            self.frames = self.position = saved.position
+            self._before = self.lost = saved.lost
 
-    def lost_up_to(self, number: int, result: SegmentedFrame) -> tuple[int, int]:
-        """Packets that could not be decoded, and damaged frames, with frame `number` of the run."""
-        if number < self.kept:
-            self._undecodable_again = result.frame.undecodable
+    def look_at(self, decided: Decided) -> None:
+        """A frame that is about to be written: what was lost before it is known."""
+        frame, damaged = decided.result.frame, self.lost.damaged
+        if decided.position < self.position:
+            self._undecodable_again = frame.undecodable
         else:
-            self._damaged += result.frame.damaged
-        return self._undecodable + result.frame.undecodable - self._undecodable_again, self._damaged
+            damaged += frame.damaged
+        self.lost = Lost(self._undecodable(frame.undecodable), damaged)
 
     def count(self, result: SegmentedFrame) -> None:
         """It is in every output now."""
@@ -127,16 +126,23 @@ class _Tally:
         return Report(
             frames=self.frames,
             dropped=source.dropped if source else 0,
-            undecodable=self._undecodable + (source.undecodable - self._undecodable_again if source else 0),
+            undecodable=self._undecodable(source.undecodable) if source else self._before.undecodable,
             seconds=time.monotonic() - self._started,
             interrupted=interrupted,
             processor_s=self._pipeline.processor_s | {"write": time.thread_time() - self._writing_started},
             reused=self._reused,
-            resumed=self.kept,
+            resumed=self.position,
             failure=source.failure if source else None,
-            damaged=self._damaged,
+            damaged=self.lost.damaged,
             missing_s=float(source.missing_s) if source else 0.0,
         )
+
+    def ending(self, interrupted: bool) -> Ending:
+        return ending_of(self.report(interrupted=interrupted))
+
+    def _undecodable(self, now: int) -> int:
+        """Packets of the whole run, where this one has met so many by now."""
+        return self._before.undecodable + now - self._undecodable_again
 
 
 def segment_video(
@@ -192,7 +198,8 @@ def segment_video(
     stop = Event()
     with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:
         try:
-            yield from masks_of(opened, loaded, pipeline, settings, None, 0)
+            for _, result, _ in masks_of(opened, loaded, pipeline, settings):
+                yield result
         finally:
             stop.set()
 
@@ -222,12 +229,6 @@ def ending_of(report: Report) -> Ending:
     return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, report.lost)
 
 
-def end_if_set(stop: Event | None) -> None:
-    """Raises `KeyboardInterrupt`, which tells sinks to finish early, but well."""
-    if stop is not None and stop.is_set():
-        raise KeyboardInterrupt
-
-
 def _progress(settings: SegmentSettings, model: Model, stack: ExitStack) -> Progress | None:
     """What keeps a file's run from being lost; `None` for what cannot be begun in the middle."""
     if settings.file is None or not settings.file.is_file() or not settings.outputs:
@@ -238,24 +239,11 @@ def _progress(settings: SegmentSettings, model: Model, stack: ExitStack) -> Prog
 
 
 def _outputs(
-    settings: SegmentSettings, info: VideoInfo, model: Model, also: Sequence[Sink], progress: Progress | None
-) -> Outputs:
-    if settings.is_endless:
-        return Outputs([], [*camera_sinks(settings, model), *also], progress)
-    return Outputs(file_outputs(settings, info, model, progress.saved if progress else None), also, progress)
-
-
-def _begin(saved: Saved | None, first: int) -> int:
-    """Number of the frame that a run begins with: the `first` that an output lacks, or one that shows the place."""
-    if saved is None:
-        return 0
-    begin = max(min(first, saved.frames - SEEN_AGAIN), 0)
-    if begin < saved.earliest:
-        raise OutputError(
-            f"{saved.folder}: frames before number {saved.earliest} are missing from the overlay; "
-            "pass --overwrite without --resume to start anew"
-        )
-    return begin
+    settings: SegmentSettings, info: VideoInfo, model: Model, also: Sequence[Sink], saved: Saved | None
+) -> list[Output]:
+    """Those of the settings; then `also`, which are given what is worked out, and nothing that was saved."""
+    outputs = camera_outputs(settings, model) if settings.is_endless else file_outputs(settings, info, model, saved)
+    return [*outputs, *(Output(sink, saved.position if saved else 0) for sink in also)]
 
 
 def _tell(

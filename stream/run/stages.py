@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from itertools import islice
 
-from ..deciding_state import DecidingState
-from ..decode.place import Place
 from ..decode.source import Source
-from ..frames import Frame, SegmentedFrame, VideoInfo, batched
-from ..masks.deciding import Deciding
+from ..frames import Frame, Place, Position, SegmentedFrame, VideoInfo, batched
+from ..masks.deciding import Decided, Deciding
+from ..masks.deciding_state import DecidingState
 from ..masks.reuse import mark_unchanged
 from ..network.model import Model
 from ..pipeline import Pipeline
@@ -18,23 +16,36 @@ from .progress import EVERY_S, Saved
 from .settings import SegmentSettings
 
 AHEAD = 4  # items that wait between two stages: enough to even out, little enough to forget about memory
-SEEN_AGAIN = 8  # frames by which a run that goes on makes sure that it has found its place in the video
 
 
 def masks_of(
-    source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings, saved: Saved | None, begin: int
-) -> Iterator[SegmentedFrame]:
-    """Decoding, inference and deciding, each on threads of their own. What was saved is not worked out again."""
+    source: Source,
+    model: Model,
+    pipeline: Pipeline,
+    settings: SegmentSettings,
+    saved: Saved | None = None,
+    place: Place | None = None,
+) -> Iterator[Decided]:
+    """Decoding, inference and deciding, each on threads of their own; what was saved is not worked out again.
+
+    Args:
+        source: of the run.
+        model: for all frames.
+        pipeline: gets stages for the work.
+        settings: of the run.
+        saved: by an earlier run, which this one goes on with.
+        place: to begin at, from `saved.place_for`.
+    """
     if source.info.live:
         yield from _masks_at_once(source, model, pipeline, settings)
         return
-    size, place = partial(network_size, model), None if saved is None else _place(saved, begin)
-    frames = pipeline.stage("decode", source.frames(size, place=place), depth=AHEAD)
-    if saved:
-        known = zip(saved.logged(begin), frames, strict=False)
-        yield from (SegmentedFrame(frame, logged.mask) for logged, frame in known)
-    first, state = (saved.frames, saved.state) if saved else (0, None)
-    yield from decided(frames, model, pipeline, settings, first=first, begin=first, state=state)
+    frames = pipeline.stage("decode", source.frames(partial(network_size, model), place=place), depth=AHEAD)
+    if saved and place:
+        known = zip(saved.logged(place.position), frames, strict=False)
+        for position, (logged, frame) in enumerate(known, place.position):
+            yield Decided(position, SegmentedFrame(frame, logged.mask), None)
+    position, state = (saved.position, saved.state) if saved else (0, None)
+    yield from decided(frames, model, pipeline, settings, first=position, begin=position, state=state)
 
 
 def decided(
@@ -43,10 +54,10 @@ def decided(
     pipeline: Pipeline,
     settings: SegmentSettings,
     *,
-    first: int,
-    begin: int,
+    first: Position,
+    begin: Position,
     state: DecidingState | None = None,
-) -> Iterator[SegmentedFrame]:
+) -> Iterator[Decided]:
     """Frames with their masks.
 
     Args:
@@ -71,14 +82,7 @@ def decided(
     return pipeline.stage("decide", deciding.results(scored), depth=AHEAD)
 
 
-def _place(saved: Saved, begin: int) -> Place:
-    logged = list(islice(saved.logged(begin), SEEN_AGAIN))
-    return Place(begin, logged[0].index, logged[0].pts, tuple((frame.index, frame.pts, frame.look) for frame in logged))
-
-
-def _masks_at_once(
-    source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings
-) -> Iterator[SegmentedFrame]:
+def _masks_at_once(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[Decided]:
     """As `masks_of`, for a camera: it decodes by itself, and a frame that waits anywhere after that is late."""
     frames = source.frames(partial(network_size, model))
     batches = batched(mark_unchanged(frames) if settings.reuse else frames, 1)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
@@ -12,13 +11,15 @@ from types import TracebackType
 from typing import Any, BinaryIO, Self
 
 from ..errors import OutputError
-from ..frames import SegmentedFrame
+from ..frames import Piece, Position, SegmentedFrame, Sink
 from ..spec import ModelSpec
-from ..system.disk import PartialOutput, writing
+from ..system.disk import AppendedFile, PartialOutput, writing
+
+PIECE_SUFFIX = ".csv"  # of a table of either kind
 
 
-class CsvStatsSink:
-    """A `FileSink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
+class CsvStatsSink(Sink):
+    """A `Sink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
 
     A row is on disk when `write` returns.
 
@@ -37,18 +38,19 @@ class CsvStatsSink:
         self._rows = ShareRows(self._output.path, spec.class_names)
         self._stack = ExitStack()
 
-    def resume(self, frames: int) -> None:
+    def resume(self, position: Position) -> Position:
         self._output.keep_partial = True
-        self._rows.keep(frames)
+        self._rows.keep(position)
+        return position
 
     def write(self, result: SegmentedFrame) -> None:
         with writing(self._output.final):
             self._rows.add(result)
         self._output.used = True
 
-    def append(self, piece: Path) -> None:
+    def append(self, piece: Piece) -> None:
         with writing(self._output.final):
-            self._rows.add_file(piece)
+            self._rows.add_file(piece.file(PIECE_SUFFIX))
         self._output.used = True
 
     def sync(self) -> None:
@@ -80,7 +82,7 @@ class ShareRows:
         self._path = path
         self._class_count = len(class_names)
         self._head = _line(["index", "time", *class_names])
-        self._kept: int | None = None  # bytes
+        self._kept = 0  # bytes
 
     def keep(self, rows: int) -> None:
         """To be called before entering: the file that is there goes on behind its first `rows` rows.
@@ -113,8 +115,7 @@ class ShareRows:
         self.add_row([result.frame.index, f"{float(result.frame.time):.6f}", *(f"{share:.6f}" for share in shares)])
 
     def add_row(self, row: Sequence[Any]) -> None:
-        self._file.write(_line(row))
-        self._file.flush()
+        self._file.append(_line(row))
 
     def add_file(self, path: Path) -> None:
         """The rows of another such file. Raises `OutputError` where it is none, or its last row is torn."""
@@ -124,20 +125,13 @@ class ShareRows:
             raise OutputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
         if not content.startswith(self._head) or not content.endswith(b"\n"):
             raise OutputError(f"{path}: is damaged")
-        self._file.write(content[len(self._head) :])
-        self._file.flush()
+        self._file.append(content[len(self._head) :])
 
     def sync(self) -> None:
-        os.fsync(self._file.fileno())
+        self._file.sync()
 
     def __enter__(self) -> Self:
-        self._file = self._path.open("wb" if self._kept is None else "r+b")
-        if self._kept is None:
-            self._file.write(self._head)
-            self._file.flush()
-        else:
-            self._file.truncate(self._kept)
-            self._file.seek(self._kept)
+        self._file = AppendedFile(self._path, keep=self._kept, head=self._head)
         return self
 
     def __exit__(

@@ -17,7 +17,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import OutputError
+from ..errors import OutputError, is_failure
+from ..frames import Position
 from ..spec import ModelSpec
 from ..system.disk import partial_path, sync_file, writing
 from .csv_stats import CsvStatsSink, ShareRows
@@ -39,7 +40,7 @@ def refuse_missing_pyarrow(path: Path) -> None:
 
 
 class ParquetStatsSink(CsvStatsSink):
-    """A `FileSink` whose file has a row for each frame, as its CSV does, which it is made of at the end.
+    """A `Sink` whose file has a row for each frame, as its CSV does, which it is made of at the end.
 
     Args:
         path: .parquet.
@@ -57,21 +58,21 @@ class ParquetStatsSink(CsvStatsSink):
         classes = [{"name": item.name, "color": list(item.color)} for item in spec.classes]
         self._metadata = json.dumps({"schema": _SCHEMA, "classes": classes, **facts})
 
-    def resume(self, frames: int) -> None:
+    def resume(self, position: Position) -> Position:
         if self._whole.is_file() and not self._journal.exists():  # a run that ended between this output and another
             self._write_journal_again()
-        super().resume(frames)
+        return super().resume(position)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         super().__exit__(exc_type, exc, traceback)
-        if exc is None or isinstance(exc, KeyboardInterrupt):
+        if not is_failure(exc):
             self._journal.unlink(missing_ok=True)
 
     def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
         """After the last row: make the table of them, unless the run failed and is to be gone on with."""
-        if self._output.used and (exc is None or isinstance(exc, KeyboardInterrupt)):
+        if self._output.used and not is_failure(exc):
             with writing(self._output.final):
                 self._write_table()
             self._output.path = self._whole

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError, RoadmaskError
-from ..frames import FileSink
+from ..frames import Sink
 from ..spec import ModelSpec
 from .csv_stats import CsvStatsSink
 
@@ -40,7 +40,7 @@ def open_stats_sink(
     model: str | None = None,
     model_sha256: str | None = None,
     overwrite: bool = False,
-) -> FileSink:
+) -> Sink:
     """The sink for the kind of table that the path's suffix means.
 
     Args:

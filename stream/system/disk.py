@@ -19,7 +19,7 @@ from typing import Self
 
 import av
 
-from ..errors import OutputError
+from ..errors import OutputError, is_failure
 
 log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ Exit = Callable[[type[BaseException] | None, BaseException | None, TracebackType
 class PartialOutput:
     """A file or folder in the making, as a context manager; write to `path` inside it.
 
-    Leaving well, or by Ctrl-C (what was asked for is then whole up to there), moves it to its final name. Leaving by
+    Leaving well, or early as was wished (it is whole up to there), moves it to its final name. Leaving by
     any other exception keeps it under the temporary name. Where `used` was never set it is removed instead.
 
     Args:
@@ -87,7 +87,7 @@ class PartialOutput:
     ) -> None:
         if not self.used:
             _remove(self.path)
-        elif exc is None or isinstance(exc, KeyboardInterrupt):
+        elif not is_failure(exc):
             with writing(self.final):
                 self._publish()
         else:
@@ -135,7 +135,7 @@ def closing(path: Path, close: Callable[[], None]) -> Exit:
             with writing(path):
                 close()
         except OutputError as failure:
-            if exc is None or isinstance(exc, KeyboardInterrupt):
+            if not is_failure(exc):
                 raise
             if str(failure) != str(exc):
                 log.warning("%s", failure)
@@ -158,14 +158,24 @@ class AppendedFile:
     Args:
         path: of the file.
         keep: go on behind its first bytes, so many; 0 to begin it anew.
+        head: what it then begins with.
     """
 
-    def __init__(self, path: Path, *, keep: int = 0) -> None:
+    def __init__(self, path: Path, *, keep: int = 0, head: bytes = b"") -> None:
         self.path = path
         self.size = keep
         self._file = path.open("r+b" if keep else "wb", buffering=0)
         self._file.truncate(keep)
         self._is_named = False  # on disk
+        if head and not keep:
+            self._begin(head)
+
+    def _begin(self, head: bytes) -> None:
+        try:
+            self.append(head)
+        except OSError:
+            self.close()  # nobody else can
+            raise
 
     def append(self, piece: bytes) -> None:
         try:

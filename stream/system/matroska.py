@@ -72,11 +72,9 @@ class MatroskaWriter:
         for cluster in _kept(path, tracks, keep) if keep else ():
             self._note(cluster.offset, cluster.time_ms)
             end = cluster.end
-        self._file = AppendedFile(path, keep=end)
+        self._file = AppendedFile(path, keep=end, head=head)
         if keep:
             self._file.patch(0, head)  # a file that was whole is not any more
-        else:
-            self._file.append(head)
 
     def add(self, time_ms: int, picture: bytes, line: bytes) -> None:
         offset = self._file.size

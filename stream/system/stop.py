@@ -13,6 +13,8 @@ from threading import Event, Thread
 from types import FrameType
 from typing import NoReturn, TypeVar, cast
 
+from ..errors import Stopped
+
 _HANG_UP: signal.Signals | None = getattr(signal, "SIGHUP", None)  # Windows has none
 STOPPING = (signal.SIGINT, signal.SIGTERM, *([_HANG_UP] if _HANG_UP else []))
 
@@ -30,9 +32,16 @@ class Stop(Event):
         self.by: signal.Signals | None = None
 
 
+def end_if_set(stop: Event | None) -> None:
+    """Raises `Stopped`, which tells sinks to finish early, but well."""
+    if stop is not None and stop.is_set():
+        raise Stopped
+
+
 @contextmanager
 def stop_on_signal() -> Iterator[Stop]:
-    """Ctrl-C, SIGTERM and a terminal that is closed set it, so that files are finished; a second one ends at once.
+    """Ctrl-C, SIGTERM and a terminal that is closed set it, so that files are finished; a second one ends at once, by
+    `Stopped`.
 
     A shell says once more that its terminal is closed: that ends nothing. Under nohup, which has SIGHUP ignored, a run
     outlives its terminal.
@@ -43,7 +52,7 @@ def stop_on_signal() -> Iterator[Stop]:
         if stop.by is not None:
             if number == _HANG_UP:
                 return
-            raise KeyboardInterrupt
+            raise Stopped
         stop.by = signal.Signals(number)
         stop.set()
 

@@ -20,7 +20,8 @@ import av
 
 sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from roadmask.stream.run.progress import progress_folder, unpack_state
+from roadmask.stream.masks.deciding_state import unpack_state
+from roadmask.stream.run.progress import progress_folder
 
 
 def main() -> None:

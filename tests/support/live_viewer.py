@@ -12,10 +12,10 @@ from types import TracebackType
 from typing import Self
 
 from roadmask.stream.camera.camera import Camera, CameraSettings, parse_camera
-from roadmask.stream.camera.live import LiveSource, Stopped
+from roadmask.stream.camera.live import LiveSource
 from roadmask.stream.camera.status import CameraEvent, CameraState, CameraStatus
 from roadmask.stream.decode.place import Selection
-from roadmask.stream.errors import RoadmaskError
+from roadmask.stream.errors import RoadmaskError, Stopped
 from roadmask.stream.frames import VideoInfo
 from tests.support.numbered_camera import Film, read_number
 from tests.support.waiting import until
