@@ -169,7 +169,7 @@ class Sink(Protocol):
         """
         return position
 
-    def append(self, piece: Piece) -> None:  # noqa: ARG002 - for those that are
+    def append(self, piece: Piece) -> None:  # noqa: ARG002 - of those that can
         """Write what such a sink has written elsewhere, as it is. An `OutputError` where that is damaged."""
         raise OutputError(f"{type(self).__name__}: cannot be made in pieces")
 
@@ -177,7 +177,7 @@ class Sink(Protocol):
         """What has been written is on disk when this returns, and survives a power cut."""
         return
 
-    def tell(self, ending: Ending) -> None:  # noqa: ARG002 - for those that keep it
+    def tell(self, ending: Ending) -> None:  # noqa: ARG002 - of those that keep it
         """How the run ended; before it is left, and not where the run has failed."""
         return
 
