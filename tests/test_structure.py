@@ -225,3 +225,13 @@ def test_the_public_names_are_sorted_documented_by_a_home_and_importable() -> No
         assert getattr(roadmask, name) is not None
     with pytest.raises(AttributeError, match="no attribute 'segments'"):
         _ = roadmask.segments
+
+
+# What holds the whole, or what every room shares: its tests stand at the top, all others in their room.
+WHOLE = {
+    *("docstrings", "frames", "pipeline", "privacy", "properties", "readme", "spec", "structure"),
+}
+
+
+def test_tests_stand_in_their_room_or_hold_the_whole() -> None:
+    assert {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")} == WHOLE

@@ -35,7 +35,7 @@ from tests.support.datasets import make_fastai, tiny_settings
 from tests.support.untrained import COLORS, HEIGHT, NAMES, WIDTH, untrained_checkpoint
 
 CPU = torch.device("cpu")
-BOX = Path(__file__).parents[1] / "stream" / "models"
+BOX = Path(__file__).parents[2] / "stream" / "models"
 SHAPES = [
     UNetSettings(len(NAMES), (8, 8, 8, 8), dropout=0.1),
     UNetSettings(len(NAMES), (24, 16, 12, 8), "plain", 0.1, "lite1", "wide"),
