@@ -36,7 +36,7 @@ class SegmentSettings:
 
     source: Path | Camera
     overlay: Path | None = None  # .mp4, .mov or .mkv
-    masks: Path | None = None  # a folder, .zip, .mkv, .npz or .zarr
+    masks: Path | None = None  # a folder, .zip or .mkv
     stats: Path | None = None  # .csv or .parquet
     alpha: float = 0.5  # share of the class colour in the overlay
     classes: tuple[str, ...] = ()  # drawn in the overlay; empty for all
