@@ -62,8 +62,11 @@ def test_with_a_run_s_options_it_is_the_overlay_of_that_run(kind: str, clip: Pat
     model = write_color_model(tmp_path / "colors.onnx")
     masks, overlay, drawn = tmp_path / f"masks{kind}", tmp_path / "run.mp4", tmp_path / "preview.mp4"
     look = ["--legend", "--alpha", "0.3", "--exclude", "sky", "--crf", "18"]
-    run = ["run", clip, "--model", model, "--masks", masks, "--overlay", overlay, *look]
+    saved = tmp_path / "saved.zip" if kind in (".npz", ".zarr") else masks
+    run = ["run", clip, "--model", model, "--masks", saved, "--overlay", overlay, *look]
     assert main([str(word) for word in run]) == 0
+    if saved != masks:
+        assert main(["convert", str(saved), "-o", str(masks)]) == 0
     assert preview(masks, clip, "-o", drawn, *look) == 0
     assert drawn.read_bytes() == overlay.read_bytes()
 
