@@ -9,11 +9,8 @@ from typing import TypeVar
 
 import numpy as np
 
-from stream.decode.source import open_source
-from stream.frames import VideoInfo
-from stream.spec import ModelSpec
-from training.camvid import open_dataset, read_picture, split
-
+from ..stream import ModelSpec, VideoInfo, open_source
+from ..training.camvid import open_dataset, read_picture, split
 from .errors import ExportError
 from .pictures import SAMPLE_COUNT, Picture, Samples, find_pictures, fit
 

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from training.camvid import Dataset, Example, of_drives, of_list
-
+from ..training.camvid import Dataset, Example, of_drives, of_list
 from .errors import ExportError
 
 Folder = Literal["train", "val", "test"]  # of SegNet's layout

@@ -11,9 +11,8 @@ from tempfile import TemporaryDirectory
 import onnx
 import torch
 
-from stream.network.model import Model
-from training.checkpoint import Checkpoint, load
-
+from ..stream import Model
+from ..training.checkpoint import Checkpoint, load
 from .deploy import DeployedNetwork
 from .errors import ExportError
 from .metadata import INPUT_NAME, OUTPUT_NAME, metadata
@@ -60,7 +59,7 @@ def export_model(
     onnx.checker.check_model(graph, full_check=True)
     with placed(output) as temporary:
         write(graph, temporary)
-        return verify(network, Model.load(temporary, device="cpu", workers=1), compared)
+        return verify(network, Model.load(temporary, device="cpu", workers=1), compared, "float32")
 
 
 def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint:

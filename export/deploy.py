@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
-from training.checkpoint import Checkpoint
+from ..training.checkpoint import Checkpoint
 
 
 class DeployedNetwork(nn.Module):

@@ -11,11 +11,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from stream.commands import options as of
-from stream.errors import RoadmaskError
-from stream.talk.bar import counted, progress_bar
-from training.errors import TrainingError
-
+from ..stream import RoadmaskError
+from ..stream.commands import options as of
+from ..stream.system.talk import counted, progress_bar
+from ..training.errors import TrainingError
 from .choice import Choice, Folder, everything, in_folder, of_drive, on_list, own_choice
 from .errors import ExportError
 from .eval_folder import result_folder, result_paths, write_results
@@ -38,7 +37,10 @@ def evaluate(
         Path | None,
         typer.Option("-o", "--output", help="Folder for scores.json, frames.csv, confusion.csv and .png, worst.png."),
     ] = None,
-    drive: Annotated[list[str] | None, typer.Option(metavar="DRIVE", help="Score this recording; repeatable.")] = None,
+    drive: Annotated[
+        list[str] | None,
+        typer.Option(metavar="DRIVE", help="Score this recording; * stands for any characters; repeatable."),
+    ] = None,
     list_file: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="Score the pictures it names, as valid.txt does.")
     ] = None,
@@ -49,8 +51,8 @@ def evaluate(
         typer.Option(
             "--map",
             metavar="CLASS=CLASS",
-            help="A class of the data as one of the model's, or as void; also camvid32 (CamVid's 32 classes as 11) "
-            "or a .json file of pairs; repeatable, the last one counts.",
+            help="A class of the data as one of the model's, as void, or as A|B: one of several; also camvid32 "
+            "(CamVid's 32 classes as 11), idd-lite, or a .json file; repeatable, the last one counts.",
         ),
     ] = None,
     smooth: of.Smooth = True,
@@ -71,6 +73,7 @@ def evaluate(
     roadmask eval street.onnx camvid/ --drive 0016E5 --drive 0006R0 -o scores/
     roadmask eval camvid-lite0 segnet/ --folder test --no-smooth
     roadmask eval street.onnx camvid32/ --map camvid32 --map Tunnel=Building
+    roadmask eval street.onnx idd/ --map idd-lite            in groups of classes, as its labels are sets of them
     roadmask eval street.onnx mine/ --all --json > scores.json
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
     choice = _choice(drive or (), list_file, folder, every=every)

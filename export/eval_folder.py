@@ -66,7 +66,7 @@ def write_results(folder: Path, evaluation: Evaluation, worst: WorstFrames) -> N
     """
     from .confusion_plot import confusion_plot  # matplotlib takes half a second that a run without -o need not pay
 
-    names = evaluation.class_names
+    names = evaluation.group_names
     what = f"{evaluation.model.name} on {evaluation.data.name}"
     title = f"{what}\n{evaluation.chosen_by}: mIoU {evaluation.mean_iou:.3f}, accuracy {evaluation.accuracy:.3f}"
     confusion = zip(names, evaluation.confusion.tolist(), strict=True)
@@ -76,7 +76,7 @@ def write_results(folder: Path, evaluation: Evaluation, worst: WorstFrames) -> N
         _write_csv(folder / FRAMES, _FRAME_COLUMNS, map(_frame_row, evaluation.frames))
         figure = confusion_plot(evaluation.confusion, names, title)
         figure.savefig(folder / CONFUSION_PLOT, dpi=_DOTS_PER_INCH)
-        worst.sheet(names, evaluation.class_colors).save(folder / WORST)
+        worst.sheet(evaluation.labels).save(folder / WORST)
 
 
 @contextmanager

@@ -28,7 +28,9 @@ def plain(evaluation: Evaluation) -> dict[str, object]:
         "flicker": _or_null(evaluation.flicker),
         "iou": {name: _or_null(value) for name, value in evaluation.iou.items()},
         "not_scored": [
-            name for name, is_scored in zip(evaluation.class_names, total.is_scored, strict=True) if not is_scored
+            name
+            for name, is_labelled in zip(evaluation.group_names, total.groups.is_labelled, strict=True)
+            if not is_labelled
         ],
         "drives": {
             name: {

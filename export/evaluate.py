@@ -12,17 +12,15 @@ import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
-from stream.decode.network_input import network_input
-from stream.masks.decide import Decider
-from stream.masks.flicker import FlickerMeter
-from stream.masks.smooth import Smoother
-from stream.network.model import Model
-from stream.pipeline import Pipeline
-from training.camvid import VOID, Dataset, Example, open_dataset
-from training.metrics import confusion_matrix
-
+from ..stream import FlickerMeter, Model, Smoother
+from ..stream.decode.pixels import network_input
+from ..stream.masks.deciding import Decider
+from ..stream.pipeline import Pipeline
+from ..training.camvid import Dataset, Example, open_dataset
+from ..training.labels import Groups
+from ..training.metrics import confusion_matrix
 from .choice import Choice, own_choice
-from .classmap import match_classes, parse_map
+from .classmap import Matched, match_classes, parse_map
 from .errors import ExportError
 from .scores import Evaluation, FrameScore, Scores, frame_score
 from .sequence import follows, frame_number, in_order
@@ -36,7 +34,7 @@ class LabelledFrame:
     follows: bool  # it is the next frame of the same video as the one before
     picture: NDArray[np.uint8]  # (height, width, 3) RGB
     input: NDArray[np.uint8]  # (h, w, 3) RGB, at the network's size
-    truth: NDArray[np.uint8]  # (height, width) index into the model's classes, or VOID
+    truth: NDArray[np.uint8]  # (height, width) codes: index into the model's classes, or of a set of them, or VOID
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -77,10 +75,11 @@ def evaluate_model(
     dataset = open_dataset(data)
     chosen = choice(dataset)
     mapping = parse_map(class_map, dataset)
-    class_of_label = match_classes(dataset, model.spec.class_names, mapping)
-    tally = _Tally(class_of_label, len(model.spec.classes))
+    colors = [item.color for item in model.spec.classes]
+    matched = match_classes(dataset, model.spec.class_names, colors, mapping)
+    tally = _Tally(matched.labels.groups(matched.codes))
     with Pipeline() as pipeline:
-        labelled = pipeline.stage("read", _read(dataset, chosen.examples, class_of_label, model), depth=_AHEAD)
+        labelled = pipeline.stage("read", _read(dataset, chosen.examples, matched, model), depth=_AHEAD)
         scored = pipeline.parallel("infer", partial(_scored, model), labelled, workers=model.workers, depth=_AHEAD)
         results = _decide(scored, len(model.spec.classes), smooth=smooth)
         decided = pipeline.stage("decide", results, depth=_AHEAD)
@@ -90,11 +89,10 @@ def evaluate_model(
                 on_frame(frame, score)
             if on_picture:
                 on_picture(done, len(chosen.examples))
-    if tally.total.confusion.sum() == 0:
+    if tally.total.codes.sum() == 0:
         raise ExportError(f"{dataset.root}: nothing but void in the pictures chosen ({chosen.by}); nothing to score")
     return Evaluation(
-        class_names=model.spec.class_names,
-        class_colors=tuple(item.color for item in model.spec.classes),
+        labels=matched.labels,
         total=tally.total,
         drives=tally.drives,
         frames=tuple(tally.frames),
@@ -107,9 +105,7 @@ def evaluate_model(
     )
 
 
-def _read(
-    dataset: Dataset, examples: Iterable[Example], class_of_label: NDArray[np.uint8], model: Model
-) -> Iterator[LabelledFrame]:
+def _read(dataset: Dataset, examples: Iterable[Example], matched: Matched, model: Model) -> Iterator[LabelledFrame]:
     reformatter = VideoReformatter()
     previous: LabelledFrame | None = None
     for example in in_order(examples):
@@ -119,7 +115,7 @@ def _read(
         )
         shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
         inputs = network_input(shown, model.spec.input_size(*labels.shape), reformatter)
-        previous = LabelledFrame(example, is_next, picture, inputs, class_of_label[labels])
+        previous = LabelledFrame(example, is_next, picture, inputs, matched.code_of_class[labels])
         yield previous
 
 
@@ -143,16 +139,16 @@ def _decide(
 class _Tally:
     """The counts of all frames, and of each drive."""
 
-    def __init__(self, class_of_label: NDArray[np.uint8], class_count: int) -> None:
-        self._is_scored = np.isin(np.arange(class_count), class_of_label[class_of_label != VOID])
+    def __init__(self, groups: Groups) -> None:
         self._meter = FlickerMeter()
-        self.total = Scores(0, np.zeros((class_count, class_count), np.int64), self._is_scored, 0, 0)
+        self.total = Scores(0, np.zeros(groups.members.shape, np.int64), groups, 0, 0)
         self.drives: dict[str, Scores] = {}
         self.frames: list[FrameScore] = []
 
     def add(self, frame: DecidedFrame) -> FrameScore:
-        confusion = confusion_matrix(frame.labelled.truth, frame.predicted, len(self._is_scored))
-        scores = Scores(1, confusion, self._is_scored, *self._follow(frame))
+        groups = self.total.groups
+        codes = confusion_matrix(frame.labelled.truth, frame.predicted, *groups.members.shape)
+        scores = Scores(1, codes, groups, *self._follow(frame))
         self.total += scores
         example = frame.labelled.example
         if frame_number(example) is not None:

@@ -10,14 +10,13 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from stream.commands import options as of
-from stream.errors import RoadmaskError
-from stream.network.model import bundled_models, find_model
-from stream.talk.bar import counted, progress_bar
-from training.checkpoint import load
-from training.errors import TrainingError
-from training.options import parse_size
-
+from ..stream import RoadmaskError
+from ..stream.commands import options as of
+from ..stream.network.model import bundled_models, find_model
+from ..stream.system.talk import counted, progress_bar
+from ..training.checkpoint import load
+from ..training.errors import TrainingError
+from ..training.options import parse_size
 from .calibration import PICTURE_COUNT, given_samples
 from .convert import export_model
 from .errors import ExportError

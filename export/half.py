@@ -11,14 +11,12 @@ from pathlib import Path
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from stream.network.model import Model
-from stream.spec import ModelSpec
-
+from ..stream import Model, ModelSpec
 from .errors import ExportError
 from .metadata import quantized_metadata
 from .model_file import check_output, placed, write
 from .pictures import Samples, draw
-from .verify import ParityReport, verify_fp16
+from .verify import ParityReport, verify
 
 NOTE = "fp16: weights and sums of the float32 model in 16 bits; pictures stay uint8, scores float32"
 
@@ -49,7 +47,7 @@ def halve_model(source: Path, output: Path, *, samples: Samples | None = None, o
     with placed(output) as temporary:
         write(halved, temporary)
         compared = samples or _drawn(reference.spec)
-        return verify_fp16(reference, Model.load(temporary, device="cpu", workers=1), compared)
+        return verify(reference, Model.load(temporary, device="cpu", workers=1), compared, "fp16")
 
 
 def _drawn(spec: ModelSpec) -> Samples:

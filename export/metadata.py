@@ -8,8 +8,8 @@ from typing import Any
 
 import onnx
 
-from stream.spec import METADATA_KEY
-from training.checkpoint import Checkpoint
+from ..stream.spec import METADATA_KEY
+from ..training.checkpoint import Checkpoint
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "scores"
@@ -21,9 +21,10 @@ _ONNX_IMAGE = {
     "Image.NominalPixelRange": "NominalRange_0_255",
 }
 # Of everything in a checkpoint only these are handed on. Its settings also hold folders of the person who trained it.
-_PROVENANCE = ("data", "license_note", "start_from", "commit", "torch", "started")
+_PROVENANCE = ("data", "license_note", "start_from", "teachers", "commit", "torch", "started")
 _RECIPE = (
     "epochs",
+    "budget_s",
     "batch",
     "size",
     "crop",
@@ -33,6 +34,8 @@ _RECIPE = (
     "weights",
     "convolution",
     "decoder",
+    "encoder",
+    "context",
     "seed",
 )
 
@@ -77,15 +80,26 @@ def spec(checkpoint: Checkpoint) -> dict[str, Any]:
 
 def _provenance(checkpoint: Checkpoint) -> dict[str, str]:
     known = {key: str(checkpoint.provenance.get(key, "")) for key in _PROVENANCE}
-    known["recipe"] = _recipe(checkpoint.settings)
+    known["recipe"] = _recipe(checkpoint)
     return {key: value for key, value in known.items() if value}
 
 
-def _recipe(settings: dict[str, Any]) -> str:
+def _recipe(checkpoint: Checkpoint) -> str:
     """As in "epochs 40, batch 8, crop 288x384, weights imagenet"; a text that could be a path is left out."""
+    settings, network = checkpoint.settings, checkpoint.network
+    shape = {
+        "convolution": network.convolution,
+        "decoder": network.decoder_channels,
+        "encoder": network.encoder,
+        "context": network.context,
+    }
     facts = []
     for key in _RECIPE:
         value = settings.get(key)
+        if value is None and key in settings:  # what was not asked for is as another network had it
+            value = shape.get(key)
+        if key == "epochs" and settings.get("budget_s"):
+            continue  # it ended by its time
         if isinstance(value, (list, tuple)):
             value = ("x" if key in ("size", "crop") else "-").join(map(str, value))
         elif value is None or (isinstance(value, str) and not value.isidentifier()):

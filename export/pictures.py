@@ -10,10 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from training.camvid import open_dataset, read_picture
-from training.checkpoint import Checkpoint
-from training.errors import DataError
-
+from ..training.camvid import open_dataset, read_picture
+from ..training.checkpoint import Checkpoint
+from ..training.classmap import split_map
+from ..training.errors import DataError
 from .errors import ExportError
 
 Picture = NDArray[np.uint8]  # (height, width, 3) RGB
@@ -43,7 +43,8 @@ def samples(checkpoint: Checkpoint, paths: Sequence[Path] | None) -> Samples:
             raise ExportError("no pictures to compare on; name at least one, or leave the option out")
         return _read(paths, "the given pictures")
     try:
-        dataset = open_dataset(Path(checkpoint.settings["data"]))
+        data = checkpoint.settings["data"]
+        dataset = open_dataset(split_map(data if isinstance(data, str) else data[0])[0])  # 1.0 knew one folder
         return _read([example.picture for example in dataset.examples], f"data set {dataset.root.name}")
     except (DataError, OSError, KeyError):  # OSError: a folder that may not be looked into
         size = checkpoint.input_height, checkpoint.input_width

@@ -13,15 +13,14 @@ from numpy.typing import NDArray
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
-from stream.network.model import Model
-
+from ..stream import Model
 from .calibration import PICTURE_COUNT, Calibration, find_calibration, given_samples
 from .errors import ExportError
 from .metadata import quantized_metadata
 from .model_file import check_output, placed, write
 from .pictures import Picture
 from .qdq import find_normalisation, fold_normalisation, share_concat_scales
-from .verify import ParityReport, verify_int8
+from .verify import ParityReport, verify
 
 # All that the network is made of, so that no tensor between two of them is float. What is not in this list stays so.
 _OPERATORS = ["Conv", "Relu", "Clip", "Add", "Concat", "Resize", "AveragePool", "MaxPool"]
@@ -70,7 +69,7 @@ def quantize_model(
     with placed(output) as temporary:
         write(quantized, temporary)
         compared = calibration.compared if pictures is None else given_samples(pictures)
-        return verify_int8(reference, Model.load(temporary, device="cpu", workers=1), compared)
+        return verify(reference, Model.load(temporary, device="cpu", workers=1), compared, "int8")
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # untyped

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from training.metrics import iou, pixel_accuracy
+from ..training.labels import Groups, Labels
+from ..training.metrics import mean_of
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -17,24 +18,29 @@ class Scores:
     """Of some frames together: their pixels are added up first, and divided then."""
 
     frame_count: int
-    confusion: NDArray[np.int64]  # [true, predicted] pixels, void left out
-    is_scored: NDArray[np.bool_]  # (classes,) false for those that the data cannot label
+    codes: NDArray[np.int64]  # [true code, predicted class] pixels, void left out
+    groups: Groups  # of classes that the data's labels tell apart: each class alone, unless labels are sets
     tracked: int  # pixels followed from one frame to the next
     changed: int  # those among them whose class is another there
 
     @property
+    def confusion(self) -> NDArray[np.int64]:
+        """[true, predicted] pixels of the groups, void left out."""
+        return self.groups.confusion(self.codes)
+
+    @property
     def iou(self) -> NDArray[np.float64]:
-        """Of each class; nan for one that neither occurs nor is predicted, or that the data cannot label."""
-        return np.where(self.is_scored, iou(self.confusion), np.nan)
+        """Of each group; nan for one that neither occurs nor is predicted, or that the data cannot label."""
+        return self.groups.iou(self.codes)
 
     @property
     def mean_iou(self) -> float:
-        return _mean(self.iou)
+        return mean_of(self.iou)
 
     @property
     def accuracy(self) -> float:
         """Share of the pixels that are not void whose class is right."""
-        return pixel_accuracy(self.confusion)
+        return self.groups.accuracy(self.codes)
 
     @property
     def flicker(self) -> float:
@@ -44,8 +50,8 @@ class Scores:
     def __add__(self, other: Scores) -> Scores:
         return Scores(
             self.frame_count + other.frame_count,
-            self.confusion + other.confusion,
-            self.is_scored,
+            self.codes + other.codes,
+            self.groups,
             self.tracked + other.tracked,
             self.changed + other.changed,
         )
@@ -55,15 +61,14 @@ class Scores:
 class FrameScore:
     name: str
     drive: str
-    mean_iou: float  # over the classes that the frame shows; nan where all of it is void
+    mean_iou: float  # over the groups that the frame shows; nan where all of it is void
     accuracy: float
     flicker: float  # against the frame before; nan where there is none
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Evaluation:
-    class_names: tuple[str, ...]  # in the model's order
-    class_colors: tuple[tuple[int, int, int], ...]
+    labels: Labels  # the model's classes, and the sets of them that the data's labels stand for
     total: Scores
     drives: Mapping[str, Scores]  # of the frames whose names say their drive
     frames: tuple[FrameScore, ...]
@@ -71,7 +76,7 @@ class Evaluation:
     model_sha256: str
     data: Path
     chosen_by: str  # for people: which pictures of the data set
-    mapping: Mapping[str, str]  # data class to model class or void, where the user gave one
+    mapping: Mapping[str, str]  # data class to model class, A|B or void, where the user gave one
     is_smoothed: bool
 
     @property
@@ -79,13 +84,18 @@ class Evaluation:
         return self.total.frame_count
 
     @property
+    def group_names(self) -> tuple[str, ...]:
+        """What is scored: the model's classes in its order, or groups such as `Car+Pedestrian+Bicyclist`."""
+        return self.total.groups.names
+
+    @property
     def confusion(self) -> NDArray[np.int64]:
-        """[true, predicted] pixels, void left out."""
+        """[true, predicted] pixels of the groups, void left out."""
         return self.total.confusion
 
     @property
     def iou(self) -> dict[str, float]:
-        return dict(zip(self.class_names, self.total.iou.tolist(), strict=True))
+        return dict(zip(self.group_names, self.total.iou.tolist(), strict=True))
 
     @property
     def mean_iou(self) -> float:
@@ -104,8 +114,8 @@ class Evaluation:
         """Mean IoU and accuracy with every drive counting the same, however long it is."""
         drives = self.drives.values()
         return (
-            _mean(np.array([scores.mean_iou for scores in drives])),
-            _mean(np.array([scores.accuracy for scores in drives])),
+            mean_of(np.array([scores.mean_iou for scores in drives])),
+            mean_of(np.array([scores.accuracy for scores in drives])),
         )
 
     @property
@@ -113,8 +123,8 @@ class Evaluation:
         """What a reader must know beside the figures."""
         shown = self.confusion.sum(axis=1) > 0
         predicted = self.confusion.sum(axis=0) > 0
-        unlabelled = self._names(~self.total.is_scored)
-        absent = self._names(self.total.is_scored & ~shown & predicted)
+        unlabelled = self._names(~self.total.groups.is_labelled)
+        absent = self._names(self.total.groups.is_labelled & ~shown & predicted)
         notes = []
         if unlabelled:
             notes.append(f"not scored, as the data has no labels of it: {unlabelled} (pixels taken for it are errors)")
@@ -123,19 +133,14 @@ class Evaluation:
         return tuple(notes)
 
     def _names(self, chosen: NDArray[np.bool_]) -> str:
-        return ", ".join(name for name, is_chosen in zip(self.class_names, chosen, strict=True) if is_chosen)
+        return ", ".join(name for name, is_chosen in zip(self.group_names, chosen, strict=True) if is_chosen)
 
 
 def frame_score(name: str, drive: str, scores: Scores) -> FrameScore:
     """Of one frame alone.
 
-    Its mean IoU is over the classes that it shows (Wang et al., "Revisiting evaluation metrics for semantic
+    Its mean IoU is over the classes (or groups) that it shows (Wang et al., "Revisiting evaluation metrics for semantic
     segmentation", 2023): with the others, a single wrong pixel of a rare class would count as much as a missed car.
     """
     shown = np.where(scores.confusion.sum(axis=1) > 0, scores.iou, np.nan)
-    return FrameScore(name, drive, _mean(shown), scores.accuracy, scores.flicker)
-
-
-def _mean(values: NDArray[np.float64]) -> float:
-    """Without the nans; nan where nothing else is left."""
-    return float("nan") if np.isnan(values).all() else float(np.nanmean(values))
+    return FrameScore(name, drive, mean_of(shown), scores.accuracy, scores.flicker)

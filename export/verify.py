@@ -4,29 +4,38 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from stream.masks.decide import Decider
-from stream.network.model import Model
-
+from ..stream import Model
+from ..stream.masks.deciding import Decider
 from .deploy import DeployedNetwork
 from .errors import ExportError
 from .pictures import Picture, Samples, fit
 
-# Two runtimes add in different orders, which moves float32 scores by about 1e-5 and flips pixels that are as good as
-# tied between two classes. A wrong graph flips far more.
-MIN_EQUAL_LABELS = 0.999
-# Eight bits round every tensor of the network. Measured on CamVid, 98.7 to 99.0 % stay equal, and 97 % with sums that
-# saturate; below 95 % something has gone wrong, as with ranges of pictures all alike.
-MIN_EQUAL_LABELS_INT8 = 0.95
-# Eleven bits of each number stay: measured on CamVid, 99.9 % of the labels, and 99.0 % on drawn pictures, of which a
-# network is less sure.
-MIN_EQUAL_LABELS_FP16 = 0.98
+Kind = Literal["float32", "int8", "fp16"]
+
+MIN_EQUAL_LABELS: dict[Kind, float] = {
+    # Two runtimes add in different orders, which moves float32 scores by about 1e-5 and flips pixels that are as good
+    # as tied between two classes. A wrong graph flips far more.
+    "float32": 0.999,
+    # Eight bits round every tensor of the network. Measured on CamVid, 98.7 to 99.0 % stay equal, and 97 % with sums
+    # that saturate; below 95 % something has gone wrong, as with ranges of pictures all alike.
+    "int8": 0.95,
+    # Eleven bits of each number stay: measured on CamVid, 99.9 % of the labels, and 99.0 % on drawn pictures, of which
+    # a network is less sure.
+    "fp16": 0.98,
+}
+_ADVICE: dict[Kind, str] = {
+    "float32": "please report this with your torch and onnxruntime versions",
+    "int8": "calibrate on more pictures (--calibrate-pictures) that look like those it will see, or stay with the "
+    "float32 model",
+    "fp16": "stay with the float32 model",
+}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,52 +67,27 @@ class ParityReport:
         return min(case.equal_labels for case in self.cases)
 
 
-def verify(network: DeployedNetwork, model: Model, samples: Samples) -> ParityReport:
-    """Compare a model with the network it was exported from, as `_compared` says.
+def verify(reference: DeployedNetwork | Model, model: Model, samples: Samples, kind: Kind) -> ParityReport:
+    """Compare a model with what it was made from, a checkpoint's network or a float32 model, as `_compared` says.
 
     Raises:
         ExportError: fewer than `MIN_EQUAL_LABELS` of the labels are equal, or a score is not finite.
     """
-    report = _compared(_TorchNetwork(network), model, samples)
-    if report.equal_labels < MIN_EQUAL_LABELS:
+    right = _FloatModel(reference) if isinstance(reference, Model) else _TorchNetwork(reference)
+    report = _compared(right, model, samples)
+    least = MIN_EQUAL_LABELS[kind]
+    if report.equal_labels >= least:
+        return report
+    if kind == "float32":
         raise ExportError(
             f"the exported model disagrees with its checkpoint: {report.equal_labels:.2%} of the labels are equal on "
-            f"{samples.origin}, not {MIN_EQUAL_LABELS:.1%}; scores differ by up to {report.max_difference:.2g}. "
-            "Nothing was written; please report this with your torch and onnxruntime versions"
+            f"{samples.origin}, not {least:.1%}; scores differ by up to {report.max_difference:.2g}. "
+            f"Nothing was written; {_ADVICE[kind]}"
         )
-    return report
-
-
-def verify_int8(reference: Model, model: Model, samples: Samples) -> ParityReport:
-    """Compare an int8 model with the float32 one it was made from, as `_compared` says.
-
-    Raises:
-        ExportError: fewer than `MIN_EQUAL_LABELS_INT8` of the labels are equal, or a score is not finite.
-    """
-    report = _compared(_FloatModel(reference), model, samples)
-    if report.equal_labels < MIN_EQUAL_LABELS_INT8:
-        raise ExportError(
-            f"the int8 model differs too much: {report.equal_labels:.1%} of the labels are equal to the float32 "
-            f"model's on {samples.origin}, not {MIN_EQUAL_LABELS_INT8:.0%}. Nothing was written; calibrate on more "
-            "pictures (--calibrate-pictures) that look like those it will see, or stay with the float32 model"
-        )
-    return report
-
-
-def verify_fp16(reference: Model, model: Model, samples: Samples) -> ParityReport:
-    """Compare an fp16 model with the float32 one it was made from, as `_compared` says.
-
-    Raises:
-        ExportError: fewer than `MIN_EQUAL_LABELS_FP16` of the labels are equal, or a score is not finite.
-    """
-    report = _compared(_FloatModel(reference), model, samples)
-    if report.equal_labels < MIN_EQUAL_LABELS_FP16:
-        raise ExportError(
-            f"the fp16 model differs too much: {report.equal_labels:.1%} of the labels are equal to the float32 "
-            f"model's on {samples.origin}, not {MIN_EQUAL_LABELS_FP16:.0%}. Nothing was written; stay with the "
-            "float32 model"
-        )
-    return report
+    raise ExportError(
+        f"the {kind} model differs too much: {report.equal_labels:.1%} of the labels are equal to the float32 "
+        f"model's on {samples.origin}, not {least:.0%}. Nothing was written; {_ADVICE[kind]}"
+    )
 
 
 class _Reference(Protocol):

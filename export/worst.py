@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import heapq
 import math
-from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from training.camvid import VOID, Color
-from training.sheet import Cell, draw_sheet, paint
-
+from ..training.camvid import VOID
+from ..training.labels import Labels
+from ..training.sheet import Cell, draw_sheet, paint
 from .evaluate import DecidedFrame
 from .scores import FrameScore
 
@@ -43,29 +42,30 @@ class WorstFrames:
         """Worst first."""
         return [score.name for *_, score in sorted(self._heap, reverse=True)]
 
-    def sheet(self, class_names: Sequence[str], colors: Sequence[Color]) -> Image.Image:
+    def sheet(self, labels: Labels) -> Image.Image:
         """A row a frame, the worst first: picture, truth, prediction, and where they differ."""
-        rows = [_row(frame, score, colors) for _, _, frame, score in sorted(self._heap, reverse=True)]
-        return draw_sheet(rows, class_names, colors)
+        rows = [_row(frame, score, labels) for _, _, frame, score in sorted(self._heap, reverse=True)]
+        return draw_sheet(rows, labels.names, labels.colors)
 
 
-def _row(frame: DecidedFrame, score: FrameScore, colors: Sequence[Color]) -> list[Cell]:
+def _row(frame: DecidedFrame, score: FrameScore, labels: Labels) -> list[Cell]:
     picture, truth = frame.labelled.picture, frame.labelled.truth
     return [
         Cell(f"{score.name}: mIoU {score.mean_iou:.3f}, accuracy {score.accuracy:.3f}", _fitted(picture)),
-        Cell("truth (void is uncoloured)", _fitted(paint(picture, truth, colors))),
-        Cell("prediction", _fitted(paint(picture, frame.predicted, colors))),
-        Cell("wrong in red, void in black", _fitted(_differences(picture, truth, frame.predicted))),
+        Cell("truth (void is uncoloured)", _fitted(paint(picture, truth, labels.colors))),
+        Cell("prediction", _fitted(paint(picture, frame.predicted, labels.colors))),
+        Cell("wrong in red, void in black", _fitted(_differences(picture, truth, frame.predicted, labels))),
     ]
 
 
 def _differences(
-    picture: NDArray[np.uint8], truth: NDArray[np.uint8], predicted: NDArray[np.uint8]
+    picture: NDArray[np.uint8], truth: NDArray[np.uint8], predicted: NDArray[np.uint8], labels: Labels
 ) -> NDArray[np.uint8]:
     """The picture in pale grey under its errors, so that what they are on can still be seen."""
     grey = picture.mean(axis=2, keepdims=True)
     shown = np.repeat(128 + grey / 2, 3, axis=2)
-    is_wrong = (truth != VOID) & (truth != predicted)
+    is_known = truth != VOID
+    is_wrong = is_known & ~labels.members[truth * is_known, predicted]
     shown[is_wrong] = 0.3 * shown[is_wrong] + 0.7 * np.array(_WRONG)
     shown[truth == VOID] = _VOID
     return np.asarray(np.round(shown), np.uint8)

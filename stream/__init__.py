@@ -1,10 +1,4 @@
-"""Segment driving video: the package behind `roadmask run`, and its Python API.
-
-from stream import segment_video
-
-for result in segment_video("drive.mp4"):
-    print(float(result.frame.time), result.mask.shape)
-"""
+"""What segments video: the rooms behind `roadmask run`, and the names that `roadmask` offers."""
 
 from __future__ import annotations
 
@@ -22,7 +16,8 @@ if TYPE_CHECKING:
     from .masks.flicker import FlickerMeter
     from .masks.smooth import Smoother
     from .network.model import Model
-    from .segment import Report, SegmentSettings, process_video, segment_video
+    from .run.segment import process_video, segment_video
+    from .run.settings import Report, SegmentSettings
     from .spec import ModelSpec, PixelClass
 
 # The film of a street stays on the machine: ONNX Runtime writes a device id and sends telemetry unless this is set
@@ -43,9 +38,9 @@ _HOMES = {
     "OutputError": "errors",
     "Overlay": "encode.overlay",
     "PixelClass": "spec",
-    "Report": "segment",
+    "Report": "run.settings",
     "RoadmaskError": "errors",
-    "SegmentSettings": "segment",
+    "SegmentSettings": "run.settings",
     "SegmentedFrame": "frames",
     "Smoother": "masks.smooth",
     "SourceError": "errors",
@@ -54,8 +49,8 @@ _HOMES = {
     "open_masks": "archive.archive",
     "open_source": "decode.source",
     "parse_camera": "camera.camera",
-    "process_video": "segment",
-    "segment_video": "segment",
+    "process_video": "run.segment",
+    "segment_video": "run.segment",
 }
 __all__ = [
     "ArchiveError",
@@ -90,5 +85,5 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `roadmask --help` must not wait for OpenCV and ONNX Runtime."""
     if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        raise AttributeError(f"module 'roadmask' has no attribute {name!r}")
     return getattr(import_module(f".{_HOMES[name]}", __name__), name)

@@ -13,9 +13,8 @@ from typing import Annotated
 
 import typer
 
-from .talk.logs import lines_for_people
-from .talk.printable import printable
-from .talk.unheard import harmless_streams
+from .errors import Stopped
+from .system.talk import harmless_streams, lines_for_people, printable
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +22,7 @@ class _Command:
     """A subcommand, imported only when it is called: torch alone takes seconds."""
 
     name: str
-    module: str
+    module: str  # below `roadmask`
     function: str
     help: str  # in the list of commands
     extra: str = ""  # what pip must install for it
@@ -45,6 +44,8 @@ _COMMANDS = (
     _Command("export", "export.export_cli", "export", "Turn a checkpoint into a model file.", "export"),
     _Command("eval", "export.eval_cli", "evaluate", "Score a model file on labelled pictures.", "export"),
 )
+
+_STOPPED = 130  # exit code
 
 _FIRST_STEPS = """\
 roadmask run drive.mp4                             an overlay video: drive_overlay.mp4
@@ -77,7 +78,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     module: ModuleType | None = None
     if called is not None:
         try:
-            module = import_module(called.module)
+            module = import_module(f"roadmask.{called.module}")
         except ModuleNotFoundError as exc:
             return _missing_package(called, exc)
         if hasattr(module, "as_typer_takes_them") and typed is None:
@@ -87,6 +88,8 @@ def _run(arguments: Sequence[str] | None) -> int:
         _app(called, module)(arguments, prog_name="roadmask")
     except expected as exc:
         return _fail(str(exc), 1)
+    except Stopped:  # by a second Ctrl-C
+        return _STOPPED
     except SystemExit as exc:  # how Typer ends, well or not
         return exc.code if isinstance(exc.code, int) else 0
     return 0
@@ -139,7 +142,7 @@ def _not_called() -> None:
 
 
 def _missing_package(command: _Command, exc: ModuleNotFoundError) -> int:
-    if exc.name is None or exc.name.partition(".")[0] in ("stream", "export", "training"):
+    if exc.name is None or exc.name.partition(".")[0] == "roadmask":
         raise exc
     package = f"roadmask[{command.extra}]" if command.extra else "roadmask"
     return _fail(f"'{command.name}' needs {exc.name}, which is not installed: pip install '{package}'", 1)

@@ -1,4 +1,4 @@
-"""What roadmask tells its user in one line.
+"""What roadmask tells its user in one line; and the wish to end, which is no error.
 
 RoadmaskError
 ├── SourceError  a video cannot be opened or decoded
@@ -6,6 +6,7 @@ RoadmaskError
 ├── DeviceError  a device that was named is not there, fails, or has too little memory
 ├── OutputError  an output cannot be written, or must not be
 └── ArchiveError a mask archive cannot be read
+Stopped          the run is to end early, but well
 """
 
 from __future__ import annotations
@@ -33,3 +34,18 @@ class OutputError(RoadmaskError):
 
 class ArchiveError(RoadmaskError):
     """A mask archive cannot be read."""
+
+
+class Stopped(BaseException):
+    """The run is to end early, but well: outputs are whole up to there.
+
+    No `Exception`, as `KeyboardInterrupt` is none: what catches failures lets it pass.
+    """
+
+
+def is_failure(exc: BaseException | None) -> bool:
+    """Whether what ends with `exc` has failed; not where it is done, or was stopped.
+
+    Ctrl-C counts as a stop wherever nobody has turned it into one: sinks may be used without a run.
+    """
+    return exc is not None and not isinstance(exc, Stopped | KeyboardInterrupt)

@@ -1,4 +1,10 @@
-"""The data that flows through the stages."""
+"""The data that flows through the stages, and what takes it at the end.
+
+A file's frames come in pieces that do not depend on each other: each can be made by itself, later or elsewhere. A
+smoothed mask depends on every frame before it, if ever so little, and a compressed picture on those before. So each
+piece begins with a new encoder, and with a new smoother that has seen the frames just before: what is older weighs next
+to nothing by then. The pieces of a run are the same wherever it was begun, broken off and taken up again.
+"""
 
 from __future__ import annotations
 
@@ -6,15 +12,27 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Protocol, Self
 
 import av
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .deciding_state import DecidingState
+from .errors import OutputError
 
 _COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
+
+PIECE = 250  # frames written; about ten seconds, as many as x264's own keyframes lie apart at most
+# Frames before a piece that its smoother sees. What was before these weighs 0.9 ** 48 = 0.006 at most: see
+# `smooth._MAX_MEMORY`. They are smoothed twice, which takes a fifth more of the smoother's time.
+WARM_UP = 48
+
+# A frame's, in a run: how many frames the run writes before it. A run, or one of its outputs, goes on at that of the
+# first frame that it lacks.
+Position = int
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,6 +76,16 @@ class Frame:
         return self.pts * self.time_base
 
 
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where in a video a run goes on, or where it began."""
+
+    position: Position  # of the first frame to give
+    index: int  # of that frame, among all of the source
+    pts: int
+    seen: tuple[tuple[int, int, int], ...] = ()  # index, pts and `look_of` of some frames from there on, in order
+
+
 # Frames, each with its scores (classes, h', w'); None for unchanged ones.
 ScoredFrames = list[tuple[Frame, NDArray[np.float32] | None]]
 
@@ -68,7 +96,6 @@ class SegmentedFrame:
 
     frame: Frame
     mask: NDArray[np.uint8]  # (height, width) of the picture; index into `ModelSpec.classes`
-    state: DecidingState | None = None  # now and then: what a run that is taken up again after this frame goes on from
 
     def shares(self, class_count: int) -> NDArray[np.float64]:
         """The share of the picture that each class covers; they add up to 1."""
@@ -95,3 +122,77 @@ def batched(frames: Iterable[Frame], size: int) -> Iterator[tuple[Frame, ...]]:
     waiting = iter(frames)
     while batch := tuple(islice(waiting, size)):
         yield batch
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """Successive frames of a run that were written by themselves: see `outputs.piece_sinks`."""
+
+    path: Path  # of its files, without their suffixes
+    began: Place  # the whole run
+
+    def file(self, suffix: str) -> Path:
+        return Path(f"{self.path}{suffix}")
+
+
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How a run ended."""
+
+    state: Literal["done", "partial", "interrupted"]
+    frames: int  # written
+    undecodable: int = 0  # damaged packets that gave no frame
+    damaged: int = 0  # frames, of all, that a decoder has patched up
+    missing_s: float = 0.0  # that the file declares at its end, and does not hold
+    lost: str = ""  # of the file, in words
+
+
+class Sink(Protocol):
+    """One output of a run; `write` is called for each frame that it lacks, in order, on one thread.
+
+    What is here besides is for files that a run goes on with, after an earlier one was killed, or puts together. Sinks
+    inherit it: a window or a stream that is sent keeps nothing, and has nothing to add.
+
+    Raises:
+        OutputError: on making, entering, writing or leaving it, and wherever else a file is touched.
+    """
+
+    def write(self, result: SegmentedFrame) -> None: ...
+
+    def resume(self, position: Position) -> Position:
+        """Go on from what an earlier run left under the partial name: keep no frame from `position` on.
+
+        To be called before entering. An `OutputError` where there is no such thing, or it holds fewer frames.
+
+        Returns:
+            The position of the first frame that it lacks, which may be an earlier one.
+        """
+        return position
+
+    def append(self, piece: Piece) -> None:  # noqa: ARG002 - of those that can
+        """Write what such a sink has written elsewhere, as it is. An `OutputError` where that is damaged."""
+        raise OutputError(f"{type(self).__name__}: cannot be made in pieces")
+
+    def sync(self) -> None:
+        """What has been written is on disk when this returns, and survives a power cut."""
+        return
+
+    def tell(self, ending: Ending) -> None:  # noqa: ARG002 - of those that keep it
+        """How the run ended; before it is left, and not where the run has failed."""
+        return
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None: ...
+
+
+def begins_piece(position: Position) -> bool:
+    """Whether a piece begins with the frame at `position` among those written."""
+    return position % PIECE == 0
+
+
+def warms_up(position: Position) -> bool:
+    """Whether it is the first frame that the next piece's smoother sees."""
+    return position % PIECE == PIECE - WARM_UP

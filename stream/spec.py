@@ -14,11 +14,11 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeGuard
 
-from .errors import ModelError
+from .errors import ModelError, RoadmaskError
 
 METADATA_KEY = "roadmask.spec"
 LATEST_SCHEMA = 1
@@ -105,6 +105,23 @@ def parse_spec(text: str, path: str) -> ModelSpec:
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as exc:
         what = f"{exc.args[0]} is missing" if isinstance(exc, KeyError) else str(exc)
         raise ModelError(f"{path}: {METADATA_KEY}: {what}; export the model again") from exc
+
+
+def select_classes(
+    classes: Sequence[PixelClass], *, only: Sequence[str] = (), exclude: Sequence[str] = ()
+) -> tuple[bool, ...]:
+    """Which classes to draw: those in `only` (all if empty) but not in `exclude`; names in any case.
+
+    Raises:
+        RoadmaskError: a name is no class of the model.
+    """
+    names = [item.name.lower() for item in classes]
+    for name in (*only, *exclude):
+        if name.lower() not in names:
+            known = ", ".join(item.name for item in classes)
+            raise RoadmaskError(f"class {name!r} is not known to this model; it has {known}")
+    wanted = {name.lower() for name in only} or set(names)
+    return tuple(name in wanted and name not in {item.lower() for item in exclude} for name in names)
 
 
 def _spec(content: dict[str, Any]) -> ModelSpec:

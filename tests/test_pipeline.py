@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from stream.channel import Channel
-from stream.pipeline import Pipeline
+from roadmask.stream.pipeline import Channel, Pipeline
 
 LIMIT_S = 5.0  # for what happens at once unless it is broken
 
@@ -124,10 +123,19 @@ def test_a_live_channel_drops_the_oldest_and_counts_them() -> None:
 
 def test_a_stage_that_waits_for_input_is_woken() -> None:
     silent_camera: Channel[int] = Channel(1)
+    ended = threading.Event()
+
+    def decoded() -> Iterator[int]:
+        try:
+            yield from silent_camera
+        finally:
+            ended.set()
+
     with Pipeline(stop_timeout_s=LIMIT_S) as pipeline:
-        frames = pipeline.stage("decode", silent_camera, depth=1)
+        frames = pipeline.stage("decode", decoded(), depth=1)
         pipeline.stage("infer", doubled(frames), depth=1)
         silent_camera.cancel()
+    assert ended.is_set()
 
 
 class StuckDriver:

@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-from clips import cfr, make_clip
 
-
-def no_network() -> list[str]:
-    """The words that begin a command without any network, not even the machine's own."""
-    unshare = ["unshare", "--net", "--map-root-user"]
-    if shutil.which("unshare") and subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
-        return unshare
-    return []
+from tests.support.clips import cfr, make_clip
+from tests.support.own_process import no_network
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="namespaces of Linux")
@@ -28,7 +21,7 @@ def test_a_file_job_needs_no_network_and_leaves_nothing_in_a_fresh_home(tmp_path
     # CI would keep ONNX Runtime's telemetry silent by itself.
     silent = ("CI", "ORT_DISABLE_TELEMETRY", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME")
     env = {name: value for name, value in os.environ.items() if name not in silent} | {"HOME": str(home)}
-    command = [sys.executable, "-m", "stream", "run", clip, "-o", f"{out}/"]
+    command = [sys.executable, "-m", "roadmask", "run", clip, "-o", f"{out}/"]
     done = subprocess.run([*no_network(), *command], env=env, capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
     assert (out / "drive_overlay.mp4").exists()

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from export.metadata import metadata
-from stream.errors import ModelError
-from stream.spec import METADATA_KEY, parse_spec
-from training.checkpoint import Checkpoint
-from training.unet import UNetSettings
+from roadmask.export.metadata import metadata
+from roadmask.stream.errors import ModelError
+from roadmask.stream.spec import METADATA_KEY, parse_spec
+from roadmask.training.checkpoint import Checkpoint
+from roadmask.training.unet import UNetSettings
+from tests.support.own_process import ROOT
 
 # Written by hand when schema 1 was settled. Files like it are in use: never edit it, add spec_v2.json beside it.
-GOLDEN = Path(__file__).parent / "golden" / "spec_v1.json"
+GOLDEN = ROOT / "tests/golden/spec_v1.json"
 
 Content = dict[str, Any]
 

@@ -1,4 +1,4 @@
-"""Random changes to a picture and its mask: one geometry for both, lighting for the picture alone."""
+"""Random changes to a picture and its labels: one geometry for all, lighting for the picture alone."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .camvid import VOID
+from .files import Picture
 from .harsh import make_harsh
 
-Picture = NDArray[np.uint8]  # (height, width, 3) RGB
 Mask = NDArray[np.uint8]  # (height, width)
+Crop = tuple[Picture, Mask]
+Soft = NDArray[np.uint8]  # (height, width, classes) probabilities in 255ths
 _FILL = (127.0, 127.0, 127.0)  # around a picture smaller than the crop; the network's zero
 
 
@@ -31,27 +33,37 @@ class AugmentSettings:
 def augment(
     picture: Picture,
     mask: Mask,
+    soft: Soft | None = None,
     *,
     height: int,
     width: int,
     full_height: int,
     settings: AugmentSettings,
     rng: np.random.Generator,
-) -> tuple[Picture, Mask]:
+) -> tuple[Crop, Soft | None]:
     """A random crop of `height` x `width`; what lies outside the picture is gray and void.
 
-    At a scale of 1 the whole picture would be `full_height` high.
+    At a scale of 1 the whole picture would be `full_height` high. `soft` is of the clean picture, at any size; the same
+    crop of it comes at half the size.
     """
     drawn = float(np.exp(rng.uniform(np.log(settings.scale_min), np.log(settings.scale_max))))
     scale = drawn * full_height / len(mask)
-    picture = _shrunk(picture, scale)
-    matrix = _random_geometry(mask.shape[0], mask.shape[1], scale, height, width, settings, rng)
-    to_picture = matrix @ _between(mask.shape, picture.shape)
+    picture, shape = _shrunk(picture, scale), mask.shape
+    matrix = _random_geometry(shape[0], shape[1], scale, height, width, settings, rng)
+    to_picture = matrix @ _between(shape, picture.shape)
     size = (width, height)  # OpenCV's order
     crop = np.asarray(cv2.warpAffine(picture, to_picture, size, flags=cv2.INTER_LINEAR, borderValue=_FILL), np.uint8)
     mask = np.asarray(cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderValue=(VOID,)), np.uint8)
     crop = _random_lighting(crop, settings, rng)
-    return make_harsh(crop, mask, rng) if rng.random() < settings.harsh else (crop, mask)
+    both = make_harsh(crop, mask, rng) if rng.random() < settings.harsh else (crop, mask)
+    return both, None if soft is None else _at_half_size(soft, matrix, shape, height, width)
+
+
+def _at_half_size(soft: Soft, matrix: NDArray[np.float64], shape: tuple[int, ...], height: int, width: int) -> Soft:
+    """`matrix` takes a pixel of the mask, which was of `shape`, to its place in the crop."""
+    whole = np.vstack([matrix, [0, 0, 1]]) @ _between(shape, soft.shape)
+    half = np.array([[0.5, 0, -0.25], [0, 0.5, -0.25]]) @ whole
+    return np.asarray(cv2.warpAffine(soft, half, (width // 2, height // 2), flags=cv2.INTER_LINEAR), np.uint8)
 
 
 def _shrunk(picture: Picture, scale: float) -> Picture:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from .unet import UNet
 
@@ -15,12 +16,16 @@ def start_average(network: nn.Module) -> dict[str, Tensor]:
 @torch.no_grad()
 def update_average(average: dict[str, Tensor], network: nn.Module, decay: float, step: int) -> None:
     """Exponential running mean of weights and batch norm statistics; young means forget faster."""
-    share = 1 - min(decay, (1 + step) / (10 + step))
+    decay = min(decay, (1 + step) / (10 + step))
+    means, values = [], []
     for name, value in network.state_dict().items():
         if value.is_floating_point():
-            average[name].lerp_(value, share)
+            means.append(average[name])
+            values.append(value)
         else:
             average[name].copy_(value)
+    # Hundreds of tensors at once: on a GPU a few launches, not hundreds.
+    get_ema_multi_avg_fn(decay)(means, values, None)  # type: ignore[no-untyped-call]
 
 
 def with_weights(network: UNet, weights: dict[str, Tensor]) -> UNet:

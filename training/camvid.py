@@ -1,8 +1,8 @@
 """Labelled driving pictures on disk, and *the* class table.
 
 Two layouts are read:
-- fastai's CamVid: `images/NAME.*`, `labels/NAME_P.png`, `codes.txt` (a class a line, in the order of the ids) and
-  `valid.txt` (the validation pictures, a file name a line);
+- fastai's CamVid: `images/NAME.*`, `labels/NAME_P.png` (or `labels/NAME.png`), `codes.txt` (a class a line, in the
+  order of the ids; 255 is void where it is no class) and `valid.txt` (the validation pictures, a file name a line);
 - SegNet's: `train/ trainannot/ val/ valannot/ test/ testannot/` with equal names, and the 11 classes and void of the
   SegNet tutorial unless there is a `codes.txt`; or with labels in colours and a `label_colors.txt`, as CamVid itself,
   CVAT and `roadmask convert --to camvid` have them.
@@ -11,6 +11,7 @@ Two layouts are read:
 from __future__ import annotations
 
 import colorsys
+import fnmatch
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,7 @@ SEGNET_NAMES = (
 
 _COLORS = "label_colors.txt"
 
-Layout = Literal["fastai", "segnet"]
+Layout = Literal["fastai", "segnet", "unlabelled"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -129,7 +130,7 @@ class Example:
     name: str
     picture: Path
     label: Path
-    folder: str  # "train", "val" or "test" in SegNet's layout; "images" in fastai's
+    folder: str  # "train", "val" or "test" in SegNet's layout; "images" in fastai's; "" without labels
 
     @property
     def drive(self) -> str:
@@ -171,7 +172,7 @@ class Dataset:
                 f"{example.label}: label is {ids.shape[1]}x{ids.shape[0]}, "
                 f"its picture {picture.shape[1]}x{picture.shape[0]}; they must be of one size"
             )
-        if (largest := int(ids.max())) >= len(self.codes):
+        if (largest := int(ids.max(where=ids != VOID, initial=0))) >= len(self.codes):
             raise DataError(
                 f"{example.label}: class id {largest} is not in the list of {len(self.codes)} classes (0 to "
                 f"{len(self.codes) - 1}); run 'roadmask data {self.root}' for all such files"
@@ -211,21 +212,44 @@ def open_dataset(root: Path) -> Dataset:
     return Dataset(root, layout, codes, names, class_colors(names), class_of_id, tuple(examples), id_of_color)
 
 
-def split(dataset: Dataset, *, valid_list: Path | None = None, valid_drives: Iterable[str] = ()) -> Split:
+def open_unlabelled(root: Path) -> Dataset:
+    """The pictures in a folder, without labels.
+
+    Raises:
+        DataError: no such folder, or no picture in it.
+    """
+    if not root.is_dir():
+        raise DataError(f"{root}: no such folder")
+    examples = tuple(Example(path.stem, path, path, "") for path in _pictures(root))
+    if not examples:
+        raise DataError(f"{root}: no pictures found ({', '.join(sorted(_PICTURE_SUFFIXES))})")
+    return Dataset(root, "unlabelled", (), (), (), np.full(256, VOID, np.uint8), examples)
+
+
+def split(
+    dataset: Dataset, *, valid_list: Path | None = None, valid_drives: Iterable[str] = (), must_score: bool = True
+) -> Split:
     """Divide the pictures into those to train on and those to score on; never at random.
 
     Frames of one drive show the same street, so a random choice would score what was learnt by heart. Without
     options the data set's own choice holds: `valid.txt`, or the folder `val`. The folder `test` is in neither part.
 
+    Args:
+        dataset: whose pictures.
+        valid_list: a file that names the validation pictures.
+        valid_drives: recordings to hold out; `*` stands for any characters, as in `train_*7`.
+        must_score: off, a data set may have no validation pictures.
+
     Raises:
         DataError: a named drive or file does not exist, or one side would be empty.
     """
     candidates = [example for example in dataset.examples if example.folder != "test"]
+    own_list = dataset.root / "valid.txt"
     if drives := frozenset(valid_drives):
         by = f"drive {', '.join(sorted(drives))}"
         valid = of_drives(dataset, candidates, drives)
-    elif valid_list is not None or dataset.layout == "fastai":
-        path = valid_list or dataset.root / "valid.txt"
+    elif valid_list is not None or (dataset.layout == "fastai" and (must_score or own_list.is_file())):
+        path = valid_list or own_list
         by = f"list {path.name}"
         valid = of_list(candidates, path)
     else:
@@ -233,7 +257,7 @@ def split(dataset: Dataset, *, valid_list: Path | None = None, valid_drives: Ite
         valid = [example for example in candidates if example.folder == "val"]
     chosen = {id(example) for example in valid}
     train = tuple(example for example in candidates if id(example) not in chosen)
-    if not valid or not train:
+    if not train or (must_score and not valid):
         counts = f"{len(train)} pictures to train on, {len(valid)} to score on"
         raise DataError(f"{dataset.root}: by {by} there are {counts}")
     return Split(train, tuple(valid), by)
@@ -280,10 +304,15 @@ def _codes(root: Path, layout: Layout) -> tuple[str, ...]:
 
 def of_drives(dataset: Dataset, candidates: list[Example], drives: frozenset[str]) -> list[Example]:
     known = sorted({example.drive for example in candidates})
-    if unknown := sorted(drives - set(known)):
+    if unknown := sorted(drive for drive in drives if not any(is_drive(name, drive) for name in known)):
         some = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
         raise DataError(f"{dataset.root}: no drive {', '.join(unknown)}; there are {some}")
-    return [example for example in candidates if example.drive in drives]
+    return [example for example in candidates if any(is_drive(example.drive, drive) for drive in drives)]
+
+
+def is_drive(name: str, wanted: str) -> bool:
+    """Whether a drive is the wanted one; or one of them, as `*` stands for any characters."""
+    return name == wanted or fnmatch.fnmatchcase(name, wanted)
 
 
 def of_list(candidates: list[Example], path: Path) -> list[Example]:
@@ -298,8 +327,12 @@ def of_list(candidates: list[Example], path: Path) -> list[Example]:
 
 
 def _fastai_examples(root: Path) -> list[Example]:
+    labels = root / "labels"
+    plain = {path.stem for path in labels.iterdir()}
     return [
-        Example(path.stem, path, root / "labels" / f"{path.stem}_P.png", "images")
+        Example(
+            path.stem, path, labels / (f"{path.stem}.png" if path.stem in plain else f"{path.stem}_P.png"), "images"
+        )
         for path in _pictures(root / "images")
     ]
 

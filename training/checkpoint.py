@@ -96,6 +96,12 @@ def finished(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, progress=None)
 
 
+def halved(checkpoint: Checkpoint) -> Checkpoint:
+    """A finished model with its weights in half precision, as few bytes as the weights can be kept in."""
+    weights = {name: value.half() if value.is_floating_point() else value for name, value in checkpoint.weights.items()}
+    return replace(checkpoint, weights=weights, progress=None)
+
+
 def _from_content(content: dict[str, Any]) -> Checkpoint:
     network = {**content["network"], "decoder_channels": tuple(content["network"]["decoder_channels"])}
     fields = {name: content[name] for name in Checkpoint.__slots__}

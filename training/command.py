@@ -9,20 +9,25 @@ from pathlib import Path
 from .augment import AugmentSettings
 from .settings import TrainSettings
 
+_REPEATABLE = {"valid_drives": "--valid-drive", "unlabelled": "--unlabelled", "teachers": "--teacher"}
 _AUGMENT_OPTIONS = ("flip", "brightness", "contrast", "saturation", "harsh")
 
 
 def train_command(settings: TrainSettings, run: Path) -> str:
     """`roadmask train DATA -o RUN` and the options that are not left at their defaults, quoted for a shell."""
-    words = ["roadmask", "train", settings.data, "-o", str(run)]
+    words = ["roadmask", "train", *settings.data, "-o", str(run)]
     defaults = TrainSettings(settings.data)
     for field in fields(TrainSettings):
         value = getattr(settings, field.name)
         if field.name in ("data", "augment") or value == getattr(defaults, field.name):
             continue
-        if field.name == "valid_drives":
-            for drive in value:
-                words += ["--valid-drive", drive]
+        if field.name in _REPEATABLE:
+            for item in value:
+                words += [_REPEATABLE[field.name], item]
+        elif field.name == "budget_s":
+            words += ["--budget", f"{value:.12g}s"]
+        elif field.name == "learn_all":
+            words.append("--learn-all")
         else:
             words += [f"--{field.name.replace('_', '-')}", _option_text(field.name, value)]
     return shlex.join([*words, *_augment_words(settings.augment)])

@@ -13,7 +13,6 @@ from rich.table import Table
 
 from .camvid import Color
 from .history import EpochScores
-from .metrics import mean_iou, pixel_accuracy
 
 _SPEED_OVER_S = 600  # long enough that the time left has the pauses for validation in it
 
@@ -55,10 +54,11 @@ class Talk:
         self._progress.update(self._task, completed=done, description=description)
 
     def epoch(self, scores: EpochScores) -> None:
+        first, *others = scores.parts
+        beside = "".join(f"{part.name} {part.mean_iou:.4f}  " for part in others)
         self.say(
             f"epoch {scores.epoch:3}  train loss {scores.train_loss:.4f}  valid loss {scores.valid_loss:.4f}  "
-            f"mIoU {mean_iou(scores.confusion):.4f}  accuracy {pixel_accuracy(scores.confusion):.4f}  "
-            f"{scores.seconds:.0f} s"
+            f"mIoU {first.mean_iou:.4f}  accuracy {first.accuracy:.4f}  {beside}{scores.seconds:.0f} s"
         )
 
 

@@ -8,9 +8,10 @@ from typing import Annotated
 import typer
 
 from .camvid import Dataset, open_dataset, split
+from .classmap import read_map, split_map
 from .console import Talk, print_class_table, print_line
 from .errors import DataError, TrainingError
-from .options import DataFolder, ValidDrive, ValidList
+from .options import ValidDrive, ValidList
 from .sheet import evenly, label_sheet
 from .survey import Survey, survey
 
@@ -20,7 +21,14 @@ _SHEET_PICTURES = 12
 
 
 def data(
-    data: DataFolder,
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="Data set: images/, labels/ and codes.txt; or train/ and trainannot/. DATA:MAP shows what a map makes "
+            "of its classes.",
+        ),
+    ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Draw a sheet of frames with their labels into this file.")
     ] = None,
@@ -36,14 +44,19 @@ def data(
     roadmask data camvid
     roadmask data camvid -o sheet.png
     roadmask data camvid --valid-drive 0006R0
+    roadmask data idd:idd-lite
     """  # noqa: D301
     if output is not None and output.exists() and not overwrite:
         raise TrainingError(f"{output}: exists; pass --overwrite to replace it")
-    dataset = open_dataset(data)
+    root, mapped = split_map(data)
+    dataset = open_dataset(root)
+    given = read_map(mapped, dataset) if mapped else {}
     with Talk("reading") as talk:
         total = len(dataset.examples)
         found = survey(dataset, valid_list=valid_list, on_example=lambda done: talk.step(done, total))
     _print_survey(dataset, found)
+    for name, text in given.items():
+        print_line(f"{name} is {text.replace('|', ' or ')}")
     problems = [*found.problems, *_print_split(dataset, valid_list, valid_drive or [])]
     for problem in found.problems:
         print_line(f"problem: {problem}")

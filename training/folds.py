@@ -11,12 +11,15 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from .camvid import Dataset, Example, class_shares, open_dataset
+from .camvid import class_shares, open_dataset
 from .checkpoint import Checkpoint, load
+from .classmap import split_map
 from .command import train_command
 from .console import print_line
 from .errors import DataError, TrainingError
 from .history import Row, write_history
+from .metrics import mean_of
+from .mixture import open_mixture
 from .run_folder import LAST, load_previous
 from .session import interruption, is_whole, print_stopped, train_watched
 from .settings import TrainSettings, check
@@ -31,7 +34,8 @@ class Fold:
 
     drive: str
     pictures: int
-    present: NDArray[np.bool_]  # which classes the drive shows
+    class_names: tuple[str, ...]
+    present: NDArray[np.bool_]  # which of them the drive shows
     run: Path
     settings: TrainSettings
 
@@ -43,8 +47,7 @@ def train_in_folds(settings: TrainSettings, output: Path, *, resume: bool, stop_
         TrainingError: as in `train`, but all that can be found out beforehand is, before the first fold.
     """
     check(settings)
-    dataset = open_dataset(Path(settings.data))
-    folds = plan(settings, dataset, output)
+    folds = plan(settings, output)
     previous = [load_previous(fold.run, fold.settings, resume=resume) for fold in folds]
     whole = [checkpoint is not None and is_whole(checkpoint) for checkpoint in previous]
     del previous  # each of them is a model and its optimiser
@@ -61,13 +64,13 @@ def train_in_folds(settings: TrainSettings, output: Path, *, resume: bool, stop_
             return print_stopped(last, command)
     rows = [fold_row(fold, load(fold.run / LAST)) for fold in folds]
     write_history([*rows, mean_row(rows)], output / FOLDS)
-    _print_rows([*rows, mean_row(rows)], dataset.class_names)
+    _print_rows([*rows, mean_row(rows)], folds[0].class_names)
     print_line(f"wrote {output / FOLDS}")
     return None
 
 
-def plan(settings: TrainSettings, dataset: Dataset, output: Path) -> list[Fold]:
-    """A fold for each drive; the pictures that a list names for validation are as good as any other.
+def plan(settings: TrainSettings, output: Path) -> list[Fold]:
+    """A fold for each drive of the first data set; pictures that a list names for validation are as good as others.
 
     Raises:
         DataError: there is one drive only, or one whose labels are all void or unusable.
@@ -75,13 +78,11 @@ def plan(settings: TrainSettings, dataset: Dataset, output: Path) -> list[Fold]:
     """
     if settings.valid_drives or settings.valid_list:
         raise TrainingError("--folds holds out every drive in turn: leave out --valid-drive and --valid-list")
-    drives: dict[str, list[Example]] = {}
-    for example in dataset.examples:
-        if example.folder != "test":
-            drives.setdefault(example.drive, []).append(example)
+    dataset = open_dataset(split_map(settings.data[0])[0])
+    drives = {example.drive for example in dataset.examples if example.folder != "test"}
     if len(drives) < 2:
         raise DataError(f"{dataset.root}: only one drive ({', '.join(drives)}); folds need two")
-    return [_fold(settings, dataset, output, drive, drives[drive]) for drive in sorted(drives)]
+    return [_fold(replace(settings, valid_drives=(drive,)), output, drive) for drive in sorted(drives)]
 
 
 def fold_row(fold: Fold, last: Checkpoint) -> Row:
@@ -92,7 +93,7 @@ def fold_row(fold: Fold, last: Checkpoint) -> Row:
     """
     ious = [last.scores[f"iou_{name}"] for name in last.class_names]
     shown = [float(value) if here else float("nan") for value, here in zip(ious, fold.present, strict=True)]
-    row: Row = {"drive": fold.drive, "pictures": fold.pictures, "miou": round(_mean(shown), 5)}
+    row: Row = {"drive": fold.drive, "pictures": fold.pictures, "miou": round(mean_of(np.array(shown)), 5)}
     named = zip(last.class_names, shown, strict=True)
     return {**row, "accuracy": last.scores["accuracy"], **{f"iou_{name}": value for name, value in named}}
 
@@ -101,21 +102,17 @@ def mean_row(rows: Sequence[Row]) -> Row:
     """Of each column over the folds that have a value in it; every fold counts the same, however long its drive."""
     totals: Row = {"drive": _MEAN, "pictures": sum(row["pictures"] for row in rows)}
     scores = [name for name in rows[0] if name not in totals]
-    return totals | {name: round(_mean([row[name] for row in rows]), 5) for name in scores}
+    return totals | {name: round(mean_of(np.array([row[name] for row in rows])), 5) for name in scores}
 
 
-def _fold(settings: TrainSettings, dataset: Dataset, output: Path, drive: str, examples: Sequence[Example]) -> Fold:
+def _fold(settings: TrainSettings, output: Path, drive: str) -> Fold:
+    mixture = open_mixture(settings)
+    first, names = mixture.parts[0], mixture.labels.class_names
     try:
-        present = class_shares(dataset, examples) > 0
+        present = class_shares(first.dataset, first.split.valid) > 0
     except DataError as exc:
         raise DataError(f"drive {drive} cannot be held out: {exc}") from exc
-    run = output / f"fold-{drive}"
-    return Fold(drive, len(examples), present, run, replace(settings, valid_drives=(drive,)))
-
-
-def _mean(values: Sequence[float]) -> float:
-    known = [value for value in values if not np.isnan(value)]
-    return float(np.mean(known)) if known else float("nan")
+    return Fold(drive, len(first.split.valid), names, present, output / f"fold-{drive}", settings)
 
 
 def _print_rows(rows: Sequence[Row], class_names: Sequence[str]) -> None:

@@ -11,9 +11,33 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .metrics import iou, mean_iou, pixel_accuracy
+from .labels import Groups
+from .metrics import iou, mean_of
 
 Row = dict[str, Any]
+_NO_SCORES = frozenset({"epoch", "train_loss", "valid_loss", "lr", "seconds", "peak_memory_mb"})
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PartScores:
+    """How a network does on the validation pictures of one data set."""
+
+    name: str
+    groups: Groups  # of classes that its labels tell apart
+    confusion: NDArray[np.int64]  # [true code, predicted class]
+
+    @property
+    def mean_iou(self) -> float:
+        return mean_of(self.groups.iou(self.confusion))
+
+    @property
+    def accuracy(self) -> float:
+        return self.groups.accuracy(self.confusion)
+
+    @property
+    def iou_per_class(self) -> NDArray[np.float64]:
+        """Where labels stand for one class."""
+        return iou(self.confusion[: self.confusion.shape[1]])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -23,30 +47,38 @@ class EpochScores:
     epoch: int  # from 1
     train_loss: float
     valid_loss: float
-    confusion: NDArray[np.int64]  # [truth, predicted]
+    parts: tuple[PartScores, ...]  # of the data sets that have such pictures; the first one's classes are learnt
     lr: float  # of the decoder, at the end of the epoch
     seconds: float
     peak_memory_mb: int | None  # of this process so far
 
+    @property
+    def mean_iou(self) -> float:
+        """Every data set counts the same."""
+        return float(np.mean([part.mean_iou for part in self.parts]))
+
 
 def history_row(scores: EpochScores, class_names: Sequence[str]) -> Row:
+    first, *others = scores.parts
     row: Row = {
         "epoch": scores.epoch,
         "train_loss": round(scores.train_loss, 5),
         "valid_loss": round(scores.valid_loss, 5),
-        "miou": round(mean_iou(scores.confusion), 5),
-        "accuracy": round(pixel_accuracy(scores.confusion), 5),
+        "miou": round(first.mean_iou, 5),
+        "accuracy": round(first.accuracy, 5),
         "lr": scores.lr,
         "seconds": round(scores.seconds, 1),
         "peak_memory_mb": scores.peak_memory_mb,
     }
-    per_class = zip(class_names, iou(scores.confusion), strict=True)
+    for part in others:
+        row |= {f"{part.name}_miou": round(part.mean_iou, 5), f"{part.name}_accuracy": round(part.accuracy, 5)}
+    per_class = zip(class_names, first.iou_per_class, strict=True)
     return row | {f"iou_{name}": round(float(value), 5) for name, value in per_class}
 
 
 def scores_in(row: Row) -> dict[str, float]:
-    """The part of a row that says how good the network is: `miou`, `accuracy` and `iou_CLASS`."""
-    return {key: value for key, value in row.items() if key.startswith(("miou", "iou", "accuracy"))}
+    """The part of a row that says how good the network is: `miou`, `accuracy`, `iou_CLASS`, `DATA_miou`."""
+    return {key: value for key, value in row.items() if key not in _NO_SCORES}
 
 
 def write_history(history: Sequence[Row], path: Path) -> None:

@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from numpy.typing import NDArray
 
-from .batches import steps_in
-from .camvid import Dataset, Split, class_shares, open_dataset, split
+from .augment import Soft
+from .batches import Key, Pictures, steps_in
+from .camvid import VOID
 from .checkpoint import Checkpoint
 from .device import Autocast, choose_autocast, choose_device, precision_name
 from .encoder import STRIDE
-from .errors import DataError
-from .loss import class_weights
+from .errors import CheckpointError, DataError, TrainingError
+from .labels import Labels
+from .loss import LossWeights, class_weights
+from .mixture import Mixture, Part, meaning, open_mixture
 from .provenance import provenance
+from .run_folder import check_same_data
 from .settings import TrainSettings
+from .trained import load_trained
+from .unet import UNetSettings
 
 OnMessage = Callable[[str], None]
 
@@ -27,61 +34,161 @@ class Job:
     """A run before its first step: settings, pictures, sizes, device."""
 
     settings: TrainSettings
-    dataset: Dataset
-    split: Split
+    labels: Labels
+    parts: tuple[Part, ...]
+    pictures: Pictures
+    network: UNetSettings
+    parent: Checkpoint | None  # to start from
+    teachers: tuple[Checkpoint, ...]
     size: tuple[int, int]  # (height, width) at validation
     crop: tuple[int, int]  # in training
     device: torch.device
     autocast: Autocast
-    class_weights: Tensor
+    loss_weights: LossWeights
     provenance: dict[str, str]
+    soft: Mapping[Key, Soft] | None = None  # what the teachers say of each training picture, once they are asked
+
+    @property
+    def batch(self) -> int:
+        """Crops a step; all of an epoch where it has fewer than were asked for."""
+        return min(self.settings.batch, self._crops_per_epoch)
 
     @property
     def steps_per_epoch(self) -> int:
-        return steps_in(len(self.split.train) * self.settings.passes, self.settings.batch)
+        return steps_in(self._crops_per_epoch, self.settings.batch)
 
     @property
-    def step_count(self) -> int:
-        return self.steps_per_epoch * self.settings.epochs
+    def meanings(self) -> list[dict[str, str]]:
+        """What the classes of each data set stand for."""
+        return [meaning(part, self.labels) for part in self.parts]
+
+    @property
+    def _crops_per_epoch(self) -> int:
+        return self.settings.passes * sum(len(part.split.train) for part in self.parts)
 
 
 def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage) -> Job:
     """Check and choose everything before the first step; a resumed run keeps the provenance that it began with.
 
     Raises:
-        DataError: the data set is unusable.
+        DataError: a data set is unusable.
+        CheckpointError: what to go on with, to start from or to be taught by is unusable, or does not fit.
         TrainingError: the device is not there.
     """
     device = choose_device(settings.device)
     autocast = choose_autocast(settings.precision, device)
-    dataset = open_dataset(Path(settings.data))
-    chosen = split(
-        dataset,
-        valid_list=Path(settings.valid_list) if settings.valid_list else None,
-        valid_drives=settings.valid_drives,
+    mixture = open_mixture(settings)
+    labels, parts = mixture.labels, mixture.parts
+    parent = load_trained(settings.start_from) if settings.start_from and not previous else None
+    teachers = tuple(load_trained(name) for name in settings.teachers)
+    _check_teachers(teachers, settings, labels)
+    pictures = Pictures(parts)
+    shares = _read_all(parts, pictures, len(labels.class_names))
+    size = settings.size or _input_size(parts[0], pictures)
+    job = Job(
+        settings=settings,
+        labels=labels,
+        parts=parts,
+        pictures=pictures,
+        network=previous.network if previous else _network(settings, len(labels.class_names), parent),
+        parent=parent,
+        teachers=teachers,
+        size=size,
+        crop=settings.crop or size,
+        device=device,
+        autocast=autocast,
+        loss_weights=LossWeights(
+            members=torch.from_numpy(labels.members).to(device),
+            classes=class_weights(torch.from_numpy(shares).float(), settings.class_weight_offset).to(device),
+            label_smoothing=settings.label_smoothing,
+            of_set=settings.of_set,
+            distill=settings.distill,
+        ),
+        provenance=previous.provenance if previous else provenance(settings, parts, parent, teachers),
     )
-    # These two read every picture and label once, so that bad ones are found before training.
-    shares = class_shares(dataset, chosen.train)
-    class_shares(dataset, chosen.valid)
-    size = settings.size or _network_size(dataset, chosen)
-    crop = settings.crop or size
-    _check_batch_norm(crop, min(settings.batch, len(chosen.train) * settings.passes))
-    say(
-        f"{len(chosen.train)} pictures to train on, {len(chosen.valid)} to score on (by {chosen.valid_by}); "
-        f"{len(dataset.class_names)} classes; {device.type}, {precision_name(autocast)}"
-    )
-    weights = class_weights(torch.from_numpy(shares).float(), settings.class_weight_offset).to(device)
-    made_from = previous.provenance if previous else provenance(settings, dataset, chosen.valid_by)
-    return Job(settings, dataset, chosen, size, crop, device, autocast, weights, made_from)
+    if previous:
+        check_same_data(previous, labels.class_names, job.meanings)
+    _check_batch_norm(job)
+    for line in _described(mixture, device, autocast):
+        say(line)
+    return job
 
 
-def _network_size(dataset: Dataset, chosen: Split) -> tuple[int, int]:
+def _network(settings: TrainSettings, class_count: int, parent: Checkpoint | None) -> UNetSettings:
+    """As it is asked for; what is left open is as `parent` has it. Context may be new."""
+    known = parent.network if parent else UNetSettings(class_count)
+    asked: dict[str, Any] = {
+        "encoder": settings.encoder,
+        "decoder_channels": settings.decoder,
+        "convolution": settings.convolution,
+        "context": settings.context,
+    }
+    others = {name: value for name, value in asked.items() if value not in (None, getattr(known, name))}
+    if parent and others and (others.keys() != {"context"} or known.context != "none"):
+        raise CheckpointError(
+            f"{settings.start_from}: is of another shape; leave its options away, or pass "
+            f"--decoder {','.join(map(str, known.decoder_channels))} --convolution {known.convolution} "
+            f"--encoder {known.encoder} --context {known.context}"
+        )
+    return replace(known, class_count=class_count, dropout=settings.dropout, **others)
+
+
+def _check_teachers(teachers: Sequence[Checkpoint], settings: TrainSettings, labels: Labels) -> None:
+    for name, teacher in zip(settings.teachers, teachers, strict=True):
+        if teacher.class_names != labels.class_names:
+            raise CheckpointError(
+                f"{name}: teaches {', '.join(teacher.class_names)}; to be learnt are {', '.join(labels.class_names)}"
+            )
+    if teachers and not settings.distill and not (labels.sets and settings.of_set):
+        raise TrainingError(
+            "nothing is asked of the teacher: no label stands for several classes, so raise its share of the others, "
+            "as in --distill 0.3"
+        )
+
+
+def _read_all(parts: Sequence[Part], pictures: Pictures, class_count: int) -> NDArray[np.float64]:
+    """Every picture and label once, so that bad ones are found before training.
+
+    Returns:
+        The share of each class among the training pixels of the first data set that show one class for certain.
+    """
+    counts = np.zeros(256, np.int64)
+    for number, part in enumerate(parts):
+        for examples in (part.split.train, part.split.valid):
+            known = np.zeros(256, np.int64)
+            for example in examples:
+                known += np.bincount(pictures.read(number, example)[1].ravel(), minlength=256)
+            if examples and not known[:VOID].any():
+                raise DataError(f"{part.dataset.root}: every pixel of the labels is void")
+            if number == 0 and examples is part.split.train:
+                counts = known
+    return np.asarray(counts[:class_count] / max(counts[:class_count].sum(), 1), np.float64)
+
+
+def _described(mixture: Mixture, device: torch.device, autocast: Autocast) -> list[str]:
+    """For people: what is learnt from, and where."""
+    what = f"{len(mixture.labels.class_names)} classes; {device.type}, {precision_name(autocast)}"
+    first, *others = mixture.parts
+    if not others:
+        return [f"{_counted(first)}; {what}"]
+    return [*(f"{part.share:.0%} of each batch from {part.name}: {_counted(part)}" for part in mixture.parts), what]
+
+
+def _counted(part: Part) -> str:
+    if part.horizon is not None:
+        return f"{len(part.split.train)} pictures without labels"
+    by = f" (by {part.split.valid_by})" if part.split.valid else ""
+    return f"{len(part.split.train)} pictures to train on, {len(part.split.valid)} to score on{by}"
+
+
+def _input_size(part: Part, pictures: Pictures) -> tuple[int, int]:
     """The first picture's size, down to multiples of the stride."""
-    height, width = dataset.read(chosen.train[0])[1].shape
+    height, width = pictures.read(0, part.split.train[0])[1].shape
     return max(height // STRIDE, 1) * STRIDE, max(width // STRIDE, 1) * STRIDE
 
 
-def _check_batch_norm(crop: tuple[int, int], batch: int) -> None:
+def _check_batch_norm(job: Job) -> None:
     """Batch norm needs two values a channel; the deepest features have (height / 32) x (width / 32) of each picture."""
-    if batch * (crop[0] // STRIDE) * (crop[1] // STRIDE) < 2:
-        raise DataError(f"one crop of {crop[0]}x{crop[1]} is too little for a batch; raise --batch or --crop")
+    height, width = job.crop
+    if job.batch * (height // STRIDE) * (width // STRIDE) < 2:
+        raise DataError(f"one crop of {height}x{width} is too little for a batch; raise --batch or --crop")

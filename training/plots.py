@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from PIL import Image
 
 from . import checkpoint as checkpoints
 from .batches import steps_in
-from .camvid import Dataset, Example, open_dataset, split
+from .camvid import Example
 from .checkpoint import Checkpoint
-from .evaluate import predict
+from .evaluate import of_shape, predict
 from .history import Row
+from .labels import Labels
 from .lr_find import Point, Suggestions
+from .mixture import Part, open_mixture
 from .run_folder import BEST, LAST, STEPS
 from .schedule import one_cycle_rate
 from .settings import TrainSettings, from_plain
@@ -37,18 +40,14 @@ def draw_run(run: Path) -> tuple[Path, ...]:
     """
     last, best = checkpoints.load(run / LAST), checkpoints.load(run / BEST)
     settings = from_plain(last.settings)
-    dataset = open_dataset(Path(settings.data))
-    chosen = split(
-        dataset,
-        valid_list=Path(settings.valid_list) if settings.valid_list else None,
-        valid_drives=settings.valid_drives,
-    )
+    mixture = open_mixture(settings)
+    first = mixture.parts[0]
     history = (last.progress or {}).get("history", [])
-    steps_per_epoch = steps_in(len(chosen.train) * settings.passes, settings.batch)
-    _save(loss_and_miou(history, read_steps(run / STEPS), steps_per_epoch), run / LOSS)
-    _save(learning_rate(settings, steps_per_epoch), run / RATE)
+    steps_per_epoch = steps_in(sum(len(part.split.train) for part in mixture.parts) * settings.passes, settings.batch)
+    _save(loss_and_miou(history, read_steps(run / STEPS)), run / LOSS)
+    _save(learning_rate(settings, steps_per_epoch, history), run / RATE)
     _save(iou_per_class(best), run / IOU)
-    predictions(best, dataset, evenly(chosen.valid, _PREDICTIONS)).save(run / PREDICTIONS)
+    predictions(best, mixture.labels, first, evenly(first.split.valid, _PREDICTIONS)).save(run / PREDICTIONS)
     return run / LOSS, run / RATE, run / IOU, run / PREDICTIONS
 
 
@@ -69,38 +68,56 @@ def draw_lr_find(points: Sequence[Point], found: Suggestions, path: Path) -> Non
     _save(figure, path)
 
 
-def loss_and_miou(history: Sequence[Row], step_rows: Sequence[StepRow] = (), steps_per_epoch: int = 1) -> Figure:
+def loss_and_miou(history: Sequence[Row], step_rows: Sequence[StepRow] = ()) -> Figure:
     """Losses on the left; on the right what the averaged weights score on the validation pictures."""
     figure = Figure(figsize=(11, 4), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) < 3 else ""  # a line needs two points to be seen
-    for axes, names in ((losses, ("train_loss", "valid_loss")), (scores, ("miou", "accuracy"))):
+    of_others = [name for name in history[0] if name.endswith("_miou")]
+    for axes, names in ((losses, ["train_loss", "valid_loss"]), (scores, ["miou", "accuracy", *of_others])):
         for name in names:
-            axes.plot(epochs, [row[name] for row in history], marker=marker, label=_LABELS[name])
+            label = _LABELS.get(name, f"mean IoU, {name.removesuffix('_miou')}")
+            axes.plot(epochs, [row[name] for row in history], marker=marker, label=label)
         _finish(axes, "epoch")
     if step_rows:
-        shown = [row.step / steps_per_epoch for row in step_rows]
-        losses.plot(
-            shown, [row.loss for row in step_rows], color="lightgray", linewidth=0.8, zorder=0, label="train, each step"
-        )
+        each = [row.loss for row in step_rows]
+        losses.plot(_in_epochs(step_rows), each, color="lightgray", linewidth=0.8, zorder=0, label="train, each step")
     losses.set(title="Loss", ylim=(0, None))
     scores.set(title="On the validation pictures", ylim=(0, 1))
     return figure
 
 
-def learning_rate(settings: TrainSettings, steps_per_epoch: int) -> Figure:
-    """The rates of decoder and encoder over the whole run; none for the encoder while it is frozen."""
-    step_count = settings.epochs * steps_per_epoch
+def _in_epochs(step_rows: Sequence[StepRow]) -> list[float]:
+    """Where each step ends; epochs may be of different lengths, as the last one of a budget is."""
+    in_epoch = Counter(row.epoch for row in step_rows)
+    taken: Counter[int] = Counter()
+    ends = []
+    for row in step_rows:
+        taken[row.epoch] += 1
+        ends.append(row.epoch - 1 + taken[row.epoch] / in_epoch[row.epoch])
+    return ends
+
+
+def learning_rate(settings: TrainSettings, steps_per_epoch: int, history: Sequence[Row] = ()) -> Figure:
+    """The rates of decoder and encoder over the whole run; none for the encoder while it is frozen.
+
+    Over the steps, or over the seconds of a budget: `history` says how many of them the encoder is frozen for.
+    """
+    if settings.budget_s is None:
+        unit, units, step_count = "step", 1, settings.epochs * steps_per_epoch
+        frozen: float = settings.frozen_epochs * steps_per_epoch
+    else:
+        unit, units, step_count = "second", 10, round(10 * settings.budget_s)
+        frozen = 10 * sum(row["seconds"] for row in history[: settings.frozen_epochs])
     steps = np.unique(np.linspace(0, step_count - 1, min(step_count, 1000)).astype(int))
     figure = Figure(figsize=(7, 4), layout="constrained")
     axes = figure.subplots()
-    frozen = settings.frozen_epochs * steps_per_epoch
     for name, peak, first in (("decoder", settings.lr, 0), ("encoder", settings.encoder_lr, frozen)):
         shown = steps[steps >= first]
         rates = [one_cycle_rate(int(step), step_count, peak=peak, pct_start=settings.pct_start) for step in shown]
-        axes.plot(shown, rates, label=name)
-    _finish(axes, "step")
+        axes.plot(shown / units, rates, label=name)
+    _finish(axes, unit)
     axes.set(title="Learning rate", ylim=(0, None))
     return figure
 
@@ -122,22 +139,23 @@ def iou_per_class(checkpoint: Checkpoint) -> Figure:
     return figure
 
 
-def predictions(checkpoint: Checkpoint, dataset: Dataset, examples: Sequence[Example]) -> Image.Image:
+def predictions(checkpoint: Checkpoint, labels: Labels, part: Part, examples: Sequence[Example]) -> Image.Image:
     """A row an example: the picture, the truth over it, the prediction over it."""
     network = checkpoint.build()
     size = (checkpoint.input_height, checkpoint.input_width)
     rows = []
     for example in examples:
-        picture, mask = dataset.read(example)
-        predicted = predict(network, picture, size)
+        picture, mask = part.read(example)
+        predicted = predict(network, picture, of_shape(size, picture.shape))
         rows.append(
             [
                 Cell(example.name, picture),
-                Cell("truth (void is uncoloured)", paint(picture, mask, dataset.class_colors)),
-                Cell("prediction", paint(picture, predicted, dataset.class_colors)),
+                Cell("truth (void is uncoloured)", paint(picture, mask, labels.colors)),
+                Cell("prediction", paint(picture, predicted, labels.class_colors)),
             ]
         )
-    return draw_sheet(rows, dataset.class_names, dataset.class_colors)
+    shown = sorted({*range(len(labels.class_names)), *part.codes})
+    return draw_sheet(rows, [labels.names[code] for code in shown], [labels.colors[code] for code in shown])
 
 
 _LABELS = {"train_loss": "train", "valid_loss": "validation", "miou": "mean IoU", "accuracy": "pixel accuracy"}

@@ -5,37 +5,49 @@ from __future__ import annotations
 import importlib.metadata
 import platform
 import subprocess
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from .camvid import Dataset
-from .checkpoint import load
+from .checkpoint import Checkpoint
+from .mixture import Part
 from .settings import TrainSettings
 
 
-def provenance(settings: TrainSettings, dataset: Dataset, valid_by: str) -> dict[str, str]:
-    """Goes into the checkpoint and from there into the exported model; names no folder but the data set's own."""
+def provenance(
+    settings: TrainSettings, parts: Sequence[Part], parent: Checkpoint | None, teachers: Sequence[Checkpoint]
+) -> dict[str, str]:
+    """Goes into the checkpoint and from there into the exported model; names no folder but the data sets' own."""
     return {
-        "data": f"{dataset.root.resolve().name}, {len(dataset.examples)} pictures; validation by {valid_by}",
+        "data": "; ".join(_described(part, learn_all=settings.learn_all) for part in parts),
         "license_note": settings.license_note,
-        **({"start_from": _ancestry(Path(settings.start_from))} if settings.start_from else {}),
+        **({"start_from": _ancestry(parent)} if parent else {}),
+        **({"teachers": "; ".join(map(_ancestry, teachers))} if teachers else {}),
         "commit": commit(),
         "torch": str(torch.__version__),  # of a class of its own, which `weights_only` would refuse to load
         "started": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
 
 
-def _ancestry(path: Path) -> str:
+def _described(part: Part, *, learn_all: bool) -> str:
+    count = f"{part.name}, {len(part.dataset.examples)} pictures"
+    if part.horizon is not None:
+        return f"{count} without labels"
+    if learn_all:
+        return f"{count}, all of them learnt"
+    return f"{count}; validation by {part.split.valid_by}" if part.split.valid else count
+
+
+def _ancestry(parent: Checkpoint) -> str:
     """The run that the weights came from: the data it saw, and its recipe."""
-    parent = load(path)
-    epochs = parent.settings["epochs"]
-    done = f"{parent.progress['epoch']} of {epochs}" if parent.progress else f"the best of {epochs}"
-    return (
-        f"epoch {done} on {parent.provenance['data']}; "
-        f"lr {parent.settings['lr']}, mIoU {parent.scores['miou']:.4f}, commit {parent.provenance['commit']}"
-    )
+    data, made_by = parent.provenance.get("data", ""), f"commit {parent.provenance.get('commit', '')}"
+    if not parent.settings:
+        return f"a model file, trained on {data}; {parent.provenance.get('recipe', '')}, {made_by}"
+    done, budget_s = (parent.progress or {}).get("epoch", "the best"), parent.settings.get("budget_s")
+    of = f"in {budget_s:g} s" if budget_s else f"of {parent.settings['epochs']}"
+    return f"epoch {done} {of} on {data}; lr {parent.settings['lr']}, mIoU {parent.scores['miou']:.4f}, {made_by}"
 
 
 def versions() -> dict[str, str]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from . import checkpoint as checkpoints
-from .camvid import Dataset
 from .checkpoint import Checkpoint
 from .command import train_command
 from .errors import CheckpointError
@@ -20,6 +20,7 @@ HISTORY = "history.csv"  # a row an epoch
 STEPS = "steps.csv"
 SETTINGS = "settings.json"
 _MAY_CHANGE = frozenset({"device", "loaders"})  # where a run is computed, not what
+_SHAPE = frozenset({"encoder", "decoder", "convolution", "context"})  # stands in the checkpoint, and need not be told
 
 
 def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkpoint | None:
@@ -39,7 +40,8 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
     now = plain(settings)
     before = plain(from_plain(previous.settings))  # an older run does not name newer settings
     for name in now:
-        if name not in _MAY_CHANGE and before.get(name) != now[name]:
+        is_same = before.get(name) == now[name] or (name in _SHAPE and now[name] is None)
+        if name not in _MAY_CHANGE and not is_same:
             raise CheckpointError(
                 f"{run}: was started with {name} = {before.get(name)}, not {now[name]}; resume with the same "
                 f"settings (the command is in {run / SETTINGS}), or choose another folder"
@@ -47,12 +49,24 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
     return previous
 
 
-def check_same_data(previous: Checkpoint, dataset: Dataset) -> None:
-    if previous.class_names != dataset.class_names:
+def check_same_data(previous: Checkpoint, class_names: tuple[str, ...], meanings: Sequence[dict[str, str]]) -> None:
+    """See that the classes are still those of the run, also those of each data set by its map.
+
+    Raises:
+        CheckpointError: names what is another.
+    """
+    if previous.class_names != class_names:
         raise CheckpointError(
-            f"{dataset.root}: its classes ({', '.join(dataset.class_names)}) are no longer those of the run "
+            f"the classes of the data ({', '.join(class_names)}) are no longer those of the run "
             f"({', '.join(previous.class_names)})"
         )
+    for before, now in zip((previous.progress or {}).get("meanings", meanings), meanings, strict=True):
+        for name in before.keys() | now.keys():
+            if before.get(name) != now.get(name):
+                raise CheckpointError(
+                    f"the data's class {name} was taken for {before.get(name)} in the run, not for {now.get(name)}; "
+                    "resume with the same maps, or choose another folder"
+                )
 
 
 def make_folder(run: Path, settings: TrainSettings) -> None:

@@ -12,7 +12,8 @@ from .checkpoint import Checkpoint, load
 from .command import train_command
 from .console import Talk, print_class_table, print_line
 from .run_folder import BEST, HISTORY, LAST, SETTINGS, STEPS
-from .settings import TrainSettings
+from .settings import TrainSettings, from_plain
+from .train import how_far, is_over
 from .train import train as train_network
 
 _INTERRUPTED = 130
@@ -49,7 +50,7 @@ def train_watched(
 
 
 def is_whole(checkpoint: Checkpoint) -> bool:
-    return _epochs_done(checkpoint) >= int(checkpoint.settings["epochs"])
+    return is_over(from_plain(checkpoint.settings), *_spent(checkpoint))
 
 
 @contextmanager
@@ -63,12 +64,14 @@ def interruption(command: str) -> Iterator[None]:
 
 
 def print_stopped(checkpoint: Checkpoint, command: str) -> None:
-    done, epochs = _epochs_done(checkpoint), checkpoint.settings["epochs"]
-    print_line(f"stopped after epoch {done} of {epochs}, as its time was over; go on with\n  {command}")
+    done = how_far(from_plain(checkpoint.settings), *_spent(checkpoint))
+    print_line(f"stopped after {done}, as its time was over; go on with\n  {command}")
 
 
-def _epochs_done(checkpoint: Checkpoint) -> int:
-    return int((checkpoint.progress or {})["epoch"])
+def _spent(checkpoint: Checkpoint) -> tuple[int, float]:
+    """Epochs, and seconds."""
+    progress = checkpoint.progress or {}
+    return int(progress["epoch"]), float(progress.get("seconds", 0))
 
 
 def _draw(run: Path, talk: Talk) -> list[Path]:

@@ -7,9 +7,9 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from .augment import AugmentSettings
-from .encoder import CHANNELS, STRIDE, Weights
+from .encoder import SCALES, STRIDE, EncoderName, Weights
 from .errors import TrainingError
-from .unet import Convolution
+from .unet import Context, Convolution
 
 Precision = Literal["auto", "fp32", "bf16"]
 
@@ -18,11 +18,15 @@ Precision = Literal["auto", "fp32", "bf16"]
 class TrainSettings:
     """What `roadmask train` was asked for; stored in every checkpoint and in the run's `settings.json`."""
 
-    data: str  # folder
-    valid_list: str | None = None  # file with the names of the validation pictures
-    valid_drives: tuple[str, ...] = ()  # recordings held out for validation
+    data: tuple[str, ...]  # folders, each alone or as FOLDER:MAP; the first has the classes to learn
+    unlabelled: tuple[str, ...] = ()  # folders of pictures that only a teacher labels
+    shares: tuple[float, ...] = ()  # of each batch, by data set, the unlabelled last; (): by their pictures
+    valid_list: str | None = None  # file with the names of the validation pictures of the first data set
+    valid_drives: tuple[str, ...] = ()  # recordings held out for validation; with wildcards
+    learn_all: bool = False  # learn from the validation pictures too; their scores then say little
     epochs: int = 60
     passes: int = 1  # how often an epoch sees every picture
+    budget_s: float | None = None  # let the schedule fill this time, however many epochs that is; not `epochs`
     batch: int = 8
     size: tuple[int, int] | None = None  # network input (height, width) at validation; None: that of the pictures
     crop: tuple[int, int] | None = None  # (height, width) of training crops; None: as `size`
@@ -38,10 +42,17 @@ class TrainSettings:
     average: float = 0.99  # decay of the running mean of the weights; 0 for the last weights alone
     class_weight_offset: float = 1.1  # of a class: 1 / log(this + share); nearer to 1, rare classes weigh more
     lovasz: float = 0.0  # weight of the Lovasz loss beside the cross-entropy
+    lovasz_from: float = 0.0  # share of the run after which it counts
+    teachers: tuple[str, ...] = ()  # checkpoints or models whose mean opinion is learnt too
+    teacher_scales: tuple[float, ...] = (1.0,)  # of `size`, at which they see a picture; their mean
+    of_set: float = 0.5  # the teachers' share where a label stands for a set of classes
+    distill: float = 0.0  # the teachers' share elsewhere
+    encoder: EncoderName | None = None  # None, for this and the next three: as `start_from` has it, or UNetSettings
     weights: Weights = "imagenet"
-    start_from: str | None = None  # checkpoint to begin with, in place of `weights`
-    decoder: tuple[int, int, int, int] = (128, 64, 48, 32)
-    convolution: Convolution = "separable"
+    start_from: str | None = None  # checkpoint or model to begin with, in place of `weights`
+    decoder: tuple[int, int, int, int] | None = None
+    convolution: Convolution | None = None
+    context: Context | None = None
     dropout: float = 0.1
     augment: AugmentSettings = field(default_factory=AugmentSettings)
     seed: int = 0
@@ -60,6 +71,8 @@ def plain(settings: TrainSettings) -> dict[str, Any]:
 def from_plain(content: dict[str, Any]) -> TrainSettings:
     """The inverse of `plain`."""
     fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    if isinstance(fields["data"], str):  # of 1.0: one folder
+        fields["data"] = (fields["data"],)
     return TrainSettings(**{**fields, "augment": AugmentSettings(**content["augment"])})
 
 
@@ -76,10 +89,14 @@ def check(settings: TrainSettings) -> None:
         ("pct_start", settings.pct_start, 0, 1),
         ("passes", settings.passes, 1, 1_000_000),
         ("frozen_epochs", settings.frozen_epochs, 0, settings.epochs),
-        ("frozen_scales", settings.frozen_scales, 0, len(CHANNELS)),
+        ("frozen_scales", settings.frozen_scales, 0, SCALES),
         ("layer_decay", settings.layer_decay, 0, 1),
         ("clip", settings.clip, 0, 1e6),
         ("lovasz", settings.lovasz, 0, 100),
+        ("lovasz_from", settings.lovasz_from, 0, 1),
+        ("of_set", settings.of_set, 0, 1),
+        ("distill", settings.distill, 0, 1),
+        ("budget_s", 1 if settings.budget_s is None else settings.budget_s, 1, 1e7),
         ("label_smoothing", settings.label_smoothing, 0, 1),
         ("average", settings.average, 0, 1),
         ("dropout", settings.dropout, 0, 1),
@@ -99,7 +116,13 @@ def check(settings: TrainSettings) -> None:
             raise TrainingError(f"{name} {value:g} is not between {least:g} and {most:g}")
     if not 0 < augment.scale_min <= augment.scale_max:
         raise TrainingError(f"scale {augment.scale_min:g},{augment.scale_max:g}: give the least, then the most")
-    if min(settings.lr, settings.encoder_lr) < 0 or min(settings.decoder) < 1:
+    if any(share <= 0 for share in settings.shares) or any(not 0.25 <= scale <= 4 for scale in settings.teacher_scales):
+        raise TrainingError("shares must be above 0, and a teacher's scales between 0.25 and 4")
+    if settings.unlabelled and not settings.teachers:
+        raise TrainingError("unlabelled pictures need a teacher to say what they show: --teacher CHECKPOINT")
+    if settings.distill and not settings.teachers:
+        raise TrainingError("--distill needs a teacher: --teacher CHECKPOINT")
+    if min(settings.lr, settings.encoder_lr) < 0 or min(settings.decoder or (1,)) < 1:
         raise TrainingError("learning rates must not be negative, and every decoder stage needs a channel")
     for size in (settings.size, settings.crop):
         if size is not None:

@@ -10,24 +10,30 @@ import typer
 
 from . import options as of
 from .augment import AugmentSettings
+from .encoder import EncoderName
 from .errors import TrainingError
 from .folds import train_in_folds
 from .session import train_once
 from .settings import TrainSettings
-from .unet import Convolution
+from .unet import Context, Convolution, UNetSettings
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 Folds = Literal["drives"]
 
-_D = TrainSettings("")  # the defaults
+_D = TrainSettings(())  # the defaults
 _A = AugmentSettings()
+_TEACHER_SCALES = ",".join(f"{scale:g}" for scale in _D.teacher_scales)
 
 
 def train(
-    data: of.DataFolder,
+    data: of.DataFolders,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the run.")],
     epochs: Annotated[int, typer.Option(help="Rounds, each with a checkpoint and scores at its end.")] = _D.epochs,
     passes: Annotated[int, typer.Option(help="How often an epoch sees every picture.")] = _D.passes,
+    budget: Annotated[
+        str | None,
+        typer.Option(metavar="TIME", help="Train this long, 90s, 8m or 1.5h, from the first step on; not --epochs."),
+    ] = None,
     batch: of.Batch = _D.batch,
     size: of.Size = None,
     crop: of.Crop = None,
@@ -53,10 +59,46 @@ def train(
         float, typer.Option(help="Nearer to 1, rare classes weigh more in the loss.")
     ] = _D.class_weight_offset,
     lovasz: Annotated[float, typer.Option(help="Weight of the Lovasz loss beside the cross-entropy.")] = _D.lovasz,
+    lovasz_from: Annotated[
+        float, typer.Option(help="Share of the run after which the Lovasz loss counts.")
+    ] = _D.lovasz_from,
+    unlabelled: Annotated[
+        list[str] | None, typer.Option(metavar="FOLDER", help="Pictures that the teacher labels; repeatable.")
+    ] = None,
+    shares: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Of each batch, by data set, unlabelled last; default: by pictures.")
+    ] = "",
+    teacher: Annotated[
+        list[str] | None,
+        typer.Option(metavar="MODEL", help="Learn what this network thinks too; as --start-from; repeatable."),
+    ] = None,
+    teacher_scales: Annotated[
+        str, typer.Option(metavar="A,B,...", help="Sizes at which teachers look, relative to --size; their mean.")
+    ] = _TEACHER_SCALES,
+    of_set: Annotated[
+        float, typer.Option(help="The teacher's share where a label stands for several classes.")
+    ] = _D.of_set,
+    distill: Annotated[float, typer.Option(help="The teacher's share elsewhere.")] = _D.distill,
+    learn_all: Annotated[
+        bool, typer.Option("--learn-all", help="Learn from the validation pictures too; scores then say little.")
+    ] = _D.learn_all,
+    encoder: Annotated[
+        EncoderName | None, typer.Option(help=f"EfficientNet-Lite0, 1 or 2. {_shape_default('encoder')}")
+    ] = None,
+    context: Annotated[
+        Context | None,
+        typer.Option(help=f"wide: the deepest features see rows and the whole. {_shape_default('context')}"),
+    ] = None,
     decoder: Annotated[
-        str, typer.Option(metavar="A,B,C,D", help="Channels of the decoder at strides 16, 8, 4, 2.")
-    ] = ",".join(map(str, _D.decoder)),
-    convolution: Annotated[Convolution, typer.Option(help="Of the decoder.")] = _D.convolution,
+        str | None,
+        typer.Option(
+            metavar="A,B,C,D",
+            help=f"Channels of the decoder at strides 16, 8, 4, 2. {_shape_default('decoder_channels')}",
+        ),
+    ] = None,
+    convolution: Annotated[
+        Convolution | None, typer.Option(help=f"Of the decoder. {_shape_default('convolution')}")
+    ] = None,
     dropout: Annotated[float, typer.Option(help="Share of channels dropped before the classifier.")] = _D.dropout,
     scale: Annotated[
         str, typer.Option(metavar="LEAST,MOST", help="Random enlargement of the pictures.")
@@ -76,7 +118,7 @@ def train(
     device: of.Device = _D.device,
     precision: of.Precise = _D.precision,
     loaders: Annotated[
-        int | None, typer.Option(help="Processes that load pictures; default: 0 on a CPU, up to 8 on a GPU.")
+        int | None, typer.Option(help="Processes that load pictures; default: 0 on a CPU, up to 16 on a GPU.")
     ] = None,
     license_note: Annotated[str, typer.Option(help="About the data; goes into the model.")] = _D.license_note,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
@@ -91,6 +133,12 @@ def train(
     steps.csv (a row a step), settings.json and plots. A run that was stopped, or killed, goes on with --resume to the
     very result it would have had.
 
+    Several data sets are learnt together. DATA:MAP says what the classes of one are in those of the first: camvid32 or
+    idd-lite, or a .json file such as {"bus": "Car", "verge": ["Sidewalk", "Tree"], "bonnet": "void"}. Of a label that
+    is one of several classes, and of --unlabelled pictures, a --teacher says which.
+
+    With --budget the schedule fills a time, in place of --epochs.
+
     With --folds drives, RUN/fold-DRIVE is a run on all but that drive, whatever valid.txt says, and RUN/folds.csv their
     scores and the mean. They are those of each run's last epoch, so that no drive chooses the weights that it judges.
 
@@ -99,13 +147,18 @@ def train(
     roadmask train camvid -o runs/first --resume
     roadmask train camvid -o runs/held-out --valid-drive 0006R0 --epochs 120
     roadmask train camvid -o runs/folds --folds drives --epochs 20
-    roadmask train mine -o runs/mine --start-from runs/first/best.pt --lr 1e-3 --epochs 20
+    roadmask train mine -o runs/mine --start-from camvid-lite0 --lr 1e-3 --epochs 20
+    roadmask train camvid idd:idd-lite -o runs/two --teacher runs/first/best.pt --shares 1,1 --budget 2h
     roadmask train camvid -o runs/small --crop 384x288 --decoder 64,48,32,24 --license-note "for research only"
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
     settings = TrainSettings(
-        data=str(data),
+        data=tuple(data),
+        unlabelled=tuple(unlabelled or ()),
+        shares=of.parse_numbers(shares, "--shares"),
         valid_list=str(valid_list) if valid_list else None,
         valid_drives=tuple(valid_drive or ()),
+        learn_all=learn_all,
+        budget_s=of.parse_duration(budget, "--budget"),
         epochs=epochs,
         passes=passes,
         batch=batch,
@@ -123,10 +176,17 @@ def train(
         average=average,
         class_weight_offset=class_weight_offset,
         lovasz=lovasz,
+        lovasz_from=lovasz_from,
+        teachers=tuple(teacher or ()),
+        teacher_scales=of.parse_numbers(teacher_scales, "--teacher-scales"),
+        of_set=of_set,
+        distill=distill,
+        encoder=encoder,
         weights=weights,
-        start_from=str(start_from) if start_from else None,
+        start_from=start_from,
         decoder=_parse_decoder(decoder),
         convolution=convolution,
+        context=context,
         dropout=dropout,
         augment=AugmentSettings(*_parse_scale(scale), flip, brightness, contrast, saturation, hue, harsh),
         seed=seed,
@@ -136,6 +196,13 @@ def train(
         license_note=license_note,
     )
     _train(settings, output, folds=folds, resume=resume, stop_after=stop_after)
+
+
+def _shape_default(field: str) -> str:
+    """For help: of a network's shape."""
+    value = getattr(UNetSettings(class_count=1), field)
+    text = ",".join(map(str, value)) if isinstance(value, tuple) else value
+    return f"Default: {text}, or as --start-from has it."
 
 
 def _train(
@@ -148,7 +215,9 @@ def _train(
         train_in_folds(settings, output, resume=resume, stop_at=stop_at)
 
 
-def _parse_decoder(text: str) -> tuple[int, int, int, int]:
+def _parse_decoder(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
     parts = text.split(",")
     if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
         raise typer.BadParameter(f"{text!r} is not four numbers, such as 128,64,48,32", param_hint="--decoder")

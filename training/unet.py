@@ -1,4 +1,4 @@
-"""The network: an EfficientNet-Lite0 encoder and a U-Net decoder that ends at half the input's size."""
+"""The network: an EfficientNet-Lite encoder and a U-Net decoder that ends at half the input's size."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .encoder import CHANNELS, STRIDE, EfficientNetLite0
+from .encoder import STRIDE, EfficientNetLite, EncoderName
 
 Convolution = Literal["separable", "plain"]
+Context = Literal["none", "wide"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,6 +23,8 @@ class UNetSettings:
     decoder_channels: tuple[int, int, int, int] = (128, 64, 48, 32)  # at strides 16, 8, 4, 2
     convolution: Convolution = "separable"
     dropout: float = 0.1  # share of channels dropped before the classifier, in training
+    encoder: EncoderName = "lite0"
+    context: Context = "none"  # what the deepest features see beside their neighbours
 
 
 class UNet(nn.Module):
@@ -34,10 +37,11 @@ class UNet(nn.Module):
     def __init__(self, settings: UNetSettings) -> None:
         super().__init__()
         self.settings = settings
-        self.encoder = EfficientNetLite0()
+        self.encoder = EfficientNetLite(settings.encoder)
+        *skips, channels = self.encoder.channels
+        self.context = WideContext(channels) if settings.context == "wide" else nn.Identity()
         self.decoder = nn.ModuleList()
-        channels = CHANNELS[-1]
-        for skip, out_channels in zip(reversed(CHANNELS[:-1]), settings.decoder_channels, strict=True):
+        for skip, out_channels in zip(reversed(skips), settings.decoder_channels, strict=True):
             self.decoder.append(_DecoderBlock(channels, skip, out_channels, settings.convolution))
             channels = out_channels
         self.dropout = nn.Dropout2d(settings.dropout)
@@ -49,10 +53,47 @@ class UNet(nn.Module):
         if not tracing and (height % STRIDE or width % STRIDE):
             raise ValueError(f"height and width must be multiples of {STRIDE}, got {height} x {width}")
         *skips, x = self.encoder(pictures)
+        x = self.context(x)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(x, skip)
         scores: Tensor = self.classifier(self.dropout(x))
         return scores
+
+
+class WideContext(nn.Module):
+    """Adds to the deepest features what lies far from each: a wide filter, the mean of its row, and of the picture.
+
+    Rows and the whole say where the sky can be (Choi, Kim, Choo: "Cars can't fly up in the sky", 2020; Hou et al.:
+    "Strip pooling", 2020). It begins as nothing, so that a network trained without it can go on with it.
+    """
+
+    def __init__(self, channels: int, middle: int = 128) -> None:
+        super().__init__()
+        self.narrow = nn.Sequential(nn.Conv2d(channels, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
+        self.filters = nn.ModuleList(_wide_filter(middle) for _ in range(2))
+        self.row = nn.Conv2d(middle, middle, (5, 1), padding=(2, 0))
+        self.whole = nn.Conv2d(middle, middle, 1)
+        self.widen = nn.Sequential(nn.Conv2d(middle, channels, 1, bias=False), nn.BatchNorm2d(channels))
+        nn.init.zeros_(self.widen[1].weight)  # type: ignore[arg-type]
+
+    def forward(self, x: Tensor) -> Tensor:
+        y: Tensor = self.narrow(x)
+        for layer in self.filters:
+            y = y + layer(y)
+        rows = y.mean(dim=3, keepdim=True)
+        y = functional.relu(y + self.row(rows) + self.whole(rows.mean(dim=2, keepdim=True)))
+        widened: Tensor = self.widen(y)
+        return x + widened
+
+
+def _wide_filter(channels: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, channels, 7, padding=3, groups=channels, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.Conv2d(channels, channels, 1, bias=False),
+        nn.BatchNorm2d(channels),
+        nn.ReLU(inplace=True),
+    )
 
 
 class _DecoderBlock(nn.Module):

@@ -19,13 +19,22 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
-from ..sink import MaskFormat, mask_format
+from ..frames import Ending
 from ..spec import PixelClass
-from .manifest import ArchiveHeader, Ending, MaskRecord, checksum, parse_ending, parse_header, parse_records
-from .npz_store import open_npz
-from .png_store import FolderStore, PngStore, open_zip
-from .video_archive import VideoStore
-from .zarr_store import ZarrStore
+from .manifest import (
+    ArchiveHeader,
+    MaskFormat,
+    MaskRecord,
+    checksum,
+    mask_format,
+    parse_ending,
+    parse_header,
+    parse_records,
+)
+from .npz import NpzStore
+from .png import FolderStore, PngStore, open_zip
+from .video import VideoStore
+from .zarr import ZarrStore
 
 # What reading raises where an archive is damaged, or made to do harm.
 _UNREADABLE = (
@@ -70,7 +79,7 @@ class MaskArchive:
 
     Reading a mask raises `ArchiveError` where it is missing or its pixels are not those that were written.
 
-    >>> from stream import open_masks
+    >>> from roadmask import open_masks
     >>> with open_masks("masks.zip") as masks:
     ...     for record, mask in zip(masks.records, masks):
     ...         print(record.index, record.pts, mask.shape, mask.max() < len(masks.classes))
@@ -232,7 +241,7 @@ def open_masks(path: str | Path) -> MaskArchive:
     Raises:
         ArchiveError: not there, or not a mask archive.
 
-    >>> from stream import open_masks
+    >>> from roadmask import open_masks
     >>> with open_masks("masks.zip") as masks:
     ...     print(len(masks), masks[0].shape, masks.classes[3].name, float(masks.records[2].time))
     ...     print((masks.at(0.05) == masks[1]).all(), masks.position(2))
@@ -274,6 +283,6 @@ def _store(path: Path, kind: MaskFormat) -> Store:
         case "ffv1":
             return VideoStore(path)
         case "npz":
-            return open_npz(path)
+            return NpzStore(path)
         case "zarr":
             return ZarrStore(path)

@@ -16,18 +16,22 @@ from __future__ import annotations
 import json
 import re
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from functools import lru_cache
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArchiveError
-from ..frames import SegmentedFrame
+from ..errors import ArchiveError, OutputError
+from ..frames import Ending, SegmentedFrame
 from ..spec import MAX_CLASSES, PixelClass, pixel_class
+
+MaskFormat = Literal["folder", "zip", "ffv1", "npz", "zarr"]
+_MASK_FORMATS: dict[str, MaskFormat] = {"": "folder", ".zip": "zip", ".mkv": "ffv1", ".npz": "npz", ".zarr": "zarr"}
 
 CLASSES_NAME = "classes.json"
 MANIFEST_NAME = "manifest.jsonl"
@@ -78,16 +82,19 @@ class MaskRecord:
         return self.pts * self.time_base
 
 
-@dataclass(frozen=True, slots=True)
-class Ending:
-    """How the run that made an archive ended."""
+def mask_format(path: Path) -> MaskFormat:
+    """The mask archive that a path's suffix means.
 
-    state: Literal["done", "partial", "interrupted"]
-    frames: int  # written
-    undecodable: int = 0  # damaged packets that gave no frame
-    damaged: int = 0  # frames, of all, that a decoder has patched up
-    missing_s: float = 0.0  # that the file declares at its end, and does not hold
-    lost: str = ""  # of the file, in words
+    Raises:
+        OutputError: the suffix means none.
+    """
+    try:
+        return _MASK_FORMATS[path.suffix.lower()]
+    except KeyError:
+        raise OutputError(
+            f"{path}: no mask archive has the suffix {path.suffix}; "
+            "name a folder (no suffix), a .zip of PNG files, a .mkv (FFV1 video), a .npz (NumPy) or a .zarr"
+        ) from None
 
 
 def record_of(result: SegmentedFrame) -> MaskRecord:
@@ -132,6 +139,16 @@ def record_line(record: MaskRecord) -> str:
         "height": record.height,
     }
     return json.dumps(content | ({"reused": True} if record.reused else {}))
+
+
+def rows_of(records: Sequence[MaskRecord]) -> dict[str, NDArray[np.generic]]:
+    """What is told of each mask, as arrays, for those who read them without roadmask."""
+    return {
+        "pts": np.array([record.pts for record in records], "<i8"),
+        "time": np.array([float(record.time) for record in records], "<f8"),
+        "crc32": np.array([int(record.crc32, 16) for record in records], "<u4"),
+        "index": np.array([record.index for record in records], "<i8"),  # last: once it is there, all is
+    }
 
 
 def ending_text(ending: Ending) -> str:

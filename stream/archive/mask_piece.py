@@ -14,21 +14,18 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..container.zip_journal import ZipJournal, content_of, read_entries
-from ..disk.partial import writing
 from ..errors import OutputError
-from ..frames import SegmentedFrame
-from ..sink import MaskFormat
-from .manifest import MaskRecord, parse_record, record_line, record_of
-from .npz_layout import deflated
-from .png_archive_sink import png
-from .video_archive_sink import encoded, mask_encoder
-from .zarr_layout import packed
+from ..frames import SegmentedFrame, Sink
+from ..system.disk import writing
+from .manifest import MaskFormat, MaskRecord, parse_record, record_line, record_of
+from .png import png
+from .video import encoded, mask_encoder
+from .zip_journal import ZipJournal, content_of, read_entries
 
-SUFFIX = ".masks"
+PIECE_SUFFIX = ".masks"
 
 
-class MaskPieceSink:
+class MaskPieceSink(Sink):
     """A `Sink` for masks of one size that `MaskSink.append` is to take.
 
     Args:
@@ -77,13 +74,7 @@ def read_piece(path: Path) -> Iterator[tuple[MaskRecord, bytes]]:
 
 
 def _encoder_for(kind: MaskFormat, size: tuple[int, ...]) -> Callable[[NDArray[np.uint8]], bytes]:
-    match kind:
-        case "folder" | "zip":
-            return png
-        case "npz":
-            return deflated
-        case "zarr":
-            return packed
-        case "ffv1":
-            encoder = mask_encoder(size)
-            return lambda mask: encoded(mask, encoder)
+    if kind != "ffv1":
+        return png
+    encoder = mask_encoder(size)
+    return lambda mask: encoded(mask, encoder)

@@ -1,4 +1,7 @@
-"""The `Sink` for masks: what is the same for every kind of archive. What differs is in a `MaskWriter` each."""
+"""The `Sink` for masks: which kind of archive a path means, and what is the same for every kind.
+
+What differs is in a `MaskWriter` each.
+"""
 
 from __future__ import annotations
 
@@ -11,12 +14,63 @@ from typing import Protocol, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from ..disk.partial import PartialOutput, closing, writing
 from ..errors import ArchiveError, OutputError
-from ..frames import SegmentedFrame
+from ..frames import Ending, Piece, Position, SegmentedFrame, Sink, VideoInfo
+from ..spec import ModelSpec
+from ..system.disk import PartialOutput, closing, writing
 from .archive import open_masks
-from .manifest import ArchiveHeader, Ending, MaskRecord, record_of
-from .mask_piece import read_piece
+from .manifest import CLASSES_NAME, ArchiveHeader, MaskRecord, mask_format, record_of
+from .mask_piece import PIECE_SUFFIX, read_piece
+from .png import FolderWriter, ZipWriter
+from .video import VideoWriter
+
+
+def open_archive_sink(
+    path: Path,
+    info: VideoInfo,
+    spec: ModelSpec,
+    *,
+    source: str | None = None,
+    model: str | None = None,
+    model_sha256: str | None = None,
+    smoothed: bool | None = None,
+    stream: int | None = None,
+    overwrite: bool = False,
+) -> MaskSink:
+    """The sink for the kind of archive that the path's suffix means.
+
+    Args:
+        path: a folder, .zip or .mkv.
+        info: of the source.
+        spec: of the model; the archive takes its classes.
+        source: the video's name, without its folder.
+        model: the model file's name.
+        model_sha256: its digest.
+        smoothed: whether the masks are blended over time.
+        stream: which of the video's streams, where it was named.
+        overwrite: replace what is there.
+
+    Raises:
+        OutputError: the suffix means no archive, or one that only `convert` makes, or the path is taken.
+    """
+    header = ArchiveHeader(spec.classes, info.width, info.height, source, model, model_sha256, smoothed, stream)
+    return archive_sink(path, header, overwrite=overwrite)
+
+
+def archive_sink(path: Path, header: ArchiveHeader, *, overwrite: bool = False) -> MaskSink:
+    """As `open_archive_sink`, with a header that is made already."""
+    match mask_format(path):
+        case "folder":
+            return MaskSink(path, header, FolderWriter, marker=CLASSES_NAME, overwrite=overwrite)
+        case "zip":
+            return MaskSink(path, header, ZipWriter, overwrite=overwrite)
+        case "ffv1":
+            return MaskSink(path, header, VideoWriter, one_size=True, overwrite=overwrite)
+        case "npz" | "zarr":
+            saved = path.with_suffix(".zip")
+            raise OutputError(
+                f"{path}: is made of saved masks; name {saved}, and then roadmask convert {saved} -o {path}"
+            )
 
 
 class MaskWriter(Protocol):
@@ -52,8 +106,8 @@ _ANEW = "pass --overwrite without --resume to start anew"
 Open = Callable[[Path, ArchiveHeader, int], MaskWriter]
 
 
-class MaskSink:
-    """A `FileSink` of masks.
+class MaskSink(Sink):
+    """A `Sink` of masks.
 
     Args:
         path: of the archive.
@@ -82,18 +136,18 @@ class MaskSink:
         self._make = make
         self._output = PartialOutput(path, overwrite=overwrite, marker=marker)
         self._one_size = one_size
-        self._size: tuple[int, int] | None = None  # of the first mask
+        self._first: MaskRecord | None = None
         self._kept = 0
         self._writer: MaskWriter | None = None
-        self.ending: Ending | None = None  # of the run: to be set before the sink is left
+        self._ending: Ending | None = None
         self._stack = ExitStack()
 
-    def resume(self, frames: int) -> None:
-        if frames:
-            first = _first_of(self._output.path, self._header, frames)
-            self._size = (first.height, first.width)
+    def resume(self, position: Position) -> Position:
+        if position:
+            self._first = _first_of(self._output.path, self._header, position)
             self._output.keep_partial = True
-            self._kept = frames
+            self._kept = position
+        return position
 
     def write(self, result: SegmentedFrame) -> None:
         self.add(record_of(result), result.mask)
@@ -101,32 +155,31 @@ class MaskSink:
     def add(self, record: MaskRecord, mask: NDArray[np.uint8]) -> None:
         """As `write`, for what is not a run's: `record` tells all of the mask but its file."""
         assert self._writer is not None
-        self._refuse_other_size(record)
+        self._follow(record)
         with writing(self._path):
             self._writer.add(record, mask)
         self._output.used = True
 
-    def append(self, piece: Path) -> None:
+    def append(self, piece: Piece) -> None:
         assert self._writer is not None
-        for record, content in read_piece(piece):
-            self._refuse_other_size(record)
+        for record, content in read_piece(piece.file(PIECE_SUFFIX)):
+            self._follow(record)
             with writing(self._path):
                 self._writer.add_encoded(record, content)
             self._output.used = True
 
-    def _refuse_other_size(self, record: MaskRecord) -> None:
-        size = (record.height, record.width)
-        self._size = self._size or size
-        if self._one_size and size != self._size:
-            raise OutputError(
-                f"{self._path}: the picture size changes at frame {record.index}, "
-                f"which a {self._path.suffix} of masks cannot follow; use a folder or a .zip"
-            )
+    def _follow(self, record: MaskRecord) -> None:
+        self._first = self._first or record
+        if self._one_size:
+            refuse_other_size(self._path, record, self._first)
 
     def sync(self) -> None:
         assert self._writer is not None
         with writing(self._path):
             self._writer.sync()
+
+    def tell(self, ending: Ending) -> None:
+        self._ending = ending
 
     def _open(self) -> MaskWriter:
         try:
@@ -136,7 +189,7 @@ class MaskSink:
 
     def _finish(self) -> None:
         assert self._writer is not None
-        self._writer.finish(self.ending)
+        self._writer.finish(self._ending)
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -152,6 +205,15 @@ class MaskSink:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.__exit__(exc_type, exc, traceback)
+
+
+def refuse_other_size(path: Path, record: MaskRecord, first: MaskRecord) -> None:
+    """Raises `OutputError` where a mask is not of the first one's size."""
+    if (record.height, record.width) != (first.height, first.width):
+        raise OutputError(
+            f"{path}: the picture size changes at frame {record.index}, "
+            f"which a {path.suffix} of masks cannot follow; use a folder or a .zip"
+        )
 
 
 def _first_of(path: Path, header: ArchiveHeader, frames: int) -> MaskRecord:

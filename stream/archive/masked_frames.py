@@ -11,9 +11,8 @@ from pathlib import Path
 from statistics import mode
 from typing import Literal
 
-from ..decode.selection import Place
 from ..errors import ArchiveError
-from ..frames import Frame, SegmentedFrame, VideoInfo
+from ..frames import Frame, Place, SegmentedFrame, VideoInfo
 from .archive import MaskArchive
 from .manifest import MaskRecord
 

@@ -22,11 +22,10 @@ from ..frames import Frame, VideoInfo
 from ..network.model import Model
 from ..network.providers import provider_for
 from ..pipeline import Pipeline
-from ..process.machine import usable_cores
-from ..process.memory import forget_peak, peak_memory_mb
-from ..segment import process_video, segment_video
-from ..segment_settings import Report, SegmentSettings
-from ..stages import most_waiting, network_size
+from ..run.segment import process_video, segment_video
+from ..run.settings import Report, SegmentSettings
+from ..run.stages import most_waiting, network_size
+from ..system.machine import forget_peak, peak_memory_mb, usable_cores
 
 BARE = "bare model"
 SIDE_BY_SIDE = "bare model, side by side"

@@ -1,1 +1,1 @@
-"""Frames of what never ends: cameras, webcams and pipes, watched and connected to again. Begin with `live`."""
+"""Frames of what never ends: cameras, webcams and pipes, connected to again, recorded in parts. Begin with `live`."""

@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import SourceError
-from ..talk.redact import name_of, redacted
+from ..system.talk import name_of, redacted
 
 Policy = Literal["auto", "latest", "every-frame"]
 Transport = Literal["tcp", "udp"]
@@ -69,7 +69,7 @@ def parse_camera(word: str, settings: CameraSettings | None = None) -> Camera:
     Raises:
         SourceError: its scheme is not known, or standard input is a terminal.
 
-    >>> from stream import CameraSettings, parse_camera
+    >>> from roadmask import CameraSettings, parse_camera
     >>> camera = parse_camera("front=rtsp://joe:secret@10.0.0.7/live", CameraSettings(timeout_s=5, max_retries=20))
     >>> camera.name, camera.timeout_s  # for segment_video(camera), or the source of SegmentSettings
     ('front', 5)

@@ -16,12 +16,12 @@ import av
 from av.container import InputContainer
 from av.video.stream import VideoStream
 
-from ..channel import Cancelled, Channel
 from ..decode.video_stream import video_stream
 from ..errors import SourceError
+from ..pipeline import Cancelled, Channel
 from .camera import SPARE_S, Camera
-from .camera_status import CameraStatus
-from .connection_errors import reason_of
+from .lost import reason_of
+from .status import CameraStatus
 
 _WAITING = 4  # pictures: evens out a network's bursts, and adds little delay where the model is the slower one
 _KNOWN_ARRIVALS = 64  # packets that a decoder may hold back

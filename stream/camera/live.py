@@ -1,7 +1,8 @@
 """Frames from a camera, for as long as it is wanted: watch that they come, connect again when they do not.
 
 Three things may be waiting at any time, and each has its end: for a picture until the time-out, for the next try until
-its pause is over, and both until `stop` is set.
+its pause is over, and both until `stop` is set. The frames' times go on rising, whatever the camera's own clock does,
+over every reconnection.
 """
 
 from __future__ import annotations
@@ -10,35 +11,31 @@ import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
 from fractions import Fraction
-from itertools import chain
 from threading import Event
 from types import TracebackType
 from typing import Self
 
 from av.video.reformatter import VideoReformatter
 
-from ..decode.clock import FrameClock
-from ..decode.display import Display
-from ..decode.network_input import network_input
-from ..decode.selection import Place, Selection
+from ..decode.display import Display, rotation
+from ..decode.pixels import network_input
+from ..decode.place import FrameClock, Selection
 from ..decode.source import InputSize
-from ..decode.upright import rotation
-from ..errors import SourceError
-from ..frames import Frame, VideoInfo
+from ..errors import SourceError, Stopped
+from ..frames import Frame, Place, VideoInfo
 from .camera import Camera
-from .camera_events import CameraState
-from .camera_status import CameraStatus
 from .connection import Connection, Lost, Picture
-from .live_clock import TIME_BASE, LiveClock
-from .pauses import pause_s
+from .lost import pause_s
+from .status import CameraState, CameraStatus
 
 _POLL_S = 0.1  # how long it may take until `stop` is noticed
 _JOIN_S = 0.3  # for a connection's thread to end; one in a read that hangs ends when FFmpeg's time-out does
 _PROVEN_S = 2.0  # of frames, after which a connection counts as a good one
 
-
-class Stopped(KeyboardInterrupt):
-    """`stop` was set before the first frame came."""
+TIME_BASE = Fraction(1, 90_000)  # RTP's own for video
+# By which the camera's clock may differ from ours before it is set anew. A server's first pictures may be seconds old,
+# and what a network held up comes late: neither is a wrong clock.
+_TOLERANCE_S = 5
 
 
 class LiveSource:
@@ -72,7 +69,7 @@ class LiveSource:
             if self.failure is None:
                 raise Stopped
             raise SourceError(f"{camera.name}: {self.failure}")
-        self._first = first
+        self._first = [first]  # until it is given
         self.info = self._info(first)
         if not camera.endless:
             self._clock = FrameClock(self.info.time_base, self.info.rate)
@@ -104,12 +101,16 @@ class LiveSource:
             )
 
     def _timed(self) -> Iterator[tuple[int, Picture]]:
-        for item in chain([self._first], self._pictures):
+        for item in self._all():
             if isinstance(self._clock, FrameClock):
                 yield self._clock.pts(item.picture), item
             else:
                 pts = item.picture.pts
                 yield self._clock.pts(None if pts is None else pts * item.time_base, item.arrived), item
+
+    def _all(self) -> Iterator[Picture]:
+        yield self._first.pop()
+        yield from self._pictures
 
     def _info(self, item: Picture) -> VideoInfo:
         self._look = _look(item)
@@ -214,3 +215,54 @@ def _look(item: Picture) -> tuple[object, ...]:
 def _describe(item: Picture) -> str:
     rate = f", {float(item.rate):g} fps" if item.rate else ""
     return f"{item.picture.width}x{item.picture.height} {item.codec}{rate}"
+
+
+class LiveClock:
+    """Gives pts in units of `TIME_BASE`, 0 for the first frame, in step with the frames' arrival in the long run.
+
+    Between frames the camera's own clock counts, as a network's delay varies. Where that steps back, or is far off, it
+    is set by the time of arrival. So a gap in the frames is a gap in their times.
+    """
+
+    def __init__(self) -> None:
+        self._started: float | None = None  # arrival of the first frame
+        self._arrived = 0.0  # of the last one
+        self._camera_time: Fraction | None = None  # of the last one; None where the next one's does not follow from it
+        self._offset = Fraction(0)  # from the camera's time to ours
+        self._pts = -1
+
+    def restart(self) -> None:
+        """The camera's clock starts anew with the next frame."""
+        self._camera_time = None
+
+    def pts(self, camera_time: Fraction | None, arrived: float) -> int:
+        """The time of the next frame.
+
+        Args:
+            camera_time: as the camera says, in seconds; `None` where it does not.
+            arrived: on our own clock, in seconds.
+        """
+        if self._started is None:
+            self._started = self._arrived = arrived
+        if camera_time is None:
+            time = self._by_arrival(arrived)
+        else:
+            if self._is_off(camera_time, arrived):
+                self._offset = self._by_arrival(arrived) - camera_time
+            time = camera_time + self._offset
+        self._camera_time, self._arrived = camera_time, arrived
+        self._pts = max(round(time / TIME_BASE), self._pts + 1)
+        return self._pts
+
+    def _is_off(self, camera_time: Fraction, arrived: float) -> bool:
+        if self._camera_time is None or camera_time < self._camera_time:
+            return True
+        assert self._started is not None
+        return abs(camera_time + self._offset - Fraction(arrived - self._started)) > _TOLERANCE_S
+
+    def _by_arrival(self, arrived: float) -> Fraction:
+        """Since the first frame; where earlier ones were ahead of that, as long after the last as it came after it."""
+        assert self._started is not None
+        if self._pts < 0:
+            return Fraction(0)
+        return max(Fraction(arrived - self._started), self._pts * TIME_BASE + Fraction(arrived - self._arrived))

@@ -27,17 +27,15 @@ os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the mach
 import ray
 from ray.exceptions import RayActorError, RayError
 
+from ..batch.remote import run_remote
 from ..errors import DeviceError, RoadmaskError
-from ..files.remote import run_remote
 from ..network.model import Model, bundled_models
-from ..outputs import refuse_bad_outputs
-from ..resume.progress import has_state
-from ..segment import open_video, process_video
-from ..segment_settings import Report, SegmentSettings
-from .cluster_settings import ClusterSettings
+from ..run.outputs import refuse_bad_outputs
+from ..run.progress import has_state
+from ..run.segment import open_video, process_video
+from ..run.settings import ClusterSettings, Report, SegmentSettings
+from .stretch import NotAsPlanned, Stretch, run_stretch, stretch_count, stretches, wanted_frames
 from .stretch_join import StretchFolder, join
-from .stretch_run import NotAsPlanned, run_stretch
-from .stretches import Stretch, stretch_count, stretches, wanted_frames
 
 log = logging.getLogger(__name__)
 

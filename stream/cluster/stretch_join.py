@@ -10,17 +10,15 @@ from dataclasses import replace
 from types import TracebackType
 from typing import Self
 
-from ..disk.partial import writing
-from ..errors import OutputError
+from ..errors import OutputError, Stopped
 from ..frames import VideoInfo
 from ..network.model import Model
-from ..outputs import Outputs, file_outputs
-from ..resume.progress import begin_folder, progress_folder, refuse_other_run
-from ..resume.run_identity import run_identity
-from ..segment import ending_of
-from ..segment_settings import Report, SegmentSettings
-from .stretch_run import NotAsPlanned, StretchFacts, facts_path, parse_facts, read_facts
-from .stretches import Stretch
+from ..run.outputs import Outputs, file_outputs
+from ..run.progress import begin_folder, progress_folder, refuse_other_run
+from ..run.segment import ending_of
+from ..run.settings import Report, SegmentSettings, run_identity
+from ..system.disk import writing
+from .stretch import NotAsPlanned, Stretch, StretchFacts, facts_path, parse_facts, read_facts
 
 
 class StretchFolder:
@@ -91,12 +89,12 @@ def join(
     files = file_outputs(replace(job, overwrite=True), info, model, None)  # what is there was looked at before
     report = Report(0, 0, 0, 0.0, interrupted=False)
     before: StretchFacts | None = None
-    with suppress(KeyboardInterrupt), Outputs(files, (), None) as outputs:
+    with suppress(Stopped), Outputs(files, None, lambda _: ending_of(report)) as outputs:
         for stretch in made:
             facts = read_facts(folder.path, stretch)
             if before and facts.looks_before != before.looks_last:
                 raise NotAsPlanned("where it is jumped into it gives other pictures")
-            outputs.append(folder.path / stretch.name, began=stretch.began)
+            outputs.append(stretch.piece(folder.path))
             report = replace(
                 report,
                 frames=report.frames + facts.frames,
@@ -105,8 +103,7 @@ def join(
             )
             before = facts
         report = replace(report, seconds=time.monotonic() - started, interrupted=report.frames < frames)
-        outputs.tell(ending_of(report))
         if report.interrupted:
-            raise KeyboardInterrupt  # tells the sinks to finish early, but well
+            raise Stopped
     folder.is_over = not report.interrupted
     return report

@@ -15,12 +15,12 @@ import typer
 from rich.console import Console
 
 from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare
-from ..bench.bench_clip import draw_drive
+from ..bench.clip import draw_drive
 from ..errors import RoadmaskError
 from ..network.model import Model
-from ..process.machine import usable_cores
-from ..segment_settings import SegmentSettings
-from ..stages import batch_size
+from ..run.settings import SegmentSettings
+from ..run.stages import batch_size
+from ..system.machine import usable_cores
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

@@ -10,12 +10,11 @@ import cv2
 import typer
 from rich.console import Console
 
-from ..archive.archive_convert import convert_archive
+from ..archive.convert import convert_archive
 from ..errors import RoadmaskError
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
-from ..talk.bar import counted, progress_bar
-from ..talk.printable import printable, write_result
+from ..system.talk import counted, printable, progress_bar, write_result
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

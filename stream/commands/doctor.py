@@ -13,10 +13,9 @@ import typer
 from rich.console import Console
 from rich.text import Text
 
-from ..doctor.doctor import CHECKS, SLOW_CHECKS, examine
-from ..doctor.finding import STATES, Finding, State
+from ..doctor.doctor import CHECKS, SLOW_CHECKS, STATES, Finding, State, examine
 from ..errors import RoadmaskError
-from ..talk.printable import printable
+from ..system.talk import printable
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -10,9 +11,11 @@ from typing import Annotated, Any, TypeVar
 import typer
 
 from ..encode.h264 import EncoderChoice, Preset
-from .moment import parse_moment
 
 _Value = TypeVar("_Value")
+
+_UNITS_S = (86400, 3600, 60, 1)
+_DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
 def read_by(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
@@ -51,6 +54,34 @@ def video_size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and int(width) * int(height)):
         raise typer.BadParameter(f"{text!r} is no size such as 1280x720")
     return int(height), int(width)
+
+
+def parse_moment(text: str) -> Fraction:
+    """Seconds.
+
+    Raises:
+        ValueError: it is no such time.
+    """
+    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text.strip()):
+        raise ValueError(f"{text!r} is not a time; write seconds (90) or 00:01:30")
+    seconds = Fraction(0)
+    for part in text.strip().split(":"):
+        seconds = seconds * 60 + Fraction(part)
+    return seconds
+
+
+def parse_duration(text: str) -> float:
+    """Seconds, more than 0; a number without a unit means seconds.
+
+    Raises:
+        ValueError: it is no such length of time.
+    """
+    found = _DURATION.fullmatch(text.strip().lower().replace(" ", ""))
+    numbers = found.groups("0") if found else ()
+    seconds = sum(float(number) * unit_s for number, unit_s in zip(numbers, _UNITS_S, strict=False))
+    if not seconds:
+        raise ValueError(f"{text!r} is no length of time; write 90s, 10m, 1h30m, 48h or 7d")
+    return seconds
 
 
 def names_of(text: str) -> tuple[str, ...]:

@@ -14,11 +14,9 @@ from ..archive.masked_frames import Gaps
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from ..errors import RoadmaskError
 from ..frames import VideoInfo
-from ..preview.preview import PreviewReport, PreviewSettings, preview_video
-from ..preview.view import View
-from ..process.stop import Stop, stop_on_signal
-from ..talk.bar import progress_bar
-from ..talk.printable import printable, write_result
+from ..preview.preview import PreviewReport, PreviewSettings, View, preview_video
+from ..system.stop import Stop, stop_on_signal
+from ..system.talk import printable, progress_bar, write_result
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

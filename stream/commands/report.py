@@ -11,8 +11,7 @@ from rich.console import Console
 
 from ..errors import RoadmaskError
 from ..report.report import ReportSettings, write_report
-from ..talk.bar import progress_bar
-from ..talk.printable import printable, write_result
+from ..system.talk import printable, progress_bar, write_result
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
@@ -36,9 +35,9 @@ def report(
     overwrite: of.Overwrite = False,
     quiet: of.Quiet = False,
 ) -> None:
-    """Make a page of a run, from its masks: shares over time, keyframes, transitions, flicker, problems.
+    """Make a page of a run, from its masks: shares over time, keyframes, flicker, problems.
 
-    One HTML file that opens anywhere, without network. The timings are told where a summary.json lies beside the masks.
+    One HTML file that opens anywhere, without network.
 
     \b
     roadmask report results/drive_masks --video drive.mp4

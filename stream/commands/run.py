@@ -12,21 +12,19 @@ from typing import Annotated
 import cv2
 import typer
 
+from ..batch.remote import is_remote
+from ..batch.talk import ProgressKind
 from ..camera.camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
-from ..cluster.cluster_settings import ClusterSettings
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from ..errors import RoadmaskError
-from ..files.files_talk import ProgressKind
-from ..files.remote import is_remote
+from ..live.stream_sink import StreamFormat
+from ..live.views import Views, is_stream
 from ..network.model import Model
-from ..publish.stream_sink import StreamFormat
-from ..segment_settings import SegmentSettings
-from ..talk.hide import hide_arguments
-from ..talk.logs import LogFormat, set_up_logs
-from ..watch.views import Views, is_stream
+from ..run.settings import ClusterSettings, SegmentSettings
+from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from . import options as of
-from .duration import parse_duration
+from .options import parse_duration
 from .run_cameras import run_cameras
 from .run_files import FilesRequest, run_files
 
@@ -63,7 +61,7 @@ def run(
     ] = None,
     overlay: Annotated[Path | None, typer.Option(help="Overlay video: .mp4, .mov or .mkv.", show_default=False)] = None,
     masks: Annotated[
-        Path | None, typer.Option(help="Mask archive: a folder, .zip, .mkv (FFV1), .npz or .zarr.", show_default=False)
+        Path | None, typer.Option(help="Mask archive: a folder, .zip or .mkv (FFV1).", show_default=False)
     ] = None,
     stats: Annotated[
         Path | None, typer.Option(help="Share of each class, frame by frame: .csv or .parquet.", show_default=False)

@@ -10,20 +10,18 @@ from contextlib import ExitStack
 
 import typer
 
+from ..batch.jobs import plan
 from ..camera.camera import Camera
-from ..camera.camera_events import CameraEvent
-from ..camera.camera_status import CameraStatus
-from ..encode.overlay import select_classes
+from ..camera.status import CameraEvent, CameraStatus
 from ..errors import RoadmaskError
-from ..files.jobs import plan
 from ..frames import VideoInfo
+from ..live.cameras import CameraRun, CameraTalk, watch
+from ..live.views import Views
 from ..network.model import Model
-from ..outputs import refuse_bad_outputs
-from ..process.stop import Stop, stop_on_signal
-from ..segment_settings import SegmentSettings
-from ..watch.camera_talk import CameraTalk
-from ..watch.cameras import CameraRun, watch
-from ..watch.views import Views
+from ..run.outputs import refuse_bad_outputs
+from ..run.settings import SegmentSettings
+from ..spec import select_classes
+from ..system.stop import Stop, stop_on_signal
 
 log = logging.getLogger(__name__)
 

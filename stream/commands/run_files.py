@@ -11,30 +11,25 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..cluster.cluster_settings import ClusterSettings
-from ..encode.overlay import select_classes
+from ..batch.batch import RunJob, run_batch
+from ..batch.ends import Ends
+from ..batch.jobs import only_missing, plan, record_path, results_folder
+from ..batch.remote import open_depot, run_remote
+from ..batch.summary import SUMMARY_NAME, open_summary, record_run
+from ..batch.talk import FilesTalk, ProgressKind
+from ..batch.video_files import find_sources
+from ..batch.workload import Workload, declared_frames
 from ..errors import DeviceError
-from ..files.batch import run_batch
-from ..files.declared_frames import declared_frames
-from ..files.depot import open_depot
-from ..files.done_before import only_missing, record_path
-from ..files.ends import Ends
-from ..files.files_talk import FilesTalk, ProgressKind
-from ..files.jobs import plan, results_folder
-from ..files.outcome import RunJob
-from ..files.remote import run_remote
-from ..files.summary import SUMMARY_NAME, open_summary, record_run
-from ..files.video_files import find_sources
-from ..files.workload import Workload
 from ..frames import VideoInfo
+from ..live.views import Views
 from ..network.model import Model
-from ..outputs import refuse_bad_outputs
-from ..process.machine import usable_cores
-from ..process.stop import Stop, stop_on_signal
-from ..segment import process_video
-from ..segment_settings import Report, SegmentSettings
-from ..stages import batch_size, network_size
-from ..watch.views import Views
+from ..run.outputs import refuse_bad_outputs
+from ..run.segment import process_video
+from ..run.settings import ClusterSettings, Report, SegmentSettings
+from ..run.stages import batch_size, network_size
+from ..spec import select_classes
+from ..system.machine import usable_cores
+from ..system.stop import Stop, stop_on_signal
 
 if TYPE_CHECKING:
     from ..cluster.cluster import Cluster

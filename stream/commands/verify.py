@@ -13,8 +13,7 @@ from rich.console import Console
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.verify import VideoCheck, archive_problems, told_ranges
 from ..errors import RoadmaskError
-from ..talk.bar import progress_bar
-from ..talk.printable import printable
+from ..system.talk import printable, progress_bar
 from . import options as of
 
 ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)

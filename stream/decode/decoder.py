@@ -6,7 +6,7 @@ from collections.abc import Generator, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import av
 from av.container import InputContainer
@@ -16,13 +16,12 @@ from av.video.stream import VideoStream
 from ..errors import SourceError
 from .hardware_decode import HardwareDecoder, as_software
 from .opening import declared_size, open_container, open_file
-from .sent_packets import SentPackets
 from .video_stream import pixels_of, video_stream
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 # Pixels of a picture up to which one is decoded at a time: quick enough, and always the same. FFmpeg's decoders that
 # have several in hand find damage in one when others have made use of it, or have gone out.
-_MOST_AT_A_TIME = 1920 * 1088
+MOST_AT_A_TIME = 1920 * 1088
 
 
 class FileDecoder:
@@ -54,7 +53,7 @@ class FileDecoder:
         self.container = _opened(self._path, self._hardware, self._max_pixels)
         try:
             self.stream = video_stream(self.container, self._path, self._wanted_stream)
-            self._decodes_ahead = pixels_of(self.stream) > _MOST_AT_A_TIME
+            self._decodes_ahead = pixels_of(self.stream) > MOST_AT_A_TIME
             self.stream.thread_type = "AUTO" if self._decodes_ahead else "SLICE"
             self.stream.codec_context.options = self._decoder_options()
         except BaseException:
@@ -204,3 +203,32 @@ def _opened(path: Path, hardware: HardwareDecoder | None, max_pixels: int) -> In
         container.close()
         return faster
     return container
+
+
+class SentPackets:
+    """Packets in the order in which a decoder got them."""
+
+    def __init__(self) -> None:
+        self._is_torn = False
+        self._highest: int | None = None
+        self._ahead: list[int] | None = []  # times of those before the first picture
+
+    def note(self, packet: av.Packet[Any], *, failed: bool = False) -> None:
+        """The next one; the empty one at the end leaves it as it is."""
+        if packet.size or failed:
+            self._is_torn = failed or packet.is_corrupt
+        if packet.pts is None or packet.is_discard:
+            return
+        self._highest = packet.pts if self._highest is None else max(self._highest, packet.pts)
+        if self._ahead is not None:
+            self._ahead.append(packet.pts)
+
+    def lost_before(self, picture: av.VideoFrame) -> int:
+        """How many give no picture as they are shown before the first, and lack the keyframe they are made from."""
+        ahead, self._ahead = self._ahead, None
+        pts = picture.pts
+        return sum(time < pts for time in ahead) if ahead and pts is not None else 0
+
+    def more_was_to_come(self, last_pts: int | None) -> bool:
+        """Whether the last packet was damaged, or is shown later than the last picture that came out."""
+        return self._is_torn or (self._highest is not None and last_pts is not None and self._highest > last_pts)

@@ -1,10 +1,12 @@
-"""Open a video file and yield its frames: `open_source(path)`. For cameras and pipes see `live`.
+"""Open a video file and yield its frames: `open_source(path)`. For cameras and pipes see `camera.live`.
 
-Every frame that can be decoded comes out, once, in order and upright; damage is skipped and counted.
+Every frame that can be decoded comes out, once, in order and upright; damage is skipped and counted. A recording that
+was cut off tells its full length to the end: what is missing of it is counted, too.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, dropwhile, islice
@@ -13,24 +15,27 @@ from types import TracebackType
 from typing import Protocol, Self
 
 import av
+from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
+from av.video.stream import VideoStream
 
 from ..errors import SourceError
-from ..frames import Frame, VideoInfo
-from .clock import FrameClock
+from ..frames import Frame, Place, VideoInfo
 from .decoder import FileDecoder
 from .display import Display
-from .ending import declared_s, missing_s
 from .hardware_decode import HardwareDecoder
-from .look import look_of
-from .network_input import network_input
 from .opening import MAX_PIXELS
-from .selection import Place, Selection
+from .pixels import network_input
+from .place import FrameClock, Selection, look_of
 from .video_stream import info_of
 
 _FROM_ITS_OWN_0 = ("matroska", "nut")  # containers whose declared length is where their last frame ends
 
 InputSize = Callable[[VideoInfo], tuple[int, int]]  # the network's (height, width) for a video
+
+_LEAST_FRAMES = 2  # fewer are what containers round away
+_LEAST_S = Fraction(1, 10)
+_UNDECLARED = ("mpegts", "mpeg")  # FFmpeg tells what it finds at their ends
 
 
 class Source(Protocol):
@@ -98,7 +103,7 @@ def open_source(
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
 
-    >>> from stream import open_source
+    >>> from roadmask import open_source
     >>> with open_source("drive.mp4", stride=2) as source:
     ...     print(source.info.width, source.info.height, source.info.rate)
     ...     for frame in source.frames(lambda info: (64, 96)):  # height and width of the network's input
@@ -142,8 +147,10 @@ class FileSource:
         self._displayed = Display()
         self._decoder = FileDecoder(path, hardware=hardware, max_pixels=max_pixels, stream=stream)
         try:
-            self._first = self._decoder.first()
-            self.info = info_of(self._decoder.container, self._decoder.stream, self._first)
+            first = self._decoder.first()
+            self.info = info_of(self._decoder.container, self._decoder.stream, first)
+            self._first_pts = FrameClock(self.info.time_base, self.info.rate).pts(first)
+            self._first = [first]  # until it is given
             self._declared_s = declared_s(self._decoder.container, self._decoder.stream)
         except BaseException:
             self._decoder.close()
@@ -157,10 +164,8 @@ class FileSource:
         size = input_size(self.info)
         reformatter = VideoReformatter()
         given = 0
-        first_pts = FrameClock(self.info.time_base, self.info.rate).pts(self._first)
-        timed = self._from(place) if place else self._clocked(chain([self._first], self._decoder.pictures))
-        timed = self._to_the_end(timed, first_pts)
-        wanted = self._selection.of(timed, self.info.time_base, place=place, first_pts=first_pts)
+        timed = self._to_the_end(self._from(place) if place else self._clocked(self._all()))
+        wanted = self._selection.of(timed, self.info.time_base, place=place, first_pts=self._first_pts)
         for index, pts, picture in wanted:
             damaged = self._decoder.is_damaged(picture)
             picture = self._displayed(picture)
@@ -180,16 +185,18 @@ class FileSource:
             length = f" ({float(self.info.duration):.1f} s)" if self.info.duration else ""
             raise SourceError(f"{self._path}: no frame from {start_s:g} s on; the video is shorter{length}")
 
+    def _all(self) -> Iterator[av.VideoFrame]:
+        yield self._first.pop()
+        yield from self._decoder.pictures
+
     def _clocked(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
         clock = FrameClock(self.info.time_base, self.info.rate)
         return ((clock.pts(picture), picture) for picture in pictures)
 
-    def _to_the_end(
-        self, timed: Iterable[tuple[int, av.VideoFrame]], first_pts: int
-    ) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _to_the_end(self, timed: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures; after the last it is known how much is missing."""
-        until = first_pts
-        begin = 0 if self._decoder.container.format.name.startswith(_FROM_ITS_OWN_0) else first_pts
+        until = self._first_pts
+        begin = 0 if self._decoder.container.format.name.startswith(_FROM_ITS_OWN_0) else self._first_pts
         for pts, picture in timed:
             until = max(until, pts + (picture.duration or 0))
             yield pts, picture
@@ -198,6 +205,7 @@ class FileSource:
 
     def _from(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures from a place on; by a jump where that leads there, else by decoding all before it."""
+        self._first.clear()
         self._decoder.jump_before(place.pts)
         timed = dropwhile(lambda item: item[0] < place.pts, self._clocked(self._decoder.pictures))
         known, is_it = self._met(place, timed)
@@ -233,3 +241,30 @@ class FileSource:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._decoder.close()
+
+
+def declared_s(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """Seconds that the pictures are declared to last; `None` where a file says nothing of them alone.
+
+    To be asked before reading: some demuxers learn more on the way.
+    """
+    if container.format.name in _UNDECLARED:
+        return None
+    if container.format.name == "avi" and stream.frames and stream.average_rate:
+        return stream.frames / stream.average_rate  # FFmpeg sets the duration right where the file is cut off
+    if stream.duration and stream.time_base:
+        return Fraction(stream.duration * stream.time_base)
+    if match := re.fullmatch(r"(\d+):(\d\d):(\d\d(?:\.\d+)?)", stream.metadata.get("DURATION", "")):  # Matroska
+        hours, minutes, seconds = map(Fraction, match.groups())
+        return hours * 3600 + minutes * 60 + seconds
+    if container.duration and len(container.streams) == 1:
+        return Fraction(container.duration, av.time_base)
+    return None
+
+
+def missing_s(declared_s: Fraction | None, had_s: Fraction, rate: Fraction | None) -> Fraction:
+    """How much earlier than declared the pictures ended; 0 where no more than rounding."""
+    if declared_s is None:
+        return Fraction(0)
+    missing = declared_s - had_s
+    return missing if missing > max(_LEAST_S, Fraction(_LEAST_FRAMES) / (rate or 25)) else Fraction(0)

@@ -22,7 +22,7 @@ from av.filter import Graph
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from .network_input import planar_rgb
+from .pixels import planar_rgb
 
 PQ, HLG = 16, 18  # transfer characteristics, by ITU-T H.273
 _BT709, _LIMITED = 1, 1

@@ -12,7 +12,7 @@ from av.video.stream import VideoStream
 
 from ..errors import SourceError
 from ..frames import VideoInfo
-from .upright import rotation
+from .display import rotation
 
 _MOST_ASPECT = 8  # of a pixel: one that is wider or higher is damage, and would make pictures of no height
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import av
 
 from ..camera.camera import parse_camera
-from .finding import Finding, first_line
+from .doctor import Finding, first_line
 
 _OPEN_S = 5.0
 # https://docs.kernel.org/userspace-api/media/v4l/vidioc-querycap.html: driver, card, bus, version, capabilities of the

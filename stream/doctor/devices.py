@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 from ..errors import RoadmaskError
 from ..network.model import Model
 from ..network.providers import DEVICES, Device
-from .finding import Finding, State, first_line
-from .picture import draw_known, network_inputs
+from .doctor import Finding, State, first_line
+from .selftest import draw_known, network_inputs
 
 # Shares of the places whose best class is not the CPU's. Products rounded to 10 or 16 bits move a few at edges.
 _FEW, _MANY = 0.01, 0.05

@@ -8,8 +8,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..disk.cache_folder import cache_folder
-from .finding import Finding, megabytes
+from ..system.machine import cache_folder
+from .doctor import Finding, megabytes
 
 # An hour of 1080p gives an overlay of about 2 GB and masks of about 0.5 GB; a TensorRT engine takes tens of megabytes.
 _ENOUGH = {"here": 5_000_000_000, "temporary": 500_000_000, "cache": 500_000_000}
@@ -64,16 +64,6 @@ def _write(folder: Path) -> None:
 def _room(name: str, folder: Path, advice: str) -> Finding:
     free = shutil.disk_usage(folder).free
     found = f"{folder}: writable, {megabytes(free)} free"
-    if _no_files_left(folder):
-        return Finding(name, "problem", f"{found}, but no file can be added (no inodes)", advice)
     if free >= _ENOUGH[name]:
         return Finding(name, "ok", found)
     return Finding(name, "problem" if free < _TOO_LITTLE else "warning", found, advice)
-
-
-def _no_files_left(folder: Path) -> bool:
-    """Whether the disk's table of files is full; some file systems have none, and say 0 of 0."""
-    if not hasattr(os, "statvfs"):
-        return False
-    counts = os.statvfs(folder)
-    return counts.f_files > 0 and counts.f_favail == 0

@@ -9,8 +9,8 @@ from av.video.frame import VideoFrame
 
 from ..errors import OutputError
 from ..frames import SegmentedFrame
-from ..publish.window_sink import WindowSink
-from .finding import Finding, first_line
+from ..live.window_sink import WindowSink
+from .doctor import Finding, first_line
 
 
 def examine() -> Iterator[Finding]:

@@ -9,17 +9,17 @@ from __future__ import annotations
 import signal
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import Any, Literal
 
-from ..process.helper_process import HelperGone, HelperProcess
-from .finding import REPORT, Finding, first_line
+from ..system.helper_process import HelperGone, HelperProcess
 
 # In the order of asking: what a check needs is looked at by one before it. Each is `examine` of a module of that name.
 CHECKS = {
     "versions": "libraries, and the extras that are installed",
-    "machine": "cores, memory, and variables of the environment that hurt",
+    "machine": "cores and memory",
     "disk": "free space, and whether folders can be written to",
     "codecs": "what can be encoded and decoded",
     "devices": "what the network runs on, and whether it gives there what it gives on the CPU",
@@ -32,6 +32,11 @@ SLOW_CHECKS = {"engines": "devices that build for minutes first: TensorRT, MIGra
 _PATIENCE_S = 60.0  # for one thing to be found out
 _SLOW_PATIENCE_S = 3600.0
 _HINTS = {"SIGILL": ": an instruction that this processor lacks", "SIGKILL": ", as when memory runs out"}
+
+# A warning: something does not work, or slowly, but videos can be segmented. A problem: they cannot, or wrongly.
+State = Literal["ok", "warning", "problem"]
+STATES: tuple[State, ...] = ("ok", "warning", "problem")  # the worst last
+REPORT = "mend what is told above; if this stays, report it with what 'roadmask doctor --json' says"
 
 
 def examine(checks: Sequence[str] = tuple(CHECKS), *, patience_s: float | None = None) -> Iterator[tuple[str, Finding]]:
@@ -85,3 +90,24 @@ def _how(code: int | None) -> str:
         return f" (exit code {code})"
     name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
     return f" ({name}{_HINTS.get(name, '')})"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of what was found, and one of what to do."""
+
+    name: str  # of the thing, within its check: "onnxruntime", "cuda", "/dev/video0"
+    state: State
+    found: str
+    advice: str = ""  # empty where there is nothing to do
+
+
+def first_line(exc: BaseException) -> str:
+    """What an exception says, in one line and never empty."""
+    said = str(getattr(exc, "strerror", None) or exc)  # FFmpeg's and the system's words, without number and call
+    return next((line.strip() for line in said.splitlines() if line.strip()), type(exc).__name__)
+
+
+def megabytes(count: float) -> str:
+    """As in "850 MB" or "12.3 GB", of a million and a thousand million bytes."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -8,7 +8,7 @@ import onnxruntime
 
 from ..network.providers import DEVICES
 from .devices import compared
-from .finding import Finding
+from .doctor import Finding
 
 
 def examine() -> Iterator[Finding]:

@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from importlib import import_module
 
-from ..process.helper import take_orders
-from ..process.memory import is_out_of_memory
-from .finding import REPORT, Finding, first_line
+from ..system.helper_process import take_orders
+from ..system.machine import is_out_of_memory
+from .doctor import REPORT, Finding, first_line
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,16 +13,24 @@ from numpy.typing import NDArray
 
 from ..archive.archive import open_masks
 from ..archive.verify import VideoCheck, archive_problems
+from ..bench.clip import draw_drive
 from ..decode.source import open_source
 from ..errors import RoadmaskError
 from ..network.model import Model
-from ..segment import Report, SegmentSettings, process_video
-from .finding import REPORT, Finding, first_line
-from .picture import HEIGHT, WIDTH, draw_known, what_is_wrong
+from ..run.segment import process_video
+from ..run.settings import Report, SegmentSettings
+from ..spec import PixelClass
+from .doctor import REPORT, Finding, first_line
 
 _FRAMES = 8
 _DRAWN = 5  # mean difference of 255 levels; encoding makes 1, an overlay more than 30
 _VIDEO, _OVERLAY, _MASKS, _STATISTICS = "drive.mp4", "overlay.mp4", "masks.zip", "shares.csv"
+
+HEIGHT, WIDTH = 192, 320
+# As `bench.clip` draws it: the sky ends above two fifths of the height, and the road is as wide as this at the bottom.
+_SKY = slice(0, HEIGHT * 7 // 20), slice(None)
+_AHEAD = slice(HEIGHT * 3 // 4, None), slice(WIDTH * 2 // 5, WIDTH * 3 // 5)
+_KNOWN = {"sky": (_SKY, 0.7), "road": (_AHEAD, 0.9)}  # the model in the box labels 0.95 and 1.00 of them so
 
 
 def examine() -> Iterator[Finding]:
@@ -80,3 +88,24 @@ def _seen(path: Path) -> tuple[list[Fraction], NDArray[np.int16]]:
 def statistics_problem(folder: Path) -> str:
     lines = len((folder / _STATISTICS).read_text(encoding="utf-8").splitlines()) - 1  # names are above
     return f"{lines} lines came out of {_FRAMES} frames" if lines != _FRAMES else ""
+
+
+def draw_known(path: Path, *, frames: int) -> None:
+    draw_drive(path, height=HEIGHT, width=WIDTH, frames=frames)
+
+
+def network_inputs(path: Path, model: Model) -> NDArray[np.uint8]:
+    """(frames, h, w, 3): what the network is given of a video."""
+    with open_source(path) as source:
+        size = model.spec.input_size(HEIGHT, WIDTH)
+        return np.stack([frame.input for frame in source.frames(lambda _: size)])
+
+
+def what_is_wrong(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> str:
+    """How a mask of the picture, at its own size, differs from what is known; empty where it does not."""
+    names = [item.name.lower() for item in classes]
+    for name, (place, least) in _KNOWN.items():
+        share = float((mask[place] == names.index(name)).mean())
+        if share < least:
+            return f"of the {name} {share:.0%} are labelled so, and {least:.0%} have to be"
+    return ""

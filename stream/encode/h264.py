@@ -1,4 +1,7 @@
-"""The encoders of the overlay video, and which one to take: x264, or NVIDIA's beside a network on such a GPU."""
+"""The overlay as H.264: the encoders and which one to take, x264 or NVIDIA's beside a network on such a GPU.
+
+A file is encoded in pieces, each by an encoder of its own, so that none of its pictures depends on another piece.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +12,14 @@ from typing import Final, Literal, get_args
 
 import av
 from av.codec.context import ThreadType
+from av.container import OutputContainer
+from av.packet import Packet
+from av.video.codeccontext import VideoCodecContext
+from av.video.frame import PictureType, VideoFrame
+from av.video.stream import VideoStream
 
 from ..errors import OutputError
+from ..frames import Frame, VideoInfo, begins_piece
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +40,9 @@ _THREADS = 2
 _TUNED = {DEFAULT_PRESET: {"bf": "0", "mbtree": "1", "rc-lookahead": "5"}}
 _ALWAYS = {"x264-params": "cpu-independent=1"}  # otherwise it takes other ways on other processors, to other bytes
 _NVIDIA = ("cuda", "tensorrt")
+
+USUAL_RATE = Fraction(25)  # for the encoder's rate control only, where the source has none
+_KEYFRAME_S = 2  # between keyframes: what a player has to decode to jump, and waits for to join
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,3 +133,101 @@ def _nvenc(crf: int, gpu: str) -> H264Encoder:
     # FFmpeg's releases differ in whether cq alone lifts its usual 2 Mb/s; "b" of 0 does in all. A cq of 0 means none.
     options = {"preset": "p4", "tune": "hq", "rc": "vbr", "cq": str(max(crf, 1)), "b": "0", "bf": "0"}
     return H264Encoder("h264_nvenc", options | ({"gpu": gpu} if gpu else {}), threads=1)
+
+
+class PiecewiseEncoder:
+    """Encodes the pictures of `stream`, from `add_video`, a piece at a time.
+
+    Args:
+        stream: of a container whose packets the results will be.
+        encoder: that the stream was made with.
+    """
+
+    def __init__(self, stream: VideoStream, encoder: H264Encoder) -> None:
+        self._stream = stream
+        self._encoder = encoder
+        self._context: VideoCodecContext | None = None
+        self._pictures = 0
+        self._last_dts: Fraction | None = None  # seconds
+
+    def encode(self, picture: av.VideoFrame | None) -> list[Packet[VideoStream]]:
+        """The packets that are ready once `picture` is taken; `None` asks for the rest."""
+        packets = []
+        if self._context is not None and (picture is None or begins_piece(self._pictures)):
+            packets = self._context.encode(None)
+            self._context = None
+        if picture is not None:
+            self._context = self._context or self._new_context()
+            packets += self._context.encode(picture)
+            self._pictures += 1
+        for packet in packets:
+            self._place(packet)
+        return packets
+
+    def take_over(self, packet: Packet[VideoStream]) -> Packet[VideoStream]:
+        """A packet of an earlier file with the same encoder, in its turn."""
+        self._pictures += 1
+        self._place(packet)
+        return packet
+
+    def _place(self, packet: Packet[VideoStream]) -> None:
+        """Into the stream; where encoders follow each other, decoding times may meet."""
+        packet.stream = self._stream
+        if packet.dts is None:
+            return
+        unit = packet.time_base
+        if self._last_dts is not None and packet.dts * unit <= self._last_dts:
+            packet.dts = int(self._last_dts // unit) + 1
+        self._last_dts = packet.dts * unit
+
+    def _new_context(self) -> VideoCodecContext:
+        stream = self._stream.codec_context
+        context = av.CodecContext.create(self._encoder.name, "w")
+        assert isinstance(context, VideoCodecContext)
+        context.width, context.height, context.pix_fmt = stream.width, stream.height, stream.pix_fmt
+        context.time_base, context.framerate = stream.time_base, stream.framerate
+        context.gop_size = stream.gop_size
+        context.sample_aspect_ratio = stream.sample_aspect_ratio
+        context.color_range, context.colorspace = stream.color_range, stream.colorspace
+        context.color_primaries, context.color_trc = stream.color_primaries, stream.color_trc
+        context.flags = stream.flags  # whether the container wants the header apart
+        context.options = dict(self._encoder.options)
+        self._encoder.set_up(context)
+        return context
+
+
+def add_video(container: OutputContainer, encoder: H264Encoder, picture: VideoFrame, info: VideoInfo) -> VideoStream:
+    """A stream for pictures like this one, with the times, the colours and the pixel shape of the source.
+
+    Args:
+        container: that gets the stream.
+        encoder: from `choose_encoder`.
+        picture: as drawn; its size and colours are the stream's.
+        info: of the source.
+    """
+    rate = info.rate or USUAL_RATE
+    stream = container.add_stream(
+        encoder.name, rate=rate, options=encoder.options, width=picture.width, height=picture.height
+    )
+    assert isinstance(stream, VideoStream)
+    stream.pix_fmt = "yuv420p"
+    # `rate` alone would make the encoder round every time to a multiple of 1/rate.
+    stream.time_base = info.time_base
+    context = stream.codec_context
+    encoder.set_up(context)
+    context.time_base = info.time_base
+    context.gop_size = max(round(rate * _KEYFRAME_S), 1)
+    context.sample_aspect_ratio = info.sample_aspect_ratio
+    context.color_range, context.colorspace = picture.color_range, picture.colorspace
+    context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc
+    return stream
+
+
+def stamp(picture: VideoFrame, frame: Frame, *, shift: int = 0, key: bool = False) -> None:
+    """Make a drawn picture ready for the encoder: its time is the frame's, `shift` earlier; `key` makes it a keyframe.
+
+    What is left from the source's encoder would be an order to ours.
+    """
+    picture.pts = frame.pts - shift
+    picture.time_base = frame.time_base
+    picture.pict_type = PictureType.I if key else PictureType.NONE

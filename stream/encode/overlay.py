@@ -14,45 +14,19 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from ..decode.network_input import color_range, matrix
-from ..decode.planes import Plane, planes_of
+from ..decode.pixels import Plane, color_range, matrix, planes_of, rgb_to_yuv
 from ..errors import RoadmaskError
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
 
 _RGB_MATRIX, _UNSPECIFIED_MATRIX = 0, 2  # ITU-T H.273
-# Luma weights of red and blue (ITU-T H.273, table 4).
-_LUMA_WEIGHTS = {
-    Colorspace.ITU709: (0.2126, 0.0722),
-    Colorspace.FCC: (0.30, 0.11),
-    Colorspace.ITU601: (0.299, 0.114),
-    Colorspace.SMPTE240M: (0.212, 0.087),
-    Colorspace.BT2020: (0.2627, 0.0593),
-}
-
-
-def select_classes(
-    classes: Sequence[PixelClass], *, only: Sequence[str] = (), exclude: Sequence[str] = ()
-) -> tuple[bool, ...]:
-    """Which classes to draw: those in `only` (all if empty) but not in `exclude`; names in any case.
-
-    Raises:
-        RoadmaskError: a name is no class of the model.
-    """
-    names = [item.name.lower() for item in classes]
-    for name in (*only, *exclude):
-        if name.lower() not in names:
-            known = ", ".join(item.name for item in classes)
-            raise RoadmaskError(f"class {name!r} is not known to this model; it has {known}")
-    wanted = {name.lower() for name in only} or set(names)
-    return tuple(name in wanted and name not in {item.lower() for item in exclude} for name in names)
 
 
 def color_mask(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> NDArray[np.uint8]:
     """(height, width, 3) RGB picture of a mask; indices that are no class become black.
 
     >>> import numpy as np
-    >>> from stream import PixelClass, color_mask
+    >>> from roadmask import PixelClass, color_mask
     >>> classes = [PixelClass("Sky", (128, 128, 128)), PixelClass("Road", (128, 64, 128))]
     >>> color_mask(np.array([[0, 1]], np.uint8), classes)
     array([[[128, 128, 128],
@@ -72,7 +46,7 @@ class Overlay:
         drawn: of each class, whether it is coloured; `None` for all.
         legend: draw a table of the drawn classes in the upper left corner.
 
-    >>> from stream import Model, Overlay, segment_video
+    >>> from roadmask import Model, Overlay, segment_video
     >>> model = Model.load("camvid-lite0-int8")
     >>> overlay = Overlay(model.spec.classes, alpha=0.4, legend=True)
     >>> for result in segment_video("drive.mp4", model=model):
@@ -186,20 +160,6 @@ def legend_picture(classes: Sequence[PixelClass], frame_height: int, frame_width
         origin = (line * 5 // 3, top + line * 3 // 4)
         cv2.putText(picture, item.name, origin, font, scale, (240, 240, 240), 1, cv2.LINE_AA)
     return picture
-
-
-def rgb_to_yuv(colors: NDArray[np.uint8], colorspace: Colorspace, *, full_range: bool) -> NDArray[np.uint8]:
-    """(..., 3) RGB to (..., 3) Y, Cb, Cr in 8 bit (non-constant luminance)."""
-    red_weight, blue_weight = _LUMA_WEIGHTS[colorspace]
-    red, green, blue = np.moveaxis(colors.astype(np.float64) / 255, -1, 0)
-    luma = red_weight * red + (1 - red_weight - blue_weight) * green + blue_weight * blue
-    cb = (blue - luma) / (2 * (1 - blue_weight))
-    cr = (red - luma) / (2 * (1 - red_weight))
-    if full_range:
-        yuv = np.stack([luma * 255, cb * 255 + 128, cr * 255 + 128], axis=-1)
-    else:
-        yuv = np.stack([luma * 219 + 16, cb * 224 + 128, cr * 224 + 128], axis=-1)
-    return np.asarray(np.clip(np.rint(yuv), 0, 255), np.uint8)
 
 
 def _halved(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -19,23 +19,20 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from ..decode.opening import open_container
-from ..disk.durable import sync_file
-from ..disk.partial import PartialOutput, closing, writing
-from ..errors import OutputError
-from ..frames import SegmentedFrame, VideoInfo
-from ..pieces import PIECE
+from ..errors import OutputError, is_failure
+from ..frames import PIECE, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
+from ..system.disk import PartialOutput, closing, sync_file, writing
 from .audio_copy import AudioCopy
-from .h264 import DEFAULT_CRF, DEFAULT_PRESET, choose_encoder
-from .piecewise import PiecewiseEncoder
-from .video_encoding import USUAL_RATE, add_video, stamp
+from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, PiecewiseEncoder, add_video, choose_encoder, stamp
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
+PIECE_SUFFIX = ".mp4"
 _MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
 
 
-class OverlayVideoSink:
+class OverlayVideoSink(Sink):
     """A `Sink` that encodes what `render` draws.
 
     Times are those of the source; where the run leaves out the source's beginning, they count from the first frame
@@ -46,6 +43,7 @@ class OverlayVideoSink:
         info: of the source.
         render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
         source: the file whose sound to copy; None for none.
+        began: where the run did, if not with the first frame written here.
         overwrite: replace what is there.
         encoder: "auto", "x264" or "nvenc"; see `choose_encoder`, also for the two below.
         device: what the network runs on.
@@ -63,6 +61,7 @@ class OverlayVideoSink:
         render: Callable[[SegmentedFrame], av.VideoFrame],
         *,
         source: Path | None = None,
+        began: Place | None = None,
         overwrite: bool = False,
         encoder: str = "auto",
         device: str = "cpu",
@@ -86,14 +85,14 @@ class OverlayVideoSink:
         self._last_gap = 1 / (info.rate or USUAL_RATE)
         self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
         self._frames_kept = self._written = 0
-        self._began: tuple[int, int] | None = None
+        self._began = began
         self._size: tuple[int, int] | None = None
 
     def write(self, result: SegmentedFrame) -> None:
         picture, time = self._render(result), result.frame.time
         with writing(self._path):
             if self._container is None:
-                self._open(picture, self._began or (result.frame.index, result.frame.pts))
+                self._open(picture, self._began or Place(0, result.frame.index, result.frame.pts))
             self._notice_size(picture)
             stamp(picture, result.frame, shift=self._shift)
             self._mux(self._encoder_of_pieces.encode(picture))
@@ -101,12 +100,11 @@ class OverlayVideoSink:
         self._written += 1
         self._note_time(time)
 
-    def append(self, piece: Path) -> None:
-        """As in `FileSink`; pieces have no sound, and tell their times from where `began_with` says."""
-        assert self._began is not None
-        with writing(self._path), open_container(piece) as other:
+    def append(self, piece: Piece) -> None:
+        """As in `Sink`; pieces have no sound, and tell their times from where the run began."""
+        with writing(self._path), open_container(piece.file(PIECE_SUFFIX)) as other:
             if self._container is None:
-                self._open(next(other.decode(video=0)), self._began)
+                self._open(next(other.decode(video=0)), piece.began)
                 other.seek(0)
             times = sorted(self._take_over(other))
         self._output.used = True
@@ -119,17 +117,16 @@ class OverlayVideoSink:
             self._last_gap = time - self._last_time
         self._last_time = time
 
-    def _open(self, picture: av.VideoFrame, began: tuple[int, int]) -> None:
+    def _open(self, picture: av.VideoFrame, began: Place) -> None:
         """Make the file for pictures like the first: only with it are size and colours known.
 
         Args:
             picture: the first.
-            began: index and pts of the run's first frame.
+            began: where the run did.
         """
-        index, pts = began
-        cut = index > 0
+        cut = began.index > 0
         # Times below 0 are not shown by players, so a video that begins there is moved to 0.
-        self._shift = pts if cut or pts < 0 else 0
+        self._shift = began.pts if cut or began.pts < 0 else 0
         time_base = self._info.time_base
         self._shift_s = self._shift * time_base
         self._container = av.open(self._output.path, "w", container_options=self._container_options(time_base))
@@ -164,24 +161,19 @@ class OverlayVideoSink:
             log.warning("%s: the picture is %dx%d from here on; it is scaled to the first size", self._path, *size)
         self._size = size
 
-    def whole_pieces(self, frames: int) -> int:
-        """How many of the first `frames` frames an earlier run's partial file has in whole pieces."""
-        return min(max(map(_packets, (self._earlier, self._output.path))), frames) // PIECE * PIECE
-
-    def began_with(self, index: int, pts: int) -> None:
-        """The place in the source of the first frame of all, for a run that goes on."""
-        self._began = (index, pts)
-
-    def resume(self, frames: int) -> None:
+    def resume(self, position: Position) -> Position:
+        """As in `Sink`; what is kept are whole pieces."""
         if not self._output.path.exists() and not self._earlier.exists():
             raise OutputError(
                 f"{self._output.path}: is not there any more, so the run cannot go on; pass --overwrite to start anew"
             )
-        self._frames_kept = frames
+        left, left_before = _packets(self._output.path), _packets(self._earlier)
+        self._frames_kept = min(max(left, left_before), position) // PIECE * PIECE
         with writing(self._path):
             # It stays until what is kept of it stands in the new file: that run may be killed, too.
-            if _packets(self._output.path) >= _packets(self._earlier):
+            if left >= left_before:
                 self._output.path.replace(self._earlier)
+        return self._frames_kept
 
     def _copy_kept(self) -> None:
         """Take over the pictures of the earlier run's pieces as they are."""
@@ -242,7 +234,7 @@ class OverlayVideoSink:
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._stack.__exit__(exc_type, exc, traceback)
-        if self._container is not None and (exc is None or isinstance(exc, KeyboardInterrupt)):
+        if self._container is not None and not is_failure(exc):
             self._earlier.unlink(missing_ok=True)
 
 

@@ -16,12 +16,11 @@ from numpy.typing import NDArray
 from ..archive.archive import MaskArchive
 from ..archive.manifest import MaskRecord
 from ..archive.masked_frames import MaskedVideo, place_of
-from ..decode.network_input import network_input
+from ..decode.pixels import network_input
 from ..decode.source import open_source
-from ..encode.overlay import select_classes
 from ..errors import ArchiveError, OutputError
 from ..frames import Frame
-from ..spec import PixelClass
+from ..spec import PixelClass, select_classes
 
 PictureFormat = Literal["jpg", "png"]
 

@@ -10,12 +10,12 @@ from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
 from ..archive.manifest import ArchiveHeader
+from .coco import brush_rle, runs_of_labels
 from .frames import LabelledFrame, LabelTable, PictureFormat
-from .runs import brush_rle, runs_of_labels
 from .tree import JsonItems, Tree, text_lines
 
 _FROM_NAME, _TO_NAME = "label", "image"
-_MAX_BYTES = 200_000_000  # of a file of tasks: Label Studio takes 250 MiB at a time
+MAX_BYTES = 200_000_000  # of a file of tasks: Label Studio takes 250 MiB at a time
 
 
 def local_files_root(folder: str) -> str:
@@ -49,7 +49,7 @@ class LabelStudioWriter:
         file_name = f"{frame.name}.{self._form}"
         if frame.picture is not None:
             self._tree.add(f"images/{file_name}", frame.picture)
-        if self._tasks.size > _MAX_BYTES:
+        if self._tasks.size > MAX_BYTES:
             self._write_tasks(more=True)
         record = frame.record
         data = {"image": f"{self._root}{file_name}", "frame": record.index, "time": float(record.time)}

@@ -11,15 +11,13 @@ from typing import Literal, Protocol
 
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
-from ..disk.partial import PartialOutput, writing
 from ..errors import ArchiveError, OutputError
-from .camvid import CamvidWriter
+from ..system.disk import PartialOutput, writing
 from .coco import CocoWriter
-from .color import VIDEO_SUFFIXES, ColorPngWriter, color_video
-from .cvat import CvatWriter
-from .fiftyone import FiftyOneWriter
+from .colors import VIDEO_SUFFIXES, ColorPngWriter, color_video
 from .frames import LabelledFrame, LabelTable, PictureFormat, labelled_frames, pictured_frames
 from .label_studio import LabelStudioWriter, local_files_root
+from .png_trees import CamvidWriter, CvatWriter, FiftyOneWriter
 from .tree import FolderTree, Tree, ZipTree, json_text
 
 log = logging.getLogger(__name__)

@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import BinaryIO
 from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
-from ..container.zip_journal import DATE
+from ..archive.zip_journal import DATE
 
 _PICTURES = (".png", ".jpg")  # are compressed already
-_CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 class Tree(ABC):
@@ -95,7 +95,7 @@ class JsonItems:
     def parts(self) -> Iterator[bytes]:
         """Of the array, without its brackets."""
         self._file.seek(0)
-        while chunk := self._file.read(_CHUNK):
+        while chunk := self._file.read(CHUNK_BYTES):
             yield chunk
 
     def clear(self) -> None:

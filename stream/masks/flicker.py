@@ -32,7 +32,7 @@ class FlickerMeter:
     """Counts over the frames of a video, given in order. For one thread.
 
     >>> import numpy as np
-    >>> from stream import FlickerMeter
+    >>> from roadmask import FlickerMeter
     >>> meter = FlickerMeter()
     >>> picture = np.random.default_rng(0).integers(0, 256, (64, 96, 3), np.uint8)
     >>> mask = np.zeros((64, 96), np.uint8)

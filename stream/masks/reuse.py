@@ -16,9 +16,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deciding_state import Known, StillState
-from ..frames import Frame
-from ..pieces import begins, warms_up
+from ..frames import Frame, begins_piece, warms_up
+from .deciding_state import Known, StillState
 
 # Levels by which a place may differ in any channel: squares of 4 and of 8 pixels of the network's input. Frozen frames
 # with sensor noise of 3 to 8 levels differed, encoded by x264 at CRF 23 to 30, by 5 to 13 and by 3 to 7. A pedestrian
@@ -31,7 +30,7 @@ _MAX_AGE_S = 1  # of a mask, however still it is: then what is too faint for the
 _MAX_GAP_S = Fraction(1, 4)
 
 
-def marked(frames: Iterable[Frame], *, first: int = 0, known: Known | None = None) -> Iterator[Frame]:
+def mark_unchanged(frames: Iterable[Frame], *, first: int = 0, known: Known | None = None) -> Iterator[Frame]:
     """The frames of a video, in order; `unchanged` is set on those that may take the mask of the frame before them.
 
     Args:
@@ -43,7 +42,7 @@ def marked(frames: Iterable[Frame], *, first: int = 0, known: Known | None = Non
     known_at = known.time if known else Fraction(0)
     for position, frame in enumerate(frames, first):
         now = _Look(frame.input)
-        is_new = look is None or begins(position) or warms_up(position)
+        is_new = look is None or begins_piece(position) or warms_up(position)
         if look and not is_new and 0 <= frame.time - known_at < _MAX_AGE_S and now.is_like(look):
             yield replace(frame, unchanged=True)
         else:

@@ -7,15 +7,16 @@ before, moved alike, looks like the present one. So nothing smears behind moving
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from fractions import Fraction
+from itertools import chain
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..deciding_state import SmootherState, View
+from .deciding_state import SmootherState, View
 from .flow import Flow, differences, explained, exposed, likely_exposure, moved, origins_of
-from .moving_planes import MovingPlanes
 
 # Measured on CamVid's valid.txt, which is at 15 Hz, with the model in the box: more costs IoU, less flickers.
 _MEMORY_S = 0.3  # seconds after which what was weighs 1/e, where the pictures agree
@@ -28,6 +29,13 @@ _ALIKE = 16.0  # levels of difference up to which a point of the picture before 
 _MIN_EXPLAINED = 0.4
 _MAX_GAP_S = 0.3  # at 0.2 s smoothing still pays, at 0.4 s it costs IoU
 
+Plane = NDArray[np.float32]  # (h, w)
+
+# OpenCV moves a picture of four channels in the time of one and a half planes: measured, putting planes together,
+# moving and taking them apart again costs half of moving them one by one. Of two channels it would take longer, and
+# round the origins.
+_TOGETHER = 4
+
 
 class Smoother:
     """Blends the scores of one video's frames, given in order. For one thread.
@@ -35,7 +43,7 @@ class Smoother:
     The first frame, a frame of another size, after a cut, or after a gap in time comes out as it went in.
 
     >>> import numpy as np
-    >>> from stream import Smoother
+    >>> from roadmask import Smoother
     >>> picture = np.full((64, 96, 3), 128, np.uint8)
     >>> sure, unsure = np.zeros((2, 32, 48), np.float32), np.zeros((2, 32, 48), np.float32)
     >>> sure[0], unsure[1] = 4, 1  # the second frame says, by a little, that all is of the other class
@@ -135,3 +143,35 @@ def _view(picture: NDArray[np.uint8], height: int, width: int) -> View:
     small = cv2.resize(whole, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
     bright, gray = (cv2.cvtColor(item, cv2.COLOR_RGB2GRAY) for item in (whole, small))
     return View(np.asarray(bright, np.uint8), np.asarray(small, np.uint8), np.asarray(gray, np.uint8))
+
+
+class MovingPlanes:
+    """A number of planes (h, w) of one frame, to be moved to where things are in the next. For one thread."""
+
+    def __init__(self, count: int, height: int, width: int) -> None:
+        self._count = count
+        groups = range(-(-count // _TOGETHER))
+        self._groups = [np.empty((height, width, _TOGETHER), np.float32) for _ in groups]
+        self._moved_group = np.empty((height, width, _TOGETHER), np.float32)
+        self._moved = [[np.empty((height, width), np.float32) for _ in range(_TOGETHER)] for _ in groups]
+
+    def keep(self, planes: Sequence[Plane]) -> None:
+        """Copy the planes of a frame."""
+        for index, group in enumerate(self._groups):
+            chosen = list(planes[index * _TOGETHER : (index + 1) * _TOGETHER])
+            missing = _TOGETHER - len(chosen)
+            cv2.merge(chosen + chosen[:1] * missing, dst=group)
+
+    def planes(self) -> NDArray[np.float32]:
+        """(count, h, w): a copy of the planes kept."""
+        apart = [plane for group in self._groups for plane in cv2.split(group)]
+        return np.stack(apart[: self._count]).astype(np.float32, copy=False)
+
+    def moved(self, origins: NDArray[np.float32]) -> list[Plane]:
+        """The planes kept, with everything where it is now, by `origins` as of `Flow`; good until the next call."""
+        for group, planes in zip(self._groups, self._moved, strict=True):
+            into = self._moved_group
+            cv2.remap(group, origins, None, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+            # Into planes that are there: making room for new ones takes longer than filling it.
+            cv2.split(into, planes)
+        return list(chain.from_iterable(self._moved))[: self._count]

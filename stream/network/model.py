@@ -20,14 +20,12 @@ from numpy.typing import NDArray
 
 from ..errors import DeviceError, ModelError
 from ..frames import Frame, ScoredFrames
-from ..process.machine import usable_cores
 from ..spec import METADATA_KEY, ModelSpec, parse_spec
+from ..system.machine import usable_cores
 from .model_file import refuse_bad_model
-from .networks import FixedSize, FreeSize, Network
-from .provider_options import Work
-from .providers import Placement, placements
+from .networks import FixedSize, FreeSize, Network, SharedNetwork
+from .providers import Placement, Work, placements
 from .sessions import describe, open_session
-from .shared_network import SharedNetwork
 
 BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named
 _MAX_WORKERS = 8  # beyond, they cost more memory than they gain over two threads each
@@ -39,7 +37,7 @@ class Model:
     """A network ready to run. `workers` is how many threads should call it at a time; more may.
 
     >>> import numpy as np
-    >>> from stream import Model
+    >>> from roadmask import Model
     >>> model = Model.load("camvid-lite0-int8", device="cpu")
     >>> model.device, model.spec.class_names[:4]
     ('cpu', ('Sky', 'Building', 'Column_Pole', 'Road'))
@@ -188,7 +186,7 @@ def find_model(name: Path | str | None = None) -> Path:
 
 def bundled_models() -> dict[str, Path]:
     """The files of the models in the box, by their names."""
-    folder = Path(str(resources.files("stream").joinpath("models")))
+    folder = Path(str(resources.files("roadmask.stream").joinpath("models")))
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 
 

@@ -1,28 +1,33 @@
-"""A model on a device: one session for pictures of any size, or one for each size where a device compiles for it."""
+"""A model on a device: one session for pictures of any size, or one for each size where a device compiles for it.
+
+For several sources it is shared: what waits is run in one call where the device gains by that, each in its turn.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import logging
 import threading
-from collections import OrderedDict
+from collections import OrderedDict, deque
 from collections.abc import Sequence
+from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from typing import Protocol
+from types import TracebackType
+from typing import NamedTuple, Protocol, Self
 
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ..disk.cache_folder import made
 from ..spec import ModelSpec
-from .provider_options import Shape, Work, compiled_folder
-from .providers import Placement
+from ..system.machine import make_folder
+from .providers import Placement, Shape, Work, compiled_folder
 from .sessions import is_fp16, open_session, run_session
 
-_SESSIONS_KEPT = 4  # sizes of pictures and batches in use at once: two, as a rule, and a folder of mixed videos
 _log = logging.getLogger(__name__)
+
+_SESSIONS_KEPT = 4  # sizes of pictures and batches in use at once: two, as a rule, and a folder of mixed videos
 
 
 class Network(Protocol):
@@ -117,7 +122,7 @@ class FixedSize:
     def _opened(self, shape: Shape) -> onnxruntime.InferenceSession:
         folder = self.compiled_folder(shape)
         building = self._placement.device.building
-        if folder and not any(made(folder).iterdir()) and building:
+        if folder and not any(make_folder(folder).iterdir()) and building:
             _log.warning(
                 "%s for %dx%d, batch %d: minutes, once; 'roadmask warmup --device %s' does it beforehand",
                 *(building, shape[2], shape[1], shape[0], self._placement),
@@ -127,3 +132,96 @@ class FixedSize:
 
     def _work(self, shape: Shape) -> Work:
         return Work(shape, self._threads, self._sha256, is_fp16(self._spec))
+
+
+class _Request(NamedTuple):
+    pictures: NDArray[np.uint8]  # (n, h, w, 3)
+    scores: Future[NDArray[np.float32]]
+
+
+class SharedNetwork:
+    """A `Network` that any number of threads call at once, first come, first served.
+
+    A camera that waits for one call at a time gets no more calls than another that does.
+
+    Args:
+        network: does the work.
+        workers: calls of it at a time.
+        batch: pictures a call, at most; those of one size go together, but none waits for more to come. `None` leaves
+            calls as they are asked for.
+    """
+
+    def __init__(self, network: Network, *, workers: int, batch: int | None) -> None:
+        self._network = network
+        self._batch = batch
+        self._waiting: deque[_Request] = deque()
+        self._changed = threading.Condition()
+        self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"network {number + 1}", daemon=True) for number in range(workers)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def prepare(self, shape: Shape) -> None:
+        count, height, width = shape
+        self._network.prepare((self._batch or count, height, width))
+
+    def compiled_folder(self, shape: Shape) -> Path | None:
+        return self._network.compiled_folder(shape)
+
+    def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Wait for the scores; raises what the network raises."""
+        request = _Request(pictures, Future())
+        with self._changed:
+            if self._closed:  # the threads that call outlive it where a run is ended at once
+                raise RuntimeError("the network is closed")
+            self._waiting.append(request)
+            self._changed.notify()
+        return request.scores.result()
+
+    def _work(self) -> None:
+        while requests := self._take():
+            try:
+                pictures = [request.pictures for request in requests]
+                scores = self._network.run(pictures[0] if len(pictures) == 1 else np.concatenate(pictures))
+            except BaseException as exc:  # noqa: BLE001 - carried to the threads that wait for it
+                for request in requests:
+                    request.scores.set_exception(exc)
+                continue
+            ends = np.cumsum([len(request.pictures) for request in requests])
+            for request, part in zip(requests, np.split(scores, ends[:-1]), strict=True):
+                request.scores.set_result(part)
+
+    def _take(self) -> list[_Request]:
+        """The oldest request, and with it others of its size that wait; none when all is over."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._waiting or self._closed)
+            if not self._waiting:
+                return []
+            first = self._waiting.popleft()
+            if self._batch is None:
+                return [first]
+            taken, count = [first], len(first.pictures)
+            for request in list(self._waiting):
+                if (
+                    request.pictures.shape[1:] == first.pictures.shape[1:]
+                    and count + len(request.pictures) <= self._batch
+                ):
+                    taken.append(request)
+                    count += len(request.pictures)
+            left = [request for request in self._waiting if not any(request is other for other in taken)]
+            self._waiting = deque(left)
+            return taken
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join()

@@ -21,11 +21,10 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, ModelError
-from ..process.memory import is_out_of_memory
-from ..process.time_limit import within
 from ..spec import ModelSpec
-from .provider_options import Work, provider_options, rest_options
-from .providers import Placement
+from ..system.machine import is_out_of_memory
+from ..system.stop import within
+from .providers import Placement, Work, provider_options, rest_options
 
 # A model may come from anywhere, and compute for hours: in the first run of a size, or where constants are folded.
 FIRST_PICTURE_S = 60.0

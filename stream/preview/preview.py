@@ -3,28 +3,39 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
+from typing import Literal
 
 import av
+import numpy as np
+from av.video.reformatter import ColorRange
 
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.masked_frames import Gaps, MaskedVideo
+from ..decode.pixels import color_range, planes_of
 from ..decode.source import Source, open_source
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
-from ..encode.overlay import select_classes
+from ..encode.overlay import Overlay
 from ..encode.video_sink import OverlayVideoSink
-from ..errors import ArchiveError, OutputError
+from ..errors import ArchiveError, OutputError, Stopped
 from ..frames import SegmentedFrame, VideoInfo
 from ..pipeline import Pipeline
-from .view import Draw, View, shown_info, view_of
+from ..spec import PixelClass, select_classes
+from ..system.stop import end_if_set
 
 _AHEAD = 4  # items that wait between two stages
 _NO_INPUT = (1, 1)  # size of the network's input, which nobody looks at
+
+View = Literal["overlay", "mask", "side-by-side"]
+Draw = Callable[[SegmentedFrame], av.VideoFrame]
+
+_BLACK = {ColorRange.MPEG: 16, ColorRange.JPEG: 0}  # luma
+_NO_COLOR = 128  # the middle of both chromas
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,11 +124,9 @@ def preview_video(
                 frames += 1
                 if on_frame:
                     on_frame(frames)
-                _end_if_set(stop)
+                end_if_set(stop)
             _refuse_nothing(frames, settings)
-    except KeyboardInterrupt:
-        if stop is None or not stop.is_set():
-            raise
+    except Stopped:
         interrupted = True
     processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
     return PreviewReport(frames, time.monotonic() - started, interrupted, processor_s)
@@ -128,11 +137,6 @@ def _refuse_bad_output(settings: PreviewSettings) -> None:
     for taken in (settings.video, settings.masks):
         if output.exists() and taken.exists() and output.samefile(taken):
             raise OutputError(f"{output}: is one of the inputs; choose another name for the output")
-
-
-def _end_if_set(stop: Event | None) -> None:
-    if stop is not None and stop.is_set():
-        raise KeyboardInterrupt  # tells the sink to finish early, but well
 
 
 def _refuse_nothing(frames: int, settings: PreviewSettings) -> None:
@@ -179,3 +183,40 @@ def _drawing(result: SegmentedFrame) -> av.VideoFrame:
     assert isinstance(result, _DrawnFrame)
     assert result.drawing is not None
     return result.drawing
+
+
+def view_of(view: View, classes: Sequence[PixelClass], *, drawn: Sequence[bool], alpha: float, legend: bool) -> Draw:
+    """What draws a frame: a new yuv420p frame of even size. For one video and one thread."""
+    overlay = Overlay(classes, alpha=1.0 if view == "mask" else alpha, drawn=drawn, legend=legend)
+    match view:
+        case "overlay":
+            return overlay.render
+        case "mask":
+            return lambda result: overlay.render(_on_black(result))
+        case "side-by-side":
+            plain = Overlay(classes, alpha=0)
+            return lambda result: _beside(plain.render(result), overlay.render(result))
+
+
+def shown_info(view: View, info: VideoInfo) -> VideoInfo:
+    """Of the video that is drawn from one such as `info`."""
+    return replace(info, width=2 * (info.width + info.width % 2)) if view == "side-by-side" else info
+
+
+def _on_black(result: SegmentedFrame) -> SegmentedFrame:
+    """So that classes which are not drawn leave nothing to see."""
+    picture = result.frame.picture
+    black = av.VideoFrame(picture.width, picture.height, "yuv420p")
+    for plane, value in zip(planes_of(black), (_BLACK[color_range(picture)], _NO_COLOR, _NO_COLOR), strict=True):
+        plane[:] = value
+    black.colorspace, black.color_range = picture.colorspace, color_range(picture)
+    return replace(result, frame=replace(result.frame, picture=black))
+
+
+def _beside(left: av.VideoFrame, right: av.VideoFrame) -> av.VideoFrame:
+    both = av.VideoFrame(left.width + right.width, left.height, "yuv420p")
+    for target, one, other in zip(planes_of(both), planes_of(left), planes_of(right), strict=True):
+        np.concatenate([one, other], axis=1, out=target)
+    both.pts, both.time_base = right.pts, right.time_base
+    both.colorspace, both.color_range = right.colorspace, right.color_range
+    return both

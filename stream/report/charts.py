@@ -1,6 +1,8 @@
-"""The curves of a report as SVG, and their values for the script that shows them under the pointer.
+"""The parts of a report's page that are drawn: curves of shares and of change.
 
-The pictures are stretched to the page's width, so nothing in them is text: labels are HTML beside them.
+Curves are SVG, with their values for the script that shows them under the pointer. They are stretched to the page's
+width, so nothing in them is text: labels are HTML beside them. What comes out of files is escaped: archives come from
+anywhere.
 """
 
 from __future__ import annotations
@@ -8,13 +10,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
+from html import escape
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..spec import PixelClass
-from .curve import Curve
-from .problems import clock
+from .run import RunLook, clock
+from .scan import Curve
 
 _WIDTH, _HEIGHT = 1000, 100  # of both pictures' coordinates; a share of 0.1 % is 0.1
 _TICKS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400)
@@ -105,3 +108,90 @@ def _svg(content: str) -> str:
 def _tick(seconds: float, step: float) -> str:
     text = clock(seconds)
     return text if step < 1 else text.rpartition(".")[0]
+
+
+def shares_section(run: RunLook) -> str:
+    means = np.nanmean(run.scan.shares, axis=0)
+    legend = "".join(
+        f"<li><button type='button' data-class='{number}' aria-pressed='false'>{swatch(item)}{escaped_name(item)}"
+        f"<span>{percent(mean)}</span></button></li>"
+        for number, (item, mean) in enumerate(zip(run.header.classes, means, strict=True))
+    )
+    marks = "".join(_mark(run, number, item.keyframe.position) for number, item in enumerate(run.pictures, 1))
+    plot = _plot(run, share_svg(run.curve, run.header.classes), ("100 %", "50 %", "0 %"))
+    values = values_json(run.curve, run.header.classes)
+    return (
+        "<section class='card'><h3>Share of each class over time</h3>"
+        f"<div class='chart' data-kind='shares'>{plot}<div class='marks'>{marks}</div></div>"
+        f"<ul class='legend'>{legend}</ul>"
+        f"<script type='application/json' class='values'>{values}</script></section>"
+    )
+
+
+def _mark(run: RunLook, number: int, position: int) -> str:
+    left = place_of_time(run.curve, time_of(run, position))
+    target, frame = f"#{run.anchor}-frame-{number}", index_of(run, position)
+    return f"<a href='{target}' style='left:{left:.2%}' title='Frame {frame}'>{number}</a>"
+
+
+def _plot(run: RunLook, svg: str, labels: Sequence[str]) -> str:
+    ticks = "".join(f"<span style='left:{place:.2%}'>{text}</span>" for place, text in time_ticks(run.curve))
+    rows = "".join(f"<span>{label}</span>" for label in labels)
+    return (
+        f"<div class='levels' aria-hidden='true'>{rows}</div>"
+        "<div class='plot' tabindex='0' role='img' aria-label='Values under the pointer, or by the arrow keys'>"
+        f"{svg}<div class='cursor' hidden></div><div class='tip' role='status' hidden></div></div>"
+        f"<div class='ticks' aria-hidden='true'>{ticks}</div>"
+    )
+
+
+def change_section(run: RunLook) -> str:
+    limit = highest_change(run.curve)
+    numbers = [(percent(run.scan.changed_share, digits=2), "of the pixels change their class from mask to mask")]
+    if run.flicker is not None:
+        numbers.insert(0, (percent(run.flicker.rate, digits=2), "flicker: of the points followed along optical flow"))
+        hint = (
+            f"Flicker was measured over {run.flicker.pairs} pairs of masks spread over the run; motion does not count "
+            "in it, as it does in the change of pixels. Peaks are cuts and turns, or masks that jump."
+        )
+    else:
+        hint = (
+            "Motion counts as change here; with --video the report tells flicker along optical flow. "
+            "Peaks are cuts and turns, or masks that jump."
+        )
+    told = "".join(f"<div><b>{value}</b><span>{what}</span></div>" for value, what in numbers)
+    chart = _plot(run, change_svg(run.curve, limit), (percent(limit, digits=0), "", "0 %"))
+    return (
+        f"<section class='card'><h3>Change and flicker</h3><div class='numbers'>{told}</div>"
+        f"<div class='chart is-low' data-kind='changed'>{chart}</div><p class='hint'>{hint}</p></section>"
+    )
+
+
+def swatch(item: PixelClass) -> str:
+    return f"<i class='swatch' style='background:{hex_color(item)}'></i>"
+
+
+def escaped_name(item: PixelClass) -> str:
+    return escape(item.name)
+
+
+def percent(share: float, *, digits: int = 1) -> str:
+    if np.isnan(share):
+        return "&ndash;"
+    least = 10.0**-digits
+    return f"&lt; {least:g} %" if 0 < share * 100 < least / 2 else f"{share * 100:.{digits}f} %"
+
+
+def duration(run: RunLook) -> str:
+    times = run.scan.times
+    if len(times) < 2:
+        return "&ndash;"
+    return clock(float(times[-1] - times[0] + np.median(np.diff(times))))  # the last one is shown for a while, too
+
+
+def time_of(run: RunLook, position: int) -> float:
+    return float(run.scan.times[position])
+
+
+def index_of(run: RunLook, position: int) -> int:
+    return int(run.scan.indices[position])

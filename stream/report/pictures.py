@@ -1,4 +1,7 @@
-"""The pictures of a report, and how much its masks flicker, which only the video can tell."""
+"""The pictures of a report, and how much its masks flicker, which only the video can tell.
+
+Keyframes stand for a run: some evenly over its time, others where what is seen changes most.
+"""
 
 from __future__ import annotations
 
@@ -14,16 +17,19 @@ from numpy.typing import NDArray
 
 from ..archive.archive import MaskArchive
 from ..archive.masked_frames import MaskedVideo, place_of
-from ..decode.network_input import network_input
+from ..decode.pixels import network_input
 from ..decode.source import open_source
 from ..encode.overlay import Overlay, color_mask
 from ..frames import SegmentedFrame, VideoInfo
 from ..masks.flicker import FlickerMeter
-from .keyframes import Keyframe
+from .scan import MaskScan
 
 _QUALITY = 82  # of JPEG: some 25 kB a picture
 _FOLLOWED_PIXELS = 640 * 480  # of the pictures in which points are followed: what `FlickerMeter` has at most
 _STRETCHES, _STRETCH = 8, 9  # flicker is measured in so many places, over so many masks in a row
+_WINDOW = 12  # masks on each side that are compared: a passing car is no change, another street is
+_SCENE_CHANGE = 0.12  # of the picture shows other classes than before; less is a change only beside others
+_LEAST_CHANGE = 0.03  # below, one place is as good as another
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,3 +151,54 @@ def _picture(keyframe: Keyframe, rgb: NDArray[np.uint8]) -> Picture:
     encoded, content = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert encoded, "a JPEG can hold any small picture"
     return Picture(keyframe, content.tobytes(), *rgb.shape[:2])
+
+
+@dataclass(frozen=True, slots=True)
+class Keyframe:
+    """A mask to show."""
+
+    position: int  # in the manifest
+    is_scene_change: bool = False
+
+
+def choose_keyframes(scan: MaskScan, count: int) -> list[Keyframe]:
+    """About `count` masks, in order; all of them where there are no more."""
+    known = np.flatnonzero(~np.isnan(scan.shares).any(axis=1))
+    if len(known) <= count:
+        return [Keyframe(int(position)) for position in known]
+    times, changes = scan.times[known], _changes(scan.shares[known])
+    chosen = _strongest(times, changes, count // 2)
+    is_taken = np.zeros(len(times), bool)
+    for moment in times[0] + (np.arange(count) + 0.5) / count * (times[-1] - times[0]):
+        is_taken[np.argmin(np.where(is_taken, np.inf, np.abs(times - moment)))] = True
+    for place in chosen:  # where it is not among them already, in place of the nearest
+        if not is_taken[place]:
+            others = np.setdiff1d(np.flatnonzero(is_taken), chosen)
+            is_taken[others[np.argmin(np.abs(times[others] - times[place]))]] = False
+            is_taken[place] = True
+    return [
+        Keyframe(int(known[place]), place in chosen and bool(changes[place] >= _SCENE_CHANGE))
+        for place in np.flatnonzero(is_taken).tolist()
+    ]
+
+
+def _strongest(times: NDArray[np.float64], changes: NDArray[np.float64], count: int) -> list[int]:
+    """Where most changes, in order of time; not two places of one change."""
+    apart = (times[-1] - times[0]) / (4 * count)
+    chosen: list[int] = []
+    around = np.lib.stride_tricks.sliding_window_view(np.pad(changes, _WINDOW), 2 * _WINDOW + 1).max(axis=1)
+    peaks = np.flatnonzero((changes == around) & (changes >= _LEAST_CHANGE))
+    for place in peaks[np.argsort(-changes[peaks], kind="stable")].tolist():
+        if len(chosen) < count and all(abs(times[place] - times[other]) >= apart for other in chosen):
+            chosen.append(place)
+    return sorted(chosen)
+
+
+def _changes(shares: NDArray[np.float32]) -> NDArray[np.float64]:
+    """How much of the picture shows other classes in the masks from each on than in those before it: 0 to 1."""
+    window = min(_WINDOW, len(shares) // 2)
+    sums = np.concatenate([np.zeros((1, shares.shape[1])), np.cumsum(shares, axis=0, dtype=np.float64)])
+    means = (sums[window:] - sums[:-window]) / window  # of the masks from each place on
+    changes = np.zeros(len(shares))
+    changes[window : len(means)] = np.abs(means[window:] - means[:-window]).sum(axis=1) / 2
+    return changes

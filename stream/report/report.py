@@ -12,11 +12,10 @@ from string import Template
 
 from ..archive.archive import open_masks
 from ..archive.manifest import CLASSES_NAME
-from ..disk.partial import PartialOutput, writing
 from ..errors import ArchiveError, OutputError, RoadmaskError
-from .overview import overview
+from ..system.disk import PartialOutput, writing
 from .run import Depth, RunLook, look_at
-from .sections import run_section
+from .sections import overview, run_section
 
 log = logging.getLogger(__name__)
 

@@ -1,11 +1,13 @@
-"""Read all masks of an archive once, for what a report tells: shares, transitions, and which masks are damaged."""
+"""Read all masks of an archive once, for what a report tells: shares, changes, and which masks are damaged.
+
+The curves are means over equal stretches of time, so that they have few enough points to draw.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -15,7 +17,7 @@ from ..errors import ArchiveError
 from ..pipeline import Pipeline
 
 _AHEAD = 4  # masks that wait to be counted
-_COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
+_GAP = 2.5  # usual distances of two points, beyond which nothing is drawn between them
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -27,35 +29,23 @@ class MaskScan:
     step: int  # frames from mask to mask, as a rule
     shares: NDArray[np.float32]  # (n, c) of the picture
     changed: NDArray[np.float32]  # (n) share of the pixels of another class than in the mask before; nan after a gap
-    transitions: NDArray[np.int64]  # (c, c): pixels of class a that are b in the next mask, over all pairs of masks
     damaged: list[int] = field(default_factory=list)  # indices of the frames whose masks cannot be read
     strange: list[int] = field(default_factory=list)  # of those whose masks hold pixels of no class
 
     @property
-    def transition_shares(self) -> NDArray[np.float64]:
-        """(c, c): of the pixels of class a, the share that is b in the next mask; nan where a is nowhere."""
-        totals = self.transitions.sum(axis=1, keepdims=True)
-        shares = np.full(self.transitions.shape, np.nan)
-        np.divide(self.transitions, totals, out=shares, where=totals > 0)
-        return shares
-
-    @property
     def changed_share(self) -> float:
-        """Of all pixels, over all pairs of masks, those that change their class; nan without a pair."""
-        total = self.transitions.sum()
-        return float(1 - np.trace(self.transitions) / total) if total else float("nan")
+        """As `changed`, over all pairs of masks; nan without a pair."""
+        known = self.changed[~np.isnan(self.changed)]
+        return float(known.mean()) if len(known) else float("nan")
 
     def add(self, position: int, mask: NDArray[np.uint8], before: NDArray[np.uint8] | None) -> None:
         """Count a mask; `before` is the one that it follows, if any."""
-        classes = self.shares.shape[1]
-        counts = _histogram([mask], classes)
+        counts = np.bincount(mask.ravel(), minlength=256)[: self.shares.shape[1]]
         self.shares[position] = counts / mask.size
         if counts.sum() < mask.size:
             self.strange.append(int(self.indices[position]))
         if before is not None and before.shape == mask.shape:
-            pairs = _histogram([before, mask], classes)
-            self.transitions[:] += pairs
-            self.changed[position] = 1 - np.trace(pairs) / max(pairs.sum(), 1)
+            self.changed[position] = np.count_nonzero(before != mask) / mask.size
 
 
 def scan_masks(masks: MaskArchive, on_mask: Callable[[int], None] | None = None) -> MaskScan:
@@ -83,7 +73,6 @@ def _nothing_seen(masks: MaskArchive) -> MaskScan:
         step=usual_step(masks.records),
         shares=np.full((count, classes), np.nan, np.float32),
         changed=np.full(count, np.nan, np.float32),
-        transitions=np.zeros((classes, classes), np.int64),
     )
 
 
@@ -95,14 +84,44 @@ def _readable(masks: MaskArchive) -> Iterator[NDArray[np.uint8] | None]:
             yield None  # the report says which
 
 
-def _histogram(images: list[NDArray[np.uint8]], classes: int) -> NDArray[np.int64]:
-    """How often each class, or with two masks each pair of classes, occurs; other values are not counted."""
-    height, width = images[0].shape
-    rows = max(_COUNTED_AT_A_TIME // width, 1)
-    dimensions = len(images)
-    counts = np.zeros((classes,) * dimensions, np.int64)
-    for top in range(0, height, rows):
-        parts = [image[top : top + rows] for image in images]
-        found = cv2.calcHist(parts, list(range(dimensions)), None, [classes] * dimensions, [0, classes] * dimensions)
-        counts += found.reshape(counts.shape).astype(np.int64)
-    return counts
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """`p` points in time, in order; each stands for the masks of a stretch, or for one."""
+
+    times: NDArray[np.float64]  # (p) mean of the stretch, seconds
+    indices: NDArray[np.int64]  # (p) of the stretch's first frame
+    shares: NDArray[np.float64]  # (p, c) mean
+    changed: NDArray[np.float64]  # (p) largest; nan where not known
+    pieces: tuple[slice, ...]  # of the points, between which time goes on without a gap
+
+
+def curve_of(scan: MaskScan, points: int) -> Curve:
+    """At most so many points; of masks that cannot be read nothing is drawn."""
+    known = np.flatnonzero(~np.isnan(scan.shares).any(axis=1))
+    if not len(known):
+        nothing = np.empty(0)
+        return Curve(nothing, nothing.astype(np.int64), np.empty((0, scan.shares.shape[1])), nothing, ())
+    times = scan.times[known]
+    firsts = _firsts(times, points)
+    sizes = np.diff(np.append(firsts, len(known)))
+    shares = np.add.reduceat(scan.shares[known].astype(np.float64), firsts) / sizes[:, None]
+    changed = np.fmax.reduceat(scan.changed[known].astype(np.float64), firsts)
+    mean_times = np.add.reduceat(times, firsts) / sizes
+    return Curve(mean_times, scan.indices[known][firsts], shares, changed, _pieces(mean_times))
+
+
+def _firsts(times: NDArray[np.float64], points: int) -> NDArray[np.int64]:
+    """Where each stretch begins: a stretch for each time, or equally long ones."""
+    if len(times) <= points:
+        return np.arange(len(times))
+    span = max(times[-1] - times[0], np.finfo(float).tiny)
+    stretches = np.minimum((times - times[0]) / span * points, points - 1).astype(np.int64)
+    return np.flatnonzero(np.diff(stretches, prepend=-1))
+
+
+def _pieces(times: NDArray[np.float64]) -> tuple[slice, ...]:
+    steps = np.diff(times)
+    if not len(steps):
+        return (slice(0, len(times)),)
+    ends = [*(np.flatnonzero(steps > _GAP * np.median(steps)) + 1).tolist(), len(times)]
+    return tuple(slice(begin, end) for begin, end in zip([0, *ends], ends, strict=False))

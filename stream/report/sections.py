@@ -1,16 +1,25 @@
-"""The parts of a report's page as HTML: one run, from its name to its timings."""
+"""The parts of a report's page as HTML: the table of all runs, and one run from its name to its flicker."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
+from itertools import accumulate
 
 import numpy as np
 
-from .charts import hex_color
-from .graphs import change_section, shares_section, transitions_section
-from .problems import clock
-from .run import RunLook
-from .words import duration, escaped_name, index_of, percent, swatch, time_of
+from .charts import (
+    change_section,
+    duration,
+    escaped_name,
+    hex_color,
+    index_of,
+    percent,
+    shares_section,
+    swatch,
+    time_of,
+)
+from .run import RunLook, clock
 
 _PRESENT = 0.001  # of the picture: fewer pixels are as often a slip as a thing
 
@@ -19,8 +28,7 @@ def run_section(run: RunLook, *, alone: bool) -> str:
     """All of one run."""
     parts = [_head(run, alone=alone), _problems(run), _facts(run)]
     if len(run.curve.times):
-        parts += [shares_section(run), _pictures(run), _table(run), change_section(run), transitions_section(run)]
-    parts.append(_timings(run))
+        parts += [shares_section(run), _pictures(run), _table(run), change_section(run)]
     return f'<article class="run" id="{run.anchor}">{"".join(parts)}</article>'
 
 
@@ -109,28 +117,40 @@ def _table(run: RunLook) -> str:
     )
 
 
-def _timings(run: RunLook) -> str:
-    timings = run.timings
-    if timings is None:
-        return ""
-    told = [
-        (f"{timings.fps:.1f}", "frames a second") if timings.fps is not None else None,
-        (clock(timings.seconds), "from start to end") if timings.seconds is not None else None,
-    ]
-    numbers = "".join(f"<div><b>{item[0]}</b><span>{item[1]}</span></div>" for item in told if item)
-    longest = max(timings.stages.values(), default=0) or 1.0
-    rows = "".join(
-        f"<tr><th scope='row'>{escape(name)}</th><td class='bar'><i style='--part:{seconds / longest:.4f}'></i>"
-        f"<span>{seconds:.1f} s</span></td></tr>"
-        for name, seconds in timings.stages.items()
-    )
-    table = (
-        f"<table class='stages'><tbody>{rows}</tbody></table><p class='hint'>Time of a core that each stage took.</p>"
-        if rows
-        else ""
-    )
-    return f"<section class='card'><h3>Timings of the run</h3><div class='numbers'>{numbers}</div>{table}</section>"
-
-
 def _every(step: int) -> str:
     return f", one in {step}" if step > 1 else ""
+
+
+def overview(runs: Sequence[RunLook]) -> str:
+    """A table of all runs, each with a strip of its mean shares."""
+    rows = []
+    for run in runs:
+        header = run.header
+        problems = sum(item.is_serious for item in run.problems)
+        state = f'<span class="bad">{problems}</span>' if problems else '<span class="good">none</span>'
+        rows.append(
+            f'<tr><th scope="row"><a href="#{run.anchor}">{escape(run.name)}</a></th>'
+            f"<td>{len(run.scan.indices):,}</td><td>{duration(run)}</td><td>{header.width}x{header.height}</td>"
+            f"<td>{percent(run.scan.changed_share)}</td><td>{state}</td><td class='strip-cell'>{_strip(run)}</td></tr>"
+        )
+    heads = "".join(
+        f"<th scope='col'>{name}</th>"
+        for name in ("Run", "Masks", "Duration", "Size", "Change", "Problems", "Mean share of each class")
+    )
+    return (
+        f"<section class='card'><h2>{len(runs)} runs</h2><div class='scroll'><table class='runs'>"
+        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+    )
+
+
+def _strip(run: RunLook) -> str:
+    if not len(run.curve.times):
+        return ""
+    means = np.nanmean(run.scan.shares, axis=0).tolist()
+    ends = accumulate(means)
+    pieces = "".join(
+        f"<rect x='{(end - mean) * 100:.2f}' width='{mean * 100:.2f}' height='10' fill='{hex_color(item)}'>"
+        f"<title>{escape(item.name)} {percent(mean)}</title></rect>"
+        for item, mean, end in zip(run.header.classes, means, ends, strict=True)
+    )
+    return f"<svg class='strip' viewBox='0 0 100 10' preserveAspectRatio='none'>{pieces}</svg>"

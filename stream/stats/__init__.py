@@ -1,1 +1,1 @@
-"""The share of each class in each frame, as a table. Begin with `stats_sink`."""
+"""The share of each class in each frame, as a table: CSV or Parquet. Begin with `stats`."""

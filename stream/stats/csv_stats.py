@@ -1,20 +1,25 @@
-"""The table of class shares as CSV: `index,time,road,sky,...`; `.parquet` is next door."""
+"""The table of class shares as CSV: `index,time,road,sky,...`, a row for each frame; `.parquet` is next door."""
 
 from __future__ import annotations
 
+import csv
+import io
+from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, BinaryIO, Self
 
-from ..disk.partial import PartialOutput, writing
-from ..frames import SegmentedFrame
+from ..errors import OutputError
+from ..frames import Piece, Position, SegmentedFrame, Sink
 from ..spec import ModelSpec
-from .share_rows import ShareRows
+from ..system.disk import AppendedFile, PartialOutput, writing
+
+PIECE_SUFFIX = ".csv"  # of a table of either kind
 
 
-class CsvStatsSink:
-    """A `FileSink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
+class CsvStatsSink(Sink):
+    """A `Sink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
 
     A row is on disk when `write` returns.
 
@@ -33,18 +38,19 @@ class CsvStatsSink:
         self._rows = ShareRows(self._output.path, spec.class_names)
         self._stack = ExitStack()
 
-    def resume(self, frames: int) -> None:
+    def resume(self, position: Position) -> Position:
         self._output.keep_partial = True
-        self._rows.keep(frames)
+        self._rows.keep(position)
+        return position
 
     def write(self, result: SegmentedFrame) -> None:
         with writing(self._output.final):
             self._rows.add(result)
         self._output.used = True
 
-    def append(self, piece: Path) -> None:
+    def append(self, piece: Piece) -> None:
         with writing(self._output.final):
-            self._rows.add_file(piece)
+            self._rows.add_file(piece.file(PIECE_SUFFIX))
         self._output.used = True
 
     def sync(self) -> None:
@@ -67,3 +73,74 @@ class CsvStatsSink:
 
     def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
         """After the last row."""
+
+
+class ShareRows:
+    """The file of such a table, as a context manager: written anew on entering, or gone on with after `keep`."""
+
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+        self._path = path
+        self._class_count = len(class_names)
+        self._head = _line(["index", "time", *class_names])
+        self._kept = 0  # bytes
+
+    def keep(self, rows: int) -> None:
+        """To be called before entering: the file that is there goes on behind its first `rows` rows.
+
+        Raises:
+            OutputError: it is not there, has other columns, or fewer whole rows.
+        """
+        try:
+            with self._path.open("rb") as file:
+                self._kept = self._end_of(rows, file)
+        except FileNotFoundError as exc:
+            raise OutputError(f"{self._path}: is not there any more; pass --overwrite to start anew") from exc
+        except OSError as exc:
+            raise OutputError(f"{self._path}: cannot be read ({exc.strerror or exc})") from exc
+
+    def _end_of(self, rows: int, file: BinaryIO) -> int:
+        # No name holds a line break, so a row is a line; a last one without its end is one that a crash cut off.
+        if file.readline() != self._head:
+            raise OutputError(f"{self._path}: has other columns than this run's; pass --overwrite to start anew")
+        for row in range(rows):
+            if not file.readline().endswith(b"\n"):
+                raise OutputError(
+                    f"{self._path}: holds {row} whole rows, not the {rows} that were written; "
+                    "pass --overwrite to start anew"
+                )
+        return file.tell()
+
+    def add(self, result: SegmentedFrame) -> None:
+        shares = result.shares(self._class_count)
+        self.add_row([result.frame.index, f"{float(result.frame.time):.6f}", *(f"{share:.6f}" for share in shares)])
+
+    def add_row(self, row: Sequence[Any]) -> None:
+        self._file.append(_line(row))
+
+    def add_file(self, path: Path) -> None:
+        """The rows of another such file. Raises `OutputError` where it is none, or its last row is torn."""
+        try:
+            content = path.read_bytes()
+        except OSError as exc:
+            raise OutputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+        if not content.startswith(self._head) or not content.endswith(b"\n"):
+            raise OutputError(f"{path}: is damaged")
+        self._file.append(content[len(self._head) :])
+
+    def sync(self) -> None:
+        self._file.sync()
+
+    def __enter__(self) -> Self:
+        self._file = AppendedFile(self._path, keep=self._kept, head=self._head)
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._file.close()
+
+
+def _line(row: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue().encode()

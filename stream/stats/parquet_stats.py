@@ -17,19 +17,18 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..disk.durable import sync_file
-from ..disk.partial import partial_path, writing
-from ..errors import OutputError
+from ..errors import OutputError, is_failure
+from ..frames import Position
 from ..spec import ModelSpec
-from .csv_stats import CsvStatsSink
-from .share_rows import ShareRows
+from ..system.disk import partial_path, sync_file, writing
+from .csv_stats import CsvStatsSink, ShareRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 METADATA_KEY = "roadmask"
 _SCHEMA = 1
-_ROWS_AT_A_TIME = 50_000  # a row group: what is in memory at a time, some 10 MB
+ROWS_AT_A_TIME = 50_000  # a row group: what is in memory at a time, some 10 MB
 
 
 def refuse_missing_pyarrow(path: Path) -> None:
@@ -41,7 +40,7 @@ def refuse_missing_pyarrow(path: Path) -> None:
 
 
 class ParquetStatsSink(CsvStatsSink):
-    """A `FileSink` whose file has a row for each frame, as its CSV does, which it is made of at the end.
+    """A `Sink` whose file has a row for each frame, as its CSV does, which it is made of at the end.
 
     Args:
         path: .parquet.
@@ -59,21 +58,21 @@ class ParquetStatsSink(CsvStatsSink):
         classes = [{"name": item.name, "color": list(item.color)} for item in spec.classes]
         self._metadata = json.dumps({"schema": _SCHEMA, "classes": classes, **facts})
 
-    def resume(self, frames: int) -> None:
+    def resume(self, position: Position) -> Position:
         if self._whole.is_file() and not self._journal.exists():  # a run that ended between this output and another
             self._write_journal_again()
-        super().resume(frames)
+        return super().resume(position)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
     ) -> None:
         super().__exit__(exc_type, exc, traceback)
-        if exc is None or isinstance(exc, KeyboardInterrupt):
+        if not is_failure(exc):
             self._journal.unlink(missing_ok=True)
 
     def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
         """After the last row: make the table of them, unless the run failed and is to be gone on with."""
-        if self._output.used and (exc is None or isinstance(exc, KeyboardInterrupt)):
+        if self._output.used and not is_failure(exc):
             with writing(self._output.final):
                 self._write_table()
             self._output.path = self._whole
@@ -111,7 +110,7 @@ class ParquetStatsSink(CsvStatsSink):
 
         try:
             with pq.ParquetFile(self._whole) as table, ShareRows(self._journal, table.schema_arrow.names[2:]) as rows:
-                for batch in table.iter_batches(_ROWS_AT_A_TIME):
+                for batch in table.iter_batches(ROWS_AT_A_TIME):
                     for index, *numbers in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                         rows.add_row([index, *(f"{number:.6f}" for number in numbers)])
         except (OSError, ValueError, pa.ArrowException) as exc:
@@ -127,5 +126,5 @@ def _row_groups(path: Path) -> Iterator[list[list[str]]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         next(rows)
-        while group := list(islice(rows, _ROWS_AT_A_TIME)):
+        while group := list(islice(rows, ROWS_AT_A_TIME)):
             yield group

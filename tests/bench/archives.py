@@ -19,17 +19,16 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from clips import result_of, video_info
+from roadmask import segment_video
+from roadmask.stream.archive import png
+from roadmask.stream.archive.mask_sink import open_archive_sink
+from roadmask.stream.network.model import Model
+from tests.support.clips import result_of, video_info
 
-from stream import segment_video
-from stream.archive import png_archive_sink
-from stream.archive.archive_sink import open_archive_sink
-from stream.network.model import Model
-
-NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
+NAMES = ["masks", "masks.zip", "masks.mkv"]
 LEVEL_1 = "masks_level_1.zip"
 READS = 200
 
@@ -38,7 +37,7 @@ READER = """
 import random, statistics, sys, time
 sys.path.insert(0, {root!r})
 import cv2, numpy
-from stream.archive.archive import open_masks
+from roadmask.stream.archive.archive import open_masks
 cv2.setNumThreads(1)
 
 def now():
@@ -88,9 +87,9 @@ def writing(masks: list[NDArray[np.uint8]], folder: Path, repeats: int) -> None:
 
 def written(masks: list[NDArray[np.uint8]], path: Path, count: int) -> float:
     """Milliseconds of a core to write a mask."""
-    options = png_archive_sink._PNG_OPTIONS
+    options = png._PNG_OPTIONS
     if path.name == LEVEL_1:
-        png_archive_sink._PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
+        png._PNG_OPTIONS = (cv2.IMWRITE_PNG_COMPRESSION, 1)
     height, width = masks[0].shape
     results = [result_of(mask) for mask in masks]
     spec = Model.load().spec
@@ -101,7 +100,7 @@ def written(masks: list[NDArray[np.uint8]], path: Path, count: int) -> float:
             object.__setattr__(result.frame, "index", number)
             object.__setattr__(result.frame, "pts", 512 * number)
             sink.write(result)
-    png_archive_sink._PNG_OPTIONS = options
+    png._PNG_OPTIONS = options
     return (time.process_time() - started) / count * 1e3
 
 
@@ -111,7 +110,7 @@ def reading(masks: list[NDArray[np.uint8]], folder: Path, frames: int) -> None:
     for name in NAMES:
         path = folder / f"many_{name}"
         written(masks, path, frames)
-        code = READER.format(root=str(Path(__file__).parents[2]), path=str(path), reads=READS)
+        code = READER.format(root=str(Path(__file__).parents[2] / ".package"), path=str(path), reads=READS)
         output = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout
         opening, median, slowest, opened, read = map(float, output.split())
         print(f"{name:20}{opening:12.0f}{median:11.2f}{slowest:9.2f}{opened:12.1f}{read:9.1f}")

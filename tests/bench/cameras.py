@@ -27,21 +27,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from color_model import write_color_model
-from numbered_camera import read_number
-from rtsp_faults import STEPS
-from server_process import ServerProcess, until
-from slow_network import slowed
-
-from stream.camera.camera import CameraSettings, parse_camera
-from stream.camera.camera_events import CameraEvent, CameraState
-from stream.camera.camera_status import CameraStatus
-from stream.frames import SegmentedFrame
-from stream.network.model import Model
-from stream.segment import SegmentSettings
-from stream.watch.cameras import CameraRun, watch
+from roadmask.stream.camera.camera import CameraSettings, parse_camera
+from roadmask.stream.camera.status import CameraEvent, CameraState, CameraStatus
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.cameras import CameraRun, watch
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.settings import SegmentSettings
+from tests.support.color_model import write_color_model
+from tests.support.numbered_camera import read_number
+from tests.support.rtsp_faults import STEPS
+from tests.support.server_process import ServerProcess
+from tests.support.slow_network import slowed
+from tests.support.waiting import until
 
 _LONG_S = 60.0  # for anything
 
@@ -155,7 +155,7 @@ def _until_noticed(model: Model, server: ServerProcess, place: str, options: arg
 
 def _until_interrupted(server: ServerProcess, folder: Path, options: argparse.Namespace) -> tuple[float, int]:
     """The command, while the server hangs."""
-    command = [sys.executable, "-m", "stream", "run", f"gate={server.url}", "-o", str(folder / "out.mkv")]
+    command = [sys.executable, "-m", "roadmask", "run", f"gate={server.url}", "-o", str(folder / "out.mkv")]
     command += ["--timeout", str(options.timeout)]
     with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as process:
         assert process.stderr

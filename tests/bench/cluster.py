@@ -20,10 +20,10 @@ from pathlib import Path
 
 import av
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from file_content import content, pictures_of
+from tests.support.file_content import content, pictures_of
 
 ONE_CORE = ["--threads", "1", "--workers", "1"]
 
@@ -79,7 +79,7 @@ def _repeated(clip: Path, target: Path, frames: int) -> int:
 
 def _timed(source: Path, out: Path, options: list[str]) -> float:
     started = time.perf_counter()
-    command = [sys.executable, "-m", "stream", "run", str(source), "-o", f"{out}/", "-q", *options]
+    command = [sys.executable, "-m", "roadmask", "run", str(source), "-o", f"{out}/", "-q", *options]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     return time.perf_counter() - started
 

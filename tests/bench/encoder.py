@@ -26,13 +26,13 @@ import numpy as np
 from av.codec.context import ThreadType
 from numpy.typing import NDArray
 
-from stream.decode.planes import planes_of
-from stream.decode.source import open_source
-from stream.encode.h264 import choose_encoder
-from stream.encode.overlay import Overlay
-from stream.network.model import Model
-from stream.process.memory import peak_memory_mb
-from stream.segment import segment_video
+from roadmask.stream.decode.pixels import planes_of
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.encode.h264 import choose_encoder
+from roadmask.stream.encode.overlay import Overlay
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import segment_video
+from roadmask.stream.system.machine import peak_memory_mb
 
 VideoPacket: TypeAlias = "av.Packet[av.VideoStream]"  # a class that takes no brackets when it runs
 

@@ -18,10 +18,10 @@ from pathlib import Path
 
 import av
 
-sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from stream.resume.progress import progress_folder
-from stream.resume.run_state import unpack_state
+from roadmask.stream.masks.deciding_state import unpack_state
+from roadmask.stream.run.progress import progress_folder
 
 
 def main() -> None:
@@ -56,7 +56,7 @@ def command(clip: Path, folder: Path, masks: str) -> list[str | Path]:
         "--stats",
         folder / "s.csv",
     ]
-    return [sys.executable, "-m", "stream", "run", clip, *outputs, "--quiet"]
+    return [sys.executable, "-m", "roadmask", "run", clip, *outputs, "--quiet"]
 
 
 def kill_and_go_on(

@@ -19,14 +19,13 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from stream.camera.camera_events import CameraState
-from stream.camera.camera_status import CameraStatus
-from stream.frames import SegmentedFrame
-from stream.network.model import Model
-from stream.segment import segment_video
-from stream.view.address import Address
-from stream.view.feed import CameraFeed
-from stream.view.live_view import LiveView
+from roadmask.stream.camera.status import CameraState, CameraStatus
+from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.feed import CameraFeed
+from roadmask.stream.live.guard import Address
+from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import segment_video
 
 ANYWHERE = Address("127.0.0.1", 0)
 

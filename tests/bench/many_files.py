@@ -16,10 +16,10 @@ import time
 from pathlib import Path
 from resource import RUSAGE_CHILDREN, getrusage
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from clips import cfr, make_clip
+from tests.support.clips import cfr, make_clip
 
 SIZE = (360, 480)
 
@@ -54,7 +54,7 @@ def main() -> None:
 def _timed(source: Path, out: Path, jobs: str) -> tuple[float, float]:
     """Wall-clock and processor seconds of a run."""
     before, started = getrusage(RUSAGE_CHILDREN), time.perf_counter()
-    command = [sys.executable, "-m", "stream", "run", str(source), "-o", f"{out}/", "-q", "--jobs", jobs]
+    command = [sys.executable, "-m", "roadmask", "run", str(source), "-o", f"{out}/", "-q", "--jobs", jobs]
     subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
     after = getrusage(RUSAGE_CHILDREN)
     return time.perf_counter() - started, sum(after[:2]) - sum(before[:2])

@@ -59,7 +59,7 @@ def _repeat(clip: Path, target: Path, times: int) -> int:
 def _peak_mb(clip: Path, folder: Path, run_options: list[str]) -> float:
     outputs = ["--overlay", "o.mp4", "--masks", "m.zip", "--stats", "s.csv", "--overwrite", "-q"]
     code = (
-        "import resource, sys; from stream.cli import main; code = main(sys.argv[1:]);"
+        "import resource, sys; from roadmask.stream.cli import main; code = main(sys.argv[1:]);"
         "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr); sys.exit(code)"
     )
     command = [sys.executable, "-c", code, "run", str(clip), *outputs, *run_options]

@@ -25,10 +25,11 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from stream.decode.source import open_source
-from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video
-from stream.stages import network_size
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video
+from roadmask.stream.run.settings import SegmentSettings
+from roadmask.stream.run.stages import network_size
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt

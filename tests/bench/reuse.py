@@ -15,11 +15,11 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.commands.moment import parse_moment
-from stream.frames import Frame, SegmentedFrame
-from stream.masks.reuse import marked
-from stream.network.model import Model
-from stream.segment import segment_video
+from roadmask.stream.commands.options import parse_moment
+from roadmask.stream.frames import Frame, SegmentedFrame
+from roadmask.stream.masks.reuse import mark_unchanged
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import segment_video
 
 _ROAD_USERS = {"car", "pedestrian", "bicyclist"}
 
@@ -84,7 +84,7 @@ def _print_difference(
 
 def _report_check(frames: list[Frame]) -> None:
     started = time.thread_time()
-    for _ in marked(frames):
+    for _ in mark_unchanged(frames):
         pass
     print(f"to look for changes: {1000 * (time.thread_time() - started) / len(frames):.3f} ms a frame")
 

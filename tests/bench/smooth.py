@@ -20,13 +20,13 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
-from stream.decode.source import open_source
-from stream.frames import Frame
-from stream.masks.decide import Decider
-from stream.masks.flicker import FlickerMeter
-from stream.masks.smooth import Smoother
-from stream.network.model import Model
-from stream.stages import network_size
+from roadmask.stream.decode.source import open_source
+from roadmask.stream.frames import Frame
+from roadmask.stream.masks.deciding import Decider
+from roadmask.stream.masks.flicker import FlickerMeter
+from roadmask.stream.masks.smooth import Smoother
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.stages import network_size
 
 T = TypeVar("T")
 

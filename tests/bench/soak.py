@@ -19,10 +19,10 @@ from statistics import median
 import av
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from color_model import write_color_model
+from tests.support.color_model import write_color_model
 
 MOST_GROWTH = 1.03
 
@@ -41,7 +41,7 @@ def main() -> int:
         out = Path(name)
         overlay, masks = out / f"seen{options.overlay}", out / f"masks{options.masks}"
         outputs = ["--overlay", overlay, "--masks", masks, "--stats", out / "shares.csv"]
-        command = [sys.executable, "-m", "stream", "run", clip, *outputs, "--model", model, "-q"]
+        command = [sys.executable, "-m", "roadmask", "run", clip, *outputs, "--model", model, "-q"]
         started = time.monotonic()
         process = subprocess.Popen(list(map(str, command)), stdout=subprocess.DEVNULL)
         samples = []

@@ -23,10 +23,10 @@ def main() -> None:
     first_frame = ["run", str(options.clip.resolve()), "--max-frames", "1", "--overwrite", "-q", *run_options]
     cases = {
         "python alone": ["-c", "pass"],
-        "roadmask --help": ["-m", "stream", "--help"],
-        "roadmask info MODEL (loads the network)": ["-m", "stream", "info", "camvid-lite0"],
-        "run to the first frame of an overlay": ["-m", "stream", *first_frame, "-o", "o.mp4"],
-        "run to the first mask": ["-m", "stream", *first_frame, "--masks", "m.zip"],
+        "roadmask --help": ["-m", "roadmask", "--help"],
+        "roadmask info MODEL (loads the network)": ["-m", "roadmask", "info", "camvid-lite0"],
+        "run to the first frame of an overlay": ["-m", "roadmask", *first_frame, "-o", "o.mp4"],
+        "run to the first mask": ["-m", "roadmask", *first_frame, "--masks", "m.zip"],
     }
     times: dict[str, list[float]] = {name: [] for name in cases}
     with tempfile.TemporaryDirectory() as folder:

@@ -27,14 +27,14 @@ from typing import Any
 import av
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parents[1]))
 sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
-from color_model import write_color_model
-
-from stream.errors import RoadmaskError
-from stream.network.model import Model
-from stream.segment import SegmentSettings, process_video
+from roadmask.stream.errors import RoadmaskError
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video
+from roadmask.stream.run.settings import SegmentSettings
+from tests.support.color_model import write_color_model
 
 LONGEST_S = 10
 MOST_BYTES = 1 << 30

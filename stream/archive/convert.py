@@ -1,0 +1,85 @@
+"""From one kind of mask archive to any other, without loss."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import ArchiveError, OutputError
+from ..system.disk import PartialOutput, writing
+from .archive import MaskArchive, open_masks
+from .manifest import MaskRecord, mask_format
+from .mask_sink import archive_sink, refuse_other_size
+from .npz import write_npz
+from .zarr import MARKER, write_zarr
+
+log = logging.getLogger(__name__)
+
+
+def convert_archive(
+    source: Path, target: Path, *, overwrite: bool = False, on_mask: Callable[[int, int], None] | None = None
+) -> int:
+    """Write the masks of an archive into another, of the kind that `target` means, with all that is told of them.
+
+    An archive whose run was killed gives what is whole in it, and that is said in a warning.
+
+    Args:
+        source: a folder, .zip, .mkv, .npz or .zarr of masks.
+        target: the same; it may be of the same kind.
+        overwrite: replace what is there, once the new one is whole.
+        on_mask: told how many are done, of how many, after each.
+
+    Returns:
+        How many masks there are.
+
+    Raises:
+        ArchiveError: a mask is missing or damaged, or has ids that the class table does not know. `target` is then as
+            it was, and what was converted to a folder, .zip or .mkv is beside it under the partial name.
+        OutputError: `target` is taken, or is the source, or cannot be written.
+    """
+    if target.exists() and target.samefile(source):
+        raise OutputError(f"{target}: is the archive itself; choose another name")
+    with open_masks(source) as masks:
+        if not len(masks):
+            raise ArchiveError(f"{source}: holds no masks")
+        if mask_format(target) in ("npz", "zarr"):
+            _write_arrays(masks, target, overwrite, on_mask)
+        else:
+            with archive_sink(target, masks.header, overwrite=overwrite) as sink:
+                for record, mask in _whole(masks, on_mask):
+                    sink.add(record, mask)
+                if masks.ending:
+                    sink.tell(masks.ending)
+        return len(masks)
+
+
+def _write_arrays(
+    masks: MaskArchive, target: Path, overwrite: bool, on_mask: Callable[[int, int], None] | None
+) -> None:
+    write, marker = (write_npz, None) if mask_format(target) == "npz" else (write_zarr, MARKER)
+    records = [replace(record, file=None) for record in masks.records]
+    for record in records:
+        refuse_other_size(target, record, records[0])
+    with PartialOutput(target, overwrite=overwrite, marker=marker) as output, writing(target):
+        pixels = (mask for _, mask in _whole(masks, on_mask))
+        write(output.path, masks.header, records, pixels, masks.ending)
+        output.used = True
+
+
+def _whole(
+    masks: MaskArchive, on_mask: Callable[[int, int], None] | None
+) -> Iterator[tuple[MaskRecord, NDArray[np.uint8]]]:
+    if not masks.is_finished:
+        log.warning("%s: was not finished; the %d masks that are whole are converted", masks.path, len(masks))
+    for position, record in enumerate(masks.records):
+        mask = masks[position]
+        if fault := masks.unknown_class(mask):
+            raise ArchiveError(f"{masks.path}: the mask of {masks.place(position)} {fault}")
+        yield replace(record, file=None), mask
+        if on_mask:
+            on_mask(position + 1, len(masks))

@@ -1,0 +1,223 @@
+"""From the words of a command line to one `SegmentSettings` a video; a second call does only what is missing."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from ..camera.camera import Camera
+from ..decode.opening import is_sequence, sequence_name
+from ..errors import OutputError, SourceError
+from ..network.model import Model
+from ..run.outputs import refuse_bad_outputs
+from ..run.settings import Report, SegmentSettings, run_identity
+from .batch import DoneBefore, RunJob
+from .remote import is_done
+from .summary import Entry, Summary, recorded
+from .video_files import VideoFile
+
+OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
+
+_NO_MATTER = (
+    "roadmask",
+    "device",
+    "outputs",
+)  # in which a job that is done may differ from one that would be begun now
+
+
+def plan(
+    sources: Sequence[VideoFile | Camera],
+    output: str | None,
+    template: SegmentSettings,
+    *,
+    default_overlay: bool = True,
+) -> list[SegmentSettings]:
+    """One job a source.
+
+    Args:
+        sources: from `find_sources`, or cameras.
+        output: a folder (ending in a slash, or existing) takes overlay, masks and statistics under each source's
+            name; a file takes the overlay of the one source; `None` without other outputs puts a file's overlay
+            into the working directory; a camera's is never recorded unasked.
+        template: everything else, for all of them.
+        default_overlay: write a file's overlay where no output is named.
+
+    Raises:
+        OutputError: several sources for one file, sources that cannot be told apart by their results' names, a source
+            that is another's result, or a suffix that is no video.
+        SourceError: cameras of one name.
+    """
+    _refuse_equal_cameras(sources)
+    folder = results_folder(output)
+    if folder is None and output is not None:
+        template = replace(template, overlay=Path(output))
+    if folder is not None or not template.outputs:
+        jobs = []
+        for source, place in zip(sources, _places(sources), strict=True):
+            job = replace(template, source=_source(source))
+            if folder is not None:
+                jobs.append(_into_folder(job, folder / place))
+            else:
+                has_overlay = default_overlay and not isinstance(source, Camera)
+                jobs.append(replace(job, overlay=_overlay_at(place) if has_overlay else None))
+        _refuse_equal_names(jobs)
+        return _without_results(jobs, sources)
+    if len(sources) > 1:
+        raise OutputError(f"{len(sources)} sources cannot go into one file; name a folder: -o DIR/")
+    if template.overlay is not None and template.overlay.suffix.lower() not in OVERLAY_SUFFIXES:
+        raise OutputError(
+            f"{template.overlay}: overlay videos are {', '.join(OVERLAY_SUFFIXES)}; for a folder write {output}/"
+        )
+    return [replace(template, source=_source(source)) for source in sources]
+
+
+def results_folder(output: str | None) -> Path | None:
+    """The folder that `-o` names, which need not be there; `None` where it names none."""
+    if output is None:
+        return None
+    is_folder = output.endswith(("/", "\\")) or Path(output).is_dir()
+    return Path(output) if is_folder else None
+
+
+def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
+    """Where among the results each source's belong, and the name that theirs begin with.
+
+    Files of one folder whose results would have the same names keep their suffixes, those of several folders the
+    folders by which they differ.
+    """
+    files = [source for source in sources if isinstance(source, VideoFile)]
+    if not files:
+        return [Path(source.name) for source in sources]  # cameras
+    twins = Counter((file.path.parent, results_stem(file.path)) for file in files)
+    places = [
+        file.folder
+        / (
+            results_stem(file.path)
+            + (file.path.suffix.replace(".", "_") if twins[file.path.parent, results_stem(file.path)] > 1 else "")
+        )
+        for file in files
+    ]
+    counts = Counter(places)
+    apart = {number: file for number, file in enumerate(files) if counts[places[number]] > 1}
+    for number, folder in _folders_apart(apart).items():
+        places[number] = folder / places[number].name
+    return places
+
+
+def results_stem(path: Path) -> str:
+    """As pathlib has it, but of `..mp4`, where it would be the folder itself; of a sequence, its folder's name."""
+    if is_sequence(path):
+        return sequence_name(path)
+    return path.stem if path.stem.strip(".") else path.name
+
+
+def _folders_apart(files: dict[int, VideoFile]) -> dict[int, Path]:
+    """Of each, its folder below the one that holds them all."""
+    parents = {number: file.path.resolve().parent for number, file in files.items()}
+    try:
+        common = os.path.commonpath(parents.values())
+    except ValueError:  # there are none, or they are on several drives of Windows; equal names are refused then
+        return {}
+    return {number: parent.relative_to(common) for number, parent in parents.items()}
+
+
+def _source(source: VideoFile | Camera) -> Path | Camera:
+    return source if isinstance(source, Camera) else source.path
+
+
+def _overlay_at(place: Path) -> Path:
+    return place.with_name(f"{place.name}_overlay.mp4")
+
+
+def _into_folder(job: SegmentSettings, place: Path) -> SegmentSettings:
+    """Outputs that were named one by one keep their names."""
+    masks = place.name.replace(".", "_")  # after a dot would be the kind of archive
+    return replace(
+        job,
+        overlay=job.overlay or _overlay_at(place),
+        masks=job.masks or place.with_name(f"{masks}_masks"),
+        stats=job.stats or place.with_name(f"{place.name}_stats.csv"),
+    )
+
+
+def _without_results(jobs: list[SegmentSettings], sources: Sequence[VideoFile | Camera]) -> list[SegmentSettings]:
+    """Leave out what was found and is another job's result: that of an earlier run into the sources' own folder."""
+    of_output = {output.resolve(): job for job in jobs for output in job.outputs}
+    kept = []
+    for job, source in zip(jobs, sources, strict=True):
+        other = of_output.get(job.file.resolve()) if job.file else None
+        if other is None or other is job:
+            kept.append(job)
+        elif isinstance(source, VideoFile) and source.named:
+            raise OutputError(f"{job.name} is to be segmented, and {other.name} would write it; run them apart")
+    return kept
+
+
+def _refuse_equal_cameras(sources: Sequence[VideoFile | Camera]) -> None:
+    counts = Counter(source.name for source in sources if isinstance(source, Camera))
+    for name, count in counts.items():
+        if count > 1:
+            raise SourceError(f"{count} cameras are called {name}; give them names: left=rtsp://... right=rtsp://...")
+
+
+def _refuse_equal_names(jobs: list[SegmentSettings]) -> None:
+    by_output: dict[Path, str] = {}
+    for job in jobs:
+        for output in job.outputs:
+            if output in by_output:
+                raise OutputError(f"{job.name} and {by_output[output]} would both write {output}; run them apart")
+            by_output[output] = job.name
+
+
+def record_path(job: SegmentSettings) -> Path:
+    """Where a call for this one file writes down what became of it."""
+    return job.outputs[0].with_name(f"{results_stem(job.file or Path())}_run.json")
+
+
+def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
+    """`run_job` for what is still to be done, noted in the summary before; for what was done, `DoneBefore`."""
+
+    def run(job: SegmentSettings) -> Report:
+        if job.remote and not job.overwrite and is_done(job):
+            raise DoneBefore
+        if job.file is None or not job.file.is_file():
+            return run_job(job)  # which says what is wrong with it
+        identity = run_identity(job, model)
+        job = _due(job, summary.entry(job) or recorded(record_path(job), job), identity)
+        refuse_bad_outputs(job)
+        summary.begin(job, identity)
+        return run_job(job)
+
+    return run
+
+
+def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, str]) -> SegmentSettings:
+    """The job, allowed to replace what an earlier call left of it.
+
+    Raises:
+        DoneBefore: nothing is missing.
+        OutputError: it was done or begun in another way, and may not be replaced.
+    """
+    if entry is None or not entry.identity or (job.overwrite and not job.resume):
+        return job
+    there = [output.exists() for output in job.outputs]
+    differing = _differing(entry.identity, identity)
+    if entry.state in ("done", "partial") and all(there) and not differing:
+        raise DoneBefore
+    if any(there) and differing and not job.overwrite:
+        raise OutputError(
+            f"{job.outputs[there.index(True)]}: made before, but {'; '.join(differing)}; "
+            "pass --overwrite to make it anew"
+        )
+    return job if differing else replace(job, overwrite=True)
+
+
+def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+    return [
+        f"{name} was {before.get(name, 'not known')}, is now {value}"
+        for name, value in now.items()
+        if before.get(name) != value and name not in _NO_MATTER
+    ]

@@ -1,0 +1,221 @@
+"""Files that are elsewhere, by fsspec URL (`s3://bucket/drive.mp4`): fetched before a run, and sent when whole.
+
+Each run works in a temporary folder of the machine that it is on, so no two machines need see the same disk. For a
+whole command a `Depot` stands for them here, until each job fetches and sends.
+"""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import replace
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from ..errors import OutputError, RoadmaskError, SourceError
+from ..run.settings import Remote, Report, SegmentSettings
+from .summary import SUMMARY_NAME
+from .video_files import VIDEO_SUFFIXES, VideoFile, find_sources
+
+# What is stored whole or not at all; elsewhere a file gets its name when it is whole.
+_OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss"})
+# Not http and ftp: those are streams, and cameras.
+_SCHEMES = _OBJECT_STORES | {"hdfs", "webhdfs", "sftp", "ssh", "smb", "dbfs", "file", "memory"}
+
+
+def is_remote(word: str) -> bool:
+    """Whether a word of the command line is such a URL."""
+    scheme, mark, _ = word.partition("://")
+    return bool(mark) and scheme.lower() in _SCHEMES
+
+
+def run_remote(job: SegmentSettings, run: Callable[[SegmentSettings], Report]) -> Report:
+    """Run a job whose file or results are elsewhere. What was interrupted is not sent.
+
+    Raises:
+        RoadmaskError: as `run`; or something cannot be fetched or sent.
+    """
+    remote = job.remote
+    assert remote is not None
+    assert job.file is not None
+    with TemporaryDirectory(prefix="roadmask-") as name:
+        here = Path(name)
+        local = replace(job, remote=None)
+        if remote.source:
+            local = replace(local, source=here / job.file.name)
+            fetch(remote.source, here / job.file.name)
+        if not remote.folder:
+            return run(local)
+        overlay, masks, stats = (
+            path and here / "results" / path.relative_to(remote.base) for path in (job.overlay, job.masks, job.stats)
+        )
+        local = replace(local, overlay=overlay, masks=masks, stats=stats, resume=False)
+        report = run(local)
+        if not report.interrupted:
+            for path, output in zip(local.outputs, job.outputs, strict=True):
+                send(path, remote.url_of(output))
+    return report
+
+
+def is_done(job: SegmentSettings) -> bool:
+    """Whether all its results are where they are to be sent."""
+    assert job.remote is not None
+    urls = [job.remote.url_of(path) for path in job.outputs] if job.remote.folder else []
+    return bool(urls) and all(map(_exists, urls))
+
+
+def find_remote(url: str, suffixes: frozenset[str]) -> list[tuple[str, Path, bool]]:
+    """URL, folder below the one that was named, and whether it was named itself, of each video that a URL means.
+
+    Raises:
+        SourceError: there is none, or the store cannot be asked.
+    """
+    with _asked(url, SourceError):
+        system, path = _system(url)
+        if glob.has_magic(path):
+            found, top = system.glob(path), _fixed_part(path)
+        elif system.isdir(path):
+            found, top = system.find(path), path
+        else:
+            return [(url, Path(), True)]
+        paths = sorted(item for item in found if PurePosixPath(item).suffix.lower() in suffixes)
+    if not paths:
+        raise SourceError(f"{url}: no videos there ({', '.join(sorted(suffixes))})")
+    return [
+        (system.unstrip_protocol(item), Path(PurePosixPath(item).relative_to(top.rstrip("/")).parent), False)
+        for item in paths
+    ]
+
+
+def fetch(url: str, path: Path) -> None:
+    """Raises `SourceError`."""
+    with _asked(url, SourceError):
+        system, place = _system(url)
+        system.get_file(place, str(path))
+
+
+def send(path: Path, url: str) -> None:
+    """A file. Raises `OutputError`."""
+    with _asked(url, OutputError):
+        system, place = _system(url)
+        system.makedirs(place.rpartition("/")[0], exist_ok=True)
+        if url.partition("://")[0].lower() in _OBJECT_STORES:
+            system.put_file(str(path), place)
+        else:
+            system.put_file(str(path), f"{place}.partial")
+            system.mv(f"{place}.partial", place)
+
+
+def _exists(url: str) -> bool:
+    with _asked(url, OutputError):
+        system, place = _system(url)
+        return bool(system.exists(place))
+
+
+def _fixed_part(pattern: str) -> str:
+    """The folders of a pattern before the first that is one."""
+    parts = pattern.split("/")
+    return "/".join(parts[: next(n for n, part in enumerate(parts) if glob.has_magic(part))])
+
+
+def _system(url: str) -> tuple[Any, str]:
+    """What serves it, and the path there."""
+    import fsspec
+
+    system, path = fsspec.core.url_to_fs(url)
+    return system, str(path)
+
+
+@contextmanager
+def _asked(url: str, error: type[RoadmaskError]) -> Iterator[None]:
+    """Whatever a store's library raises becomes an error of one line."""
+    try:
+        yield
+    except RoadmaskError:
+        raise
+    except FileNotFoundError as exc:
+        raise error(f"{url}: no such file") from exc
+    except ImportError as exc:
+        what = "fsspec: pip install 'roadmask[remote]'" if exc.name == "fsspec" else f"more: {_first_line(exc)}"
+        raise error(f"{url}: such URLs need {what}") from exc
+    except Exception as exc:  # each store's library has errors of its own
+        raise error(f"{url}: {_first_line(exc)}") from exc
+
+
+def _first_line(exc: BaseException) -> str:
+    return str(exc).strip().partition("\n")[0] or type(exc).__name__
+
+
+class Depot:
+    """The names of one command's files; from `open_depot`."""
+
+    def __init__(self, here: Path, output: str | None) -> None:
+        self._url = output.rstrip("/") if output and is_remote(output) else ""
+        self._here = here
+        self._base = here / "results"
+        self._urls: dict[Path, str] = {}  # by what stands for them
+        self.output = f"{self._base}/" if self._url else output
+
+    def find(self, words: Sequence[str]) -> list[VideoFile]:
+        """As `find_sources`; the words may be URLs of files, of folders, and patterns of them."""
+        here = [word for word in words if not is_remote(word)]
+        found = find_sources(here) if here else []
+        for word in filter(is_remote, words):
+            for url, folder, named in find_remote(word, VIDEO_SUFFIXES):
+                path = self._here / "sources" / str(len(self._urls)) / url.rpartition("/")[2]
+                self._urls[path] = url
+                found.append(VideoFile(path, folder, named))
+        return found
+
+    def attached(self, jobs: Sequence[SegmentSettings]) -> list[SegmentSettings]:
+        """The jobs, told where their files really are. Masks are sent as one file each, not as thousands."""
+        result = []
+        for job in jobs:
+            if self._url and job.masks and not job.masks.suffix:
+                job = replace(job, masks=job.masks.with_name(f"{job.masks.name}.zip"))
+            remote = Remote(self._urls.get(job.file, "") if job.file else "", self._url, self._base)
+            result.append(replace(job, remote=remote) if remote.source or remote.folder else job)
+        return result
+
+    @contextmanager
+    def summary(self) -> Iterator[None]:
+        """Within, what an earlier call into a folder elsewhere noted is here; it is sent back afterwards."""
+        if not self._url:
+            yield
+            return
+        path, url = self._base / SUMMARY_NAME, f"{self._url}/{SUMMARY_NAME}"
+        self._base.mkdir(parents=True)
+        with suppress(SourceError):
+            fetch(url, path)
+        try:
+            yield
+        finally:
+            if path.exists():
+                send(path, url)
+
+
+@contextmanager
+def open_depot(words: Sequence[str], output: str | None, others: Sequence[Path | None]) -> Iterator[Depot | None]:
+    """A depot where one is needed.
+
+    Args:
+        words: of the command line that name videos.
+        output: that `-o` names.
+        others: outputs that are named by themselves.
+
+    Raises:
+        OutputError: a single file is named elsewhere.
+    """
+    for path in others:
+        if path is not None and is_remote(str(path).replace(":/", "://", 1)):
+            raise OutputError(f"{path}: results go elsewhere as a folder: -o s3://bucket/results/")
+    far = output if output and is_remote(output) else ""
+    if far and not far.endswith("/"):
+        raise OutputError(f"{far}: results go elsewhere as a folder; write {far}/")
+    if not far and not any(map(is_remote, words)):
+        yield None
+        return
+    with TemporaryDirectory(prefix="roadmask-") as name:
+        yield Depot(Path(name), output)

@@ -1,0 +1,246 @@
+"""`summary.json`: what became of every source, for programs, and for the next call, which does only what is missing.
+
+It is replaced whole after each job, and holds what earlier calls into the same folder have made, too. Beside it lies a
+lock while a call goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Literal
+
+from ..errors import OutputError
+from ..network.model import Model
+from ..run.settings import SegmentSettings, run_identity
+from ..system.disk import Taken, hold, replace_file, writing
+from .batch import STATES, Outcome, State
+
+SUMMARY_NAME = "summary.json"
+_SCHEMA = 1
+_OUTPUTS = ("overlay", "masks", "stats")
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """What became of one source."""
+
+    source: str  # absolute
+    state: Literal["running"] | State  # "running" of one that was killed, too
+    outputs: Mapping[str, str]  # overlay, masks, stats; from the summary's folder
+    reason: str | None = None  # why it is not done
+    frames: int | None = None
+    resumed: int | None = None  # frames, of these, that an earlier call had worked out
+    reused: int | None = None  # that took the mask of the frame before
+    undecodable: int | None = None  # packets
+    damaged: int | None = None  # frames
+    missing_s: float | None = None  # that the file declares and does not hold
+    seconds: float | None = None
+    fps: float | None = None
+    processor_s: Mapping[str, float] = field(default_factory=dict)  # a core's time by stage
+    started: str | None = None  # UTC
+    ended: str | None = None
+    identity: Mapping[str, str] = field(default_factory=dict)  # of all that changes a byte; empty where none was begun
+    traceback: str | None = None  # where it failed by a fault of roadmask's
+
+
+class Summary:
+    """A summary that is being written; from `open_summary`. Any thread may call."""
+
+    def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
+        self.path = path
+        self._facts = dict(facts)
+        self._started = _utc(datetime.now(UTC))
+        self._counts: dict[str, int] = dict.fromkeys(STATES, 0)
+        self._refused: list[dict[str, str]] = []
+        self._identities: dict[tuple[str, ...], Mapping[str, str]] = {}  # of what is running
+        self._entries = _read(path)
+        # As text: a call into a folder of thousands of results would spend its time on making it anew for each.
+        self._texts = {key: _text(entry) for key, entry in self._entries.items()}
+        self._lock = threading.Lock()
+
+    def entry(self, job: SegmentSettings) -> Entry | None:
+        """What is known of the job from before."""
+        with self._lock:
+            return self._entries.get(self._key(job))
+
+    def begin(self, job: SegmentSettings, identity: Mapping[str, str]) -> None:
+        """To be told before the first of its files is touched: from then on they are its own.
+
+        Raises:
+            OutputError: the summary cannot be written.
+        """
+        started = _utc(datetime.now(UTC))
+        with self._lock:
+            self._identities[self._key(job)] = identity
+            self._set(job, Entry(_absolute(job), "running", self._outputs(job), started=started, identity=identity))
+            self.write()
+
+    def end(self, outcome: Outcome, identity: Mapping[str, str] | None = None) -> None:
+        """To be told what became of each job; `identity` where it was not begun here.
+
+        Raises:
+            OutputError: the summary cannot be written.
+        """
+        with self._lock:
+            self._counts[outcome.state] += 1
+            if identity is not None:
+                self._identities[self._key(outcome.job)] = identity
+            self._note(outcome)
+            if outcome.state != "skipped":  # of thousands that were done before, none is worth a write
+                self.write()
+
+    def _note(self, outcome: Outcome) -> None:
+        identity = self._identities.pop(self._key(outcome.job), None)
+        if identity is None and outcome.state == "failed":
+            self._refused.append({"source": _absolute(outcome.job), "reason": outcome.reason})
+            known = self._entries.get(self._key(outcome.job))
+            if known is not None and known.identity:
+                return  # it was not begun: what an earlier call has made of it is as it was
+        if outcome.state != "skipped":
+            self._set(outcome.job, _entry(outcome, self._outputs(outcome.job), identity or {}))
+
+    def write(self) -> None:
+        call = {"started": self._started, "ended": _utc(datetime.now(UTC)), **self._counts, "refused": self._refused}
+        head = json.dumps(self._facts | {"last_call": call}, indent=1)
+        entries = ",\n".join(self._texts.values())
+        with writing(self.path):
+            replace_file(self.path, f'{head[:-2]},\n "sources": [\n{entries}\n ]\n}}\n'.encode())
+
+    def _set(self, job: SegmentSettings, entry: Entry) -> None:
+        self._entries[self._key(job)] = entry
+        self._texts[self._key(job)] = _text(entry)
+
+    def _key(self, job: SegmentSettings) -> tuple[str, ...]:
+        return tuple(sorted(self._outputs(job).values()))
+
+    def _outputs(self, job: SegmentSettings) -> dict[str, str]:
+        """From the summary's folder, so that all of it can be moved."""
+        named = {name: getattr(job, name) for name in _OUTPUTS}
+        return {name: Path(os.path.relpath(path, self.path.parent)).as_posix() for name, path in named.items() if path}
+
+
+@contextmanager
+def open_summary(path: Path, facts: Mapping[str, Any]) -> Iterator[Summary]:
+    """The summary at `path`, which no other call writes at the same time.
+
+    Args:
+        path: of the file, which an earlier call may have written.
+        facts: what it is to say of this call.
+
+    Raises:
+        OutputError: the file is something else, cannot be written, or another call is writing it.
+    """
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with hold(path.with_name(f".{path.name}.lock")):
+            summary = Summary(path, _with_schema(facts))
+            summary.write()  # a place that cannot be written to is found before the work
+            yield summary
+            summary.write()
+    except Taken as exc:
+        raise OutputError(
+            f"{path}: another run is writing its results there; wait for its end, or name another folder"
+        ) from exc
+
+
+def record_run(path: Path, facts: Mapping[str, Any], model: Model, outcome: Outcome) -> None:
+    """Write the summary of one source alone. That of results which a failure has left as they were is left, too.
+
+    Args:
+        path: of the file.
+        facts: as of `open_summary`.
+        model: of the run; what else it is of, a later call must agree with.
+        outcome: of the run.
+
+    Raises:
+        OutputError: it cannot be written.
+    """
+    if outcome.state == "failed" and (path.exists() or not path.parent.is_dir()):
+        return
+    with writing(path):
+        path.unlink(missing_ok=True)
+    job = outcome.job
+    is_known = outcome.report is not None and job.file is not None and job.file.is_file()
+    Summary(path, _with_schema(facts)).end(outcome, run_identity(job, model) if is_known else None)
+
+
+def _with_schema(facts: Mapping[str, Any]) -> dict[str, Any]:
+    return {"roadmask": facts["roadmask"], "schema": _SCHEMA} | dict(facts)
+
+
+def recorded(path: Path, job: SegmentSettings) -> Entry | None:
+    """What the file at `path` tells of the job; `None` where it tells nothing, or is none of ours."""
+    if not is_summary(path):
+        return None
+    return Summary(path, {}).entry(job)
+
+
+def is_summary(path: Path) -> bool:
+    """Whether a file is a summary of ours."""
+    try:
+        _read(path)
+    except OutputError:
+        return False
+    return path.is_file()
+
+
+def _read(path: Path) -> dict[tuple[str, ...], Entry]:
+    """Its entries by their outputs; none where there is no file."""
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        if (schema := content["schema"]) != _SCHEMA:
+            raise OutputError(f"{path}: of another roadmask (schema {schema}); name another file: --summary FILE")
+        names = {item.name for item in fields(Entry)}
+        entries = [Entry(**{name: entry[name] for name in entry if name in names}) for entry in content["sources"]]
+        return {tuple(sorted(entry.outputs.values())): entry for entry in entries}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
+        raise OutputError(
+            f"{path}: not a summary of this program's ({exc!r}); move it away, or name another file: --summary FILE"
+        ) from exc
+
+
+def _entry(outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, str]) -> Entry:
+    report = outcome.report
+    return Entry(
+        _absolute(outcome.job),
+        outcome.state,
+        outputs,
+        reason=outcome.reason or None,
+        frames=report.frames if report else None,
+        resumed=report.resumed if report else None,
+        reused=report.reused if report else None,
+        undecodable=report.undecodable if report else None,
+        damaged=report.damaged if report else None,
+        missing_s=round(report.missing_s, 3) if report else None,
+        seconds=round(report.seconds, 3) if report else None,
+        fps=round(report.fps, 2) if report else None,
+        processor_s={name: round(spent, 3) for name, spent in report.processor_s.items()} if report else {},
+        started=_utc(outcome.started),
+        ended=_utc(outcome.ended),
+        identity=identity,
+        traceback=outcome.traceback,
+    )
+
+
+def _text(entry: Entry) -> str:
+    return json.dumps({name: value for name, value in asdict(entry).items() if value not in (None, {})})
+
+
+def _absolute(job: SegmentSettings) -> str:
+    if job.remote and job.remote.source:
+        return job.remote.source
+    return os.path.abspath(job.file) if job.file else job.name  # noqa: PTH100 - a link stays what it is called
+
+
+def _utc(time: datetime) -> str:
+    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

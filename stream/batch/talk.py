@@ -1,0 +1,157 @@
+"""What is said while files are segmented: bars on a terminal, lines elsewhere, JSON to programs."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+import time
+from collections.abc import Iterator
+from itertools import zip_longest
+from types import TracebackType
+from typing import Any, Literal, Self
+
+from rich.console import Console, RenderableType
+from rich.text import Text
+
+from ..system.talk import printable, progress_bar, write_result
+from .batch import Outcome
+from .workload import Glance, Workload
+
+log = logging.getLogger(__name__)
+
+ProgressKind = Literal["auto", "none", "json"]
+
+_REFRESH_S = 0.2  # of the bars on a terminal
+_LINE_S = 1.0  # between two lines of JSON
+_WIDTH = 160  # of a table that is written to a file
+
+
+class FilesTalk:
+    """Talks on standard error; what is asked for goes to standard output. A context manager, for the bars.
+
+    Args:
+        workload: how far all are.
+        total: show how far all are together, not only each.
+        kind: of progress.
+        quiet: say nothing but errors.
+        as_json: talk through the log, which writes JSON.
+    """
+
+    def __init__(self, workload: Workload, *, total: bool, kind: ProgressKind, quiet: bool, as_json: bool) -> None:
+        self._workload = workload
+        self._total = total
+        self._quiet = quiet
+        self._as_json = as_json
+        self._json_lines = kind == "json"
+        draws = kind == "auto" and not quiet and not as_json
+        self._bars = progress_bar("count", "speed", "left", quiet=not draws)
+        self._console = self._bars.console  # what it is told stands above the bars
+        if not self._console.is_terminal:
+            self._console = Console(stderr=True, highlight=False, width=_WIDTH)
+        self._next = 0.0
+
+    @property
+    def shows_time_left(self) -> bool:
+        return self._json_lines or not self._bars.disable
+
+    def say(self, text: str) -> None:
+        """Any thread may."""
+        if self._as_json:
+            log.info("%s", text)
+        elif not self._quiet:
+            self._console.print(Text(printable(text)), soft_wrap=True)
+
+    def sum_up(self, table: RenderableType, line: str, *, is_loud: bool) -> None:
+        """At the end: the table, or its last line where lines are wanted; `is_loud` is also for those who want none."""
+        if is_loud and self._quiet:
+            log.error("%s", line)
+        elif self._as_json:
+            log.info("%s", line)
+        elif not self._quiet and not self._json_lines:
+            self._console.print(table)
+
+    def result(self, outcome: Outcome) -> None:
+        """What it has made."""
+        if outcome.report is None:
+            return
+        name = outcome.job.file if self._total else outcome.job.name  # among many, some have the same name
+        self.say(f"{name}: {outcome.report}")
+        for output in outcome.job.outputs:
+            if output.exists():
+                write_result(output)
+        sys.stdout.flush()
+
+    def look(self, *, last: bool = False) -> None:
+        """To be called several times a second."""
+        if not last and time.monotonic() < self._next:
+            return
+        if not self._bars.disable:
+            self._next = time.monotonic() + _REFRESH_S
+            self._draw()
+        elif self._json_lines:
+            self._next = time.monotonic() + _LINE_S
+            sys.stderr.write(progress_line(self._workload.glance()) + "\n")
+
+    def _draw(self) -> None:
+        lines = list(bars(self._workload.glance(), total=self._total))
+        for task in self._bars.task_ids[len(lines) :]:
+            self._bars.remove_task(task)
+        for task, line in zip_longest(self._bars.task_ids, lines):
+            if task is None:
+                self._bars.add_task(**line)
+            else:
+                self._bars.update(task, **line)
+
+    def __enter__(self) -> Self:
+        self._bars.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._bars.stop()
+        if self._json_lines:
+            self.look(last=True)
+
+
+def bars(glance: Glance, *, total: bool) -> Iterator[dict[str, Any]]:
+    """What is to be drawn of each file at work, as `Progress.update` takes it; first, with `total`, of all."""
+    speed = "" if glance.fps is None else f"{glance.fps:.1f} fps"
+    left = "" if glance.seconds_left is None else f"{clock(glance.seconds_left)} left"
+    if total:
+        failed = glance.states["failed"]
+        files = f"{glance.files_ended} of {glance.files} files" + (f", {failed} failed" if failed else "")
+        told = {"count": f"{glance.frames}", "speed": speed, "left": left}
+        yield {"description": files, "total": 1, "completed": glance.share} | told
+        speed = left = ""
+    for running in glance.running:
+        expected = running.expected and max(running.expected, running.frames)  # headers err
+        told = {"count": f"{running.frames}/{'?' if expected is None else expected}", "speed": speed, "left": left}
+        yield {"description": printable(running.source), "total": expected, "completed": running.frames} | told
+
+
+def progress_line(glance: Glance) -> str:
+    """A JSON object."""
+    left = glance.seconds_left
+    return json.dumps(
+        {
+            "files": glance.files,
+            **glance.states,
+            "frames": glance.frames,
+            "fps": None if glance.fps is None else round(glance.fps, 2),
+            "share": round(glance.share, 4),
+            "seconds": round(glance.seconds, 1),
+            "seconds_left": None if left is None else round(left, 1),
+            "running": [
+                {"source": running.source, "frames": running.frames, "expected": running.expected}
+                for running in glance.running
+            ],
+        }
+    )
+
+
+def clock(seconds: float) -> str:
+    """0:01:30."""
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

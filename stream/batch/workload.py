@@ -1,0 +1,200 @@
+"""How far many jobs are, how fast they go, and how long they will still take."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import av
+
+from ..camera.camera import Camera
+from ..decode.opening import open_file
+from ..decode.video_stream import video_stream
+from ..errors import SourceError
+from ..frames import VideoInfo
+from ..run.settings import SegmentSettings
+from .batch import STATES, Outcome
+
+_WINDOW_S = 60.0  # over which the speed is measured
+_SAMPLE_S = 1.0
+
+
+@dataclass(slots=True)
+class Running:
+    """A job at work."""
+
+    source: str  # its name
+    frames: int = 0  # in its outputs
+    before: int | None = None  # of them, by an earlier run; None until the first is written
+    expected: int | None = None  # in the end, where known
+
+    @property
+    def worked_out(self) -> int:
+        return self.frames - (self.before or 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Glance:
+    """All jobs at a moment. `None` where nothing is known yet."""
+
+    files: int
+    states: Mapping[str, int]  # how many have ended, by what became of them
+    frames: int  # worked out
+    fps: float | None  # of the last minute
+    seconds: float  # since the beginning
+    seconds_left: float | None
+    share: float  # of all work that is over, 0 to 1
+    running: Sequence[Running]
+
+    @property
+    def files_ended(self) -> int:
+        return sum(self.states.values())
+
+
+class Workload:
+    """Is told what happens to the jobs, by any thread, and asked how they are.
+
+    Until a video is opened, the number of its frames is what its header says, where `looking_ahead` has come to it, or
+    else estimated by its size in bytes and what is known of the others.
+    """
+
+    def __init__(self, jobs: Sequence[SegmentSettings]) -> None:
+        self._jobs = jobs
+        self._bytes: dict[Path | Camera, int] = {job.file: _size(job.file) for job in jobs if job.file}
+        self._expected: dict[Path | Camera, int] = {}  # frames by source
+        self._running: dict[Path | Camera, Running] = {}
+        self._ended: set[Path | Camera] = set()
+        self._states: dict[str, int] = dict.fromkeys(STATES, 0)
+        self._frames = 0  # worked out, for jobs that have ended
+        self._started = time.monotonic()
+        self._samples: deque[tuple[float, int]] = deque([(self._started, 0)])
+        self._lock = threading.Lock()
+
+    def opened(self, job: SegmentSettings, info: VideoInfo) -> None:
+        self.begun(job, frames_of(job, info))
+
+    def begun(self, job: SegmentSettings, count: int | None) -> None:
+        """As `opened`, where this process does not open it; `count` frames are expected."""
+        with self._lock:
+            self._running[job.source] = Running(job.name, expected=count)
+            if count is not None:
+                self._expected[job.source] = count
+
+    def written(self, job: SegmentSettings, frames: int) -> None:
+        """So many of its frames are in its outputs now, one more than before."""
+        running = self._running[job.source]
+        running.frames = frames
+        if running.before is None:
+            running.before = frames - 1
+
+    def ended(self, outcome: Outcome) -> None:
+        with self._lock:
+            running = self._running.pop(outcome.job.source, None)
+            self._frames += running.worked_out if running else 0
+            self._ended.add(outcome.job.source)
+            self._states[outcome.state] += 1
+
+    def glance(self) -> Glance:
+        with self._lock:
+            now = time.monotonic()
+            frames = self._frames + sum(running.worked_out for running in self._running.values())
+            fps = self._speed(now, frames)
+            over, left = self._over_and_left()
+            return Glance(
+                len(self._jobs),
+                dict(self._states),
+                frames,
+                fps,
+                now - self._started,
+                left / fps if fps and left is not None else None,
+                over / (over + left) if left is not None and over else 0.0,
+                list(self._running.values()),
+            )
+
+    def _speed(self, now: float, frames: int) -> float | None:
+        if now - self._samples[-1][0] >= _SAMPLE_S:
+            self._samples.append((now, frames))
+        while now - self._samples[0][0] > _WINDOW_S and len(self._samples) > 1:
+            self._samples.popleft()
+        then, before = self._samples[0]
+        return (frames - before) / (now - then) if frames > before and now > then else None
+
+    def _over_and_left(self) -> tuple[float, float | None]:
+        """Frames; of what is left `None` where nothing is known to estimate them by."""
+        by_bytes = sum(self._bytes[source] for source in self._expected)
+        per_byte = sum(self._expected.values()) / by_bytes if by_bytes else None
+        over = left = 0.0
+        for source, size in self._bytes.items():
+            count = self._expected.get(source, None if per_byte is None else size * per_byte)
+            if count is None:
+                return over, None
+            written = self._running[source].frames if source in self._running else 0
+            is_over = source in self._ended
+            over += count if is_over else written
+            left += 0 if is_over else max(count - written, 0)
+        return over, left
+
+    @contextmanager
+    def looking_ahead(self) -> Iterator[None]:
+        """Read the headers of the videos, on a thread, in their order; no picture is decoded."""
+        over = threading.Event()
+
+        def look() -> None:
+            for job in self._jobs:
+                if over.is_set():
+                    return
+                if job.source not in self._expected and job.source not in self._ended:
+                    count = declared_frames(job)
+                    if count is not None:
+                        with self._lock:
+                            self._expected.setdefault(job.source, count)
+
+        thread = threading.Thread(target=look, name="looking ahead", daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            over.set()
+
+
+def _size(path: Path) -> int:
+    with suppress(OSError):
+        return path.stat().st_size
+    return 0
+
+
+def declared_frames(job: SegmentSettings) -> int | None:
+    """How many a job will write; `None` where that is not known, or the file is no video."""
+    assert job.file is not None
+    with suppress(av.FFmpegError, OSError, SourceError), open_file(job.file) as container:
+        stream = video_stream(container, job.file, job.stream)
+        seconds = Fraction(container.duration, av.time_base) if container.duration else None
+        if stream.duration and stream.time_base:
+            seconds = Fraction(stream.duration * stream.time_base)
+        return _expected(job, stream.frames or None, seconds, stream.average_rate or None)
+    return None
+
+
+def frames_of(job: SegmentSettings, info: VideoInfo) -> int | None:
+    """The same of a video that has been opened."""
+    return _expected(job, info.frame_count, info.duration, info.rate)
+
+
+def _expected(job: SegmentSettings, count: int | None, seconds: Fraction | None, rate: Fraction | None) -> int | None:
+    """As far as the container's header can be believed."""
+    if count is None and seconds and rate:
+        count = round(seconds * rate)
+    if count is None:
+        return None
+    if rate is not None:
+        last = count if job.end is None else min(count, round(job.end * rate))
+        first = 0 if job.start is None else round(job.start * rate)
+        count = max(last - first, 0)
+    count = -(-count // job.stride)
+    return count if job.max_frames is None else min(count, job.max_frames)

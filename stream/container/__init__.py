@@ -1,1 +1,0 @@
-"""Zip and Matroska files that grow at their end and are whole after a crash up to there."""

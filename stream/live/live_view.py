@@ -1,0 +1,122 @@
+"""The live view: a page in the browser that shows what the cameras see, served from a thread of its own.
+
+    with LiveView(parse_address("127.0.0.1:8080"), model.spec.classes) as view:
+        status = CameraStatus("front", on_event=view.tell)
+        with view.add(status) as sink:
+            for result in results:
+                sink.write(result)
+
+A run is neither delayed nor ended by what happens here: `write` only remembers the result, and viewers get as many as
+they can take.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from importlib.util import find_spec
+from types import TracebackType
+from typing import TYPE_CHECKING, Self
+
+from ..camera.status import CameraEvent, CameraStatus
+from ..errors import OutputError
+from ..spec import PixelClass
+from .events import Journal
+from .feed import Bell, CameraFeed, Studio
+from .guard import Address, listen
+
+if TYPE_CHECKING:
+    from .app import ViewServer
+
+_NEEDED = ("starlette", "uvicorn", "prometheus_client")
+_SHORTEST_TOKEN = 8
+
+
+class LiveView:
+    """A context manager that serves the page; cameras may be added before and while it does.
+
+    Args:
+        address: where to listen; port 0 takes any that is free, and `url` says which.
+        classes: of all cameras' masks.
+        token: what viewers have to know; None for none, on loopback.
+        max_width: of the pictures sent to the page, in pixels; snapshots have their full size.
+
+    Raises:
+        OutputError: a package is missing, the address is open to other machines and there is no token, or the token is
+            too short. On entering: the address is in use.
+    """
+
+    def __init__(
+        self, address: Address, classes: Sequence[PixelClass], *, token: str | None = None, max_width: int = 960
+    ) -> None:
+        if any(find_spec(name) is None for name in _NEEDED):
+            raise OutputError("--serve needs starlette: pip install 'roadmask[serve]'")
+        if token is None and not address.is_loopback:
+            raise OutputError(
+                f"--serve {address}: is open to other machines; pass --token WORD, which viewers then have to know"
+            )
+        if token is not None and len(token) < _SHORTEST_TOKEN:
+            raise OutputError(f"--token: is shorter than {_SHORTEST_TOKEN} characters, which can be guessed")
+        self._address = address
+        self._classes = tuple(classes)
+        self._token = token
+        self._max_width = max_width
+        self._feeds: list[CameraFeed] = []
+        self._pictures_bell, self._news_bell = Bell(), Bell()
+        self._journal = Journal(self._feeds, self._classes, self._news_bell)
+        self._studio = Studio(self._feeds, bell=self._pictures_bell, on_second=self._journal.take_stock)
+        self._is_open = True
+        self._server: ViewServer | None = None
+
+    def add(self, status: CameraStatus) -> CameraFeed:
+        """A `Sink` that shows a camera's results under the name of its status.
+
+        Raises:
+            OutputError: another camera has that name.
+        """
+        if any(feed.name == status.name for feed in self._feeds):
+            raise OutputError(f"{status.name}: two cameras have this name; give each its own: front=rtsp://...")
+        feed = CameraFeed(status, self._classes, max_width=self._max_width, wake=self._studio.wake)
+        self._feeds.append(feed)
+        return feed
+
+    def tell(self, event: CameraEvent) -> None:
+        """A camera has changed its state; any thread may say so."""
+        self._journal.tell(event)
+
+    @property
+    def url(self) -> str:
+        """Of the page, without the token."""
+        return self._address.url
+
+    def __enter__(self) -> Self:
+        from .app import ViewApp, ViewServer  # these need the packages that are asked for above
+
+        listener = listen(self._address)
+        self._address = replace(self._address, port=listener.getsockname()[1])
+        app = ViewApp(self._feeds, self._classes, self._journal, self._pictures_bell, is_open=lambda: self._is_open)
+        self._server = ViewServer(
+            app.asgi(self._address, self._token), listener, on_start=self._begin, on_stop=self._leave
+        )
+        self._server.start()
+        self._studio.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._studio.stop()
+        if self._server:
+            self._server.stop()
+
+    def _begin(self) -> None:
+        """On the server's loop."""
+        for bell in (self._pictures_bell, self._news_bell):
+            bell.hang()
+
+    def _leave(self) -> None:
+        """On the server's loop: every stream wakes up, and ends."""
+        self._is_open = False
+        for bell in (self._pictures_bell, self._news_bell):
+            bell.ring()
+            bell.unhang()

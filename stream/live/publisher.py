@@ -1,0 +1,223 @@
+"""Keep a server supplied with packets, whatever it does: connect, watch, connect again after growing pauses.
+
+Which servers these can be, and what FFmpeg has to know for each, is a `PublishTarget`.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Any
+from urllib.parse import SplitResult, urlsplit, urlunsplit
+
+from ..camera.lost import pause_s
+from ..errors import OutputError
+from ..system.helper_process import HelperGone, HelperProcess
+from ..system.talk import redacted
+from .live_encoding import PacketQueue
+from .publish_process import packed
+
+log = logging.getLogger(__name__)
+
+_POLL_S = 0.1  # how long it may take until the end is noticed
+_FINISH_S, _KILL_S = 1.0, 0.5  # for the last packets and a goodbye; for what is left after a kill
+_SETTLED_S = 10.0  # a connection that held for so long starts the pauses anew
+_COMPLAIN_S = 10.0  # between two lines about packets that are taken too slowly
+_MUXERS = {"rtsp": "rtsp", "rtsps": "rtsp", "rtmp": "flv", "rtmps": "flv", "udp": "mpegts"}
+_DATAGRAM_BYTES = 7 * 188  # packets of MPEG-TS that fit an Ethernet frame; FFmpeg's own would be split
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Sample:
+    """What a server must know of a stream before its packets."""
+
+    mpegts: bytes  # its tables and first keyframe
+    time_base: Fraction  # of its packets
+
+
+@dataclass(frozen=True, slots=True)
+class _Lost:
+    reason: str
+    refused: bool = False
+
+
+class Publisher:
+    """Sends what is in `queue`, on a thread of its own, once there is a sample.
+
+    Args:
+        target: where to.
+        queue: opened while the server takes packets.
+        timeout_s: a server that takes nothing for so long is given up.
+    """
+
+    def __init__(self, target: PublishTarget, queue: PacketQueue, *, timeout_s: float) -> None:
+        self.connections = 0  # that were made so far
+        self._target = target
+        self._queue = queue
+        self._timeout_s = timeout_s
+        self._sample: Sample | None = None
+        self._complained, self._quiet_until = 0, 0.0
+        self._stop = threading.Event()
+        self._failure: _Lost | None = None  # as the process tells it
+        self._helper: HelperProcess | None = None
+        self._thread = threading.Thread(target=self._run, name=target.name, daemon=True)
+
+    def publish(self, sample: Sample) -> None:
+        """Packets from here on are of another stream than before, if there was one; it is connected anew."""
+        self._queue.shut()
+        self._sample = sample
+        if not self._thread.is_alive():
+            self._thread.start()
+
+    def stop(self) -> None:
+        """Send what is left to a server that takes it; returns within two seconds, whatever the server does."""
+        self._stop.set()
+        if not self._thread.is_alive():
+            return
+        self._thread.join(_FINISH_S)
+        if (helper := self._helper) is not None:
+            helper.kill()
+        self._thread.join(_KILL_S)
+
+    def _run(self) -> None:
+        tries = 0
+        while not self._stop.is_set():
+            began = time.monotonic()
+            try:
+                lost = self._supply()
+            except OSError as exc:
+                lost = _Lost(f"no process can be started ({exc.strerror})")
+            if lost is None:
+                continue
+            tries = 1 if time.monotonic() - began > _SETTLED_S else tries + 1
+            pause = pause_s(tries, refused=lost.refused)
+            log.warning("%s: %s; next try in %.1f s", self._target.name, lost.reason, pause)
+            self._stop.wait(pause)
+
+    def _supply(self) -> _Lost | None:
+        """One connection, from start to end; None where the end was ours."""
+        sample = self._sample
+        assert sample is not None
+        self._failure = None
+        with HelperProcess("live.publish_process", self._orders(sample), self._hear) as self._helper:
+            try:
+                self._helper.start(sample.mpegts)
+                while self._sample is sample and not self._stop.is_set():
+                    self._send_next(self._helper)
+                    self._complain()
+                if self._queue.is_open:
+                    self._send_rest(self._helper)
+            except HelperGone:
+                self._helper.finish(_FINISH_S)  # it may just be saying why
+                return None if self._stop.is_set() else self._failure or self._silent()
+            finally:
+                self._queue.shut()
+        return None
+
+    def _send_next(self, helper: HelperProcess) -> None:
+        packet = self._queue.take(_POLL_S)
+        if packet is not None:
+            helper.send(packed(packet))
+        elif helper.has_ended:
+            raise HelperGone
+
+    def _send_rest(self, helper: HelperProcess) -> None:
+        while packet := self._queue.take(0):
+            helper.send(packed(packet))
+        helper.finish(_FINISH_S)
+
+    def _complain(self) -> None:
+        if self._queue.overflowed > self._complained and time.monotonic() > self._quiet_until:
+            self._complained = self._queue.overflowed
+            self._quiet_until = time.monotonic() + _COMPLAIN_S
+            log.warning("%s: takes too little; %d frames were not sent so far", self._target.name, self._queue.dropped)
+
+    def _hear(self, words: dict[str, Any]) -> None:
+        """On the thread that listens to the process."""
+        if words["event"] == "failed":
+            self._failure = _Lost(words["reason"], words["refused"])
+            return
+        self.connections += 1
+        dropped = self._queue.dropped
+        log.info("%s: publishing%s", self._target.name, f"; {dropped} frames were not sent so far" if dropped else "")
+        self._queue.open()
+
+    def _orders(self, sample: Sample) -> dict[str, Any]:
+        return {
+            "name": self._target.name,
+            "url": self._target.url,
+            "format": self._target.format,
+            "options": dict(self._target.options),
+            "timeout_s": self._timeout_s,
+            "time_base": [sample.time_base.numerator, sample.time_base.denominator],
+            "sample_bytes": len(sample.mpegts),
+        }
+
+    def _silent(self) -> _Lost:
+        """Its watchdog ended it, or somebody else did."""
+        return _Lost(f"the server has taken nothing for {self._timeout_s:g} s")
+
+
+@dataclass(frozen=True, slots=True)
+class PublishTarget:
+    """A server, or a port, that takes a stream."""
+
+    name: str  # in messages; holds no user name, password or stream key
+    url: str = field(repr=False)
+    format: str  # FFmpeg's name of the muxer
+    options: tuple[tuple[str, str], ...]  # the muxer's
+
+
+def is_published(word: str) -> bool:
+    """Whether an output is a URL, and not a file."""
+    return "://" in word
+
+
+def parse_target(url: str, *, timeout_s: float) -> PublishTarget:
+    """The target that a URL means.
+
+    Args:
+        url: rtsp://, rtsps://, rtmp://, rtmps:// or udp://, user name and password included.
+        timeout_s: after which a server that does not answer is given up.
+
+    Raises:
+        OutputError: nothing can be published there.
+    """
+    parts = urlsplit(url)
+    name, scheme = _name(parts), parts.scheme.lower()
+    if scheme == "srt":
+        raise OutputError(
+            f"{name}: this FFmpeg has no SRT; publish to rtsp:// or udp://, from where a server passes it on"
+        )
+    if scheme not in _MUXERS:
+        raise OutputError(f"{name}: cannot publish to {scheme}://; known are {', '.join(_MUXERS)}")
+    if not parts.hostname or (scheme == "udp" and not _port(parts, name)):
+        raise OutputError(f"{name}: an address to publish to has a host{' and a port' if scheme == 'udp' else ''}")
+    options = {"flush_packets": "1"}
+    if _MUXERS[scheme] == "rtsp":
+        # Over TCP: what is published is passed on by a server, which would pass on the gaps as well.
+        options |= {"rtsp_transport": "tcp", "timeout": str(round(timeout_s * 1e6))}
+    elif _MUXERS[scheme] == "flv":
+        options |= {"flvflags": "no_duration_filesize"}  # which would be written at the end, where none can go back to
+    elif "pkt_size" not in parts.query:
+        query = "&".join(item for item in (parts.query, f"pkt_size={_DATAGRAM_BYTES}") if item)
+        url = urlunsplit(parts._replace(query=query))
+    return PublishTarget(name, url, _MUXERS[scheme], tuple(options.items()))
+
+
+def _name(parts: SplitResult) -> str:
+    """The last word of an RTMP address is the key that lets one publish there."""
+    folder, _, key = parts.path.rpartition("/")
+    if parts.scheme.lower().startswith("rtmp") and key:
+        parts = parts._replace(path=f"{folder}/***", query="")
+    return redacted(urlunsplit(parts))
+
+
+def _port(parts: SplitResult, name: str) -> int | None:
+    try:
+        return parts.port
+    except ValueError as exc:
+        raise OutputError(f"{name}: its port is no number from 0 to 65535") from exc

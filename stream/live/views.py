@@ -1,0 +1,94 @@
+"""Where a run is looked at while it runs: a page, a window, standard output, a server that passes it on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
+
+from ..errors import OutputError
+from ..frames import Sink
+from ..network.model import Model
+from ..run.outputs import overlay_of
+from ..run.settings import SegmentSettings
+from ..system.stop import Stop
+from .guard import parse_address
+from .live_view import LiveView
+from .publish_sink import PublishSink
+from .publisher import is_published, parse_target
+from .stream_sink import StreamFormat, StreamSink
+from .window_sink import WindowSink, refuse_no_window
+
+STDOUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class Views:
+    """What the command's options ask for; all are made of the overlay as the settings have it."""
+
+    address: str | None = None  # of the page in a browser
+    token: str | None = field(default=None, repr=False)  # that the page asks for
+    window: bool = False
+    stream: str | None = field(default=None, repr=False)  # "-" or a URL to publish to, password and all
+    stream_format: StreamFormat = "mpegts"  # on standard output
+    timeout_s: float = 10.0  # of a server that is published to
+
+    @property
+    def any(self) -> bool:
+        return bool(self.address or self.window or self.stream)
+
+    def refuse_bad(self, jobs: Sequence[SegmentSettings]) -> None:
+        """Say before the work what cannot be.
+
+        Raises:
+            OutputError: several sources for one stream, an address that nothing can be sent to, or no window.
+        """
+        if self.stream and len(jobs) > 1:
+            raise OutputError(f"{len(jobs)} sources cannot go into one stream; run them apart")
+        if self.stream and self.stream != STDOUT:
+            parse_target(self.stream, timeout_s=self.timeout_s)
+        if self.window:
+            refuse_no_window()
+
+    def page(self, model: Model) -> AbstractContextManager[LiveView | None]:
+        if self.address is None:
+            return nullcontext()
+        return LiveView(parse_address(self.address), model.spec.classes, token=self.token)
+
+    def sinks(self, job: SegmentSettings, model: Model, stop: Stop) -> list[Sink]:
+        """The window and the stream of one source; where there is nothing else to run for, their end is the run's."""
+        sinks: list[Sink] = []
+        if self.window:
+            sinks.append(WindowSink(job.name, overlay_of(job, model).render, on_close=stop.set))
+        if self.stream == STDOUT:
+            is_all = not job.outputs and not self.window and self.address is None
+            sinks.append(
+                StreamSink(
+                    overlay_of(job, model).render,
+                    format=self.stream_format,
+                    on_gone=stop.set if is_all else None,
+                    stop=stop,
+                    encoder=job.encoder,
+                    device=model.device,
+                    crf=job.crf,
+                    preset=job.preset,
+                )
+            )
+        elif self.stream:
+            sinks.append(
+                PublishSink(
+                    self.stream,
+                    overlay_of(job, model).render,
+                    timeout_s=self.timeout_s,
+                    encoder=job.encoder,
+                    device=model.device,
+                    crf=job.crf,
+                    preset=job.preset,
+                )
+            )
+        return sinks
+
+
+def is_stream(output: str | None) -> bool:
+    """Whether `-o` names a stream, and no file or folder."""
+    return output is not None and (output == STDOUT or is_published(output))

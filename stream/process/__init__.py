@@ -1,1 +1,0 @@
-"""This process and its helpers: memory, cores, signals, calls that take too long, processes of our own."""

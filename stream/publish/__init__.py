@@ -1,1 +1,0 @@
-"""Overlays that are sent and not stored: standard output, a media server, a window."""

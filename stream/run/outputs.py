@@ -1,0 +1,212 @@
+"""The outputs of a run: which paths may be written, and what writes them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from ..archive.manifest import mask_format
+from ..archive.mask_piece import PIECE_SUFFIX as _MASKS
+from ..archive.mask_piece import MaskPieceSink
+from ..archive.mask_sink import open_archive_sink
+from ..camera.parts import PartsSink
+from ..encode.overlay import Overlay
+from ..encode.video_sink import PIECE_SUFFIX as _VIDEO
+from ..encode.video_sink import OverlayVideoSink
+from ..errors import OutputError, is_failure
+from ..frames import Ending, Piece, Place, Position, Sink, VideoInfo
+from ..masks.deciding import Decided
+from ..network.model import Model
+from ..spec import select_classes
+from ..stats.csv_stats import PIECE_SUFFIX as _ROWS
+from ..stats.csv_stats import CsvStatsSink
+from ..stats.stats import open_stats_sink, refuse_bad_stats
+from .progress import Lost, Progress, Saved, progress_folder
+from .settings import SegmentSettings
+
+
+def refuse_bad_outputs(settings: SegmentSettings) -> None:
+    """Look at every path before anything is opened: a file opened for writing is lost already.
+
+    Raises:
+        OutputError: an output is the source or another output, or exists and may not be replaced.
+    """
+    if settings.stats is not None:
+        refuse_bad_stats(settings.stats)
+    goes_on = settings.resume and bool(settings.outputs) and progress_folder(settings.outputs).exists()
+    seen: set[Path] = set()
+    for output in settings.outputs:
+        if output.exists() and settings.file and settings.file.exists() and output.samefile(settings.file):
+            raise OutputError(f"{output}: is the source itself; choose another name for the output")
+        if output.resolve() in seen:
+            raise OutputError(f"{output}: named for two outputs")
+        seen.add(output.resolve())
+        may_exist = settings.overwrite or settings.is_endless or goes_on  # a camera's parts have names of their own
+        if output.exists() and not may_exist:
+            finished = ", and no run is left to go on with: it is finished" if settings.resume else ""
+            raise OutputError(f"{output}: exists{finished}; pass --overwrite to replace it")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Output:
+    """A sink, and where it goes on."""
+
+    sink: Sink
+    position: Position = 0  # of the first frame that it is to be given
+
+
+def camera_outputs(settings: SegmentSettings, model: Model) -> list[Output]:
+    """A camera's outputs, recorded in parts."""
+    return [
+        Output(PartsSink(path, make, segment_time_s=settings.segment_s, keep_s=settings.keep_s))
+        for path, make in _makers(settings, model)
+    ]
+
+
+def file_outputs(settings: SegmentSettings, info: VideoInfo, model: Model, saved: Saved | None) -> list[Output]:
+    """A file's outputs, ready to be entered; they go on from what was saved.
+
+    Raises:
+        OutputError: what an earlier run left is gone, or cannot be gone on with.
+    """
+    if saved is None:
+        return [Output(make(path, info)) for path, make in _makers(settings, model)]
+    settings = replace(settings, overwrite=True)  # whatever has the final name, the earlier run was allowed to replace
+    sinks = [make(path, info) for path, make in _makers(settings, model, began=saved.began)]
+    return [Output(sink, sink.resume(saved.position)) for sink in sinks]
+
+
+def piece_sinks(settings: SegmentSettings, info: VideoInfo, model: Model, piece: Piece) -> list[Sink]:
+    """What writes a stretch of a file's run, for the `append` of its outputs.
+
+    Args:
+        settings: of the run.
+        info: of the file.
+        model: of the run.
+        piece: to write.
+    """
+    sinks: list[Sink] = []
+    if settings.overlay is not None:
+        anew = replace(settings, overwrite=True)
+        sinks.append(_overlay_sink(anew, model, piece.began, piece.file(_VIDEO), info, sound=False))
+    if settings.masks is not None:
+        sinks.append(MaskPieceSink(piece.file(_MASKS), mask_format(settings.masks)))
+    if settings.stats is not None:
+        sinks.append(CsvStatsSink(piece.file(_ROWS), model.spec, overwrite=True))
+    return sinks
+
+
+class Outputs:
+    """Everything that a run writes to, as a context manager.
+
+    Args:
+        outputs: each with its position.
+        progress: to be kept of them; `None` for none.
+        ending: of the run, which its outputs are told on leaving; it is asked whether the run was stopped.
+    """
+
+    def __init__(self, outputs: Sequence[Output], progress: Progress | None, ending: Callable[[bool], Ending]) -> None:
+        self._outputs = outputs
+        self._sinks = [output.sink for output in outputs]
+        self._progress = progress
+        self._ending = ending
+        self._stack = ExitStack()
+
+    @property
+    def position(self) -> Position:
+        """Of the first frame that an output lacks."""
+        return min((output.position for output in self._outputs), default=0)
+
+    def write(self, decided: Decided, lost: Lost) -> None:
+        """A frame, to the outputs that lack it; so much was lost up to there."""
+        for output in self._outputs:
+            if decided.position >= output.position:
+                output.sink.write(decided.result)
+        if self._progress:
+            self._progress.note(decided, self._sinks, lost)
+
+    def append(self, piece: Piece) -> None:
+        """What `piece_sinks` has written, in place of frames."""
+        for sink in self._sinks:
+            sink.append(piece)
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            for sink in self._sinks:
+                stack.enter_context(sink)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not is_failure(exc):
+            ending = self._ending(exc is not None)
+            for sink in self._sinks:
+                sink.tell(ending)
+        self._stack.__exit__(exc_type, exc, traceback)
+
+
+def _makers(
+    settings: SegmentSettings, model: Model, *, began: Place | None = None
+) -> Iterator[tuple[Path, Callable[[Path, VideoInfo], Sink]]]:
+    """Each output's path, and what makes a sink for such a path."""
+    if settings.overlay is not None:
+        yield settings.overlay, partial(_overlay_sink, settings, model, began)
+    if settings.masks is not None:
+        yield settings.masks, partial(_masks_sink, settings, model)
+    if settings.stats is not None:
+        yield settings.stats, partial(_stats_sink, settings, model)
+
+
+def _overlay_sink(
+    settings: SegmentSettings, model: Model, began: Place | None, path: Path, info: VideoInfo, *, sound: bool = True
+) -> OverlayVideoSink:
+    return OverlayVideoSink(
+        path,
+        info,
+        overlay_of(settings, model).render,
+        source=settings.file if sound else None,
+        began=began,
+        overwrite=settings.overwrite,
+        encoder=settings.encoder,
+        device=model.device,
+        crf=settings.crf,
+        preset=settings.preset,
+    )
+
+
+def overlay_of(settings: SegmentSettings, model: Model) -> Overlay:
+    """What draws as the settings say, for one output."""
+    drawn = select_classes(model.spec.classes, only=settings.classes, exclude=settings.exclude)
+    return Overlay(model.spec.classes, alpha=settings.alpha, drawn=drawn, legend=settings.legend)
+
+
+def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> Sink:
+    return open_archive_sink(
+        path,
+        info,
+        model.spec,
+        source=settings.name,
+        model=model.path.name,
+        model_sha256=model.sha256(),
+        smoothed=settings.smooth,
+        stream=settings.stream,
+        overwrite=settings.overwrite,
+    )
+
+
+def _stats_sink(settings: SegmentSettings, model: Model, path: Path, _: VideoInfo) -> Sink:
+    return open_stats_sink(
+        path,
+        model.spec,
+        source=settings.name,
+        model=model.path.name,
+        model_sha256=model.sha256(),
+        overwrite=settings.overwrite,
+    )

@@ -1,0 +1,255 @@
+"""The whole job: open, decode, batch, infer, write, report."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from fractions import Fraction
+from pathlib import Path
+from threading import Event
+
+from ..camera.camera import Camera
+from ..camera.live import LiveSource
+from ..camera.status import CameraStatus
+from ..decode.hardware_decode import decoder_for
+from ..decode.place import Selection
+from ..decode.source import Source, open_source
+from ..errors import Stopped
+from ..frames import Ending, Position, SegmentedFrame, Sink, VideoInfo
+from ..masks.deciding import Decided
+from ..network.model import Model
+from ..pipeline import Pipeline
+from ..system.stop import end_if_set
+from .outputs import Output, Outputs, camera_outputs, file_outputs, refuse_bad_outputs
+from .progress import Lost, Progress, Saved
+from .settings import Report, SegmentSettings, run_identity
+from .stages import batch_size, masks_of, network_size
+
+
+def process_video(
+    settings: SegmentSettings,
+    model: Model,
+    *,
+    stop: Event | None = None,
+    status: CameraStatus | None = None,
+    also: Sequence[Sink] = (),
+    on_open: Callable[[VideoInfo], None] | None = None,
+    on_frame: Callable[[int], None] | None = None,
+) -> Report:
+    """Segment one video or camera into the outputs that `settings` name.
+
+    Args:
+        settings: the source, and what to make of it.
+        model: from `Model.load`; several runs may use it one after another.
+        stop: set it to end early; outputs are then whole up to the last frame written.
+        status: of a camera: told of every change and count.
+        also: sinks to write to, besides the outputs.
+        on_open: told what the source is, before the first frame.
+        on_frame: told the number of frames written, after each.
+
+    Raises:
+        SourceError: the source cannot be opened, or not one frame of it decoded.
+        OutputError: an output exists, is the source itself, or cannot be written.
+
+    >>> from pathlib import Path
+    >>> from roadmask import Model, SegmentSettings, process_video
+    >>> settings = SegmentSettings(Path("drive.mp4"), overlay=Path("seen.mp4"), stats=Path("shares.csv"))
+    >>> report = process_video(settings, Model.load())
+    >>> report.frames, report.state, report.lost
+    (3, 'done', '')
+    """
+    refuse_bad_outputs(settings)
+    pipeline = Pipeline()
+    tally = _Tally(pipeline)
+    try:
+        with ExitStack() as stack:
+            progress = _progress(settings, model, stack)
+            saved = progress.saved if progress else None
+            tally.go_on_from(saved)
+            tally.source = source = stack.enter_context(open_video(settings, model, stop, status))
+            if on_open:
+                on_open(source.info)
+            model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
+            outputs = Outputs(_outputs(settings, source.info, model, also, saved), progress, tally.ending)
+            stack.enter_context(outputs)
+            stack.enter_context(pipeline)
+            place = saved.place_for(outputs.position) if saved else None
+            for decided in masks_of(source, model, pipeline, settings, saved, place):
+                tally.look_at(decided)
+                outputs.write(decided, tally.lost)
+                if decided.position >= tally.position:
+                    tally.count(decided.result)
+                    _tell(tally.frames, decided.result, status, on_frame)
+                end_if_set(stop)
+            end_if_set(stop)  # a camera's frames end then, too
+    except Stopped:
+        return tally.report(interrupted=True)
+    return tally.report(interrupted=False)
+
+
+class _Tally:
+    """Counts what a run writes and loses; what an earlier run had written counts, too."""
+
+    def __init__(self, pipeline: Pipeline) -> None:
+        self.frames = 0  # in every output
+        self.position: Position = 0  # where this run goes on: what is before is in every output already
+        self.source: Source | None = None  # once it is open
+        self._pipeline = pipeline
+        self._reused = 0
+        self._before = Lost()  # by the earlier run
+        self._undecodable_again = 0  # packets before the frames that the earlier run had written
+        self.lost = Lost()  # up to the frame that was looked at last
+        self._started, self._writing_started = time.monotonic(), time.thread_time()
+
+    def go_on_from(self, saved: Saved | None) -> None:
+        if saved:
+            self.frames = self.position = saved.position
+            self._before = self.lost = saved.lost
+
+    def look_at(self, decided: Decided) -> None:
+        """A frame that is about to be written: what was lost before it is known."""
+        frame, damaged = decided.result.frame, self.lost.damaged
+        if decided.position < self.position:
+            self._undecodable_again = frame.undecodable
+        else:
+            damaged += frame.damaged
+        self.lost = Lost(self._undecodable(frame.undecodable), damaged)
+
+    def count(self, result: SegmentedFrame) -> None:
+        """It is in every output now."""
+        self.frames += 1
+        self._reused += result.frame.unchanged
+
+    def report(self, *, interrupted: bool) -> Report:
+        source = self.source
+        return Report(
+            frames=self.frames,
+            dropped=source.dropped if source else 0,
+            undecodable=self._undecodable(source.undecodable) if source else self._before.undecodable,
+            seconds=time.monotonic() - self._started,
+            interrupted=interrupted,
+            processor_s=self._pipeline.processor_s | {"write": time.thread_time() - self._writing_started},
+            reused=self._reused,
+            resumed=self.position,
+            failure=source.failure if source else None,
+            damaged=self.lost.damaged,
+            missing_s=float(source.missing_s) if source else 0.0,
+        )
+
+    def ending(self, interrupted: bool) -> Ending:
+        return ending_of(self.report(interrupted=interrupted))
+
+    def _undecodable(self, now: int) -> int:
+        """Packets of the whole run, where this one has met so many by now."""
+        return self._before.undecodable + now - self._undecodable_again
+
+
+def segment_video(
+    source: str | Path | Camera,
+    *,
+    model: Model | Path | str | None = None,
+    device: str = "auto",
+    start: Fraction | None = None,
+    end: Fraction | None = None,
+    stride: int = 1,
+    max_frames: int | None = None,
+    batch: int | None = None,
+    smooth: bool = True,
+    reuse: bool = False,
+) -> Iterator[SegmentedFrame]:
+    """Each frame of a video with its mask, in order, in bounded memory however long the video is.
+
+    Args:
+        source: a video file, or a camera from `parse_camera`, whose frames go on until the generator is closed.
+        model: a loaded model, a model file, or `None` for the model in the box.
+        device: where to run a model that is not loaded yet: "auto", "cpu", "cuda", ...
+        start: seconds from the first frame; `end` likewise, and not included.
+        end: see `start`.
+        stride: take every n-th frame.
+        max_frames: stop after so many.
+        batch: frames a call of the network; `None` chooses by the device.
+        smooth: blend the scores over time, so that masks are steady; without, each frame stands for itself.
+        reuse: keep a mask while the picture stays as it is, for a second at most. `result.frame.unchanged` says for
+            which frames; `result.mask` is then the very array of the frame before.
+
+    Raises:
+        SourceError: the source cannot be opened, or not one frame of it decoded.
+        ModelError, DeviceError: as `Model.load`.
+
+    >>> from roadmask import segment_video
+    >>> for result in segment_video("drive.mp4", device="cpu"):
+    ...     print(float(result.frame.time), result.mask.shape, result.mask.dtype)
+    0.0 (96, 128) uint8
+    0.04 (96, 128) uint8
+    0.08 (96, 128) uint8
+    """
+    loaded = model if isinstance(model, Model) else Model.load(model, device=device)
+    settings = SegmentSettings(
+        source if isinstance(source, Camera) else Path(source),
+        start=start,
+        end=end,
+        stride=stride,
+        max_frames=max_frames,
+        batch=batch,
+        smooth=smooth,
+        reuse=reuse,
+    )
+    stop = Event()
+    with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:
+        try:
+            for _, result, _ in masks_of(opened, loaded, pipeline, settings):
+                yield result
+        finally:
+            stop.set()
+
+
+def open_video(
+    settings: SegmentSettings, model: Model, stop: Event | None = None, status: CameraStatus | None = None
+) -> Source:
+    """The source of a run, as its settings say. Raises `SourceError`."""
+    if isinstance(settings.source, Camera):
+        selection = Selection(settings.start or Fraction(0), settings.end, settings.stride, settings.max_frames)
+        status = status or CameraStatus(settings.name)
+        return LiveSource(settings.source, status=status, stop=stop or Event(), selection=selection)
+    return open_source(
+        settings.source,
+        start=settings.start,
+        end=settings.end,
+        stride=settings.stride,
+        max_frames=settings.max_frames,
+        hardware=decoder_for(settings.decode, model.device),
+        max_pixels=settings.max_pixels,
+        stream=settings.stream,
+    )
+
+
+def ending_of(report: Report) -> Ending:
+    missing_s = round(report.missing_s, 3)
+    return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, report.lost)
+
+
+def _progress(settings: SegmentSettings, model: Model, stack: ExitStack) -> Progress | None:
+    """What keeps a file's run from being lost; `None` for what cannot be begun in the middle."""
+    if settings.file is None or not settings.file.is_file() or not settings.outputs:
+        return None
+    identity = run_identity(settings, model)
+    progress = Progress(settings.outputs, identity, resume=settings.resume, overwrite=settings.overwrite)
+    return stack.enter_context(progress)
+
+
+def _outputs(
+    settings: SegmentSettings, info: VideoInfo, model: Model, also: Sequence[Sink], saved: Saved | None
+) -> list[Output]:
+    """Those of the settings; then `also`, which are given what is worked out, and nothing that was saved."""
+    outputs = camera_outputs(settings, model) if settings.is_endless else file_outputs(settings, info, model, saved)
+    return [*outputs, *(Output(sink, saved.position if saved else 0) for sink in also)]
+
+
+def _tell(
+    frames: int, result: SegmentedFrame, status: CameraStatus | None, on_frame: Callable[[int], None] | None
+) -> None:
+    if status:
+        status.count_written(result.frame.arrived)
+    if on_frame:
+        on_frame(frames)

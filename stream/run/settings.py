@@ -1,0 +1,180 @@
+"""What a run is to make, where, and what became of it; and what makes two runs the same run."""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from fractions import Fraction
+from functools import lru_cache
+from importlib.metadata import version
+from pathlib import Path
+from typing import Literal
+
+from ..camera.camera import Camera
+from ..decode.opening import MAX_PIXELS
+from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from ..network.model import Model
+
+_ENDS = 1 << 20  # bytes of a file's beginning and of its end that are compared
+
+
+@dataclass(frozen=True, slots=True)
+class Remote:
+    """Where a job's file and results really are."""
+
+    source: str = ""  # URL of the file; empty where it is here
+    folder: str = ""  # URL of the results' folder; empty where it is here
+    base: Path = Path()  # what stands for that folder in the names of the job's outputs
+
+    def url_of(self, output: Path) -> str:
+        return f"{self.folder}/{output.relative_to(self.base).as_posix()}"
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentSettings:
+    """What to make of one video or camera. An output that is `None` is not made."""
+
+    source: Path | Camera
+    overlay: Path | None = None  # .mp4, .mov or .mkv
+    masks: Path | None = None  # a folder, .zip or .mkv
+    stats: Path | None = None  # .csv or .parquet
+    alpha: float = 0.5  # share of the class colour in the overlay
+    classes: tuple[str, ...] = ()  # drawn in the overlay; empty for all
+    exclude: tuple[str, ...] = ()  # not drawn
+    legend: bool = False
+    stream: int | None = None  # which of the file's video streams, from 0; None: the default one
+    start: Fraction | None = None  # seconds from the first frame
+    end: Fraction | None = None
+    stride: int = 1  # every n-th frame
+    max_frames: int | None = None
+    batch: int | None = None  # frames a call of the network; None: by the device
+    smooth: bool = True  # blend the scores over time, so that masks are steady
+    reuse: bool = False  # keep a mask while the picture stays as it is, for a second at most
+    max_pixels: int = MAX_PIXELS  # of a picture; larger ones are not decoded
+    decode: str = "auto"  # in software or hardware, as `decoder_for` takes it
+    encoder: EncoderChoice = "auto"  # of the overlay, as `choose_encoder` takes it, and the two below
+    crf: int = DEFAULT_CRF
+    preset: Preset = DEFAULT_PRESET
+    segment_s: float | None = None  # seconds after which a camera's outputs begin a new part
+    keep_s: float | None = None  # seconds after which parts are deleted; None keeps them all
+    remote: Remote | None = None  # where its file and outputs really are, if not here
+    resume: bool = False  # go on from what an earlier run of this job left
+    overwrite: bool = False
+
+    @property
+    def is_endless(self) -> bool:
+        """Whether it goes on until somebody ends it."""
+        return isinstance(self.source, Camera) and self.source.endless
+
+    @property
+    def name(self) -> str:
+        """Of the source, for people."""
+        return self.source.name
+
+    @property
+    def file(self) -> Path | None:
+        """The source, where it is a file."""
+        return self.source if isinstance(self.source, Path) else None
+
+    @property
+    def outputs(self) -> tuple[Path, ...]:
+        return tuple(path for path in (self.overlay, self.masks, self.stats) if path is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What became of a run."""
+
+    frames: int  # in every output
+    dropped: int  # discarded to keep up with a live source; always 0 for files
+    undecodable: int  # damaged pictures that gave no frame
+    seconds: float
+    interrupted: bool
+    processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
+    reused: int = 0  # frames, of those worked out, that took the mask of the frame before
+    resumed: int = 0  # frames, of all, that an earlier run had worked out
+    failure: str | None = None  # why a camera was given up; the outputs are whole up to there
+    damaged: int = 0  # frames, of all, that a decoder has patched up
+    missing_s: float = 0.0  # that a file declares at its end, and does not hold
+
+    @property
+    def state(self) -> Literal["done", "partial", "interrupted"]:
+        return "interrupted" if self.interrupted else "partial" if self.lost else "done"
+
+    @property
+    def lost(self) -> str:
+        """What of a file could not be had, in words; empty where everything that it holds has come out."""
+        counts = [(self.undecodable, "undecodable packet"), (self.damaged, "damaged frame")]
+        parts = [f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count]
+        if self.missing_s:
+            parts.append(f"ends {self.missing_s:.1f} s before the length that it declares")
+        return ", ".join(parts)
+
+    @property
+    def fps(self) -> float:
+        """Of the frames that this run has worked out."""
+        return (self.frames - self.resumed) / self.seconds if self.seconds else 0.0
+
+    def __str__(self) -> str:
+        return (
+            f"{self.frames} frames, "
+            + (f"{self.resumed} of them from before, " if self.resumed else "")
+            + f"{self.seconds:.1f} s, {self.fps:.1f} fps, "
+            f"{self.dropped} dropped, {self.undecodable} undecodable"
+            + (f", {self.reused} reused" if self.reused else "")
+            + (", interrupted" if self.interrupted else "")
+            + (f"; partial: {self.lost}" if self.lost else "")
+        )
+
+
+def run_identity(settings: SegmentSettings, model: Model) -> dict[str, str]:
+    """Names and values, as users know them, of all that changes a byte of the outputs.
+
+    The batch, threads, workers and devices of one kind do not.
+    """
+    assert settings.file is not None
+    return {
+        "roadmask": _version(),
+        "model": f"{model.path.name} ({model.sha256()[:12]})",
+        "device": model.device.partition(":")[0],
+        "source": f"{settings.file.name} ({source_identity(settings.file)})",
+        "outputs": ", ".join(output.name for output in settings.outputs),
+        "--stream": str(settings.stream),
+        "--start": str(settings.start),
+        "--end": str(settings.end),
+        "--stride": str(settings.stride),
+        "--max-frames": str(settings.max_frames),
+        "--smooth": str(settings.smooth),
+        "--reuse": str(settings.reuse),
+        "--alpha": str(settings.alpha),
+        "--classes": ",".join(settings.classes),
+        "--exclude": ",".join(settings.exclude),
+        "--legend": str(settings.legend),
+        "--encoder": settings.encoder,
+        "--crf": str(settings.crf),
+        "--preset": settings.preset,
+    }
+
+
+def source_identity(path: Path) -> str:
+    """Its length and a checksum of its ends: the same for a copy elsewhere, and quick for any length."""
+    size = path.stat().st_size
+    with path.open("rb") as file:
+        checksum = zlib.crc32(file.read(_ENDS))
+        file.seek(max(size - _ENDS, 0))
+        checksum = zlib.crc32(file.read(_ENDS), checksum)
+    return f"{size} bytes, {checksum:08x}"
+
+
+@lru_cache
+def _version() -> str:
+    return version("roadmask")
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterSettings:
+    """Which cluster, and what its workers are."""
+
+    address: str  # "local", "auto", "HOST:PORT", "ray://HOST:PORT"; or "", for what $RAY_ADDRESS says or is here
+    workers: int = 0  # 0 for as many as the cluster has room for
+    cpus: int = 1  # of each

@@ -1,0 +1,113 @@
+"""The stages between a source and its masks: what each frame goes through, and on which threads."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from ..decode.source import Source
+from ..frames import Frame, Place, Position, SegmentedFrame, VideoInfo, batched
+from ..masks.deciding import Decided, Deciding
+from ..masks.deciding_state import DecidingState
+from ..masks.reuse import mark_unchanged
+from ..network.model import Model
+from ..pipeline import Pipeline
+from .progress import EVERY_S, Saved
+from .settings import SegmentSettings
+
+AHEAD = 4  # items that wait between two stages: enough to even out, little enough to forget about memory
+
+
+def masks_of(
+    source: Source,
+    model: Model,
+    pipeline: Pipeline,
+    settings: SegmentSettings,
+    saved: Saved | None = None,
+    place: Place | None = None,
+) -> Iterator[Decided]:
+    """Decoding, inference and deciding, each on threads of their own; what was saved is not worked out again.
+
+    Args:
+        source: of the run.
+        model: for all frames.
+        pipeline: gets stages for the work.
+        settings: of the run.
+        saved: by an earlier run, which this one goes on with.
+        place: to begin at, from `saved.place_for`.
+    """
+    if source.info.live:
+        yield from _masks_at_once(source, model, pipeline, settings)
+        return
+    frames = pipeline.stage("decode", source.frames(partial(network_size, model), place=place), depth=AHEAD)
+    if saved and place:
+        known = zip(saved.logged(place.position), frames, strict=False)
+        for position, (logged, frame) in enumerate(known, place.position):
+            yield Decided(position, SegmentedFrame(frame, logged.mask), None)
+    position, state = (saved.position, saved.state) if saved else (0, None)
+    yield from decided(frames, model, pipeline, settings, first=position, begin=position, state=state)
+
+
+def decided(
+    frames: Iterator[Frame],
+    model: Model,
+    pipeline: Pipeline,
+    settings: SegmentSettings,
+    *,
+    first: Position,
+    begin: Position,
+    state: DecidingState | None = None,
+) -> Iterator[Decided]:
+    """Frames with their masks.
+
+    Args:
+        frames: of a run, from the one at position `first` on.
+        model: for all of them.
+        pipeline: gets stages for the work.
+        settings: of the run.
+        first: see `frames`.
+        begin: position of the first frame that is given out; those before warm the smoother up.
+        state: of the frame before the first.
+    """
+    if settings.reuse:
+        # Marked before workers share them out, so that their number and the batch change no mask.
+        frames = mark_unchanged(frames, first=first, known=state.known if state else None)
+    scored = pipeline.parallel(
+        "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
+    )
+    every_s = EVERY_S if settings.outputs else None
+    deciding = Deciding(
+        len(model.spec.classes), smooth=settings.smooth, first=first, begin=begin, state=state, every_s=every_s
+    )
+    return pipeline.stage("decide", deciding.results(scored), depth=AHEAD)
+
+
+def _masks_at_once(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[Decided]:
+    """As `masks_of`, for a camera: it decodes by itself, and a frame that waits anywhere after that is late."""
+    frames = source.frames(partial(network_size, model))
+    batches = batched(mark_unchanged(frames) if settings.reuse else frames, 1)
+    scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=1)
+    deciding = Deciding(len(model.spec.classes), smooth=settings.smooth)
+    return pipeline.stage("decide", deciding.results(scored), depth=1)
+
+
+def batch_size(model: Model, batch: int | None) -> int:
+    """What `--batch auto` means: what suits the device."""
+    return batch or model.default_batch
+
+
+def network_size(model: Model, info: VideoInfo) -> tuple[int, int]:
+    """The network's (height, width) for a video, as it is shown: pixels may be wider than high."""
+    return model.spec.input_size(info.height, round(info.width * info.sample_aspect_ratio))
+
+
+def most_waiting(model: Model, batch: int | None) -> tuple[int, int, int]:
+    """How many frames there are at most between decoder and outputs; of them, how many have scores, and masks.
+
+    It is what bounds a run's memory, whatever the length of the video.
+    """
+    size = batch_size(model, batch)
+    decoded = AHEAD + 1  # one more is in the hands of the thread that waits for room
+    scored = size * (model.workers + AHEAD + 2)  # worked on and waiting, taken in advance, being decided
+    decided = AHEAD + 2  # and one being written
+    return decoded + scored + decided, scored, decided

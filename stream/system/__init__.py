@@ -1,0 +1,1 @@
+"""The ground that all stand on: files that are whole, memory and cores, signals, helper processes, what is said."""

@@ -1,0 +1,276 @@
+"""Files that stay: named when they are whole, on disk before anything relies on them, gone on with, held.
+
+An output has a temporary name until it is whole: `out.partial.mp4`, then `out.mp4`. So a crash leaves something to
+play, and nothing that is half done ever stands under the name the user chose.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+
+from ..errors import OutputError, is_failure
+
+log = logging.getLogger(__name__)
+
+Exit = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]
+
+
+class PartialOutput:
+    """A file or folder in the making, as a context manager; write to `path` inside it.
+
+    Leaving well, or early as was wished (it is whole up to there), moves it to its final name. Leaving by
+    any other exception keeps it under the temporary name. Where `used` was never set it is removed instead.
+
+    Args:
+        final: the name the user chose.
+        overwrite: what has that name now may be replaced, when the new one is whole.
+        marker: None for a file. For a folder, the name of a file that only folders made by this sink hold: a folder
+            without it is never replaced, as it holds something of the user's.
+
+    Raises:
+        OutputError: it exists and may not be replaced, or cannot be written. Also on entering and leaving.
+    """
+
+    def __init__(self, final: Path, *, overwrite: bool = False, marker: str | None = None) -> None:
+        self.final = final
+        self.path = partial_path(final)
+        self.used = False  # whether something worth keeping has been written
+        self.keep_partial = False  # set it before entering to go on with what an earlier run left there
+        self._marker = marker
+        self._check(overwrite)
+
+    def _check(self, overwrite: bool) -> None:
+        if not self.final.exists():
+            return
+        if self._marker is None and self.final.is_dir():
+            raise OutputError(f"{self.final}: is a folder; name a file")
+        if self._marker is not None and not self.final.is_dir():
+            raise OutputError(f"{self.final}: is a file; name a folder")
+        if not overwrite:
+            raise OutputError(f"{self.final}: exists; pass --overwrite to replace it")
+        if self._marker is not None and any(self.final.iterdir()) and not (self.final / self._marker).exists():
+            raise OutputError(f"{self.final}: holds no {self._marker}, so it is not replaced; name another folder")
+
+    def __enter__(self) -> Self:
+        with writing(self.final):
+            if self.keep_partial:
+                self._refuse_missing()
+                return self
+            self.final.parent.mkdir(parents=True, exist_ok=True)
+            _remove(self.path)  # left by an earlier run that crashed
+            if self._marker is None:
+                self.path.touch()  # a place that cannot be written to is found before the work, not after
+            else:
+                self.path.mkdir()
+        return self
+
+    def _refuse_missing(self) -> None:
+        if not (self.path.is_file() if self._marker is None else (self.path / self._marker).is_file()):
+            raise OutputError(
+                f"{self.path}: is not there any more, so the run cannot go on; pass --overwrite to start anew"
+            )
+        self.used = True
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if not self.used:
+            _remove(self.path)
+        elif not is_failure(exc):
+            with writing(self.final):
+                self._publish()
+        else:
+            log.warning("%s: not finished; what was written is in %s", self.final, self.path)
+
+    def _publish(self) -> None:
+        if not self.final.is_dir():
+            self.path.replace(self.final)
+            return
+        # A folder cannot be put in place of another in one step: move the old one away, and back if that fails.
+        away = Path(tempfile.mkdtemp(prefix=f".{self.final.name}.", dir=self.final.parent))
+        old = self.final.replace(away / self.final.name)
+        try:
+            self.path.replace(self.final)
+        except OSError:
+            old.replace(self.final)
+            raise
+        finally:
+            shutil.rmtree(away)
+
+
+def partial_path(final: Path) -> Path:
+    """`out.mp4` to `out.partial.mp4`: the suffix stays, so that players and muxers know the format."""
+    return final.with_name(f"{final.stem}.partial{final.suffix}")
+
+
+@contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """What goes wrong while `path` is written becomes an `OutputError` of one line."""
+    try:
+        yield
+    except (OSError, av.FFmpegError) as exc:
+        raise OutputError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
+
+
+def closing(path: Path, close: Callable[[], None]) -> Exit:
+    """`close` as the last step of writing `path`, for an `ExitStack`.
+
+    Its failure is an `OutputError`, except where an exception is on its way out already: that one came first and is
+    the one to tell.
+    """
+
+    def leave(_: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
+        try:
+            with writing(path):
+                close()
+        except OutputError as failure:
+            if not is_failure(exc):
+                raise
+            if str(failure) != str(exc):
+                log.warning("%s", failure)
+
+    return leave
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+class AppendedFile:
+    """Nothing waits in memory: what was appended is with the system, and outlives this process.
+
+    A piece that cannot be written in full (the disk is full) leaves no trace.
+
+    Args:
+        path: of the file.
+        keep: go on behind its first bytes, so many; 0 to begin it anew.
+        head: what it then begins with.
+    """
+
+    def __init__(self, path: Path, *, keep: int = 0, head: bytes = b"") -> None:
+        self.path = path
+        self.size = keep
+        self._file = path.open("r+b" if keep else "wb", buffering=0)
+        self._file.truncate(keep)
+        self._is_named = False  # on disk
+        if head and not keep:
+            self._begin(head)
+
+    def _begin(self, head: bytes) -> None:
+        try:
+            self.append(head)
+        except OSError:
+            self.close()  # nobody else can
+            raise
+
+    def append(self, piece: bytes) -> None:
+        try:
+            self._write(self.size, piece)
+        except OSError:
+            with suppress(OSError):
+                self._file.truncate(self.size)
+            raise
+        self.size += len(piece)
+
+    def patch(self, offset: int, piece: bytes) -> None:
+        """Write over what is there."""
+        self._write(offset, piece)
+
+    def _write(self, offset: int, piece: bytes) -> None:
+        self._file.seek(offset)
+        rest = memoryview(piece)
+        while rest:
+            rest = rest[self._file.write(rest) :]
+
+    def sync(self) -> None:
+        os.fsync(self._file.fileno())
+        if not self._is_named:
+            sync_folder(self.path.parent)
+            self._is_named = True
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def replace_file(path: Path, content: bytes) -> None:
+    """`path` has either the content it had or this one, whenever the power goes."""
+    unnamed = path.with_name(f"{path.name}.tmp")
+    with unnamed.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    unnamed.replace(path)
+    sync_folder(path.parent)
+
+
+def sync_file(path: Path) -> None:
+    """What any handle has written to `path` is on disk; its own buffers must be flushed before."""
+    descriptor = os.open(path, os.O_RDWR)  # Windows syncs only what is open for writing
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def sync_folder(path: Path) -> None:
+    """The names in a folder are on disk; Windows has no call for that."""
+    if os.name == "nt":
+        return
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+class Taken(Exception):  # noqa: N818 - what is so, not what went wrong
+    """Somebody else holds it."""
+
+
+@contextmanager
+def hold(path: Path) -> Iterator[None]:
+    """Make the file `path`, hold it, and remove it in the end; one that a killed process left is no hindrance.
+
+    Raises:
+        Taken: it is held, by this process or another one.
+        OSError: it cannot be made.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            _lock(descriptor)
+        except (BlockingIOError, PermissionError) as exc:
+            raise Taken from exc
+        except OSError:
+            pass  # some network drives have no locks: as well as one can
+        try:
+            yield
+        finally:
+            path.unlink(missing_ok=True)
+    finally:
+        os.close(descriptor)  # and so lets go
+
+
+def _lock(descriptor: int) -> None:
+    if sys.platform == "win32":
+        import msvcrt
+
+        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
+    else:
+        import fcntl
+
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

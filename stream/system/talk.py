@@ -1,0 +1,202 @@
+"""What is said: logs and progress on standard error, names that are safe to print, URLs without their secrets.
+
+Names of files and in archives come from anywhere, and may hold what a terminal obeys. A list of processes is read by
+every user of a machine. And nobody may be listening any more, as behind `| head`: that ends no run.
+"""
+
+from __future__ import annotations
+
+import errno
+import io
+import json
+import logging
+import re
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, is_dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+
+if TYPE_CHECKING:
+    from rich.progress import Progress
+
+log = logging.getLogger(__name__)
+
+LogFormat = Literal["text", "json"]
+
+# Control characters, line ends, changes of direction, and bytes of a name that are no text.
+_NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_USER = re.compile(r"(?<=://)[^/?#]*@")  # in any text that holds a URL; a password may hold an @ itself
+_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|user|token|key|secret|auth|sig|credential)[^=&]*=)[^&#]*", re.IGNORECASE)
+_NAME_WIDTH, _BAR_WIDTH = 36, 30  # of a line of progress
+_NOBODY = (errno.EPIPE, errno.EIO)  # has the other end of a pipe, of a terminal
+
+
+def set_up_logs(kind: LogFormat, *, level: int = logging.WARNING) -> None:
+    """Write records of `level` and above in that format, ours already from INFO on unless `level` is higher yet."""
+    handler = lines_for_people()
+    if kind == "json":
+        handler.setFormatter(_Json())
+    logging.basicConfig(handlers=[handler], level=level, force=True)
+
+
+def lines_for_people() -> logging.Handler:
+    """A handler that writes a line a record."""
+    handler = _Handler()
+    handler.setFormatter(_Lines("roadmask: %(message)s"))
+    return handler
+
+
+class _Handler(logging.StreamHandler[TextIO]):
+    """Writes to what is standard error at the time: a progress display takes its place for a while."""
+
+    @property
+    def stream(self) -> TextIO:
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, stream: TextIO) -> None:
+        pass
+
+
+class _Lines(logging.Formatter):
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
+        return printable(super().formatMessage(record))
+
+
+class _Json(logging.Formatter):
+    """An object with `time` (UTC), `level`, `message`, and the fields of the dataclass `extra={"facts": ...}`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
+        entry: dict[str, Any] = {"time": time, "level": record.levelname.lower(), "message": record.getMessage()}
+        facts = getattr(record, "facts", None)
+        if is_dataclass(facts) and not isinstance(facts, type):
+            entry |= {name: value for name, value in asdict(facts).items() if name not in entry}
+        if record.exc_info:
+            entry["exception"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)
+
+
+def printable(text: object) -> str:
+    """On one line; what is not shown is as Python writes it, as an escape."""
+    return _NOT_SHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def write_result(path: Path) -> None:
+    """What was made, on standard output: as it is for programs, printable on a terminal."""
+    sys.stdout.write(f"{printable(path) if sys.stdout.isatty() else path}\n")
+
+
+def progress_bar(*fields: str, quiet: bool = False) -> Progress:
+    """A context manager that draws a line for each task it is given, and takes them away at the end.
+
+    Args:
+        fields: of each task, texts to show behind its bar; without, how much of it is done, and the time left.
+        quiet: draw nothing; nothing is drawn where standard error is no terminal, either.
+    """
+    from rich.console import Console  # 40 ms that `roadmask --help` should not pay
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, TextColumn, TimeRemainingColumn
+    from rich.table import Column
+
+    console = Console(stderr=True, highlight=False)
+    name = Column(max_width=_NAME_WIDTH, no_wrap=True, overflow="ellipsis")
+    texts: list[ProgressColumn] = [
+        TextColumn(f"{{task.fields[{field}]}}", justify="right", markup=False, table_column=Column(no_wrap=True))
+        for field in fields
+    ]
+    return Progress(
+        TextColumn("{task.description}", markup=False, table_column=name),
+        BarColumn(bar_width=_BAR_WIDTH),
+        *(texts or [MofNCompleteColumn(), TimeRemainingColumn()]),
+        console=console,
+        disable=quiet or not console.is_terminal,
+        refresh_per_second=5,
+        redirect_stdout=sys.stdout.isatty(),  # where results go to the terminal, too, they are written above
+        transient=True,
+    )
+
+
+def counted(progress: Progress, name: str) -> Callable[[int, int], None]:
+    """A line called `name`; what is returned is told how many are done, and of how many."""
+    task = progress.add_task(name, total=None)
+    return lambda done, total: progress.update(task, completed=done, total=total)
+
+
+def redacted(url: str) -> str:
+    """`rtsp://user:secret@host/path?token=x` to `rtsp://host/path?token=***`."""
+    return _SECRET.sub(r"\1***", _USER.sub("", url))
+
+
+def is_secret(url: str) -> bool:
+    """Whether anything of the URL must not be shown."""
+    return redacted(url) != url
+
+
+def name_of(url: str) -> str:
+    """A short name for a camera, fit for a file name: `rtsp://user:secret@host:554/live/1` to `host_554_live_1`."""
+    host_and_path = re.sub(r"^.*?://|[?#].*$", "", _USER.sub("", url))
+    return re.sub(r"[^\w.-]+", "_", host_and_path).strip("_.") or "camera"
+
+
+def hide_arguments(urls: list[str], token: str | None) -> None:
+    """Where a URL or the token is secret, the process shows its command without it, or that it cannot is told."""
+    secrets = {url: redacted(url) for url in urls if is_secret(url)}
+    if token:
+        secrets |= {token: "***", f"--token={token}": "--token=***"}
+    if not any(argument in secrets for argument in sys.argv):
+        return
+    try:
+        from setproctitle import setproctitle  # it looks into the process on being imported
+    except ImportError:
+        log.warning(
+            "the password in the command is shown to all users of this machine, in the list of processes; "
+            "to hide it: pip install 'roadmask[serve]'"
+        )
+    else:
+        setproctitle(" ".join(["roadmask", *(secrets.get(argument, argument) for argument in sys.argv[1:])]))
+
+
+class _Unheard(io.FileIO):
+    """Says to nobody what it is told; other failures, as of a full disk, stay failures."""
+
+    def write(self, content: object) -> int:
+        try:
+            return super().write(content)  # type: ignore[arg-type]
+        except OSError as exc:
+            if exc.errno not in _NOBODY:
+                raise
+            return len(memoryview(content))  # type: ignore[arg-type]
+
+
+@contextmanager
+def harmless_streams() -> Iterator[None]:
+    """Within, `sys.stdout` and `sys.stderr` are such, unless somebody else has put something in their place."""
+    if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
+        yield
+        return
+    before = sys.stdout, sys.stderr
+    sys.stdout, sys.stderr = map(_harmless, before)
+    try:
+        yield
+    finally:
+        after = sys.stdout, sys.stderr
+        sys.stdout, sys.stderr = before
+        for stream in after:
+            stream.flush()
+
+
+def _harmless(stream: TextIO | None) -> TextIO:
+    """The same descriptor, text encoded as before; `None`, which is a closed stream of Windows, stays what it is."""
+    if not isinstance(stream, io.TextIOWrapper):
+        return cast("TextIO", stream)
+    stream.flush()
+    return io.TextIOWrapper(
+        io.BufferedWriter(_Unheard(stream.fileno(), "w", closefd=False)),
+        encoding=stream.encoding,
+        errors="surrogateescape" if stream.errors == "strict" else stream.errors,  # names may be no text
+        line_buffering=stream.line_buffering,
+        write_through=stream.write_through,
+    )

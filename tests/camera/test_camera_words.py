@@ -1,0 +1,119 @@
+"""What words on the command line mean as cameras, and what of them may be said."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+import pytest
+
+from roadmask.stream.camera.camera import CameraSettings, is_camera, parse_camera
+from roadmask.stream.errors import SourceError
+from roadmask.stream.system.talk import is_secret, name_of, redacted
+
+DEFAULTS = CameraSettings()
+
+
+@pytest.mark.parametrize(
+    ("url", "shown"),
+    [
+        ("rtsp://user:secret@host:554/live/1", "rtsp://host:554/live/1"),
+        ("rtsp://user:p@ss@host/x", "rtsp://host/x"),
+        ("http://host/x?user=joe&password=secret&size=1", "http://host/x?user=***&password=***&size=1"),
+        ("https://host/x?ACCESS_TOKEN=abc#top", "https://host/x?ACCESS_TOKEN=***#top"),
+        ("rtsp://[fe80::1]:554/x", "rtsp://[fe80::1]:554/x"),
+        ("/dev/video0", "/dev/video0"),
+        ("front=rtsp://user:secret@host/x", "front=rtsp://host/x"),
+    ],
+)
+def test_a_url_is_shown_without_its_keys(url: str, shown: str) -> None:
+    assert redacted(url) == shown
+    assert is_secret(url) == (url != shown)
+
+
+def test_a_camera_is_named_by_host_and_path_alone() -> None:
+    assert name_of("rtsp://user:secret@host:554/live/1?token=abc") == "host_554_live_1"
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "url"),
+    [
+        ("front=rtsp://user:secret@host/x?a=b", "front", "rtsp://user:secret@host/x?a=b"),
+        ("rear door=rtsp://host/x", "rear_door", "rtsp://host/x"),
+        ("rtsp://host/x?a=b", "host_x", "rtsp://host/x?a=b"),
+        ("udp://127.0.0.1:5000", "127.0.0.1_5000", "udp://127.0.0.1:5000"),
+    ],
+)
+def test_a_url_may_be_given_a_name(word: str, name: str, url: str) -> None:
+    assert is_camera(word, DEFAULTS)
+    camera = parse_camera(word, DEFAULTS)
+    assert (camera.name, camera.url) == (name, url)
+
+
+def test_a_camera_does_not_print_its_url() -> None:
+    assert "secret" not in repr(parse_camera("rtsp://user:secret@host/x", DEFAULTS))
+
+
+@pytest.mark.parametrize(
+    ("platform", "expected"),
+    [
+        ("linux", ("/dev/video2", "v4l2")),
+        ("darwin", ("2:none", "avfoundation")),
+        ("win32", ("video=2", "dshow")),
+    ],
+)
+def test_a_number_is_a_webcam(platform: str, expected: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "platform", platform)
+    camera = parse_camera("2", CameraSettings(size="1280x720", rate="30"))
+    assert (camera.url, camera.format) == expected
+    assert dict(camera.options) == {"video_size": "1280x720", "framerate": "30"}
+
+
+def test_windows_names_webcams_itself() -> None:
+    camera = parse_camera("video=Integrated Camera", DEFAULTS)
+    assert camera.url == "video=Integrated Camera"
+    assert camera.name == "video_Integrated_Camera"
+
+
+def test_files_folders_and_patterns_are_no_cameras(tmp_path: Path) -> None:
+    (tmp_path / "0").touch()
+    for word in (str(tmp_path), str(tmp_path / "0"), "*.mp4", "a=b.mp4", str(tmp_path / "missing.mp4")):
+        assert not is_camera(word, DEFAULTS), word
+
+
+def test_a_fifo_is_read_to_its_end_and_waited_for(tmp_path: Path) -> None:
+    if not hasattr(os, "mkfifo"):
+        pytest.skip("this system has no FIFOs")
+    os.mkfifo(tmp_path / "pipe.ts")
+    assert is_camera(str(tmp_path / "pipe.ts"), DEFAULTS)
+    camera = parse_camera(str(tmp_path / "pipe.ts"), DEFAULTS)
+    assert (camera.every_frame, camera.endless, camera.timeout_s) == (True, False, None)
+
+
+def test_standard_input_is_a_pipe_whatever_its_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: False, raising=False)
+    for settings in (DEFAULTS, CameraSettings(input_format="rawvideo", size="64x48", pixel_format="gray")):
+        camera = parse_camera("-", settings)
+        assert (camera.url, camera.format, camera.endless) == ("pipe:0", settings.input_format, False)
+
+
+def test_standard_input_that_is_a_terminal_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.stdin, "isatty", lambda: True, raising=False)
+    with pytest.raises(SourceError, match="-: standard input is a terminal; pipe a video into it"):
+        parse_camera("-", DEFAULTS)
+
+
+def test_a_camera_drops_frames_and_a_playlist_does_not_unless_told() -> None:
+    assert not parse_camera("rtsp://host/x", DEFAULTS).every_frame
+    assert parse_camera("https://host/live.m3u8?x=1", DEFAULTS).every_frame
+    assert parse_camera("rtsp://host/x", CameraSettings(policy="every-frame")).every_frame
+    assert not parse_camera("https://host/live.m3u8", CameraSettings(policy="latest")).every_frame
+
+
+def test_an_unknown_kind_of_address_is_named_with_the_known_ones() -> None:
+    with pytest.raises(
+        SourceError, match=r"gopher://host: unknown kind of address gopher://; known are rtsp, "
+    ) as raised:
+        parse_camera("gopher://user:secret@host", DEFAULTS)
+    assert "secret" not in str(raised.value)

@@ -1,0 +1,181 @@
+"""Cameras that cannot be had, are given up or are left: why, in words, and how soon."""
+
+from __future__ import annotations
+
+import os
+import socket
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from roadmask.stream.camera import lost
+from roadmask.stream.camera.camera import Camera
+from roadmask.stream.camera.live import LiveSource
+from roadmask.stream.camera.status import CameraState, CameraStatus
+from roadmask.stream.decode.place import Selection
+from roadmask.stream.errors import SourceError, Stopped
+from tests.support.live_viewer import FILM, SETTINGS, STOPPED_S, LiveViewer, play_into
+from tests.support.rtsp_faults import Faults
+from tests.support.rtsp_server import RtspServer
+from tests.support.server_process import a_free_port
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
+
+
+@pytest.fixture
+def server() -> Iterator[RtspServer]:
+    with RtspServer(FILM) as server:
+        yield server
+
+
+@pytest.mark.parametrize(
+    ("faults", "path", "reason"),
+    [
+        (Faults(user="joe", password="right"), "camera", "wrong user name or password"),
+        (Faults(user="joe", password="right", auth="basic"), "camera", "wrong user name or password"),
+        (Faults(status=404), "camera?token=secret", "the server has no such stream (404)"),
+        (Faults(status=403), "camera", "the server forbids it (403)"),
+        (Faults(status=503), "camera", "the server has a fault of its own (5xx)"),
+        (Faults(media="audio"), "camera", "no video"),
+    ],
+)
+def test_why_a_camera_cannot_be_had_is_one_line_without_the_password(
+    faults: Faults, path: str, reason: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    settings = replace(SETTINGS, max_retries=0)
+    with RtspServer(FILM, faults=faults) as server:
+        url = f"rtsp://joe:secret@127.0.0.1:{server.port}/{path}"
+        with LiveViewer(url, settings) as viewer:
+            viewer.until(lambda: viewer.is_over)
+    assert isinstance(viewer.error, SourceError)
+    message = str(viewer.error)
+    assert message.startswith("gate: ")
+    assert reason in message
+    assert "\n" not in message
+    talk = capfd.readouterr()
+    told = [message, repr(viewer.camera), talk.out, talk.err, *(str(event) for _, event in viewer.events)]
+    assert not any("secret" in text for text in told)
+
+
+@pytest.mark.parametrize(
+    ("scheme", "reason"),
+    [
+        ("rtmp", "the server closed the connection at once; given up after 1 try"),
+        ("https", "the connection failed; does this server speak https?; given up after 1 try"),
+        ("rtsp", "what comes is no video that can be read; given up after 1 try"),
+    ],
+)
+def test_a_server_of_another_kind_is_told_in_words(scheme: str, reason: str) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        url = f"{scheme}://127.0.0.1:{listener.getsockname()[1]}/camera"
+        with LiveViewer(url, replace(SETTINGS, max_retries=0)) as viewer:
+            client, _ = listener.accept()
+            with client:
+                client.recv(4096)
+                client.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
+            viewer.until(lambda: viewer.is_over)
+    assert str(viewer.error) == f"gate: {reason}"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_an_empty_pipe_is_told_in_words(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with LiveViewer(tmp_path / "pipe") as viewer:
+        (tmp_path / "pipe").write_bytes(b"")
+        viewer.until(lambda: viewer.is_over)
+    assert str(viewer.error) == "pipe: what comes is no video that can be read"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_with_no_video_in_it_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "text").write_bytes(b"no video " * 5000)
+    os.mkfifo(tmp_path / "pipe")
+    with LiveViewer(tmp_path / "pipe") as viewer:
+        writing = play_into(tmp_path / "pipe", tmp_path / "text")
+        viewer.until(lambda: viewer.is_over)
+        writing.join()
+    assert str(viewer.error) == "pipe: what comes is no video that can be read"
+
+
+def test_a_wrong_password_is_not_tried_again_soon() -> None:
+    with RtspServer(FILM, faults=Faults(user="joe", password="secret")) as server, LiveViewer(server.url) as viewer:
+        viewer.wait_lost(1)
+        (retry_s,) = (event.retry_s for _, event in viewer.events if event.state is CameraState.RECONNECTING)
+        assert retry_s is not None
+        assert 20 < retry_s < 40
+        assert viewer.end() < STOPPED_S
+
+
+def test_pauses_grow_to_half_a_minute_and_are_never_quite_the_same() -> None:
+    for tries in range(1, 40):
+        told = {lost.pause_s(tries) for _ in range(20)}
+        assert len(told) > 1
+        middle = min(lost.FIRST_S * 1.2 ** (tries - 1), 30)
+        assert 0.8 * middle <= min(told) <= max(told) <= 1.2 * middle
+
+
+def test_nobody_there_is_tried_as_often_as_allowed_with_longer_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("random.uniform", lambda least, most: (least + most) / 2)
+    url = f"rtsp://127.0.0.1:{a_free_port()}/camera"
+    with LiveViewer(url, replace(SETTINGS, max_retries=3)) as viewer:
+        viewer.until(lambda: viewer.is_over)
+    assert str(viewer.error) == ("gate: connection refused: nothing listens at this address; given up after 4 tries")
+    told = [event.retry_s or 0 for _, event in viewer.events if event.state is CameraState.RECONNECTING]
+    assert len(told) == 3
+    assert told == sorted(set(told))
+    assert viewer.states[-1] is CameraState.ENDED
+
+
+def test_given_up_after_frames_it_ends_with_the_reason(server: RtspServer) -> None:
+    with LiveViewer(server.url, replace(SETTINGS, max_retries=1)) as viewer:
+        viewer.wait(5)
+        server.go_down()
+        viewer.until(lambda: viewer.is_over)
+        assert viewer.error is None
+        assert viewer.failure == "connection refused: nothing listens at this address; given up after 2 tries"
+        assert len(viewer.reasons) == 1
+
+
+def test_a_camera_that_gives_a_few_frames_and_closes_each_time_is_given_up_in_the_end() -> None:
+    camera = Camera("gate", "testsrc2=size=64x48:rate=10:duration=0.3", "lavfi", max_retries=2)
+    status = CameraStatus("gate")
+    with LiveSource(camera, status=status, stop=threading.Event(), selection=Selection()) as source:
+        assert len(list(source.frames(lambda _: (32, 32)))) > 0
+        assert source.failure == "the stream ended; given up after 3 tries"
+
+
+@pytest.mark.parametrize("moment", ["connecting", "between tries", "running", "stalled", "refused"])
+def test_it_stops_at_any_moment(server: RtspServer, moment: str) -> None:
+    if moment == "connecting":
+        server.faults.hang_at = "DESCRIBE"
+    if moment == "refused":
+        server.faults.user = "joe"
+    with LiveViewer(server.url, replace(SETTINGS, timeout_s=8)) as viewer:
+        if moment == "connecting":
+            until(lambda: server.sessions and server.sessions[0].requests[-1:] == ["DESCRIBE"])
+        elif moment == "refused":
+            viewer.wait_lost(1)
+        else:
+            viewer.wait(5)
+        if moment == "between tries":
+            server.go_down()
+            viewer.wait_lost(2)
+        if moment == "stalled":
+            server.faults.stalled = "all"
+            until(lambda: server.sessions[0].held_back > 20)
+        assert viewer.end() < STOPPED_S
+        assert viewer.states[-1] is CameraState.ENDED
+        assert isinstance(viewer.error, Stopped) == (moment in ("connecting", "refused"))
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
+def test_a_pipe_that_nobody_writes_to_can_be_left(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with LiveViewer(tmp_path / "pipe") as viewer:
+        viewer.until(lambda: viewer.states)
+        assert viewer.end() < STOPPED_S
+        (tmp_path / "pipe").write_bytes(b"")  # lets the thread go that waits for a writer

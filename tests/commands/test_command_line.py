@@ -1,0 +1,118 @@
+"""The command as a whole: what it says first, what a shell completes, and that its commands speak one language."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from collections import defaultdict
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+
+from roadmask.stream.cli import _COMMANDS, main
+
+ROADMASK = Path(sys.executable).with_name("roadmask")
+
+# Options whose meaning depends on the command, and what it always has in common.
+OF_THE_COMMAND = {
+    "--output": "where the results go",
+    "--batch": "how many at a time: frames a network call, or pictures a training step",
+    "--device": "what computes: by ONNX Runtime's names, or torch's",
+    "--size": "of the network's input: what it is validated at, or what the model asks for",
+    "--max-frames": "a limit; a benchmark has one by default",
+    "--video": "the masks' video, for its pictures: of one archive, or of several runs",
+    "--video-size": "of a video: one that is drawn, or those to come",
+    "--stats": "statistics: written, or read",
+    "--classes": "these alone: drawn, or labelled",
+    "--exclude": "not these: drawn, or labelled",
+    "--stride": "every n-th: frame, or mask",
+    "--resume": "go on: inside videos, or in training",
+    "--encoder": "what the overlay's video is written by, or the network begins with",
+}
+
+
+def options() -> dict[str, dict[str, tuple[Any, ...]]]:
+    """Of each option, by command: its default, how its value is written, and its help."""
+    found: dict[str, dict[str, tuple[Any, ...]]] = defaultdict(dict)
+    for command in _COMMANDS:
+        app = typer.Typer()
+        app.command()(getattr(import_module(f"roadmask.{command.module}"), command.function))
+        for parameter in typer.main.get_command(app).params:
+            if parameter.param_type_name == "option":
+                name = max(parameter.opts, key=len)
+                facts = (parameter.default, parameter.metavar, getattr(parameter, "help", None))
+                found[name][command.name] = facts
+    return found
+
+
+def test_an_option_has_the_same_meaning_form_and_default_in_every_command() -> None:
+    differing = {name: told for name, told in options().items() if len(set(map(str, told.values()))) > 1}
+    assert set(differing) - set(OF_THE_COMMAND) == set(), differing
+
+
+def test_every_exception_to_that_is_one() -> None:
+    differing = {name for name, told in options().items() if len(set(map(str, told.values()))) > 1}
+    assert set(OF_THE_COMMAND) <= differing
+
+
+def test_every_option_says_what_it_is() -> None:
+    silent = [(name, command) for name, told in options().items() for command in told if not told[command][2]]
+    assert silent == []
+
+
+def test_without_arguments_it_shows_the_five_lines_that_matter(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([]) == 0
+    told = capsys.readouterr()
+    assert [line.split()[0] for line in told.out.splitlines()] == ["roadmask"] * 5
+    assert told.err == ""
+
+
+@pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("ru", ["run"]),
+        ("run --mod", ["--model"]),
+        ("run drive.mp4 --model camvid-lite0-i", ["camvid-lite0-int8"]),
+        ("run drive.mp4 --device tens", ["tensorrt"]),
+        ("convert masks.zip --to co", ["coco", "color"]),
+        ("preview masks.zip drive.mp4 --view side", ["side-by-side"]),
+        ("train camvid --valid-", ["--valid-drive", "--valid-list"]),
+    ],
+)
+def test_bash_completes_commands_options_and_values(typed: str, expected: list[str]) -> None:
+    if not ROADMASK.exists():
+        pytest.skip("needs roadmask installed")
+    script = f"""
+        eval "$({ROADMASK} --show-completion bash)"
+        COMP_WORDS=(roadmask {typed}); COMP_CWORD=$(({len(typed.split())}))
+        _roadmask_completion {ROADMASK}
+        printf '%s\\n' "${{COMPREPLY[@]}}"
+    """
+    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    done = subprocess.run(
+        ["/bin/bash", "-c", script], capture_output=True, text=True, check=True, env=environment, timeout=60
+    )
+    assert sorted(done.stdout.split()) == expected, done.stderr
+
+
+def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main([command, "--help"]) == 0
+    return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [command.name for command in _COMMANDS])
+def test_the_examples_in_its_help_have_options_that_exist(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    shown = [line.strip() for line in help_of(command, capsys).splitlines() if line.strip().startswith("roadmask ")]
+    assert shown, "no example"
+    for line in shown:
+        _, called, *words = line.split()
+        text = help_of(called, capsys)
+        for word in words:
+            if word.startswith("-") and word != "-":
+                assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text.partition("Options:")[2]), line

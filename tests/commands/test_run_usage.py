@@ -1,0 +1,140 @@
+"""What `roadmask run` refuses: bad input and wrong usage, in a line, with nothing left behind."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from roadmask.stream.cli import main
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import halves, spec, write_color_model
+from tests.support.run_command import run
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("clips") / "drive.mp4"
+    return make_clip(path, cfr(20), size=(96, 128), picture=halves(), sound_s=[0.8])
+
+
+def bad(name: str, folder: Path, clip: Path) -> tuple[list[object], str]:
+    """A command line that must fail, and what it must say."""
+    text, empty = folder / "notes.txt", folder / "empty.mp4"
+    text.write_text("no video at all\n" * 50)
+    empty.touch()
+    sound = make_sound(folder / "sound.m4a")
+    out = ["-o", folder / "out.mp4"]
+    (folder / "taken.mp4").write_bytes(b"mine")
+    newer = write_color_model(folder / "newer.onnx", metadata=spec(schema=9))
+    nameless = write_color_model(folder / "nameless.onnx", metadata=None)
+    return {
+        "missing file": ([folder / "nowhere.mp4", *out], "nowhere.mp4: no such file"),
+        "not a video": ([text, *out], "notes.txt: not a video, but text"),
+        "empty file": ([empty, *out], "empty.mp4: not a video"),
+        "no video stream": ([sound, *out], "sound.m4a: holds no video"),
+        "missing model": ([clip, *out, "--model", folder / "no.onnx"], "no.onnx: no such model file"),
+        "model without a spec": ([clip, *out, "--model", nameless], "does not describe itself"),
+        "model of a newer schema": ([clip, *out, "--model", newer], "newer than this roadmask"),
+        "missing device": ([clip, *out, "--device", "warp"], "device 'warp' is not known"),
+        "unknown class": ([clip, *out, "--classes", "roda"], "class 'roda' is not known"),
+        "existing output": ([clip, "-o", folder / "taken.mp4"], "taken.mp4: exists; pass --overwrite"),
+        "output equal to input": ([clip, "-o", clip, "--overwrite"], "is the source itself"),
+        "unwritable output": ([clip, "-o", "/proc/nowhere/out.mp4"], "/proc/nowhere/out.mp4: cannot be written"),
+        "unknown suffix": ([clip, "--masks", folder / "masks.rar"], "no mask archive has the suffix .rar"),
+        "start after the end": ([clip, *out, "--start", "99"], "the video is shorter"),
+        "one path twice": ([clip, "--overlay", folder / "a.mkv", "--masks", folder / "a.mkv"], "named for two outputs"),
+    }[name]
+
+
+BAD = [
+    "missing file",
+    "not a video",
+    "empty file",
+    "no video stream",
+    "missing model",
+    "model without a spec",
+    "model of a newer schema",
+    "missing device",
+    "unknown class",
+    "existing output",
+    "output equal to input",
+    "unwritable output",
+    "unknown suffix",
+    "start after the end",
+    "one path twice",
+]
+
+
+def make_sound(path: Path) -> Path:
+    with av.open(path, "w", format="mp4") as container:
+        track = container.add_stream("aac", rate=48000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(np.zeros((1, 4096), np.float32), format="fltp", layout="mono")
+        frame.sample_rate = 48000
+        container.mux(track.encode(frame))
+        container.mux(track.encode(None))
+    return path
+
+
+@pytest.mark.parametrize("case", BAD)
+def test_bad_input_gets_one_line_and_code_1_and_leaves_nothing_behind(
+    case: str, clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments, message = bad(case, tmp_path, clip)
+    before = {path: path.read_bytes() for path in [clip, *tmp_path.iterdir()]}
+    if "--model" not in arguments:
+        arguments = [*arguments, "--model", model]
+    assert main(["run", *map(str, arguments)]) == 1
+    lines = [line for line in capsys.readouterr().err.splitlines() if line.startswith("roadmask: ")]
+    assert len(lines) == 1
+    assert message in lines[0]
+    assert {path: path.read_bytes() for path in [clip, *tmp_path.iterdir()]} == before
+
+
+@pytest.mark.parametrize(
+    "arguments", [["run"], ["run", "x.mp4", "--alpha", "2"], ["run", "x.mp4", "--start", "soon"], ["runs"], ["info"]]
+)
+def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(arguments) == 2
+    assert "Error" in capsys.readouterr().err
+
+
+RTSP = "rtsp://127.0.0.1:1/camera"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["drive.mp4", "--serve", "127.0.0.1:0"], "--serve is for cameras"),
+        ([RTSP, "--stream", "1", "-o", "out.mp4"], "--stream is for files"),
+        ([RTSP, "--ray", "-o", "out/"], "--ray is for files"),
+        (["drive.mp4", "--ray", "--show"], "--ray is for files"),
+        ([RTSP], "say what to make of it: -o DIR/ or"),
+        ([RTSP, "drive.mp4", "-o", "out/"], "drive.mp4 is a file and others are cameras"),
+        (["drive.mp4", "--jobs", "some"], "'some' is neither auto nor a positive number"),
+        (["drive.mp4", "--workers", "0"], "'0' is neither auto nor a positive number"),
+    ],
+)
+def test_options_that_would_do_nothing_together_are_wrong_usage(
+    arguments: list[str],
+    told: str,
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*arguments, model=model) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_several_sources_do_not_go_into_one_stream(clip: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(clip, clip.with_name("none.mp4"), "-o", "-", model=model) == 1
+    assert "2 sources cannot go into one stream; run them apart" in capsys.readouterr().err
+
+
+def test_the_end_must_be_later_than_the_start(clip: Path, model: Path) -> None:
+    assert run(clip, "--start", "5", "--end", "5", model=model) == 2

@@ -1,0 +1,150 @@
+"""`roadmask run` for cameras, as it is called and as it is ended."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from roadmask.stream.system.talk import hide_arguments
+from tests.support.clips import times_of
+from tests.support.numbered_camera import Film
+from tests.support.rtsp_faults import STEPS, Faults, Step
+from tests.support.rtsp_server import RtspServer
+from tests.support.run_command import run
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
+FILM = Film(rate=50, gop=10)
+ENDED_S = 5.0  # long before a camera is taken to be lost
+
+
+@contextmanager
+def signalled(number: signal.Signals, happens: Callable[[], object]) -> Iterator[list[float]]:
+    """Send this process a signal when something has happened; gives when that was."""
+    sent_at: list[float] = []
+
+    def send() -> None:
+        until(happens, 30)
+        sent_at.append(time.monotonic())
+        os.kill(os.getpid(), number)
+
+    thread = threading.Thread(target=send)
+    thread.start()
+    yield sent_at
+    thread.join()
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 0)])
+def test_a_signal_ends_it_with_whole_files(number: signal.Signals, code: int, model: Path, tmp_path: Path) -> None:
+    with RtspServer(FILM) as server, signalled(number, lambda: len(server.sent) > 100) as sent_at:
+        assert run(f"gate={server.url}", "-o", f"{tmp_path}/", model=model) == code
+        assert time.monotonic() - sent_at[0] < ENDED_S
+    (overlay,) = tmp_path.glob("gate_overlay_*.mp4")
+    (stats,) = tmp_path.glob("gate_stats_*.csv")
+    frames = len(times_of(overlay))
+    assert frames == len(stats.read_text().splitlines()) - 1 > 0
+    assert not list(tmp_path.glob("*partial*"))
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_signal_ends_it_while_the_server_hangs(step: Step, model: Path, tmp_path: Path) -> None:
+    with (
+        RtspServer(FILM, faults=Faults(hang_at=step)) as server,
+        signalled(
+            signal.SIGINT, lambda: server.sessions and (step == "connect" or step in server.sessions[0].requests)
+        ) as sent_at,
+    ):
+        assert run(f"gate={server.url}", "-o", tmp_path / "out.mp4", model=model) == 130
+        assert time.monotonic() - sent_at[0] < ENDED_S
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.logs_errors
+def test_a_camera_that_is_given_up_ends_it_with_1_and_whole_files(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RtspServer(FILM) as server:
+
+        def go_down() -> None:
+            until(lambda: len(server.sent) > 100, 30)
+            server.go_down()
+
+        going = threading.Thread(target=go_down)
+        going.start()
+        options = ("--max-retries", 2, "-o", tmp_path / "out.mp4")
+        assert run(f"gate={server.url}", *options, model=model) == 1
+        going.join()
+    (overlay,) = tmp_path.iterdir()
+    assert times_of(overlay)
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last == "roadmask: gate: connection refused: nothing listens at this address; given up after 3 tries"
+
+
+def test_each_camera_has_files_of_its_own(model: Path, tmp_path: Path) -> None:
+    with (
+        RtspServer(FILM) as left,
+        RtspServer(FILM) as right,
+        signalled(signal.SIGINT, lambda: len(left.sent) > 100 and len(right.sent) > 100),
+    ):
+        assert run(f"left={left.url}", f"right={right.url}", "-o", f"{tmp_path}/", model=model) == 130
+    assert len(list(tmp_path.glob("left_overlay_*.mp4"))) == 1
+    assert len(list(tmp_path.glob("right_overlay_*.mp4"))) == 1
+
+
+def test_a_password_that_cannot_be_hidden_from_other_users_is_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setitem(sys.modules, "setproctitle", None)
+    monkeypatch.setattr(sys, "argv", ["roadmask", "run", "rtsp://joe:secret@camera/1"])
+    hide_arguments(["rtsp://joe:secret@camera/1"], None)
+    assert "shown to all users of this machine, in the list of processes; to hide it: pip install" in caplog.text
+    assert "secret" not in caplog.text
+
+
+@pytest.mark.skipif(not shutil.which("ps"), reason="looks at the list of processes")
+def test_a_password_is_seen_nowhere(model: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "roadmask", "run", "--model", str(model), "-o", f"{tmp_path}/", "--log", "json"]
+    with RtspServer(FILM, faults=Faults(user="joe", password="secret")) as server:
+        url = server.url.replace("//", "//joe:secret@") + "?token=secret"
+        with subprocess.Popen([*command, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            until(lambda: len(server.sent) > 100, 30)
+            shown = subprocess.run(["ps", "-o", "args=", "-p", str(process.pid)], capture_output=True, text=True)
+            server.faults.password = "changed"
+            server.go_down()
+            server.accept()
+            until(lambda: len(server.sessions) > 1 and server.sessions[-1].is_over, 30)
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=30)
+    assert process.returncode == 0
+    assert "roadmask run" in shown.stdout
+    for text in (shown.stdout, out, err, *(str(path) for path in tmp_path.rglob("*"))):
+        assert "secret" not in text
+        assert "joe" not in text
+    states = [event["state"] for line in err.splitlines() if "state" in (event := json.loads(line))]
+    assert [state for state in states if state != "connecting"][:2] == ["running", "reconnecting"]
+    assert "wrong user name or password" in err
+
+
+def test_an_unknown_kind_of_address_is_one_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run("gopher://joe:secret@camera/1", "-o", "out.mp4", model=model) == 1
+    error = capsys.readouterr().err
+    assert error.startswith("roadmask: gopher://camera/1: unknown kind of address gopher://; known are rtsp, ")
+    assert error.count("\n") == 1
+    assert "secret" not in error
+
+
+def test_two_cameras_of_one_name_are_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    url = "rtsp://127.0.0.1:1/camera"
+    assert run(f"gate={url}", f"gate={url}", "-o", f"{tmp_path}/", model=model) in (1, 2)
+    assert "gate" in capsys.readouterr().err

@@ -1,0 +1,48 @@
+"""What holds for every test, and fixtures of tests in several modules."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.color_model import write_color_model
+
+
+@pytest.fixture(autouse=True)
+def _no_error_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
+    """An error that a thread, a library or we have only logged fails the test, unless it is marked `logs_errors`.
+
+    Records are noted as they are made: the command sets up its own handlers in place of those that are there.
+    """
+    errors: list[logging.LogRecord] = []
+    make = logging.getLogRecordFactory()
+
+    def make_and_note(*arguments: Any, **named: Any) -> logging.LogRecord:
+        record = make(*arguments, **named)
+        if record.levelno >= logging.ERROR:
+            errors.append(record)
+        return record
+
+    logging.setLogRecordFactory(make_and_note)
+    yield
+    logging.setLogRecordFactory(make)
+    if request.node.get_closest_marker("logs_errors"):
+        assert errors, "no error was logged: it is marked in vain"
+    else:
+        assert not errors, [f"{record.name}: {record.getMessage()}" for record in errors]
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is lost is tried again soon."""
+    monkeypatch.setattr("roadmask.stream.camera.lost.FIRST_S", 0.1)
+
+
+@pytest.fixture(scope="session")
+def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The file of a model that gives each pixel the class of the nearest colour."""
+    return write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")

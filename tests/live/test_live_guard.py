@@ -1,0 +1,102 @@
+"""Who may see the live view, and what browsers are told."""
+
+from __future__ import annotations
+
+import base64
+import re
+from collections.abc import Iterator
+
+import pytest
+
+from roadmask.stream.live.live_view import LiveView
+from tests.support.clips import SPEC
+from tests.support.live_client import get
+from tests.support.live_results import ANYWHERE, camera, striped
+
+TOKEN = "correct horse"
+PATHS = ["/", "/page/app.js", "/pictures", "/events", "/cameras/front/snapshot.jpg", "/metrics", "/nothing"]
+
+
+@pytest.fixture(scope="module")
+def running() -> Iterator[LiveView]:
+    """For tests that change nothing: one camera, which has a picture."""
+    with LiveView(ANYWHERE, SPEC.classes) as view:
+        camera(view).write(striped())
+        yield view
+
+
+@pytest.fixture(scope="module")
+def guarded() -> Iterator[LiveView]:
+    with LiveView(ANYWHERE, SPEC.classes, token=TOKEN) as view:
+        camera(view).write(striped())
+        yield view
+
+
+def test_with_a_token_every_path_but_healthz_needs_it(guarded: LiveView) -> None:
+    for path in PATHS:
+        status, _, body = get(guarded, path)
+        assert status == 401
+        assert b"needs its token" in body
+    assert get(guarded, "/healthz")[0] == 200
+
+
+@pytest.mark.parametrize(
+    "authorization",
+    [f"Bearer {TOKEN}", f"bearer  {TOKEN}", "Basic " + base64.b64encode(f"view:{TOKEN}".encode()).decode()],
+)
+def test_the_token_may_come_as_bearer_or_password(guarded: LiveView, authorization: str) -> None:
+    assert get(guarded, "/metrics", {"Authorization": authorization})[0] == 200
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Authorization": "Bearer wrong horse"},
+        {"Authorization": "Bearer \xe9"},
+        {"Authorization": "Basic ==="},
+        {"Authorization": f"Digest {TOKEN}"},
+        {"Authorization": ""},
+        {"Cookie": "roadmask_0=x; \x01"},
+        {"Cookie": f"roadmask_0={TOKEN}"},
+    ],
+)
+def test_anything_else_is_refused(guarded: LiveView, headers: dict[str, str]) -> None:
+    assert get(guarded, "/metrics", headers)[0] == 401
+
+
+def test_a_token_in_the_address_becomes_a_strict_cookie(guarded: LiveView) -> None:
+    status, headers, body = get(guarded, "/?token=correct+horse")
+    assert (status, headers["Refresh"], body) == (200, "0; url=/", b"")
+    assert re.search(r"; HttpOnly; Max-Age=\d+; Path=/; SameSite=strict$", headers["Set-Cookie"])
+    assert TOKEN not in headers["Set-Cookie"]
+    cookie = headers["Set-Cookie"].partition(";")[0]
+    assert all(get(guarded, path, {"Cookie": cookie})[0] == 200 for path in ("/", "/page/app.js", "/metrics"))
+    assert get(guarded, "/?token=wrong+horse")[0] == 401
+    assert get(guarded, "/metrics?token=correct+horse")[0] == 401
+
+
+@pytest.mark.parametrize(
+    "host", ["evil.example", "127.0.0.1.evil.example:8080", "192.168.0.7", "", "[", "localhost@evil"]
+)
+def test_a_page_under_another_name_gets_nothing_from_loopback(running: LiveView, host: str) -> None:
+    for path in (*PATHS, "/healthz"):
+        assert get(running, path, {"Host": host})[0] in (400, 403)
+
+
+@pytest.mark.parametrize("host", ["localhost:8080", "127.0.0.1", "[::1]:8080", "LOCALHOST"])
+def test_loopback_goes_by_its_own_names(running: LiveView, host: str) -> None:
+    assert get(running, "/metrics", {"Host": host})[0] == 200
+
+
+def test_browsers_are_told_to_keep_to_themselves(running: LiveView) -> None:
+    for path in ("/", "/page/app.js", "/metrics", "/cameras/front/snapshot.jpg", "/nothing", "/healthz"):
+        _, headers, _ = get(running, path)
+        assert "script-src 'self'" in headers["Content-Security-Policy"]
+        assert "unsafe" not in headers["Content-Security-Policy"]
+        assert headers["X-Content-Type-Options"] == "nosniff"
+    assert get(running, "/cameras/front/snapshot.jpg")[1]["Cache-Control"] == "no-store"
+
+
+@pytest.mark.parametrize("path", ["/page/../view_guard.py", "/page/%2e%2e/view_guard.py", "/page//etc/passwd"])
+def test_only_the_page_is_served_from_the_disk(running: LiveView, path: str) -> None:
+    assert get(running, path)[0] == 404

@@ -1,0 +1,107 @@
+"""The session: what it computes, what it refuses, and on which device."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from onnx import TensorProto
+
+from roadmask.stream.errors import DeviceError, ModelError
+from roadmask.stream.network.model import Model, find_model
+from roadmask.stream.network.providers import DEVICES, Placement, provider_for
+from tests.support.color_model import COLORS, SPEC, spec, write_color_model
+
+
+def test_scores_come_at_half_size_for_any_batch_and_size(tmp_path: Path) -> None:
+    model = Model.load(write_color_model(tmp_path / "m.onnx"))
+    for batch, height, width in ((1, 64, 96), (3, 32, 160)):
+        pictures = np.zeros((batch, height, width, 3), np.uint8)
+        pictures[:, :, : width // 2] = COLORS["Car"]
+        pictures[:, :, width // 2 :] = COLORS["Sky"]
+        best = model.scores(pictures).argmax(axis=1)
+        assert best.shape == (batch, height // 2, width // 2)
+        assert (best[..., : width // 4] == 2).all()
+        assert (best[..., width // 4 :] == 1).all()
+
+
+def test_the_model_in_the_box_loads_and_names_the_camvid_classes() -> None:
+    model = Model.load()
+    assert model.path == find_model()
+    assert {"Road", "Car", "Pedestrian", "Sky"} <= set(model.spec.class_names)
+    assert len(model.spec.classes) == 11
+    size = model.spec.input_size(540, 960)
+    assert model.scores(np.zeros((1, *size, 3), np.uint8)).shape[1] == 11
+
+
+@pytest.mark.parametrize(
+    ("metadata", "message"),
+    [
+        (None, "does not describe itself .* 'roadmask export'"),
+        ("not json", "is not JSON"),
+        (spec(schema=2), "schema 2 is newer than this roadmask .* upgrade"),
+        (spec(classes=SPEC["classes"][:2]), "scores 3 classes, the spec names 2"),
+        (spec(input={**SPEC["input"], "name": "picture"}), r"inputs are \['image'\], the spec says 'picture'"),
+        (spec(output={**SPEC["output"], "name": "labels"}), "no output 'labels'"),
+    ],
+)
+def test_a_file_that_breaks_its_promises_is_refused(tmp_path: Path, metadata: str | None, message: str) -> None:
+    path = write_color_model(tmp_path / "m.onnx", metadata=metadata)
+    with pytest.raises(ModelError, match=message) as caught:
+        Model.load(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_an_input_of_another_type_is_refused(tmp_path: Path) -> None:
+    path = write_color_model(tmp_path / "m.onnx", input_type=TensorProto.INT8)
+    with pytest.raises(ModelError, match=r"input is tensor\(int8\)"):
+        Model.load(path)
+
+
+def test_a_fixed_batch_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="fixed size"):
+        Model.load(write_color_model(tmp_path / "m.onnx", batch=1))
+
+
+def test_files_that_are_no_model_are_refused_in_one_line(tmp_path: Path) -> None:
+    with pytest.raises(ModelError, match="no such model file"):
+        Model.load(tmp_path / "missing.onnx")
+    (tmp_path / "junk.onnx").write_bytes(b"junk" * 100)
+    with pytest.raises(ModelError, match="not an ONNX file, or a damaged one") as caught:
+        Model.load(tmp_path / "junk.onnx")
+    assert "\n" not in str(caught.value)
+
+
+def test_auto_names_the_device_it_took_and_a_missing_one_is_an_error(tmp_path: Path) -> None:
+    path = write_color_model(tmp_path / "m.onnx")
+    assert Model.load(path, device="cpu").device == "cpu"
+    with pytest.raises(DeviceError, match="device 'warp' is not known; choose auto, cuda"):
+        Model.load(path, device="warp")
+
+
+def test_a_device_that_onnxruntime_was_not_built_for_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
+    assert provider_for("auto") == ("CPUExecutionProvider", {})
+    with pytest.raises(DeviceError, match=r"device 'cuda' is not there: this onnxruntime has cpu; .*onnxruntime-gpu"):
+        provider_for("cuda")
+
+
+def test_a_device_may_carry_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
+    import onnxruntime
+
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
+    assert provider_for("cuda:1") == ("CUDAExecutionProvider", {"device_id": 1})
+    with pytest.raises(DeviceError, match="must be a number"):
+        provider_for("cuda:one")
+
+
+def test_a_provider_that_does_not_start_is_an_error_and_no_silent_fallback(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # This is what ONNX Runtime does with CUDA built in and no driver: it warns, and computes on the CPU.
+    monkeypatch.setattr("roadmask.stream.network.model.placements", lambda _device: (Placement(DEVICES["cuda"]),))
+    with pytest.raises(DeviceError, match="did not start"):
+        Model.load(write_color_model(tmp_path / "m.onnx"), device="cuda")

@@ -1,0 +1,1 @@
+"""What tests share: inputs made where they are needed, servers and cameras to break, ways to wait and to watch."""

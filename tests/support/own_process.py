@@ -1,0 +1,45 @@
+"""Python in a process of its own, which finds the packages and the tests as we do."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+import textwrap
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from tests.support.waiting import until
+
+ROOT = Path(__file__).parents[2]  # of the repository
+# By which a process of its own finds the package and the tests.
+PYTHONPATH = os.pathsep.join([str(ROOT / ".package"), str(ROOT)])
+LIMIT_S = 60.0  # of any command: what takes longer hangs
+
+
+def python(script: str) -> list[str]:
+    """The command that runs a script, which may be indented."""
+    found = f"import sys; sys.path[:0] = {PYTHONPATH.split(os.pathsep)}\n"
+    return [sys.executable, "-c", found + textwrap.dedent(script)]
+
+
+def started(command: Sequence[str | Path], ready: Callable[[], object]) -> subprocess.Popen[str]:
+    """A command in a process of its own, once it is `ready`."""
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    try:
+        until(lambda: process.poll() is not None or ready(), LIMIT_S, what="the command is ready")
+    except AssertionError:
+        process.kill()
+        process.communicate()
+        raise
+    assert process.poll() is None, process.communicate()[1]
+    return process
+
+
+def no_network() -> list[str]:
+    """The words that begin a command without any network, not even the machine's own."""
+    unshare = ["unshare", "--net", "--map-root-user"]
+    if shutil.which("unshare") and subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode == 0:
+        return unshare
+    return []
