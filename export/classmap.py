@@ -11,10 +11,9 @@ from difflib import SequenceMatcher
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.camvid import VOID, Dataset
+from ..training.camvid import VOID, Color, Dataset
 from ..training.classmap import MAPS, ClassMap, checked_map, meanings, read_map, targets
 from ..training.errors import DataError
-from ..training.files import Color
 from ..training.labels import Labels
 from .errors import ExportError
 

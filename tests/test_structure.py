@@ -24,7 +24,6 @@ ALLOWED = {
         "training.checkpoint",
         "training.camvid",
         "training.classmap",
-        "training.files",
         "training.labels",
         "training.errors",
         "training.metrics",

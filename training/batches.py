@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import count
 from pathlib import Path
@@ -140,7 +141,9 @@ def train_batches(
         prefetch_factor=4 if loaders else None,
         worker_init_fn=_start_worker,
     )
-    for pictures, masks, soft in loader:
+    with _one_thread():
+        started = iter(loader)
+    for pictures, masks, soft in started:
         yield Batch(
             normalised(pictures.to(device, non_blocking=True)),
             masks.to(device, non_blocking=True).long(),
@@ -174,6 +177,17 @@ def _stacked(some: Sequence[tuple[Crop, Soft | None]]) -> tuple[Tensor, Tensor, 
         torch.from_numpy(np.stack([mask for (_, mask), _ in some])),
         torch.from_numpy(np.stack(soft)) if soft else None,
     )
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """OpenCV's threads are not in a process that is forked off, which would wait for them for ever."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # ends the others
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
 
 
 def _start_worker(_number: int) -> None:

@@ -25,7 +25,7 @@ def train_command(settings: TrainSettings, run: Path) -> str:
             for item in value:
                 words += [_REPEATABLE[field.name], item]
         elif field.name == "budget_s":
-            words += ["--budget", f"{value:.12g}s"]
+            words += ["--budget", f"{int(value) if value == int(value) else value}s"]
         elif field.name == "learn_all":
             words.append("--learn-all")
         else:

@@ -29,7 +29,7 @@ from .labels import Labels
 from .settings import TrainSettings
 
 # In a picture from a driving car: nothing that stands on the ground reaches into its top fifth, no sky into its bottom
-# third. Said of unlabelled pictures where all these classes are learnt, and measured by tests/bench/sky.py.
+# third. Said of unlabelled pictures where all these classes are learnt, and measured by tests/bench/roads.py.
 _ON_THE_GROUND = frozenset({"road", "sidewalk", "car", "pedestrian", "bicyclist"})
 _SKY = frozenset({"sky"})
 _TOP, _BOTTOM = 1 / 5, 2 / 3

@@ -110,18 +110,18 @@ def check(settings: TrainSettings) -> None:
         ("saturation", augment.saturation, 0, 1),
         ("hue", augment.hue_degrees, 0, 180),
         ("harsh", augment.harsh, 0, 1),
+        *(("shares", share, 1e-6, 1e6) for share in settings.shares),
+        *(("teacher_scales", scale, 0.25, 4) for scale in settings.teacher_scales or (0,)),
     ]
     for name, value, least, most in ranges:
         if not least <= value <= most:
             raise TrainingError(f"{name} {value:g} is not between {least:g} and {most:g}")
     if not 0 < augment.scale_min <= augment.scale_max:
         raise TrainingError(f"scale {augment.scale_min:g},{augment.scale_max:g}: give the least, then the most")
-    if any(share <= 0 for share in settings.shares) or any(not 0.25 <= scale <= 4 for scale in settings.teacher_scales):
-        raise TrainingError("shares must be above 0, and a teacher's scales between 0.25 and 4")
     if settings.unlabelled and not settings.teachers:
-        raise TrainingError("unlabelled pictures need a teacher to say what they show: --teacher CHECKPOINT")
+        raise TrainingError("unlabelled pictures need a teacher to say what they show: --teacher MODEL")
     if settings.distill and not settings.teachers:
-        raise TrainingError("--distill needs a teacher: --teacher CHECKPOINT")
+        raise TrainingError("--distill needs a teacher: --teacher MODEL")
     if min(settings.lr, settings.encoder_lr) < 0 or min(settings.decoder or (1,)) < 1:
         raise TrainingError("learning rates must not be negative, and every decoder stage needs a channel")
     for size in (settings.size, settings.crop):

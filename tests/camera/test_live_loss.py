@@ -227,7 +227,8 @@ def test_nothing_is_left_of_twenty_connections(tmp_path: Path, monkeypatch: pyte
                 lambda: threading.active_count() <= threads and descriptors() <= opened, what="the last one is closed"
             )
             assert resident_bytes() < 1.05 * memory
-        until(lambda: (threading.active_count(), descriptors()) == (threads_before, descriptors_before))
+        # What another test left may end meanwhile, so there may be less than before.
+        until(lambda: threading.active_count() <= threads_before and descriptors() <= descriptors_before)
 
 
 def test_a_connection_that_hangs_is_gone_soon_after(server: RtspServer) -> None:

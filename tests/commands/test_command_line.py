@@ -27,12 +27,12 @@ OF_THE_COMMAND = {
     "--max-frames": "a limit; a benchmark has one by default",
     "--video": "the masks' video, for its pictures: of one archive, or of several runs",
     "--video-size": "of a video: one that is drawn, or those to come",
+    "--encoder": "of a video, or of a network",
     "--stats": "statistics: written, or read",
     "--classes": "these alone: drawn, or labelled",
     "--exclude": "not these: drawn, or labelled",
     "--stride": "every n-th: frame, or mask",
     "--resume": "go on: inside videos, or in training",
-    "--encoder": "what the overlay's video is written by, or the network begins with",
 }
 
 

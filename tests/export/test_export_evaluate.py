@@ -59,7 +59,7 @@ def segnet(tmp_path: Path) -> Path:
 def test_scores_are_those_worked_out_by_hand(model_path: Path, data: Path) -> None:
     result = evaluate_model(model_path, data)
     assert result.picture_count == 1
-    assert result.group_names == ("Road", "Sky", "Car")
+    assert result.labels.class_names == result.group_names == ("Road", "Sky", "Car")
     # Road: two quarters right, one missed; sky: one right, one wrong; no car anywhere.
     np.testing.assert_array_equal(result.confusion, [[2 * QUARTER, QUARTER, 0], [0, QUARTER, 0], [0, 0, 0]])
     assert result.iou == pytest.approx({"Road": 2 / 3, "Sky": 1 / 2, "Car": np.nan}, nan_ok=True)

