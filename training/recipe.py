@@ -15,9 +15,12 @@ import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import typer
+
 from . import checkpoint as checkpoints
 from .augment import AugmentSettings
 from .console import Talk
+from .device import choose_device
 from .errors import TrainingError
 from .options import parse_duration
 from .run_folder import LAST
@@ -42,19 +45,18 @@ def stages(data: Path, runs: Path, *, budget_s: float, device: str = "auto", lea
     """The teacher, who learns from labels alone; then the pupil, who learns from it too.
 
     Raises:
-        TrainingError: there is no CamVid in `data`.
+        TrainingError: there is no CamVid in `data`, or no such device.
     """
     if not (data / "camvid").is_dir():
         raise TrainingError(f"{data}: has no folder camvid")
     labelled = [name for name in _LABELLED if (data / name).is_dir()]
     unlabelled = [name for name in _UNLABELLED if (data / name).is_dir()]
-    on_gpu = device.startswith("cuda")
+    on_gpu = choose_device(device).type == "cuda"
     common = TrainSettings(
         data=tuple(f"{data / name}{_LABELLED[name]}" for name in labelled),
         shares=tuple(_SHARES[name] for name in labelled),
         valid_drives=HELD_OUT if "idd" in labelled else (),
         learn_all=learn_all,
-        epochs=1_000_000,
         size=(416, 544),
         batch=48 if on_gpu else 12,
         passes=8 if on_gpu else 1,  # scoring takes a while
@@ -114,19 +116,24 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("data", type=Path, metavar="DATA")
     parser.add_argument("-o", "--output", type=Path, required=True, metavar="RUNS")
-    parser.add_argument("--budget", required=True, metavar="TIME", help="of both together: 10m, 40h")
+    parser.add_argument("--budget", required=True, type=_seconds, metavar="TIME", help="of both together: 10m, 40h")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda, ...")
     parser.add_argument("--learn-all", action="store_true", help="learn from the pictures to score on too")
     options = parser.parse_args()
-    budget_s = parse_duration(options.budget, "--budget")
-    assert budget_s is not None
     try:
         planned = stages(
-            options.data, options.output, budget_s=budget_s, device=options.device, learn_all=options.learn_all
+            options.data, options.output, budget_s=options.budget, device=options.device, learn_all=options.learn_all
         )
         run_recipe(planned, options.output)
     except TrainingError as exc:
         sys.exit(f"roadmask: {exc}")
+
+
+def _seconds(text: str) -> float:
+    try:
+        return parse_duration(text, "--budget") or 0.0
+    except typer.BadParameter as exc:
+        raise argparse.ArgumentTypeError(exc.message) from exc
 
 
 if __name__ == "__main__":

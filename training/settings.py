@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from .augment import AugmentSettings
-from .encoder import SCALES, STRIDE, EncoderName, Weights
+from .encoder import SCALES, STRIDE, EncoderName, Weights, nearest_multiple
 from .errors import TrainingError
 from .unet import Context, Convolution
 
@@ -132,7 +132,7 @@ def check(settings: TrainSettings) -> None:
 def check_size(size: tuple[int, int]) -> None:
     height, width = size
     if height % STRIDE or width % STRIDE or min(height, width) < STRIDE:
-        nearest = "x".join(str(max(round(side / STRIDE), 1) * STRIDE) for side in size)
+        nearest = "x".join(str(nearest_multiple(side)) for side in size)
         raise TrainingError(
             f"{height}x{width}: the network's height and width must be multiples of {STRIDE}; the nearest is {nearest}"
         )

@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from .augment import Soft
 from .batches import Key, resize_picture, to_input
-from .encoder import STRIDE
+from .encoder import nearest_multiple
 from .files import Picture
 from .job import Job, OnMessage
 from .unet import UNet
@@ -42,7 +42,7 @@ def _opinion(job: Job, teachers: Sequence[UNet], picture: Picture) -> Soft:
     width = round(height * picture.shape[1] / picture.shape[0])
     seen_by_each = []
     for scale in job.settings.teacher_scales:
-        seen = resize_picture(picture, (_multiple(height * scale), _multiple(width * scale)))
+        seen = resize_picture(picture, (nearest_multiple(height * scale), nearest_multiple(width * scale)))
         both = to_input([seen, np.asarray(cv2.flip(seen, 1), np.uint8)], job.device)
         for teacher in teachers:
             with job.autocast:
@@ -56,7 +56,3 @@ def _mean_probability(scores: Tensor, size: tuple[int, int]) -> Tensor:
     """(classes, h, w) of the scores (2, classes, ...) of a picture and of its mirror image."""
     probability = functional.interpolate(scores, size=size, mode="bilinear").softmax(1)
     return (probability[0] + probability[1].flip(-1)) / 2
-
-
-def _multiple(side: float) -> int:
-    return max(round(side / STRIDE), 1) * STRIDE

@@ -10,26 +10,13 @@ import pytest
 from onnx import TensorProto
 
 from roadmask.export import verify
-from roadmask.export.convert import export_model
 from roadmask.export.errors import ExportError
 from roadmask.export.half import halve_model
 from roadmask.export.pictures import Samples, draw
 from roadmask.export.quantize import quantize_model
 from roadmask.stream.cli import main
 from roadmask.stream.network.model import Model, find_model
-from tests.support.untrained import NAMES, save_untrained
-
-
-@pytest.fixture(scope="module")
-def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_untrained(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def float_path(checkpoint_path: Path) -> Path:
-    path = checkpoint_path.with_name("model.onnx")
-    export_model(checkpoint_path, path)
-    return path
+from tests.support.untrained import NAMES
 
 
 @pytest.fixture(scope="module")

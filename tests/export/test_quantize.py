@@ -14,7 +14,6 @@ from onnx import TensorProto, helper, numpy_helper
 
 from roadmask.export import quantize, verify
 from roadmask.export.calibration import find_calibration
-from roadmask.export.convert import export_model
 from roadmask.export.errors import ExportError
 from roadmask.export.pictures import SAMPLE_COUNT, draw, fit
 from roadmask.export.quantize import quantize_model
@@ -26,7 +25,7 @@ from roadmask.stream.spec import ModelSpec
 from roadmask.training.camvid import read_picture
 from tests.support.clips import cfr, make_clip
 from tests.support.datasets import make_fastai, make_segnet, save_png
-from tests.support.untrained import HEIGHT, NAMES, WIDTH, save_untrained
+from tests.support.untrained import HEIGHT, NAMES, WIDTH
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -35,18 +34,6 @@ def bound_for_an_untrained_network() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(verify.MIN_EQUAL_LABELS, "int8", 0.8)
         yield
-
-
-@pytest.fixture(scope="module")
-def checkpoint_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return save_untrained(tmp_path_factory.mktemp("run"))
-
-
-@pytest.fixture(scope="module")
-def float_path(checkpoint_path: Path) -> Path:
-    path = checkpoint_path.with_name("model.onnx")
-    export_model(checkpoint_path, path)
-    return path
 
 
 @pytest.fixture(scope="module")

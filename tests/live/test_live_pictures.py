@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -23,20 +22,6 @@ from tests.support.clips import SPEC, TICK, cfr, make_clip
 from tests.support.live_client import Viewer, get
 from tests.support.live_results import ANYWHERE, camera, noisy, striped
 from tests.support.waiting import eventually
-
-
-@pytest.fixture
-def view() -> Iterator[LiveView]:
-    with LiveView(ANYWHERE, SPEC.classes) as view:
-        yield view
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[LiveView]:
-    """For tests that change nothing: one camera, which has a picture."""
-    with LiveView(ANYWHERE, SPEC.classes) as view:
-        camera(view).write(striped())
-        yield view
 
 
 @settings(max_examples=30, deadline=None)

@@ -6,7 +6,6 @@ import re
 import socket
 import threading
 import time
-from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
@@ -20,20 +19,6 @@ from tests.support.clips import SPEC
 from tests.support.live_client import Viewer, connection_to, get
 from tests.support.live_results import ANYWHERE, camera, noisy, striped
 from tests.support.waiting import LONG_S, eventually
-
-
-@pytest.fixture
-def view() -> Iterator[LiveView]:
-    with LiveView(ANYWHERE, SPEC.classes) as view:
-        yield view
-
-
-@pytest.fixture(scope="module")
-def running() -> Iterator[LiveView]:
-    """For tests that change nothing: one camera, which has a picture."""
-    with LiveView(ANYWHERE, SPEC.classes) as view:
-        camera(view).write(striped())
-        yield view
 
 
 @pytest.mark.parametrize(

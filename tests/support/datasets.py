@@ -85,6 +85,11 @@ def make_unlabelled(root: Path, *, count: int = 3) -> Path:
     return root
 
 
+def with_names(root: Path, *names: str) -> Path:
+    (root / "codes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
+    return root
+
+
 def save_pair(picture: Path, label: Path, ids: NDArray[np.uint8]) -> None:
     save_png(picture, ID_COLORS[ids])
     save_png(label, ids)

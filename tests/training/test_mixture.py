@@ -20,30 +20,15 @@ from roadmask.training.mixture import Mixture, meaning, open_mixture
 from tests.support.datasets import (
     NAMES,
     draw_ids,
-    make_coarse,
     make_fastai,
     make_segnet,
     save_pair,
     save_png,
     tiny_settings,
+    with_names,
 )
 
 IDD_NAMES = tuple(MAPS["idd-lite"])
-
-
-@pytest.fixture
-def fine(tmp_path: Path) -> Path:
-    return make_fastai(tmp_path / "fine")
-
-
-@pytest.fixture
-def coarse(tmp_path: Path) -> tuple[Path, Path]:
-    return make_coarse(tmp_path / "coarse")
-
-
-def with_names(root: Path, *names: str) -> Path:
-    (root / "codes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-    return root
 
 
 def written(path: Path, text: str) -> Path:

@@ -16,26 +16,11 @@ from roadmask.training.mixture import Mixture, open_mixture
 from roadmask.training.settings import check
 from tests.support.datasets import (
     HEIGHT,
-    make_coarse,
     make_fastai,
     make_unlabelled,
     tiny_settings,
+    with_names,
 )
-
-
-@pytest.fixture
-def fine(tmp_path: Path) -> Path:
-    return make_fastai(tmp_path / "fine")
-
-
-@pytest.fixture
-def coarse(tmp_path: Path) -> tuple[Path, Path]:
-    return make_coarse(tmp_path / "coarse")
-
-
-def with_names(root: Path, *names: str) -> Path:
-    (root / "codes.txt").write_text("\n".join(names) + "\n", encoding="utf-8")
-    return root
 
 
 def parts_of(*data: Path | str, **changes: object) -> Mixture:
