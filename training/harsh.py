@@ -42,10 +42,22 @@ def night(picture: Picture, mask: Mask, rng: np.random.Generator) -> Pair:
     lamp = np.array([1.0, rng.uniform(0.6, 1.0), rng.uniform(0.35, 1.1)], np.float32)
     dark = picture * light[..., None] * lamp
     dark *= rng.uniform(10, 70) / max(float(dark.mean()), 1.0)
-    for _ in range(int(rng.integers(0, 6))):  # lamps and headlights
-        spot = _blob(height, width, rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.005, 0.04))
-        dark += (spot * rng.uniform(80, 255))[..., None] * lamp
+    _light_lamps(dark, rng)
     return _noisy(dark, float(rng.uniform(1, 8)), rng), mask
+
+
+def unlit(picture: Picture, mask: Mask, rng: np.random.Generator) -> Pair:
+    """A road without lamps: what the own headlights reach, low in the picture, and black above, whatever is there."""
+    height, width = mask.shape
+    gains = np.exp(rng.uniform(np.log(0.2), 0, 256)).astype(np.float32)
+    low = np.linspace(0, 1, height, dtype=np.float32) - np.float32(rng.uniform(0.6, 0.95))
+    light = np.exp(-((low / np.float32(rng.uniform(0.12, 0.3))) ** 2))[:, None]
+    light = light * _blob(height, width, rng.uniform(0.3, 0.7), 0.0, rng.uniform(0.25, 0.8))[:1]
+    light = np.float32(rng.uniform(0.6, 3)) * light + np.float32(np.exp(rng.uniform(np.log(0.001), np.log(0.1))))
+    lamp = np.array([1.0, rng.uniform(0.6, 1.0), rng.uniform(0.35, 1.1)], np.float32)
+    dark = picture * (gains[mask] * light)[..., None] * lamp
+    _light_lamps(dark, rng)
+    return _noisy(dark, float(rng.uniform(0, 4)), rng), mask
 
 
 def fog(picture: Picture, mask: Mask, rng: np.random.Generator) -> Pair:
@@ -138,10 +150,20 @@ def noise(picture: Picture, mask: Mask, rng: np.random.Generator) -> Pair:
     return _noisy(picture.astype(np.float32), float(rng.uniform(3, 20)), rng), mask
 
 
-_LIGHT: tuple[_Condition, ...] = (night, night, fog, exposure, exposure, glare)  # night and exposure are the commonest
+_LIGHT: tuple[_Condition, ...] = (night, unlit, fog, exposure, exposure, glare)  # night and exposure are the commonest
 _LENS: tuple[_Condition, ...] = (reflection, rain, bonnet, bonnet)
 _CAMERA: tuple[_Condition, ...] = (blur, coarse, compression, noise)
 _EACH = 0.6  # probability of each of the three kinds in a harsh picture
+
+
+def _light_lamps(dark: NDArray[np.float32], rng: np.random.Generator) -> None:
+    """Lamps, headlights and tail lights, drawn into the picture."""
+    height, width = dark.shape[:2]
+    for _ in range(int(rng.integers(0, 6))):
+        spot = _blob(height, width, rng.random(), rng.uniform(0.1, 0.7), rng.uniform(0.005, 0.04))
+        green = rng.uniform(0.1, 1.0)
+        color = np.array([1.0, green, green * rng.uniform(0.3, 1.1)], np.float32)
+        dark += (spot * np.float32(rng.uniform(80, 255)))[..., None] * color
 
 
 def _noisy(picture: NDArray[np.float32], deviation: float, rng: np.random.Generator) -> Picture:
