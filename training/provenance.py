@@ -22,13 +22,19 @@ def provenance(
     """Goes into the checkpoint and from there into the exported model; names no folder but the data sets' own."""
     return {
         "data": "; ".join(_described(part, learn_all=settings.learn_all) for part in parts),
-        "license_note": settings.license_note,
+        "license_note": _license_notes(settings.license_note, [*([parent] if parent else []), *teachers]),
         **({"start_from": _ancestry(parent)} if parent else {}),
         **({"teachers": "; ".join(map(_ancestry, teachers))} if teachers else {}),
         "commit": commit(),
         "torch": str(torch.__version__),  # of a class of its own, which `weights_only` would refuse to load
         "started": datetime.now(UTC).strftime("%Y-%m-%d"),
     }
+
+
+def _license_notes(own: str, ancestors: Sequence[Checkpoint]) -> str:
+    """This run's, and those of what it starts from and is taught by: the terms of their pictures do not end there."""
+    notes = [own, *(ancestor.provenance.get("license_note", "") for ancestor in ancestors)]
+    return "; ".join(dict.fromkeys(note for note in notes if note))
 
 
 def _described(part: Part, *, learn_all: bool) -> str:

@@ -124,6 +124,17 @@ def test_a_run_starts_from_a_model_whose_shape_and_head_it_keeps(small: Path, da
     assert checkpoints.load(checkpoint).settings["start_from"] == str(small)
 
 
+def test_the_terms_of_a_model_go_on_in_what_is_trained_from_it(small: Path, data: Path, tmp_path: Path) -> None:
+    parent, terms = load_trained(str(small)), "streets: research only"
+    paths = []
+    for name in ("parent", "teacher"):
+        paths.append(str(tmp_path / f"{name}.pt"))
+        checkpoints.save(replace(parent, provenance={**parent.provenance, "license_note": terms}), Path(paths[-1]))
+    settings = tiny_settings(data, start_from=paths[0], teachers=(paths[1],), decoder=None, distill=0.3)
+    settings = replace(settings, license_note="mine: any use")
+    assert prepare(settings, None, no_word).provenance["license_note"] == f"mine: any use; {terms}"
+
+
 def test_a_run_starts_with_a_head_of_its_own_where_classes_are_others(small: Path, tmp_path: Path) -> None:
     job = prepare(tiny_settings(make_fastai(tmp_path), start_from=str(small), decoder=None), None, no_word)
     network, parent = start(job).network, load_trained(str(small))
