@@ -38,19 +38,8 @@ from .zarr import ZarrStore
 
 # What reading raises where an archive is damaged, or made to do harm.
 _UNREADABLE = (
-    OSError,
-    LookupError,
-    ValueError,
-    TypeError,
-    RuntimeError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    av.FFmpegError,
+    *(OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError, EOFError, MemoryError),
+    *(struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError, av.FFmpegError),
 )
 
 

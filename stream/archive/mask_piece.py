@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -26,12 +27,7 @@ PIECE_SUFFIX = ".masks"
 
 
 class MaskPieceSink(Sink):
-    """A `Sink` for masks of one size that `MaskSink.append` is to take.
-
-    Args:
-        path: of the file.
-        kind: of the archive that it is for.
-    """
+    """A `Sink` for masks of one size that `MaskSink.append` is to take; `kind` is that of its archive."""
 
     def __init__(self, path: Path, kind: MaskFormat) -> None:
         self._path = path
@@ -39,7 +35,8 @@ class MaskPieceSink(Sink):
         self._encoded: Callable[[NDArray[np.uint8]], bytes] | None = None
 
     def write(self, result: SegmentedFrame) -> None:
-        self._encoded = self._encoded or _encoder_for(self._kind, result.mask.shape)
+        if self._encoded is None:
+            self._encoded = png if self._kind != "ffv1" else partial(encoded, encoder=mask_encoder(result.mask.shape))
         record = record_of(result)
         with writing(self._path):
             self._journal.add(str(record.index), self._encoded(result.mask), record_line(record))
@@ -71,10 +68,3 @@ def read_piece(path: Path) -> Iterator[tuple[MaskRecord, bytes]]:
                 file.seek(entry.end)
     except (OSError, ValueError, KeyError) as exc:
         raise OutputError(f"{path}: cannot be read ({exc})") from exc
-
-
-def _encoder_for(kind: MaskFormat, size: tuple[int, ...]) -> Callable[[NDArray[np.uint8]], bytes]:
-    if kind != "ffv1":
-        return png
-    encoder = mask_encoder(size)
-    return lambda mask: encoded(mask, encoder)

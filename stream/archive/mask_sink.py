@@ -37,18 +37,7 @@ def open_archive_sink(
     stream: int | None = None,
     overwrite: bool = False,
 ) -> MaskSink:
-    """The sink for the kind of archive that the path's suffix means.
-
-    Args:
-        path: a folder, .zip or .mkv.
-        info: of the source.
-        spec: of the model; the archive takes its classes.
-        source: the video's name, without its folder.
-        model: the model file's name.
-        model_sha256: its digest.
-        smoothed: whether the masks are blended over time.
-        stream: which of the video's streams, where it was named.
-        overwrite: replace what is there.
+    """The sink for the kind of archive that the path's suffix means: a folder, .zip or .mkv; see `ArchiveHeader`.
 
     Raises:
         OutputError: the suffix means no archive, or one that only `convert` makes, or the path is taken.
@@ -89,11 +78,7 @@ class MaskWriter(Protocol):
         """What was added is on disk when this returns."""
 
     def finish(self, ending: Ending | None) -> None:
-        """Make it whole, and close it.
-
-        Args:
-            ending: of the run, to be kept in it; `None` where it is not known.
-        """
+        """Make it whole, with how the run ended where that is known, and close it."""
 
     def close(self) -> None:
         """As it is, where something went wrong; also after `finish`."""
@@ -116,9 +101,6 @@ class MaskSink(Sink):
         marker: where the archive is a folder, a file in it that only such folders have.
         one_size: masks of another size than the first are refused.
         overwrite: replace what is there.
-
-    Raises:
-        OutputError: the path is taken.
     """
 
     def __init__(
