@@ -16,14 +16,12 @@ from rich.console import Console
 
 from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare
 from ..bench.clip import draw_drive
-from ..errors import RoadmaskError
 from ..network.model import Model
 from ..run.settings import SegmentSettings
 from ..run.stages import batch_size
 from ..system.machine import usable_cores
 from . import options as of
 
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _STAGES = ("all", "decode", "infer", "decide", "write", "libraries")
 _HEADER = (
     f"{'':<31}frames/s  {'(from, to)':>16}  of bare  of both"

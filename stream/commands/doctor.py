@@ -14,11 +14,9 @@ from rich.console import Console
 from rich.text import Text
 
 from ..doctor.doctor import CHECKS, SLOW_CHECKS, STATES, Finding, State, examine
-from ..errors import RoadmaskError
 from ..system.talk import printable
 from . import options as of
 
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _ALL = (*CHECKS, *SLOW_CHECKS)
 _STYLES: dict[State, str] = {"ok": "green", "warning": "bold yellow", "problem": "bold red"}
 _INDENT = 27  # before what was found: the state, and the name

@@ -27,15 +27,13 @@ _OWN_WHEEL = "pip install --force-reinstall --only-binary av av: its FFmpeg has 
 
 def codecs() -> Iterator[Finding]:
     try:
-        encoder = choose_encoder("x264", size=_SIZE)
-        failure = encoder.failure(_SIZE)
-        found = f"{encoder.name} starts (overlays)"
+        failure = choose_encoder("x264", size=_SIZE).failure(_SIZE)
     except OutputError as exc:
         failure = first_line(exc)
     if failure:
         yield Finding("H.264 encoder", "problem", f"no overlay can be made: {failure}", _OWN_WHEEL)
     else:
-        yield Finding("H.264 encoder", "ok", found)
+        yield Finding("H.264 encoder", "ok", "x264 starts (overlays)")
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         try:
             choose_encoder("nvenc", size=_SIZE)

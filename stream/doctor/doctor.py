@@ -46,11 +46,9 @@ class Finding:
 
 
 def examine(checks: Sequence[str] = CHECKS, *, patience_s: float | None = None) -> Iterator[tuple[str, Finding]]:
-    """Every finding, with the name of its check, as it comes.
+    """Every finding of `checks`, with the name of its check, as it comes.
 
-    Args:
-        checks: names in `CHECKS` and `SLOW_CHECKS`, each once.
-        patience_s: a check that finds nothing for so long is ended, and told as a problem; `None` for what suits it.
+    A check that finds nothing for `patience_s` is ended, and told as a problem; `None` for what suits it.
     """
     waiting = list(checks)
     with ExitStack() as stack:
@@ -113,19 +111,13 @@ def findings(check: str) -> Iterator[Finding]:
         advice = "first mend what 'roadmask doctor versions' finds"
         yield Finding("check", "problem", f"cannot be made: {first_line(exc)}", advice)
     except Exception as exc:  # noqa: BLE001 - told as what was found
-        if any(is_out_of_memory(one) for one in _chain(exc)):
-            advice = "end other programs, or give the container more"
-            yield Finding("check", "problem", "memory ran out", advice)
-        else:
-            found = f"the check has failed ({type(exc).__name__}: {first_line(exc)})"
-            yield Finding("check", "problem", found, REPORT)
-
-
-def _chain(exc: BaseException | None) -> Iterator[BaseException]:
-    """The exception, and those that it came from."""
-    while exc is not None:
-        yield exc
-        exc = exc.__cause__ or exc.__context__
+        found, advice = f"the check has failed ({type(exc).__name__}: {first_line(exc)})", REPORT
+        cause: BaseException | None = exc
+        while cause is not None:
+            if is_out_of_memory(cause):
+                found, advice = "memory ran out", "end other programs, or give the container more"
+            cause = cause.__cause__ or cause.__context__
+        yield Finding("check", "problem", found, advice)
 
 
 def first_line(exc: BaseException) -> str:

@@ -24,13 +24,17 @@ _MEMORY = 1_000_000_000, 400_000_000  # enough, and too little
 # An hour of 1080p gives an overlay of about 2 GB and masks of about 0.5 GB; a TensorRT engine takes tens of megabytes.
 _ROOM, _LITTLE_ROOM = (5_000_000_000, 50_000_000), (500_000_000, 50_000_000)
 _OPEN_S = 5.0
+_WEBCAM_ADVICE = {
+    errno.EACCES: "sudo usermod -aG video $USER, then log in again; a container's user needs the group, too",
+    errno.EBUSY: "end the program that uses it",
+}
 _NO_CAMERA = (errno.ENODEV, errno.ENOTTY)  # what FFmpeg gets of nodes that give no pictures: a codec's, metadata's
 
 
 def machine() -> Iterator[Finding]:
     usable, there = usable_cores(), os.cpu_count() or 1
-    fewer = f"{usable} of {there}: a scheduler mask or a container allows no more"
-    yield Finding("cores", "ok", fewer if usable < there else f"{usable}, all that there are")
+    why = "a scheduler mask or a container allows no more" if usable < there else "all that there are"
+    yield Finding("cores", "ok", f"{usable} of {there}: {why}")
     yield memory()
 
 
@@ -89,10 +93,8 @@ def _judged(name: str, free: int, limits: tuple[int, int], found: str, advice: s
 
 
 def cameras() -> Iterator[Finding]:
-    if sys.platform == "linux":
-        yield from linux_webcams(Path("/dev"))
-    else:
-        yield from other_webcams("avfoundation" if sys.platform == "darwin" else "dshow")
+    others = "avfoundation" if sys.platform == "darwin" else "dshow"
+    return linux_webcams(Path("/dev")) if sys.platform == "linux" else other_webcams(others)
 
 
 def linux_webcams(devices: Path) -> Iterator[Finding]:
@@ -113,13 +115,9 @@ def _webcam(node: Path) -> Finding | None:
             return Finding(str(node), "ok", f"{card} opens: {stream.width}x{stream.height} {stream.codec_context.name}")
     except (av.FFmpegError, OSError, ValueError, IndexError) as exc:
         number = getattr(exc, "errno", 0)
-        if number in _NO_CAMERA:
-            return None
-        advice = {
-            errno.EACCES: "sudo usermod -aG video $USER, then log in again; a container's user needs the group, too",
-            errno.EBUSY: "end the program that uses it",
-        }.get(number, "plug it in again; is it used by another program? is its driver loaded?")
-        return Finding(str(node), "warning", f"{card} does not open: {first_line(exc)}", advice)
+        advice = _WEBCAM_ADVICE.get(number, "plug it in again; is it used by another program? is its driver loaded?")
+        found = f"{card} does not open: {first_line(exc)}"
+        return None if number in _NO_CAMERA else Finding(str(node), "warning", found, advice)
 
 
 def other_webcams(system: str) -> Iterator[Finding]:

@@ -73,7 +73,7 @@ class FixedSize:
     """
 
     def __init__(
-        self, path: Path, placement: Placement, spec: ModelSpec, *, dimensions: Sequence[object], threads: int
+        self, path: Path, placement: Placement, spec: ModelSpec, dimensions: Sequence[object], *, threads: int
     ) -> None:
         """`dimensions` are the free ones of the model's input, by the names that it gives them."""
         self._path = path

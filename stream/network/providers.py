@@ -133,16 +133,6 @@ def placements(device: str) -> tuple[Placement, ...]:
     return (Placement(found, unit),)
 
 
-def provider_for(device: str) -> tuple[str, dict[str, Any]]:
-    """The provider that `device` means first of all, and the options that choose its unit.
-
-    Raises:
-        DeviceError: as `placements`.
-    """
-    placement = placements(device)[0]
-    return placement.device.provider, placement.options
-
-
 def _missing(device: Device, asked: str, available: list[str]) -> str:
     there = [name for name, other in DEVICES.items() if other.provider in available]
     # They bring the same module: installed beside each other, the one that came last wins.

@@ -21,13 +21,7 @@ PIECE_SUFFIX = ".csv"  # of a table of either kind
 class CsvStatsSink(Sink):
     """A `Sink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
 
-    A row is on disk when `write` returns.
-
-    Args:
-        path: of the table.
-        spec: of the model; its classes are the columns.
-        overwrite: replace what is there.
-        journal: where the rows are until `_finish` makes the table of them; without, they are the table.
+    A row is on disk when `write` returns: in the `journal`, where there is one, until `_finish` makes the table of it.
     """
 
     def __init__(self, path: Path, spec: ModelSpec, *, overwrite: bool = False, journal: Path | None = None) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import OutputError, is_failure
 from ..frames import Position
@@ -42,11 +42,7 @@ def refuse_missing_pyarrow(path: Path) -> None:
 class ParquetStatsSink(CsvStatsSink):
     """A `Sink` whose file has a row for each frame, as its CSV does, which it is made of at the end.
 
-    Args:
-        path: .parquet.
-        spec: of the model.
-        facts: what else the file is to tell of the run.
-        overwrite: replace what is there.
+    `facts` are what else the file is to tell of the run.
     """
 
     def __init__(
@@ -84,16 +80,11 @@ class ParquetStatsSink(CsvStatsSink):
         schema = self._arrow_schema()
         with pq.ParquetWriter(self._whole, schema, compression="zstd") as writer:
             for rows in _row_groups(self._journal):
-                columns = zip(*rows, strict=True)
-                writer.write_table(
-                    pa.table(
-                        [
-                            pa.array(map(_number(field.type), column), field.type)
-                            for field, column in zip(schema, columns, strict=True)
-                        ],
-                        schema=schema,
-                    )
-                )
+                columns = [
+                    pa.array(map(int if field.name == "index" else float, column), field.type)
+                    for field, column in zip(schema, zip(*rows, strict=True), strict=True)
+                ]
+                writer.write_table(pa.table(columns, schema=schema))
         sync_file(self._whole)
 
     def _arrow_schema(self) -> pa.Schema:
@@ -116,10 +107,6 @@ class ParquetStatsSink(CsvStatsSink):
         except (OSError, ValueError, pa.ArrowException) as exc:
             self._journal.unlink(missing_ok=True)
             raise OutputError(f"{self._whole}: cannot be read ({exc}); pass --overwrite to start anew") from exc
-
-
-def _number(kind: Any) -> type[int | float]:
-    return int if str(kind) == "int64" else float
 
 
 def _row_groups(path: Path) -> Iterator[list[list[str]]]:

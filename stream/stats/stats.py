@@ -41,15 +41,7 @@ def open_stats_sink(
     model_sha256: str | None = None,
     overwrite: bool = False,
 ) -> Sink:
-    """The sink for the kind of table that the path's suffix means.
-
-    Args:
-        path: .csv or .parquet.
-        spec: of the model; its classes are the columns.
-        source: the video's name, without its folder. Parquet tells it, and the two below.
-        model: the model file's name.
-        model_sha256: its digest.
-        overwrite: replace what is there.
+    """The sink for the kind of table that the path's suffix means; Parquet also tells source, model and its digest.
 
     Raises:
         OutputError: as `refuse_bad_stats`, or the path is taken.
