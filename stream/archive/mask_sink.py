@@ -183,10 +183,8 @@ class MaskSink(Sink):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.__exit__(kind, exc, at)
 
 
 def refuse_other_size(path: Path, record: MaskRecord, first: MaskRecord) -> None:

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
 from typing import Self
 
 from ..errors import OutputError, Stopped
@@ -61,9 +60,7 @@ class StretchFolder:
                 self.path.mkdir()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.is_over:
             shutil.rmtree(self._progress, ignore_errors=True)
 

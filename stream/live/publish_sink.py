@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from av.video.frame import VideoFrame
@@ -97,9 +96,7 @@ class PublishSink(Sink):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._publisher.stop()
         self._close()
         log.info("%s: %d of %d frames sent", self.name, self.written - self.dropped, self.written)

@@ -144,10 +144,8 @@ class StreamSink(Sink):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.__exit__(kind, exc, at)
 
 
 class ReaderGone(Exception):  # noqa: N818 - not an error: how a player ends a run

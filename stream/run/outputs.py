@@ -142,14 +142,12 @@ class Outputs:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         if not is_failure(exc):
             ending = self._ending(exc is not None)
             for sink in self._sinks:
                 sink.tell(ending)
-        self._stack.__exit__(exc_type, exc, traceback)
+        self._stack.__exit__(kind, exc, at)
 
 
 def _makers(

@@ -60,10 +60,8 @@ class CsvStatsSink(Sink):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.__exit__(kind, exc, at)
 
     def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
         """After the last row."""
@@ -128,9 +126,7 @@ class ShareRows:
         self._file = AppendedFile(self._path, keep=self._kept, head=self._head)
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._file.close()
 
 

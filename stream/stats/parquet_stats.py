@@ -59,10 +59,8 @@ class ParquetStatsSink(CsvStatsSink):
             self._write_journal_again()
         return super().resume(position)
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        super().__exit__(exc_type, exc, traceback)
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        super().__exit__(kind, exc, at)
         if not is_failure(exc):
             self._journal.unlink(missing_ok=True)
 
