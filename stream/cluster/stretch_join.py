@@ -68,15 +68,9 @@ class StretchFolder:
 def join(
     job: SegmentSettings, info: VideoInfo, model: Model, folder: StretchFolder, made: Iterable[Stretch], frames: int
 ) -> Report:
-    """Write the outputs of a run.
+    """Write the outputs of a run from its stretches in `folder`, which have `frames` frames in all.
 
-    Args:
-        job: the run.
-        info: of its file.
-        model: of the run.
-        folder: where its stretches are.
-        made: they, in order, each when it is there; fewer where the run is stopped.
-        frames: in all of them.
+    They are `made` in order, each when it is there; fewer where the run is stopped.
 
     Raises:
         NotAsPlanned: where two stretches meet they have not decoded the same.

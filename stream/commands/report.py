@@ -8,7 +8,8 @@ from typing import Annotated
 import cv2
 import typer
 
-from ..report.report import ReportSettings, write_report
+from ..report.report import write_report
+from ..report.run import ReportSettings
 from ..system.talk import progress_bar, write_result, write_talk
 from . import options as of
 

@@ -18,14 +18,19 @@ from importlib import import_module
 from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
+from ..errors import first_line
 from ..system.helper_process import HelperGone, HelperProcess, take_orders
 from ..system.machine import is_out_of_memory
 
 # In the order of asking: what a check needs is looked at by one before it.
 CHECKS = ("versions", "machine", "disk", "codecs", "devices", "cameras", "selftest")
 SLOW_CHECKS = ("engines",)  # made only where they are named
-# Each is a function of that name, in a module of that name or in one of these.
-_MODULES = {"disk": "machine", "cameras": "machine", "engines": "devices"}
+# Each is a function of that name, in a module that imports only what it needs.
+_MODULES = {
+    **dict.fromkeys(("versions", "machine", "disk"), "machine"),
+    **dict.fromkeys(("codecs", "cameras"), "video"),
+    **dict.fromkeys(("devices", "engines", "selftest"), "devices"),
+}
 _PATIENCE_S, _SLOW_PATIENCE_S = 60.0, 3600.0  # for one thing to be found out
 _HINTS = {"SIGILL": ": an instruction that this processor lacks", "SIGKILL": ", as when memory runs out"}
 
@@ -118,9 +123,3 @@ def findings(check: str) -> Iterator[Finding]:
                 found, advice = "memory ran out", "end other programs, or give the container more"
             cause = cause.__cause__ or cause.__context__
         yield Finding("check", "problem", found, advice)
-
-
-def first_line(exc: BaseException) -> str:
-    """What an exception says, in one line and never empty."""
-    said = str(getattr(exc, "strerror", None) or exc)  # FFmpeg's and the system's words, without number and call
-    return next((line.strip() for line in said.splitlines() if line.strip()), type(exc).__name__)

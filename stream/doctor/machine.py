@@ -1,34 +1,117 @@
-"""Cores and memory, folders that are written to, and webcams."""
+"""Libraries and extras, cores and memory, folders that are written to: what can be looked at without any library."""
 
 from __future__ import annotations
 
 import errno
 import os
+import platform
 import re
 import shutil
-import sys
 import tempfile
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-import av
-
-from ..camera.camera import parse_camera
+from ..errors import first_line
 from ..system.machine import cache_folder, usable_cores
-from .doctor import Finding, State, first_line
+from .doctor import Finding, State
 
-_CGROUP, _MEMINFO, _CARDS = Path("/sys/fs/cgroup"), Path("/proc/meminfo"), Path("/sys/class/video4linux")
+EXTRAS = {
+    "train": "roadmask train, lr-find and data",
+    "export": "roadmask export and eval",
+    "serve": "--serve, the live view in a browser",
+    "parquet": "statistics as .parquet",
+    "coco": "convert --to coco",
+    "ray": "--ray, a cluster of machines",
+    "zarr": "convert -o masks.zarr",
+    "remote": "videos and results by s3:// and other URLs",
+}
+MODULES = ("av", "onnxruntime", "cv2", "numpy", "rich", "typer")  # of the base install
+# What else than the package of a module's own name brings it; first what a plain install takes. Beside each other, such
+# packages overwrite each other's files.
+BRINGS = {
+    "onnxruntime": (
+        *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+        *("onnxruntime-migraphx", "onnxruntime-rocm", "onnxruntime-training"),
+    ),
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+}
+_CGROUP, _MEMINFO = Path("/sys/fs/cgroup"), Path("/proc/meminfo")
 # A run of 960x540 takes 0.3 GB with all outputs, one of the largest pictures that are taken unasked nearly 1 GB.
 _MEMORY = 1_000_000_000, 400_000_000  # enough, and too little
 # An hour of 1080p gives an overlay of about 2 GB and masks of about 0.5 GB; a TensorRT engine takes tens of megabytes.
 _ROOM, _LITTLE_ROOM = (5_000_000_000, 50_000_000), (500_000_000, 50_000_000)
-_OPEN_S = 5.0
-_WEBCAM_ADVICE = {
-    errno.EACCES: "sudo usermod -aG video $USER, then log in again; a container's user needs the group, too",
-    errno.EBUSY: "end the program that uses it",
-}
-_NO_CAMERA = (errno.ENODEV, errno.ENOTTY)  # what FFmpeg gets of nodes that give no pictures: a codec's, metadata's
+
+
+def versions() -> Iterator[Finding]:
+    system = f"Python {platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}"
+    yield Finding("roadmask", "ok", f"{_version('roadmask') or 'not installed, run from its folder'}, {system}")
+    least = _least_versions()
+    for module in MODULES:
+        yield _library(module, least[""])
+    for extra, gives in EXTRAS.items():
+        yield _extra(extra, gives, least[extra])
+
+
+def _library(module: str, least: dict[str, str]) -> Finding:
+    name, brings = "opencv" if module == "cv2" else module, BRINGS.get(module, (module,))
+    there = [package for package in brings if _version(package)]
+    package = (there or brings)[0]
+    try:
+        imported = import_module(module)
+    except Exception as exc:  # noqa: BLE001 - a broken library raises what it likes
+        advice = f"pip install {'--force-reinstall ' if there else ''}{package}"
+        if package != brings[0]:  # it wants more of the system than the usual one: a display's libraries, CUDA's
+            advice = f"install what it lacks; or pip uninstall {package}, then pip install {brings[0]}"
+        return Finding(name, "problem", f"cannot be imported: {first_line(exc)}", advice)
+    found = str(getattr(imported, "__version__", None) or _version(package) or "of unknown version")
+    if module == "av":
+        found += f", FFmpeg {getattr(imported, 'ffmpeg_version_info', 'of unknown version')}"
+    if len(there) > 1:
+        advice = f"pip uninstall {' '.join(there)}; then pip install the one that you want"
+        return Finding(name, "warning", f"{found}; {' and '.join(there)} overwrite each other's files", advice)
+    wanted = least.get(brings[0], "0")
+    if _numbers(found) < _numbers(wanted):
+        return Finding(name, "problem", f"{found} is too old", f"pip install --upgrade '{package}>={wanted}'")
+    return Finding(name, "ok", found if package == name else f"{found}, {package}")
+
+
+def _extra(extra: str, gives: str, least: dict[str, str]) -> Finding:
+    name, command = f"[{extra}]", f"'roadmask[{extra}]'"
+    found = {package: _version(package) for package in least}
+    if missing := [package for package in least if found[package] is None]:
+        return Finding(name, "ok", f"not installed: no {', '.join(missing)}", f"for {gives}: pip install {command}")
+    if old := [
+        f"{package} {found[package]}" for package in least if _numbers(found[package] or "") < _numbers(least[package])
+    ]:
+        return Finding(name, "warning", f"too old for {gives}: {', '.join(old)}", f"pip install --upgrade {command}")
+    return Finding(name, "ok", gives)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _least_versions() -> dict[str, dict[str, str]]:
+    """The oldest version of each package of each extra, "" for the base install, as this installation was told."""
+    least: dict[str, dict[str, str]] = defaultdict(dict)
+    with suppress(PackageNotFoundError):
+        for line in requires("roadmask") or []:
+            if match := re.match(r"([\w.-]+)>=([\w.]+)(?:.*extra == .(\w+))?", line):
+                least[match[3] or ""][match[1]] = match[2]
+    return least
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The release of a version: (2, 6, 0) of "2.6.0+cpu"."""
+    release = re.match(r"[\d.]*", text)
+    return tuple(map(int, re.findall(r"\d+", release[0]))) if release else ()
 
 
 def machine() -> Iterator[Finding]:
@@ -90,53 +173,6 @@ def _judged(name: str, free: int, limits: tuple[int, int], found: str, advice: s
     if free >= enough:
         return Finding(name, "ok", found)
     return Finding(name, "problem" if free < too_little else "warning", found, advice)
-
-
-def cameras() -> Iterator[Finding]:
-    others = "avfoundation" if sys.platform == "darwin" else "dshow"
-    return linux_webcams(Path("/dev")) if sys.platform == "linux" else other_webcams(others)
-
-
-def linux_webcams(devices: Path) -> Iterator[Finding]:
-    """Each that gives pictures is opened for a moment; a camera also has nodes that give something else."""
-    nodes = sorted(devices.glob("video[0-9]*"), key=lambda path: int(re.sub(r"\D", "", path.name) or 0))
-    found = [finding for node in nodes if (finding := _webcam(node))]
-    yield from found or [_none("in a container, pass it on: docker run --device /dev/video0 ...")]
-
-
-def _webcam(node: Path) -> Finding | None:
-    """`None` where it is no camera."""
-    camera, card = parse_camera(str(node)), node.name
-    with suppress(OSError):
-        card = (_CARDS / node.name / "name").read_text(encoding="utf-8", errors="replace").strip()
-    try:
-        with av.open(camera.url, format=camera.format, options=dict(camera.options), timeout=_OPEN_S) as container:
-            stream = container.streams.video[0]
-            return Finding(str(node), "ok", f"{card} opens: {stream.width}x{stream.height} {stream.codec_context.name}")
-    except (av.FFmpegError, OSError, ValueError, IndexError) as exc:
-        number = getattr(exc, "errno", 0)
-        advice = _WEBCAM_ADVICE.get(number, "plug it in again; is it used by another program? is its driver loaded?")
-        found = f"{card} does not open: {first_line(exc)}"
-        return None if number in _NO_CAMERA else Finding(str(node), "warning", found, advice)
-
-
-def other_webcams(system: str) -> Iterator[Finding]:
-    """What FFmpeg's input device of another system lists; to open them would ask the user for leave."""
-    try:
-        listed = av.enumerate_input_devices(system)
-    except (AttributeError, av.FFmpegError, OSError, ValueError) as exc:
-        advice = "to try one: roadmask run 0 --serve 127.0.0.1:8080"
-        yield Finding("webcams", "ok", f"cannot be listed: {first_line(exc)}", advice)
-        return
-    there = [device for device in listed if not device.media_types or "video" in device.media_types]
-    for number, device in enumerate(there):
-        yield Finding(f"webcam {number}", "ok", f"{device.description or device.name}; not opened")
-    if not there:
-        yield _none("allow this terminal to use the camera, in the system's settings")
-
-
-def _none(advice: str) -> Finding:
-    return Finding("webcams", "ok", "none found; cameras with an address need none", f"if there is one: {advice}")
 
 
 def _bytes(count: float) -> str:

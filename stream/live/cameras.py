@@ -95,11 +95,7 @@ def _run(run: CameraRun, model: Model, stop: Event, on_open: Callable[[CameraRun
 
 
 class CameraTalk:
-    """Tells events and numbers of cameras through the log; on a terminal the numbers stand in a table below it.
-
-    Args:
-        table: draw the table.
-    """
+    """Tells events and numbers of cameras through the log; on a terminal the numbers stand in a `table` below it."""
 
     def __init__(self, *, table: bool) -> None:
         self._statuses: Sequence[CameraStatus] = ()

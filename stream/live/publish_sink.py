@@ -29,10 +29,7 @@ class PublishSink(Sink):
         url: rtsp://, rtsps://, rtmp://, rtmps:// or udp:// (MPEG-TS).
         render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
         timeout_s: a server that takes nothing for so long is given up, and tried again.
-        encoder: see `choose_encoder`, also for the next three.
-        device: see there.
-        crf: see there.
-        preset: see there.
+        encoder, device, crf, preset: see `choose_encoder`.
 
     Raises:
         OutputError: nothing can be published there.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from html import escape
 from importlib.resources import files
@@ -15,7 +14,7 @@ from ..archive.archive import open_masks
 from ..archive.manifest import CLASSES_NAME
 from ..errors import ArchiveError, OutputError, RoadmaskError
 from ..system.disk import PartialOutput, writing
-from .run import RunLook, look_at
+from .run import ReportSettings, RunLook, look_at
 from .sections import overview, run_section
 
 log = logging.getLogger(__name__)
@@ -24,37 +23,18 @@ _KEYFRAMES, _FEW_KEYFRAMES, _MANY_RUNS = 12, 6, 5
 _SUFFIXES = (".zip", ".mkv", ".npz", ".zarr")  # of archives that are no folders of PNGs
 
 
-@dataclass(frozen=True, slots=True)
-class ReportSettings:
-    """What to make a page of."""
-
-    masks: tuple[Path, ...]  # archives, or folders of archives
-    output: Path
-    video: Path | None = None  # of the one archive, or a folder in which each one's source lies
-    stats: Path | None = None  # of the one archive
-    overwrite: bool = False
-
-
 def write_report(settings: ReportSettings, *, on_progress: Callable[[str, str, int, int], None]) -> list[RunLook]:
     """Write the page; `on_progress` is told a run's name, what of it is read, how much, of how much.
 
     Raises:
         RoadmaskError: masks, video or statistics cannot be read or do not belong together, or the page not be written.
     """
-    archives = [found for path in settings.masks for found in _archives(path)]
-    archives = list(dict.fromkeys(archives))
+    archives = list(dict.fromkeys(found for path in settings.masks for found in _archives(path)))
     _refuse(settings, len(archives))
     keyframes = _FEW_KEYFRAMES if len(archives) >= _MANY_RUNS else _KEYFRAMES
     with PartialOutput(settings.output, overwrite=settings.overwrite) as page:
         runs = [
-            look_at(
-                path,
-                videos=settings.video,
-                stats=settings.stats,
-                keyframes=keyframes,
-                number=number,
-                on_progress=partial(on_progress, path.name),
-            )
+            look_at(path, settings, keyframes=keyframes, number=number, on_progress=partial(on_progress, path.name))
             for number, path in enumerate(archives, 1)
         ]
         with writing(settings.output):

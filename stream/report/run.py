@@ -29,6 +29,17 @@ _TOLD = 5  # of each kind
 _ROUNDING = 2e-6  # six decimals, and shares kept in 32 bits
 
 
+@dataclass(frozen=True, slots=True)
+class ReportSettings:
+    """What to make a page of."""
+
+    masks: tuple[Path, ...]  # archives, or folders of archives
+    output: Path
+    video: Path | None = None  # of the one archive, or a folder in which each one's source lies
+    stats: Path | None = None  # of the one archive
+    overwrite: bool = False
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class RunLook:
     """All of it."""
@@ -44,17 +55,15 @@ class RunLook:
     problems: list[Problem]
 
 
-def look_at(
-    path: Path, *, videos: Path | None, stats: Path | None, keyframes: int, number: int, on_progress: OnProgress
-) -> RunLook:
-    """Read a run's masks, with `videos` (theirs, or a folder in which it may be) and `stats`, to be compared.
+def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int, on_progress: OnProgress) -> RunLook:
+    """Read a run's masks, and what else there is of it, for so many pictures.
 
     Raises:
         RoadmaskError: one of them cannot be read, or does not belong to the masks.
     """
     with open_masks(path) as masks:
-        video = _video_of(masks.header, videos)
-        statistics = read_shares(stats, [item.name for item in masks.classes]) if stats else None
+        video, names = _video_of(masks.header, settings.video), [item.name for item in masks.classes]
+        statistics = read_shares(settings.stats, names) if settings.stats else None
         scan = scan_masks(masks, lambda done: on_progress("masks", done, len(masks)))
         chosen = choose_keyframes(scan.shares[scan.known], scan.known, keyframes)
         flicker = None

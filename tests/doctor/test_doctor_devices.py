@@ -13,26 +13,24 @@ import numpy as np
 import onnxruntime
 import pytest
 
-from roadmask.stream.doctor import codecs as doctor_codecs
 from roadmask.stream.doctor import devices as doctor_devices
-from roadmask.stream.doctor import machine as doctor_machine
-from roadmask.stream.doctor import selftest as doctor_selftest
+from roadmask.stream.doctor import video as doctor_video
 from roadmask.stream.network.model import Model
 from tests.support.fake_session import FakeRuntime
 from tests.support.findings import by_name
 
 
 def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor_codecs.av.Codec
+    real = doctor_video.av.Codec
 
     def codec(name: str, mode: Any) -> Any:
         if name in ("h264", "hevc"):
             raise ValueError(name)
         return real(name, mode)
 
-    monkeypatch.setattr(doctor_codecs.av, "Codec", codec)
+    monkeypatch.setattr(doctor_video.av, "Codec", codec)
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
-    found = by_name(doctor_codecs.codecs())
+    found = by_name(doctor_video.codecs())
     assert found["H.264 encoder"].state == found["h264 decoder"].state == "problem"
     assert found["hevc decoder"].state == "warning"
     assert found["ffv1 decoder"].state == "ok"
@@ -41,17 +39,17 @@ def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(mo
 
 
 def test_an_av1_decoder_that_only_drives_a_graphics_card_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert by_name(doctor_codecs.codecs())["av1 decoder"].state == "ok"
-    real = doctor_codecs.av.Codec
+    assert by_name(doctor_video.codecs())["av1 decoder"].state == "ok"
+    real = doctor_video.av.Codec
 
     def only_ffmpeg_s_own(name: str, mode: Any) -> Any:
         if name.startswith("lib"):
             raise ValueError(name)
         return real(name, mode)
 
-    monkeypatch.setattr(doctor_codecs.av, "Codec", only_ffmpeg_s_own)
+    monkeypatch.setattr(doctor_video.av, "Codec", only_ffmpeg_s_own)
     assert real("av1", "r")
-    assert by_name(doctor_codecs.codecs())["av1 decoder"].state == "warning"
+    assert by_name(doctor_video.codecs())["av1 decoder"].state == "warning"
 
 
 def providers(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -130,7 +128,7 @@ def test_a_model_that_does_not_load_is_a_problem(monkeypatch: pytest.MonkeyPatch
     (tmp_path / "m.onnx").write_bytes(b"cut off")
     monkeypatch.setattr("roadmask.stream.network.model.bundled_models", lambda: {"camvid-lite0": tmp_path / "m.onnx"})
     assert by_name(doctor_devices.devices())["cpu"].state == "problem"
-    (run,) = doctor_selftest.selftest()
+    (run,) = doctor_devices.selftest()
     assert run.state == "problem"
 
 
@@ -159,7 +157,7 @@ def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         (tmp_path / f"video{number}").touch()
     (tmp_path / "cards" / "video0").mkdir(parents=True)
     (tmp_path / "cards" / "video0" / "name").write_text("Street Cam\n")
-    monkeypatch.setattr(doctor_machine, "_CARDS", tmp_path / "cards")
+    monkeypatch.setattr(doctor_video, "_CARDS", tmp_path / "cards")
     return tmp_path
 
 
@@ -178,7 +176,7 @@ def opening(monkeypatch: pytest.MonkeyPatch, street_cam: Opens) -> None:
             raise refused[name]
         return real(url, **options) if name == "video3" else street_cam(real)
 
-    monkeypatch.setattr(doctor_machine.av, "open", opened)
+    monkeypatch.setattr(doctor_video.av, "open", opened)
 
 
 @linux
@@ -186,7 +184,7 @@ def test_each_webcam_that_gives_pictures_is_told_once_with_its_name_and_size(
     devices: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     opening(monkeypatch, lambda real: real("testsrc2=size=64x48", format="lavfi"))
-    found = list(doctor_machine.linux_webcams(devices))
+    found = list(doctor_video.linux_webcams(devices))
     assert [Path(finding.name).name for finding in found] == ["video0", "video10"]
     assert (found[0].state, found[0].found) == ("ok", "Street Cam opens: 64x48 wrapped_avframe")
     assert found[1].state == "warning"
@@ -199,14 +197,14 @@ def test_a_webcam_that_is_in_use_says_so(devices: Path, monkeypatch: pytest.Monk
         raise OSError(errno.EBUSY, "Device or resource busy")
 
     opening(monkeypatch, busy)
-    found = list(doctor_machine.linux_webcams(devices))
+    found = list(doctor_video.linux_webcams(devices))
     assert found[0].found == "Street Cam does not open: Device or resource busy"
     assert found[0].advice == "end the program that uses it"
 
 
 @linux
 def test_no_webcam_is_no_fault(tmp_path: Path) -> None:
-    (finding,) = doctor_machine.linux_webcams(tmp_path)
+    (finding,) = doctor_video.linux_webcams(tmp_path)
     assert (finding.name, finding.state) == ("webcams", "ok")
     assert finding.found.startswith("none found")
 
@@ -216,9 +214,9 @@ def test_webcams_of_other_systems_are_listed_and_not_opened(monkeypatch: pytest.
         return type("DeviceInfo", (), {"name": "0", "description": description, "media_types": media})
 
     listed = [device("Microphone", ["audio"]), device("FaceTime HD", ["video"])]
-    monkeypatch.setattr(doctor_machine.av, "enumerate_input_devices", lambda _: listed)
-    assert [finding.found for finding in doctor_machine.other_webcams("avfoundation")] == ["FaceTime HD; not opened"]
-    monkeypatch.setattr(doctor_machine.av, "enumerate_input_devices", lambda _: [])
-    assert [finding.name for finding in doctor_machine.other_webcams("dshow")] == ["webcams"]
-    monkeypatch.delattr(doctor_machine.av, "enumerate_input_devices")  # older ones have none
-    assert [finding.state for finding in doctor_machine.other_webcams("dshow")] == ["ok"]
+    monkeypatch.setattr(doctor_video.av, "enumerate_input_devices", lambda _: listed)
+    assert [finding.found for finding in doctor_video.other_webcams("avfoundation")] == ["FaceTime HD; not opened"]
+    monkeypatch.setattr(doctor_video.av, "enumerate_input_devices", lambda _: [])
+    assert [finding.name for finding in doctor_video.other_webcams("dshow")] == ["webcams"]
+    monkeypatch.delattr(doctor_video.av, "enumerate_input_devices")  # older ones have none
+    assert [finding.state for finding in doctor_video.other_webcams("dshow")] == ["ok"]

@@ -15,7 +15,6 @@ import numpy as np
 import pytest
 
 from roadmask.stream.doctor import machine as doctor_machine
-from roadmask.stream.doctor import versions as doctor_versions
 from tests.support.findings import broken, by_name
 from tests.support.own_process import ROOT
 
@@ -23,11 +22,11 @@ from tests.support.own_process import ROOT
 def test_the_extras_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "dev"}
-    assert set(doctor_versions.EXTRAS) == set(extras)
+    assert set(doctor_machine.EXTRAS) == set(extras)
     base = {re.split("[>=]", line)[0] for line in project["dependencies"]}
-    assert base == {doctor_versions.BRINGS.get(module, (module,))[0] for module in doctor_versions.MODULES}
+    assert base == {doctor_machine.BRINGS.get(module, (module,))[0] for module in doctor_machine.MODULES}
     declared = {name: {re.split("[>=]", line)[0] for line in lines} for name, lines in extras.items()}
-    installed = doctor_versions._least_versions()
+    installed = doctor_machine._least_versions()
     assert {name: set(installed[name]) for name in extras} == declared
     assert set(installed[""]) == base
 
@@ -40,12 +39,12 @@ def fake_versions(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> Non
             raise PackageNotFoundError(name)
         return metadata.version(name) if found == "as it is" else found
 
-    monkeypatch.setattr(doctor_versions, "version", version)
+    monkeypatch.setattr(doctor_machine, "version", version)
 
 
 def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_versions(monkeypatch, ray=None, torch=None)
-    found = by_name(doctor_versions.versions())
+    found = by_name(doctor_machine.versions())
     assert found["[ray]"].state == found["[train]"].state == "ok"
     assert found["[ray]"].found == "not installed: no ray"
     assert found["[ray]"].advice == "for --ray, a cluster of machines: pip install 'roadmask[ray]'"
@@ -56,7 +55,7 @@ def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: p
     monkeypatch.setattr(np, "__version__", "1.25.2")
     monkeypatch.setitem(sys.modules, "cv2", None)
     monkeypatch.setitem(sys.modules, "av", None)
-    found = by_name(doctor_versions.versions())
+    found = by_name(doctor_machine.versions())
     assert {found[name].state for name in ("numpy", "opencv", "av")} == {"problem"}
     assert found["numpy"].found == "1.25.2 is too old"
     assert found["opencv"].advice == "pip install --force-reinstall opencv-python-headless"
@@ -67,13 +66,13 @@ def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: p
 def test_a_library_that_wants_a_display_may_be_replaced_by_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_versions(monkeypatch, opencv_python="5.0.0.93", opencv_python_headless=None)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    advice = by_name(doctor_versions.versions())["opencv"].advice
+    advice = by_name(doctor_machine.versions())["opencv"].advice
     assert advice.endswith("pip uninstall opencv-python, then pip install opencv-python-headless")
 
 
 def test_two_packages_of_one_library_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_versions(monkeypatch, onnxruntime_gpu="1.32.0", opencv_python="5.0.0.93")
-    found = by_name(doctor_versions.versions())
+    found = by_name(doctor_machine.versions())
     assert found["onnxruntime"].state == found["opencv"].state == "warning"
     assert "onnxruntime and onnxruntime-gpu overwrite each other's files" in found["onnxruntime"].found
     assert found["opencv"].advice.startswith("pip uninstall opencv-python-headless opencv-python;")
@@ -84,7 +83,7 @@ def test_two_packages_of_one_library_are_a_warning(monkeypatch: pytest.MonkeyPat
     [("2.6.0+cpu", (2, 6, 0)), ("2.6", (2, 6)), ("19.0.0rc1", (19, 0, 0)), ("of unknown version", ())],
 )
 def test_versions_are_compared_by_their_releases(version: str, numbers: tuple[int, ...]) -> None:
-    assert doctor_versions._numbers(version) == numbers
+    assert doctor_machine._numbers(version) == numbers
 
 
 @pytest.mark.parametrize(("free", "state"), [(4_000_000, "ok"), (700_000, "warning"), (300_000, "problem")])
