@@ -21,7 +21,7 @@ from ..errors import OutputError, is_failure
 from ..frames import Position
 from ..spec import ModelSpec
 from ..system.disk import partial_path, sync_file, writing
-from .csv_stats import CsvStatsSink, ShareRows
+from .stats import CsvStatsSink, ShareRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
