@@ -25,32 +25,18 @@ if TYPE_CHECKING:
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
 
 _HOMES = {
-    "ArchiveError": "errors",
-    "Camera": "camera.camera",
-    "CameraSettings": "camera.camera",
-    "DeviceError": "errors",
-    "FlickerMeter": "masks.flicker",
-    "Frame": "frames",
-    "MaskArchive": "archive.archive",
-    "Model": "network.model",
-    "ModelError": "errors",
-    "ModelSpec": "spec",
-    "OutputError": "errors",
-    "Overlay": "encode.overlay",
-    "PixelClass": "spec",
-    "Report": "run.settings",
-    "RoadmaskError": "errors",
-    "SegmentSettings": "run.settings",
-    "SegmentedFrame": "frames",
-    "Smoother": "masks.smooth",
-    "SourceError": "errors",
-    "VideoInfo": "frames",
-    "color_mask": "encode.overlay",
-    "open_masks": "archive.archive",
-    "open_source": "decode.source",
-    "parse_camera": "camera.camera",
-    "process_video": "run.segment",
-    "segment_video": "run.segment",
+    "archive.archive": ("MaskArchive", "open_masks"),
+    "camera.camera": ("Camera", "CameraSettings", "parse_camera"),
+    "decode.source": ("open_source",),
+    "encode.overlay": ("Overlay", "color_mask"),
+    "errors": ("ArchiveError", "DeviceError", "ModelError", "OutputError", "RoadmaskError", "SourceError"),
+    "frames": ("Frame", "SegmentedFrame", "VideoInfo"),
+    "masks.flicker": ("FlickerMeter",),
+    "masks.smooth": ("Smoother",),
+    "network.model": ("Model",),
+    "run.segment": ("process_video", "segment_video"),
+    "run.settings": ("Report", "SegmentSettings"),
+    "spec": ("ModelSpec", "PixelClass"),
 }
 __all__ = [
     "ArchiveError",
@@ -84,6 +70,7 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `roadmask --help` must not wait for OpenCV and ONNX Runtime."""
-    if name not in _HOMES:
-        raise AttributeError(f"module 'roadmask' has no attribute {name!r}")
-    return getattr(import_module(f".{_HOMES[name]}", __name__), name)
+    for home, names in _HOMES.items():
+        if name in names:
+            return getattr(import_module(f".{home}", __name__), name)
+    raise AttributeError(f"module 'roadmask' has no attribute {name!r}")

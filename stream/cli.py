@@ -13,7 +13,7 @@ from typing import Annotated
 
 import typer
 
-from .errors import Stopped
+from .errors import RoadmaskError, Stopped
 from .system.talk import harmless_streams, lines_for_people, printable
 
 
@@ -83,7 +83,7 @@ def _run(arguments: Sequence[str] | None) -> int:
             return _missing_package(called, exc)
         if hasattr(module, "as_typer_takes_them") and typed is None:
             arguments = module.as_typer_takes_them(arguments)
-    expected: tuple[type[Exception], ...] = module.ERRORS if module is not None else ()
+    expected: tuple[type[Exception], ...] = (RoadmaskError, *getattr(module, "ERRORS", ()))
     try:
         _app(called, module)(arguments, prog_name="roadmask")
     except expected as exc:

@@ -43,6 +43,12 @@ class Stopped(BaseException):
     """
 
 
+def first_line(exc: BaseException) -> str:
+    """What an exception of a library or the system says, in one line and never empty."""
+    said = str(getattr(exc, "strerror", None) or exc)  # FFmpeg's and the system's words, without number and call
+    return next((line.strip() for line in said.splitlines() if line.strip()), type(exc).__name__)
+
+
 def is_failure(exc: BaseException | None) -> bool:
     """Whether what ends with `exc` has failed; not where it is done, or was stopped.
 

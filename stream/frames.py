@@ -184,7 +184,7 @@ class Sink(Protocol):
     def __enter__(self) -> Self: ...
 
     def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+        self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None
     ) -> None: ...
 
 

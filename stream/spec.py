@@ -79,11 +79,7 @@ class ModelSpec:
 
 
 def parse_spec(text: str, path: str) -> ModelSpec:
-    """Read and check the JSON of a spec.
-
-    Args:
-        text: the value of the metadata key.
-        path: the model's name, for messages.
+    """Read and check the JSON of a spec; `path` is the model's name, for messages.
 
     Raises:
         ModelError: not JSON, of a newer schema, or a field is missing or wrong.

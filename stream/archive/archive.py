@@ -11,7 +11,6 @@ from collections.abc import Iterator
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
-from types import TracebackType
 from typing import Protocol, Self
 
 import av
@@ -38,19 +37,8 @@ from .zarr import ZarrStore
 
 # What reading raises where an archive is damaged, or made to do harm.
 _UNREADABLE = (
-    OSError,
-    LookupError,
-    ValueError,
-    TypeError,
-    RuntimeError,
-    ArithmeticError,
-    EOFError,
-    MemoryError,
-    struct.error,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    av.FFmpegError,
+    *(OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError, EOFError, MemoryError),
+    *(struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError, av.FFmpegError),
 )
 
 
@@ -229,9 +217,7 @@ class MaskArchive:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._store.close()
 
 

@@ -26,16 +26,8 @@ def convert_archive(
 ) -> int:
     """Write the masks of an archive into another, of the kind that `target` means, with all that is told of them.
 
-    An archive whose run was killed gives what is whole in it, and that is said in a warning.
-
-    Args:
-        source: a folder, .zip, .mkv, .npz or .zarr of masks.
-        target: the same; it may be of the same kind.
-        overwrite: replace what is there, once the new one is whole.
-        on_mask: told how many are done, of how many, after each.
-
-    Returns:
-        How many masks there are.
+    An archive whose run was killed gives what is whole in it, and that is said in a warning. `on_mask` is told how many
+    are done, of how many, after each. Returns how many there are.
 
     Raises:
         ArchiveError: a mask is missing or damaged, or has ids that the class table does not know. `target` is then as

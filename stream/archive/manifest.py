@@ -111,19 +111,9 @@ def checksum(mask: NDArray[np.uint8]) -> str:
 
 
 def header_text(header: ArchiveHeader) -> str:
-    classes = [{"name": item.name, "color": list(item.color)} for item in header.classes]
-    content = {
-        "schema": _SCHEMA,
-        "classes": classes,
-        "width": header.width,
-        "height": header.height,
-        "source": header.source,
-        "model": header.model,
-        "model_sha256": header.model_sha256,
-        "smoothed": header.smoothed,
-    }
-    if header.stream is not None:
-        content["stream"] = header.stream
+    content = {"schema": _SCHEMA} | asdict(header)
+    if header.stream is None:
+        del content["stream"]
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -156,15 +146,10 @@ def ending_text(ending: Ending) -> str:
 
 
 def parse_ending(text: str, path: str) -> Ending:
-    """Read `run.json`; `path` is the archive's name, for messages.
-
-    Raises:
-        ArchiveError: it is something else.
-    """
+    """Read `run.json`; raises `ArchiveError` where it is something else. `path` is the archive's name, for messages."""
     try:
         content = json.loads(text)
-        names = (item.name for item in fields(Ending))
-        return Ending(**{name: content[name] for name in names})
+        return Ending(**{item.name: content[item.name] for item in fields(Ending)})
     except (ValueError, KeyError, TypeError) as exc:
         raise ArchiveError(f"{path}: its {ENDING_NAME} cannot be used ({exc!r})") from exc
 

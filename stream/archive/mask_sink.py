@@ -1,12 +1,15 @@
 """The `Sink` for masks: which kind of archive a path means, and what is the same for every kind.
 
-What differs is in a `MaskWriter` each.
+What differs is in a `MaskWriter` each. Masks that another machine has made come in a piece: encoded as the archive will
+hold them, each an entry of a zip without a directory with its record as the note, see `zip_journal`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import zlib
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -19,10 +22,21 @@ from ..frames import Ending, Piece, Position, SegmentedFrame, Sink, VideoInfo
 from ..spec import ModelSpec
 from ..system.disk import PartialOutput, closing, writing
 from .archive import open_masks
-from .manifest import CLASSES_NAME, ArchiveHeader, MaskRecord, mask_format, record_of
-from .mask_piece import PIECE_SUFFIX, read_piece
-from .png import FolderWriter, ZipWriter
-from .video import VideoWriter
+from .manifest import (
+    CLASSES_NAME,
+    ArchiveHeader,
+    MaskFormat,
+    MaskRecord,
+    mask_format,
+    parse_record,
+    record_line,
+    record_of,
+)
+from .png import FolderWriter, ZipWriter, png
+from .video import VideoWriter, encoded, mask_encoder
+from .zip_journal import ZipJournal, content_of, read_entries
+
+PIECE_SUFFIX = ".masks"
 
 
 def open_archive_sink(
@@ -37,18 +51,7 @@ def open_archive_sink(
     stream: int | None = None,
     overwrite: bool = False,
 ) -> MaskSink:
-    """The sink for the kind of archive that the path's suffix means.
-
-    Args:
-        path: a folder, .zip or .mkv.
-        info: of the source.
-        spec: of the model; the archive takes its classes.
-        source: the video's name, without its folder.
-        model: the model file's name.
-        model_sha256: its digest.
-        smoothed: whether the masks are blended over time.
-        stream: which of the video's streams, where it was named.
-        overwrite: replace what is there.
+    """The sink for the kind of archive that the path's suffix means: a folder, .zip or .mkv; see `ArchiveHeader`.
 
     Raises:
         OutputError: the suffix means no archive, or one that only `convert` makes, or the path is taken.
@@ -83,17 +86,13 @@ class MaskWriter(Protocol):
         """A mask; the record's `file` is the writer's to choose."""
 
     def add_encoded(self, record: MaskRecord, content: bytes) -> None:
-        """As `add`, of a mask that `mask_piece` has encoded for this kind."""
+        """As `add`, of a mask that `MaskPieceSink` has encoded for this kind."""
 
     def sync(self) -> None:
         """What was added is on disk when this returns."""
 
     def finish(self, ending: Ending | None) -> None:
-        """Make it whole, and close it.
-
-        Args:
-            ending: of the run, to be kept in it; `None` where it is not known.
-        """
+        """Make it whole, with how the run ended where that is known, and close it."""
 
     def close(self) -> None:
         """As it is, where something went wrong; also after `finish`."""
@@ -116,9 +115,6 @@ class MaskSink(Sink):
         marker: where the archive is a folder, a file in it that only such folders have.
         one_size: masks of another size than the first are refused.
         overwrite: replace what is there.
-
-    Raises:
-        OutputError: the path is taken.
     """
 
     def __init__(
@@ -201,10 +197,8 @@ class MaskSink(Sink):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.__exit__(kind, exc, at)
 
 
 def refuse_other_size(path: Path, record: MaskRecord, first: MaskRecord) -> None:
@@ -230,3 +224,45 @@ def _first_of(path: Path, header: ArchiveHeader, frames: int) -> MaskRecord:
     if len(records) < frames:
         raise OutputError(f"{path}: holds {len(records)} whole masks, not the {frames} that were written; {_ANEW}")
     return records[0]
+
+
+class MaskPieceSink(Sink):
+    """A `Sink` for masks of one size that `MaskSink.append` is to take; `kind` is that of its archive."""
+
+    def __init__(self, path: Path, kind: MaskFormat) -> None:
+        self._path = path
+        self._kind = kind
+        self._encoded: Callable[[NDArray[np.uint8]], bytes] | None = None
+
+    def write(self, result: SegmentedFrame) -> None:
+        if self._encoded is None:
+            self._encoded = png if self._kind != "ffv1" else partial(encoded, encoder=mask_encoder(result.mask.shape))
+        record = record_of(result)
+        with writing(self._path):
+            self._journal.add(str(record.index), self._encoded(result.mask), record_line(record))
+
+    def __enter__(self) -> Self:
+        with writing(self._path):
+            self._journal = ZipJournal(self._path)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._journal.close()
+
+
+def read_piece(path: Path) -> Iterator[tuple[MaskRecord, bytes]]:
+    """The masks in it, encoded, with their records.
+
+    Raises:
+        OutputError: it cannot be read, or one is damaged.
+    """
+    try:
+        with path.open("rb") as file:
+            for entry in read_entries(file):
+                content = content_of(file, entry)
+                if zlib.crc32(content) != entry.crc32:
+                    raise OutputError(f"{path}: the mask of frame {entry.name} is damaged")
+                yield parse_record(entry.note), content
+                file.seek(entry.end)
+    except (OSError, ValueError, KeyError) as exc:
+        raise OutputError(f"{path}: cannot be read ({exc})") from exc

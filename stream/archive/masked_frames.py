@@ -33,11 +33,8 @@ class MaskedVideo:
     ) -> Iterator[SegmentedFrame]:
         """Those of the video's frames that have a mask, with it: matched by index, and the times must agree.
 
-        Args:
-            frames: in order. Those before the first mask are left out, and so are those after the last one has been
-                held for the usual step.
-            gaps: see `Gaps`.
-            to_the_end: the frames are the video's last ones too, so no mask may be left over.
+        Those before the first mask are left out, and so are those after the last one has been held for the usual step.
+        With `to_the_end` the frames are the video's last ones too, so no mask may be left over.
 
         Raises:
             ArchiveError: a mask cannot be read, or the video is not the one that they were made from.
@@ -47,7 +44,7 @@ class MaskedVideo:
         following, loaded = -1, -1  # positions of the next mask, and of the one at hand
         for frame in frames:
             if following < 0:
-                following = bisect_left(records, frame.index, key=_index)
+                following = bisect_left(records, frame.index, key=lambda record: record.index)
             if frame.index >= end:
                 return
             if following < len(records) and records[following].index == frame.index:
@@ -60,7 +57,11 @@ class MaskedVideo:
                 mask = self.masks[loaded]
             yield SegmentedFrame(frame, mask)
         if to_the_end and 0 <= following < len(records):
-            self._refuse_short_video(records[following])
+            left = records[following]
+            raise ArchiveError(
+                f"{self.masks.path}: goes on with frame {left.index} at {_seconds(left.time)}, "
+                f"where {self.video} has ended; it is another video, or not the whole of it"
+            )
 
     def place(self, time: Fraction | None, info: VideoInfo) -> Place | None:
         """Where to jump to in the video for what is shown from `time` on; `None` for its beginning.
@@ -73,7 +74,7 @@ class MaskedVideo:
             return None
         position = 0
         if time is not None and records[0].index == 0:  # else it is not known when the video begins
-            position = max(bisect_right(records, records[0].time + time, key=_time) - 1, 0)
+            position = max(bisect_right(records, records[0].time + time, key=lambda record: record.time) - 1, 0)
         return place_of(records[position], info)
 
     def refuse_other_size(self, info: VideoInfo) -> None:
@@ -101,12 +102,6 @@ class MaskedVideo:
             f"but that frame of {self.video} is {frame_is}; it is another video"
         )
 
-    def _refuse_short_video(self, left: MaskRecord) -> None:
-        raise ArchiveError(
-            f"{self.masks.path}: goes on with frame {left.index} at {_seconds(left.time)}, "
-            f"where {self.video} has ended; it is another video, or not the whole of it"
-        )
-
 
 def place_of(record: MaskRecord, info: VideoInfo) -> Place | None:
     """Where to jump to for the frame of a mask; `None` for the beginning, where that is it or its time is not known."""
@@ -119,14 +114,6 @@ def usual_step(records: Sequence[MaskRecord]) -> int:
     """How many frames the masks are apart, as a rule: the stride of the run."""
     steps = [after.index - before.index for before, after in pairwise(islice(records, _STEPS_LOOKED_AT))]
     return mode(steps) if steps else 1
-
-
-def _index(record: MaskRecord) -> int:
-    return record.index
-
-
-def _time(record: MaskRecord) -> Fraction:
-    return record.time
 
 
 def _seconds(time: Fraction) -> str:

@@ -64,11 +64,11 @@ class PngStore(ABC):
 
     is_finished: bool
 
-    @abstractmethod
-    def header(self) -> str: ...
+    def header(self) -> str:
+        return self.read(CLASSES_NAME, MOST_TEXT).decode()
 
-    @abstractmethod
-    def manifest(self) -> str: ...
+    def manifest(self) -> str:
+        return self.read(MANIFEST_NAME, MOST_MANIFEST).decode()
 
     @abstractmethod
     def read(self, name: str, most: int) -> bytes:
@@ -100,12 +100,6 @@ class FolderStore(PngStore):
         name = path.resolve().name
         self.is_finished = not name.endswith(".partial") and "_unfinished" not in name
 
-    def header(self) -> str:
-        return self.read(CLASSES_NAME, MOST_TEXT).decode()
-
-    def manifest(self) -> str:
-        return self.read(MANIFEST_NAME, MOST_MANIFEST).decode()
-
     def read(self, name: str, most: int) -> bytes:
         return read_inside(self._path, name, most)
 
@@ -121,12 +115,6 @@ class ZipStore(PngStore):
 
     def __init__(self, path: Path) -> None:
         self._zip = ZipFile(path)
-
-    def header(self) -> str:
-        return self.read(CLASSES_NAME, MOST_TEXT).decode()
-
-    def manifest(self) -> str:
-        return self.read(MANIFEST_NAME, MOST_MANIFEST).decode()
 
     def read(self, name: str, most: int) -> bytes:
         if name not in self._zip.NameToInfo:
@@ -152,9 +140,6 @@ class ZipJournalStore(PngStore):
         if CLASSES_NAME not in self._entries:
             self._file.close()
             raise ValueError("it holds no masks")
-
-    def header(self) -> str:
-        return self.read(CLASSES_NAME, MOST_TEXT).decode()
 
     def manifest(self) -> str:
         return "".join(f"{self._entries[name].note}\n" for name in self.names())
@@ -303,12 +288,7 @@ def _remove_others(folder: Path, kept: set[str | None]) -> None:
 
 
 def read_inside(folder: Path, name: str, most: int) -> bytes:
-    """The content of a file of a folder.
-
-    Args:
-        folder: may be a link itself.
-        name: of the file; folders in it are parted by `/`.
-        most: bytes that it may have.
+    """The content, of `most` bytes, of a file of a folder, which may be a link itself.
 
     Raises:
         OSError: it cannot be read, or is no regular file.

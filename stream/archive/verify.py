@@ -9,11 +9,12 @@ from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..decode.source import open_source
-from ..frames import VideoInfo
 from .archive import MaskArchive
 from .manifest import checksum
 
 Told = Callable[[int], None]  # how many masks, or frames, are done
+
+_SMALLEST = 16, 16  # of the network's picture, which nobody looks at here
 
 
 def archive_problems(masks: MaskArchive, on_mask: Told | None = None) -> Iterator[str]:
@@ -93,13 +94,7 @@ class _Strangers:
 
 
 class VideoCheck:
-    """What comparing an archive with a video found.
-
-    Args:
-        masks: the archive.
-        path: of the video.
-        any_name: it may have another name than it had when the masks were made.
-        on_frame: told how many frames are decoded.
+    """What comparing an archive with a video found; `any_name`: it may have been renamed since the masks were made.
 
     Raises:
         SourceError: it is no video that can be decoded.
@@ -112,7 +107,7 @@ class VideoCheck:
         self._pts: list[int] = []
         with open_source(path, stream=masks.header.stream) as source:
             self._info = source.info
-            for count, frame in enumerate(source.frames(_smallest), 1):
+            for count, frame in enumerate(source.frames(lambda _: _SMALLEST), 1):
                 self._pts.append(frame.pts)
                 if on_frame:
                     on_frame(count)
@@ -179,11 +174,6 @@ def told_ranges(ranges: Iterable[tuple[int, int]], *, most: int = 8) -> str:
     told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
     rest = len(told) - most
     return ", ".join(told[:most]) + (f" and {rest} more gaps" if rest > 0 else "")
-
-
-def _smallest(_: VideoInfo) -> tuple[int, int]:
-    """Of the network's picture, which nobody looks at here."""
-    return 16, 16
 
 
 def _seconds(time: Fraction) -> str:

@@ -8,7 +8,6 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import zip_longest
-from types import TracebackType
 from typing import Any, Literal, Self
 
 from rich.console import Console, RenderableType
@@ -107,9 +106,7 @@ class FilesTalk:
         self._bars.start()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._bars.stop()
         if self._json_lines:
             self.look(last=True)

@@ -10,6 +10,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from numpy.typing import NDArray
 from ..decode.source import Source, open_source
 from ..frames import Frame, VideoInfo
 from ..network.model import Model
-from ..network.providers import provider_for
+from ..network.providers import placements
 from ..pipeline import Pipeline
 from ..run.segment import process_video, segment_video
 from ..run.settings import Report, SegmentSettings
@@ -90,18 +91,14 @@ class Bench:
 
 
 def prepare(template: SegmentSettings, model: Model, *, device: str, folder: Path) -> Bench:
-    """The cases for a clip.
-
-    Args:
-        template: the source and how much of it, and how it is processed; its outputs are not used.
-        model: as `run` would have it.
-        device: the name that `model` was loaded with.
-        folder: where outputs go, again and again.
+    """The cases for a clip, `template`'s source, processed as it says; outputs go into `folder`, again and again.
 
     Raises:
         SourceError: the clip cannot be read.
     """
-    with _opened(template) as source:
+    assert template.file is not None, "only files are measured"
+    opened = partial(open_source, template.file, max_frames=template.max_frames)
+    with opened() as source:
         info = source.info
         size = network_size(model, info)
         first, *others = islice(source.frames(lambda _: size), template.max_frames)
@@ -119,8 +116,8 @@ def prepare(template: SegmentSettings, model: Model, *, device: str, folder: Pat
     cases = (
         Case(BARE, _bare(model, device, inputs)),
         Case(SIDE_BY_SIDE, lambda: _side_by_side(model, inputs)),
-        Case("decode", lambda: (_count(_decoded(template, size)), {})),
-        Case("decode, infer, decide", lambda: (_count(_segmented(template, model)), {})),
+        Case("decode", lambda: (_decoded(opened, size), {})),
+        Case("decode, infer, decide", lambda: (_segmented(template, model), {})),
         Case("run: statistics", outputs(stats="stats.csv")),
         Case("run: masks, zip of PNG", outputs(masks="masks.zip")),
         Case("run: masks, FFV1", outputs(masks="masks.mkv")),
@@ -167,7 +164,9 @@ def _bare(model: Model, device: str, inputs: list[NDArray[np.uint8]]) -> Callabl
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
-    session = onnxruntime.InferenceSession(str(model.path), options, providers=[provider_for(device)])
+    placement = placements(device)[0]
+    provider = (placement.device.provider, placement.options)
+    session = onnxruntime.InferenceSession(str(model.path), options, providers=[provider])
 
     def run() -> tuple[int, dict[str, float]]:
         for picture in inputs:
@@ -186,20 +185,14 @@ def _side_by_side(model: Model, inputs: list[NDArray[np.uint8]]) -> tuple[int, d
         return _count(scores), {}
 
 
-def _decoded(template: SegmentSettings, size: tuple[int, int]) -> Iterator[object]:
-    with _opened(template) as source:
-        yield from source.frames(lambda _: size)
+def _decoded(opened: Callable[[], Source], size: tuple[int, int]) -> int:
+    with opened() as source:
+        return _count(source.frames(lambda _: size))
 
 
-def _opened(template: SegmentSettings) -> Source:
-    assert template.file is not None, "only files are measured"
-    return open_source(template.file, max_frames=template.max_frames)
-
-
-def _segmented(template: SegmentSettings, model: Model) -> Iterator[object]:
-    return segment_video(
-        template.source, model=model, max_frames=template.max_frames, batch=template.batch, smooth=template.smooth
-    )
+def _segmented(template: SegmentSettings, model: Model) -> int:
+    limits = {"max_frames": template.max_frames, "batch": template.batch}
+    return _count(segment_video(template.source, model=model, smooth=template.smooth, **limits))
 
 
 def _count(items: Iterator[object]) -> int:

@@ -124,12 +124,10 @@ class PartsSink(Sink):
                     "or give the camera another name: front=rtsp://..."
                 ) from exc
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         try:
             with self._lock, _fullness_explained(self._path):
-                self._stack.__exit__(exc_type, exc, traceback)
+                self._stack.__exit__(kind, exc, at)
         finally:
             if self._cleaning:
                 self._cleaning.join(timeout=1)

@@ -218,11 +218,7 @@ def _else_whole(job: SegmentSettings) -> Iterator[None]:
 
 @contextmanager
 def open_cluster(model: Model, settings: ClusterSettings) -> Iterator[Cluster]:
-    """Connect to a cluster, or begin one on this machine, and have workers for so many jobs.
-
-    Args:
-        model: that the workers are to load, on the same device.
-        settings: which cluster, and how many workers.
+    """Connect to a cluster, or begin one on this machine, and have workers, which load the model on the same device.
 
     Raises:
         DeviceError: there is no such cluster, or it has no room for a single worker.

@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
-from types import TracebackType
 from typing import Self
 
 from ..errors import OutputError, Stopped
@@ -61,9 +60,7 @@ class StretchFolder:
                 self.path.mkdir()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self.is_over:
             shutil.rmtree(self._progress, ignore_errors=True)
 
@@ -71,15 +68,9 @@ class StretchFolder:
 def join(
     job: SegmentSettings, info: VideoInfo, model: Model, folder: StretchFolder, made: Iterable[Stretch], frames: int
 ) -> Report:
-    """Write the outputs of a run.
+    """Write the outputs of a run from its stretches in `folder`, which have `frames` frames in all.
 
-    Args:
-        job: the run.
-        info: of its file.
-        model: of the run.
-        folder: where its stretches are.
-        made: they, in order, each when it is there; fewer where the run is stopped.
-        frames: in all of them.
+    They are `made` in order, each when it is there; fewer where the run is stopped.
 
     Raises:
         NotAsPlanned: where two stretches meet they have not decoded the same.

@@ -16,21 +16,15 @@ from rich.console import Console
 
 from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare
 from ..bench.clip import draw_drive
-from ..errors import RoadmaskError
 from ..network.model import Model
 from ..run.settings import SegmentSettings
 from ..run.stages import batch_size
 from ..system.machine import usable_cores
 from . import options as of
 
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _STAGES = ("all", "decode", "infer", "decide", "write", "libraries")
-_HEADER = (
-    f"{'':<31}frames/s  {'(from, to)':>16}  of bare  of both"
-    + "".join(f"{f'{name} ms' if name == 'all' else name:>10}" for name in _STAGES)
-    + "     MB"
-)
-_talk = Console(stderr=True, highlight=False)
+_COLUMNS = "".join(f"{name:>10}" for name in ("all ms", *_STAGES[1:]))
+_HEADER = f"{'':<31}frames/s  {'(from, to)':>16}  of bare  of both{_COLUMNS}     MB"
 
 
 def bench(
@@ -68,17 +62,17 @@ def bench(
             draw_drive(clip, height=height, width=width, frames=max_frames)
         template = SegmentSettings(clip, max_frames=max_frames, batch=batch or None, smooth=smooth)
         prepared = prepare(template, network, device=device, folder=Path(folder))
-        with _talk.status("warming up") as status:
-            measure(prepared, repeats=repeats, on_case=lambda done, name: status.update(_progress(done, repeats, name)))
+        with Console(stderr=True, highlight=False).status("warming up") as status:
+
+            def told(done: int, name: str) -> None:
+                status.update(f"round {done} of {repeats}: {name}" if done else f"warming up: {name}")
+
+            measure(prepared, repeats=repeats, on_case=told)
     facts = _facts(prepared, network, template)
     if as_json:
         sys.stdout.write(json.dumps(facts | {"cases": _plain(prepared)}, indent=2) + "\n")
     else:
         sys.stdout.write(_table(prepared, facts))
-
-
-def _progress(done: int, repeats: int, name: str) -> str:
-    return f"round {done} of {repeats}: {name}" if done else f"warming up: {name}"
 
 
 def _facts(prepared: Bench, network: Model, template: SegmentSettings) -> dict[str, Any]:
@@ -113,9 +107,9 @@ def _plain(prepared: Bench) -> list[dict[str, Any]]:
 
 
 def _table(prepared: Bench, facts: dict[str, Any]) -> str:
-    lines = [f"{name}: {facts[name]}" for name in ("clip", "model", "machine")]
-    lines += ["", _HEADER, *(_row(case, prepared) for case in prepared.cases), ""]
-    lines += [
+    lines = [
+        *(f"{name}: {facts[name]}" for name in ("clip", "model", "machine")),
+        *("", _HEADER, *(_row(case, prepared) for case in prepared.cases), ""),
         "of bare, of both: the rate by that of the bare model, called as it comes, and side by side as run does.",
         "ms: of a core, a frame, medians; libraries: threads of codecs and ONNX Runtime. MB: the process's peak.",
         f"At most {facts['frames waiting at most']} frames wait between decoder and outputs, however long the video: "
@@ -127,11 +121,7 @@ def _table(prepared: Bench, facts: dict[str, Any]) -> str:
 def _row(case: Case, prepared: Bench) -> str:
     rates = [sample.rate for sample in case.samples]
     of_bare, of_both = (case.rate / prepared.case(name).rate for name in (BARE, SIDE_BY_SIDE))
-    spent = [f"{case.processor_ms[stage]:.1f}" if stage in case.processor_ms else "" for stage in _STAGES]
+    spent = "".join(f"{case.processor_ms[name]:10.1f}" if name in case.processor_ms else " " * 10 for name in _STAGES)
     spread = f"{min(rates):.1f} to {max(rates):.1f}"
     memory = "" if case.peak_memory_mb is None else f"{case.peak_memory_mb:.0f}"
-    return (
-        f"{case.name:<31}{case.rate:8.1f}  {spread:>16}{of_bare:9.2f}{of_both:9.2f}"
-        + "".join(f"{text:>10}" for text in spent)
-        + f"{memory:>7}"
-    )
+    return f"{case.name:<31}{case.rate:8.1f}  {spread:>16}{of_bare:9.2f}{of_both:9.2f}{spent}{memory:>7}"

@@ -11,13 +11,11 @@ import typer
 from rich.console import Console
 
 from ..archive.convert import convert_archive
-from ..errors import RoadmaskError
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
 from ..system.talk import counted, printable, progress_bar, write_result
 from . import options as of
 
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _talk = Console(stderr=True, highlight=False)
 
 _TO_TOOLS = ("--video", "--picture-format", "--classes", "--exclude", "--stride", "--subset", "--image-root")

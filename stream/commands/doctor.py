@@ -14,15 +14,12 @@ from rich.console import Console
 from rich.text import Text
 
 from ..doctor.doctor import CHECKS, SLOW_CHECKS, STATES, Finding, State, examine
-from ..errors import RoadmaskError
 from ..system.talk import printable
 from . import options as of
 
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
-_ALL = CHECKS | SLOW_CHECKS
+_ALL = (*CHECKS, *SLOW_CHECKS)
 _STYLES: dict[State, str] = {"ok": "green", "warning": "bold yellow", "problem": "bold red"}
-_NAME_WIDTH = 15
-_INDENT = 11 + _NAME_WIDTH + 2  # before what was found: two spaces, the state, and the name
+_INDENT = 27  # before what was found: the state, and the name
 _LEAST_WIDTH, _MOST_WIDTH = 60, 110
 _out = Console(highlight=False)
 _talk = Console(stderr=True, highlight=False)
@@ -55,49 +52,37 @@ def doctor(
         for check, finding in examine([name for name in _ALL if name in named]):
             if not as_json:
                 status.stop()  # it would stand where the next line is to
-                _write(finding, heading="" if found and found[-1][0] == check else check)
+                if not found or found[-1][0] != check:
+                    _out.print(Text(check, "bold"))
+                _write(finding)
                 status.start()
             found.append((check, finding))
     states: Counter[State] = Counter(finding.state for _, finding in found)
+    worst = max(states, key=STATES.index, default="ok")
     if as_json:
-        _write_json(found)
+        told = {"state": worst, "findings": [{"check": check} | asdict(finding) for check, finding in found]}
+        sys.stdout.write(json.dumps(told, indent=2) + "\n")
     else:
-        _write_sum(states)
+        amiss = [f"{states[state]} {state}{'s' * (states[state] > 1)}" for state in STATES[:0:-1] if states[state]]
+        _out.print(Text(", ".join(amiss) or "all is well", _STYLES[worst]))
     if states["problem"]:
         raise typer.Exit(1)
 
 
-def _write(finding: Finding, *, heading: str) -> None:
-    """What was found, under its check's name where that is new; what to do is on lines of its own."""
-    if heading:
-        _out.print(Text(heading, "bold"))
-    width = min(max(_out.width, _LEAST_WIDTH), _MOST_WIDTH) - _INDENT
-    first, *more = _lines(finding.found, width) or [""]
-    name = f"{printable(finding.name):<{_NAME_WIDTH}}"
-    if len(name) > _NAME_WIDTH:
-        first, more = "", [first, *more]
-    line = Text.assemble("  ", (f"{finding.state:<9}", _STYLES[finding.state]), name, "  ", first)
-    line.rstrip()
-    advice = [("> " if number == 0 else "  ") + text for number, text in enumerate(_lines(finding.advice, width - 2))]
-    for text in (line, *(Text(" " * _INDENT + rest) for rest in (*more, *advice))):
-        _out.print(text, soft_wrap=True)  # in a pipe, too, it breaks no path
-
-
-def _lines(text: str, width: int) -> list[str]:
-    return textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
-
-
-def _write_sum(states: Counter[State]) -> None:
-    amiss = [(states[state], state) for state in ("problem", "warning") if states[state]]
-    counts = ", ".join(f"{count} {state}{'s' * (count > 1)}" for count, state in amiss)
-    _out.print(Text(counts or "all is well", _STYLES[_worst(states)]))
-
-
-def _write_json(found: list[tuple[str, Finding]]) -> None:
-    states = Counter(finding.state for _, finding in found)
-    told = {"state": _worst(states), "findings": [{"check": check} | asdict(finding) for check, finding in found]}
-    sys.stdout.write(json.dumps(told, indent=2) + "\n")
-
-
-def _worst(states: Counter[State]) -> State:
-    return max((state for state in states if states[state]), key=STATES.index, default="ok")
+def _write(finding: Finding) -> None:
+    """What was found; what to do is on lines of its own."""
+    head = f"  {finding.state:<9}{printable(finding.name):<14}  "
+    for first, text in ((head, finding.found), (" " * _INDENT + "> ", finding.advice)):
+        lines = Text(
+            textwrap.fill(
+                printable(text),
+                min(max(_out.width, _LEAST_WIDTH), _MOST_WIDTH),
+                initial_indent=first,
+                subsequent_indent=" " * _INDENT,
+                break_long_words=False,
+                break_on_hyphens=False,
+            )
+        )
+        if text:
+            lines.stylize(_STYLES[finding.state] if first == head else "", 2, 11)
+            _out.print(lines, soft_wrap=True)  # in a pipe, too, it breaks no path

@@ -22,8 +22,6 @@ from ..network.model import Model, bundled_models, find_model
 from ..system.talk import printable
 from .options import AsJson
 
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
-
 
 def info(
     path: Annotated[Path, typer.Argument(metavar="FILE", help="A video, a model (.onnx) or a mask archive.")],

@@ -7,20 +7,15 @@ from typing import Annotated
 
 import cv2
 import typer
-from rich.console import Console
 
 from ..archive.archive import MaskArchive
 from ..archive.masked_frames import Gaps
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
-from ..errors import RoadmaskError
 from ..frames import VideoInfo
 from ..preview.preview import PreviewReport, PreviewSettings, View, preview_video
 from ..system.stop import Stop, stop_on_signal
-from ..system.talk import printable, progress_bar, write_result
+from ..system.talk import printable, progress_bar, write_result, write_talk
 from . import options as of
-
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
-_talk = Console(stderr=True, highlight=False)
 
 
 def preview(
@@ -88,22 +83,16 @@ def _preview(settings: PreviewSettings, stop: Stop, *, quiet: bool) -> PreviewRe
 
         def opened(info: VideoInfo, masks: MaskArchive) -> None:
             if not quiet:
-                progress.console.print(printable(_told(settings, info, masks)), soft_wrap=True, markup=False)
+                made_from = masks.header.source
+                other_name = f", made from {made_from}" if made_from and made_from != settings.video.name else ""
+                told = f"{settings.video.name}: {info.width}x{info.height}; {len(masks)} masks of {settings.masks.name}"
+                progress.console.print(printable(told + other_name), soft_wrap=True, markup=False)
             if not (settings.start or settings.end):
                 progress.update(task, total=len(masks) if settings.gaps == "skip" else info.frame_count)
 
         report = preview_video(
-            settings,
-            stop=stop,
-            on_open=opened,
-            on_frame=lambda frames: progress.update(task, completed=frames),
+            settings, stop=stop, on_open=opened, on_frame=lambda done: progress.update(task, completed=done)
         )
     if not quiet:
-        _talk.print(printable(f"{settings.output.name}: {report}"), soft_wrap=True, markup=False)
+        write_talk(f"{settings.output.name}: {report}")
     return report
-
-
-def _told(settings: PreviewSettings, info: VideoInfo, masks: MaskArchive) -> str:
-    source = masks.header.source
-    other_name = f", made from {source}" if source and source != settings.video.name else ""
-    return f"{settings.video.name}: {info.width}x{info.height}; {len(masks)} masks of {settings.masks.name}{other_name}"

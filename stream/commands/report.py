@@ -7,15 +7,11 @@ from typing import Annotated
 
 import cv2
 import typer
-from rich.console import Console
 
-from ..errors import RoadmaskError
-from ..report.report import ReportSettings, write_report
-from ..system.talk import printable, progress_bar, write_result
+from ..report.report import write_report
+from ..report.run import ReportSettings
+from ..system.talk import progress_bar, write_result, write_talk
 from . import options as of
-
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
-_talk = Console(stderr=True, highlight=False)
 
 
 def report(
@@ -56,9 +52,6 @@ def report(
     if not quiet:
         for run in runs:
             serious = [item.text for item in run.problems if item.is_serious]
-            state = (
-                f"{len(serious)} problem{'s' if len(serious) > 1 else ''}: {serious[0]}" if serious else "no problems"
-            )
-            summary = printable(f"{run.name}: {len(run.scan.indices)} masks, {state}")
-            _talk.print(summary, soft_wrap=True, markup=False)
+            state = f"{len(serious)} problem{'s' * (len(serious) > 1)}: {serious[0]}" if serious else "no problems"
+            write_talk(f"{run.name}: {len(run.scan.indices)} masks, {state}")
     write_result(output)

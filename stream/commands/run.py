@@ -17,7 +17,6 @@ from ..batch.talk import ProgressKind
 from ..camera.camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
-from ..errors import RoadmaskError
 from ..live.stream_sink import StreamFormat
 from ..live.views import Views, is_stream
 from ..network.model import Model
@@ -27,8 +26,6 @@ from . import options as of
 from .options import parse_duration
 from .run_cameras import run_cameras
 from .run_files import FilesRequest, run_files
-
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 
 _RAY_ADDRESS = re.compile(r"local|auto|ray://.+|[\w.\-\[\]:]+:\d+")
 

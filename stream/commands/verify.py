@@ -12,11 +12,9 @@ from rich.console import Console
 
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.verify import VideoCheck, archive_problems, told_ranges
-from ..errors import RoadmaskError
 from ..system.talk import printable, progress_bar
 from . import options as of
 
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 _talk = Console(stderr=True, highlight=False)
 
 

@@ -9,11 +9,8 @@ from typing import Annotated
 import numpy as np
 import typer
 
-from ..errors import RoadmaskError
 from ..network.model import Model
 from . import options as of
-
-ERRORS: tuple[type[Exception], ...] = (RoadmaskError,)
 
 
 def warmup(

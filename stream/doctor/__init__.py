@@ -1,4 +1,1 @@
-"""The checks of an installation: each a module with `examine`, made in a process of their own.
-
-Begin with `doctor`.
-"""
+"""The checks of an installation, made in a process of their own. Begin with `doctor`."""

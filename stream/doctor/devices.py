@@ -1,99 +1,175 @@
-"""What the network runs on here: whether each device runs it, and gives what the CPU gives."""
+"""What the network runs on here, and whether it gives what the CPU gives; and a drawn video, segmented as any other."""
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import cv2
 import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ..errors import RoadmaskError
+from ..archive.archive import open_masks
+from ..archive.verify import VideoCheck, archive_problems
+from ..bench.clip import draw_drive
+from ..decode.source import open_source
+from ..errors import RoadmaskError, first_line
+from ..frames import Frame
 from ..network.model import Model
 from ..network.providers import DEVICES, Device
-from .doctor import Finding, State, first_line
-from .selftest import draw_known, network_inputs
+from ..run.segment import process_video
+from ..run.settings import Report, SegmentSettings
+from ..spec import PixelClass
+from .doctor import REPORT, Finding, State
 
 # Shares of the places whose best class is not the CPU's. Products rounded to 10 or 16 bits move a few at edges.
 _FEW, _MANY = 0.01, 0.05
 _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 
+_FRAMES = 8
+_DRAWN = 5  # mean difference of 255 levels; encoding makes 1, an overlay more than 30
+VIDEO, OVERLAY, _MASKS, _STATS = "drive.mp4", "overlay.mp4", "masks.zip", "shares.csv"
 
-def examine() -> Iterator[Finding]:
-    available = onnxruntime.get_available_providers()
-    there = [device for device in DEVICES.values() if device.provider in available and device.name != "cpu"]
+HEIGHT, WIDTH = 192, 320
+# As `bench.clip` draws it: the sky ends above two fifths of the height, and the road is as wide as this at the bottom.
+_SKY = slice(0, HEIGHT * 7 // 20), slice(None)
+_AHEAD = slice(HEIGHT * 3 // 4, None), slice(WIDTH * 2 // 5, WIDTH * 3 // 5)
+_KNOWN = {"sky": (_SKY, 0.7), "road": (_AHEAD, 0.9)}  # the model in the box labels 0.95 and 1.00 of them so
+
+
+def devices() -> Iterator[Finding]:
+    there = _there()
     states: dict[str, State] = {}
-    for finding in compared([device for device in there if not device.building]):
+    for finding in _compared([device for device in there if not device.building]):
         states[finding.name] = finding.state
         yield finding
     for device in there:
         if device.building:
             found = f"is there; not tried, as {device.building} takes minutes"
             yield Finding(device.name, "ok", found, "to try it: roadmask doctor engines")
-    yield from unused(available)
+    if all(device.name != "cuda" for device in there) and (_NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi")):
+        advice = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        yield Finding("cuda", "warning", "there is an NVIDIA GPU, and this onnxruntime cannot use it", advice)
     if states["cpu"] == "ok":
         taken = Model.load(device="auto").device
         advice = "" if states[taken] == "ok" else f"name another until {taken} is mended: --device cpu"
         yield Finding("auto", states[taken], f"--device auto takes {taken}", advice)
 
 
-def compared(devices: list[Device]) -> Iterator[Finding]:
-    """The CPU, then each of `devices` beside it, with a known picture."""
+def engines() -> Iterator[Finding]:
+    """The devices that build for minutes before they run."""
+    if building := [device for device in _there() if device.building]:
+        yield from _compared(building)
+    else:
+        yield Finding("engines", "ok", "this onnxruntime has no device that builds before it runs")
+
+
+def _there() -> list[Device]:
+    available = onnxruntime.get_available_providers()
+    return [device for device in DEVICES.values() if device.provider in available and device.name != "cpu"]
+
+
+def _compared(others: list[Device]) -> Iterator[Finding]:
+    """The CPU, then each of `others` beside it, with a known picture."""
     with TemporaryDirectory(prefix="roadmask-") as folder:
         clip = Path(folder) / "drive.mp4"
         draw_known(clip, frames=1)
         try:
             model = Model.load(device="cpu")
-            pictures = network_inputs(clip, model)
-            expected, milliseconds = _scores(model, pictures)
+            pictures = np.stack([frame.input for frame in read(clip, model.spec.input_size(HEIGHT, WIDTH))])
+            expected, took = _scores(model, pictures)
         except RoadmaskError as exc:
             yield Finding("cpu", "problem", first_line(exc), "install roadmask and onnxruntime again")
             return
-    yield Finding("cpu", "ok", f"runs {model.path.stem}, {milliseconds:.0f} ms a picture")
-    for device in devices:
+    yield Finding("cpu", "ok", f"runs {model.path.stem}, {took}")
+    for device in others:
         yield _beside(device, pictures, expected)
 
 
 def _beside(device: Device, pictures: NDArray[np.uint8], expected: NDArray[np.float32]) -> Finding:
     try:
-        model = Model.load(device=device.name)
-        count, height, width, _ = pictures.shape
-        model.prepare(count, (height, width))
-        scores, milliseconds = _scores(model, pictures)
+        scores, took = _scores(Model.load(device=device.name), pictures)
     except Exception as exc:  # noqa: BLE001 - drivers raise what they like; told as what was found
         advice = "install its driver and libraries"
         if device.packages:
             advice += f"; if there is no such device, pip install onnxruntime in place of {device.packages}"
         return Finding(device.name, "warning", f"does not run: {first_line(exc)}", advice)
-    others = _others(scores, expected)
-    found = f"runs, {milliseconds:.0f} ms a picture; other classes than the CPU's in {others:.2%} of the places"
-    if others <= _FEW:
+    is_same = np.isfinite(scores).all(axis=1) & (scores.argmax(axis=1) == expected.argmax(axis=1))
+    differing = float(1 - is_same.mean())
+    found = f"runs, {took}; other classes than the CPU's in {differing:.2%} of the places"
+    if differing <= _FEW:
         return Finding(device.name, "ok", found)
-    state: State = "problem" if others > _MANY else "warning"
+    state: State = "problem" if differing > _MANY else "warning"
     return Finding(device.name, state, found, "take --device cpu; upgrade its driver and onnxruntime, and check again")
 
 
-def _scores(model: Model, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], float]:
-    """The network's, and the milliseconds that a call takes which is not the first."""
+def _scores(model: Model, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], str]:
+    """The network's, and how long a call takes which is not the first."""
     model.scores(pictures)
     started = time.perf_counter()
     scores = model.scores(pictures)
-    return scores, 1000 * (time.perf_counter() - started) / len(pictures)
+    return scores, f"{1000 * (time.perf_counter() - started) / len(pictures):.0f} ms a picture"
 
 
-def _others(scores: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
-    """The share of places with another best class, or with none."""
-    finite = np.isfinite(scores).all(axis=1)
-    return float(1 - (finite & (scores.argmax(axis=1) == expected.argmax(axis=1))).mean())
+def selftest() -> Iterator[Finding]:
+    cv2.setNumThreads(1)  # as run does
+    with TemporaryDirectory(prefix="roadmask-") as name:
+        folder = Path(name)
+        draw_known(folder / VIDEO, frames=_FRAMES)
+        try:
+            report = run(folder, Model.load())
+            problem = report.lost or masks_problem(folder) or overlay_problem(folder)
+        except (RoadmaskError, OSError) as exc:
+            problem = first_line(exc)
+    if problem:
+        yield Finding("run", "problem", problem, REPORT)
+        return
+    found = (
+        f"{report.frames} frames, {report.fps:.1f} a second; masks are whole and label road and sky; the overlay plays"
+    )
+    yield Finding("run", "ok", found)
 
 
-def unused(available: list[str]) -> Iterator[Finding]:
-    """A GPU that nothing here can use."""
-    has_driver = _NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi") is not None
-    if has_driver and "CUDAExecutionProvider" not in available:
-        advice = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
-        yield Finding("cuda", "warning", "there is an NVIDIA GPU, and this onnxruntime cannot use it", advice)
+def run(folder: Path, model: Model) -> Report:
+    settings = SegmentSettings(folder / VIDEO, overlay=folder / OVERLAY, masks=folder / _MASKS, stats=folder / _STATS)
+    return process_video(settings, model)
+
+
+def masks_problem(folder: Path) -> str:
+    with open_masks(folder / _MASKS) as masks:
+        problems = [*archive_problems(masks), *VideoCheck(masks, folder / VIDEO).problems()]
+        if len(masks) != _FRAMES:
+            problems.append(f"{len(masks)} masks came out of {_FRAMES} frames")
+        return problems[0] if problems else what_is_wrong(masks[-1], masks.classes)
+
+
+def overlay_problem(folder: Path) -> str:
+    before, after = (read(folder / name, (HEIGHT, WIDTH)) for name in (VIDEO, OVERLAY))
+    if [frame.time for frame in before] != [frame.time for frame in after]:
+        return f"the overlay has {len(after)} frames, not at the times of the video's {len(before)}"
+    change = np.abs(after[-1].input.astype(np.int16) - before[-1].input).mean()
+    return "nothing is drawn over the video" if change < _DRAWN else ""
+
+
+def draw_known(path: Path, *, frames: int) -> None:
+    draw_drive(path, height=HEIGHT, width=WIDTH, frames=frames)
+
+
+def read(path: Path, size: tuple[int, int]) -> list[Frame]:
+    """All frames, with pictures for a network of that size."""
+    with open_source(path) as source:
+        return list(source.frames(lambda _: size))
+
+
+def what_is_wrong(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> str:
+    """How a mask of the picture, at its own size, differs from what is known; empty where it does not."""
+    names = [item.name.lower() for item in classes]
+    for name, (place, least) in _KNOWN.items():
+        share = float((mask[place] == names.index(name)).mean())
+        if share < least:
+            return f"of the {name} {share:.0%} are labelled so, and {least:.0%} have to be"
+    return ""

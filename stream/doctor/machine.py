@@ -1,61 +1,180 @@
-"""Cores and memory that may be used."""
+"""Libraries and extras, cores and memory, folders that are written to: what can be looked at without any library."""
 
 from __future__ import annotations
 
+import errno
 import os
-from collections.abc import Iterator
+import platform
+import re
+import shutil
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Iterator
 from contextlib import suppress
+from importlib import import_module
+from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 
-from ..system.machine import usable_cores
-from .doctor import Finding, megabytes
+from ..errors import first_line
+from ..system.machine import cache_folder, usable_cores
+from .doctor import Finding, State
 
+EXTRAS = {
+    "train": "roadmask train, lr-find and data",
+    "export": "roadmask export and eval",
+    "serve": "--serve, the live view in a browser",
+    "parquet": "statistics as .parquet",
+    "coco": "convert --to coco",
+    "ray": "--ray, a cluster of machines",
+    "zarr": "convert -o masks.zarr",
+    "remote": "videos and results by s3:// and other URLs",
+}
+MODULES = ("av", "onnxruntime", "cv2", "numpy", "rich", "typer")  # of the base install
+# What else than the package of a module's own name brings it; first what a plain install takes. Beside each other, such
+# packages overwrite each other's files.
+BRINGS = {
+    "onnxruntime": (
+        *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
+        *("onnxruntime-migraphx", "onnxruntime-rocm", "onnxruntime-training"),
+    ),
+    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+}
 _CGROUP, _MEMINFO = Path("/sys/fs/cgroup"), Path("/proc/meminfo")
 # A run of 960x540 takes 0.3 GB with all outputs, one of the largest pictures that are taken unasked nearly 1 GB.
-_ENOUGH, _TOO_LITTLE = 1_000_000_000, 400_000_000
+_MEMORY = 1_000_000_000, 400_000_000  # enough, and too little
+# An hour of 1080p gives an overlay of about 2 GB and masks of about 0.5 GB; a TensorRT engine takes tens of megabytes.
+_ROOM, _LITTLE_ROOM = (5_000_000_000, 50_000_000), (500_000_000, 50_000_000)
 
 
-def examine() -> Iterator[Finding]:
-    yield cores()
+def versions() -> Iterator[Finding]:
+    system = f"Python {platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}"
+    yield Finding("roadmask", "ok", f"{_version('roadmask') or 'not installed, run from its folder'}, {system}")
+    least = _least_versions()
+    for module in MODULES:
+        yield _library(module, least[""])
+    for extra, gives in EXTRAS.items():
+        yield _extra(extra, gives, least[extra])
+
+
+def _library(module: str, least: dict[str, str]) -> Finding:
+    name, brings = "opencv" if module == "cv2" else module, BRINGS.get(module, (module,))
+    there = [package for package in brings if _version(package)]
+    package = (there or brings)[0]
+    try:
+        imported = import_module(module)
+    except Exception as exc:  # noqa: BLE001 - a broken library raises what it likes
+        advice = f"pip install {'--force-reinstall ' if there else ''}{package}"
+        if package != brings[0]:  # it wants more of the system than the usual one: a display's libraries, CUDA's
+            advice = f"install what it lacks; or pip uninstall {package}, then pip install {brings[0]}"
+        return Finding(name, "problem", f"cannot be imported: {first_line(exc)}", advice)
+    found = str(getattr(imported, "__version__", None) or _version(package) or "of unknown version")
+    if module == "av":
+        found += f", FFmpeg {getattr(imported, 'ffmpeg_version_info', 'of unknown version')}"
+    if len(there) > 1:
+        advice = f"pip uninstall {' '.join(there)}; then pip install the one that you want"
+        return Finding(name, "warning", f"{found}; {' and '.join(there)} overwrite each other's files", advice)
+    wanted = least.get(brings[0], "0")
+    if _numbers(found) < _numbers(wanted):
+        return Finding(name, "problem", f"{found} is too old", f"pip install --upgrade '{package}>={wanted}'")
+    return Finding(name, "ok", found if package == name else f"{found}, {package}")
+
+
+def _extra(extra: str, gives: str, least: dict[str, str]) -> Finding:
+    name, command = f"[{extra}]", f"'roadmask[{extra}]'"
+    found = {package: _version(package) for package in least}
+    if missing := [package for package in least if found[package] is None]:
+        return Finding(name, "ok", f"not installed: no {', '.join(missing)}", f"for {gives}: pip install {command}")
+    if old := [
+        f"{package} {found[package]}" for package in least if _numbers(found[package] or "") < _numbers(least[package])
+    ]:
+        return Finding(name, "warning", f"too old for {gives}: {', '.join(old)}", f"pip install --upgrade {command}")
+    return Finding(name, "ok", gives)
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
+def _least_versions() -> dict[str, dict[str, str]]:
+    """The oldest version of each package of each extra, "" for the base install, as this installation was told."""
+    least: dict[str, dict[str, str]] = defaultdict(dict)
+    with suppress(PackageNotFoundError):
+        for line in requires("roadmask") or []:
+            if match := re.match(r"([\w.-]+)>=([\w.]+)(?:.*extra == .(\w+))?", line):
+                least[match[3] or ""][match[1]] = match[2]
+    return least
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    """The release of a version: (2, 6, 0) of "2.6.0+cpu"."""
+    release = re.match(r"[\d.]*", text)
+    return tuple(map(int, re.findall(r"\d+", release[0]))) if release else ()
+
+
+def machine() -> Iterator[Finding]:
+    usable, there = usable_cores(), os.cpu_count() or 1
+    why = "a scheduler mask or a container allows no more" if usable < there else "all that there are"
+    yield Finding("cores", "ok", f"{usable} of {there}: {why}")
     yield memory()
 
 
-def cores() -> Finding:
-    usable, all_cores = usable_cores(), os.cpu_count() or 1
-    if usable >= all_cores:
-        return Finding("cores", "ok", f"{usable}, all that there are")
-    return Finding("cores", "ok", f"{usable} of {all_cores}: a scheduler mask or a container allows no more")
-
-
 def memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> Finding:
-    found = _container_memory(cgroup) + _machine_memory(meminfo)
+    """Of the machine or of the container (control groups, version 2), whichever has less; caches of files are free."""
+    found = []
+    with suppress(OSError, ValueError, KeyError):
+        told = dict(re.findall(r"(\w+): +(\d+)", meminfo.read_text(encoding="ascii")))
+        found.append((1024 * int(told["MemAvailable"]), 1024 * int(told["MemTotal"]), "the machine"))
+    with suppress(OSError, ValueError):  # no such system, or "max"
+        limit, used = (int((cgroup / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
+        cached = re.findall(r"^inactive_file (\d+)", (cgroup / "memory.stat").read_text(encoding="ascii"), re.MULTILINE)
+        found.append((max(limit - used + sum(map(int, cached)), 0), limit, "the container"))
     if not found:
         return Finding("memory", "ok", "not known on this system")
     free, total, what = min(found)
-    text = f"{megabytes(max(free, 0))} of {what}'s {megabytes(total)} are free"
-    if free >= _ENOUGH:
-        return Finding("memory", "ok", text)
-    advice = (
-        "end other programs, or give the container more; until then --jobs 1 --workers 1, and videos of 1080p at most"
-    )
-    return Finding("memory", "problem" if free < _TOO_LITTLE else "warning", text, advice)
+    advice = "end other programs, or give the container more; until then --jobs 1 --workers 1, and small videos"
+    return _judged("memory", free, _MEMORY, f"{_bytes(free)} of {what}'s {_bytes(total)} are free", advice)
 
 
-def _machine_memory(meminfo: Path) -> list[tuple[int, int, str]]:
-    """(bytes free, bytes in all, whose), where the system tells."""
-    with suppress(OSError, ValueError, KeyError):
-        lines = (line.partition(":") for line in meminfo.read_text(encoding="ascii").splitlines())
-        kilobytes = {name: int(rest.split()[0]) for name, _, rest in lines if rest.strip()}
-        return [(1024 * kilobytes["MemAvailable"], 1024 * kilobytes["MemTotal"], "the machine")]
-    return []
+def disk() -> Iterator[Finding]:
+    setting = "LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"
+    # Where outputs go that have no folder of their own; nothing is written to it.
+    yield folder("here", Path.cwd, "warning", _ROOM, "name outputs in another folder: -o FOLDER/", touched=False)
+    temporary = "set TMPDIR to another folder"
+    yield folder("temporary", lambda: Path(tempfile.gettempdir()), "problem", _LITTLE_ROOM, temporary)
+    # Where devices keep what they compile; the CPU keeps nothing.
+    yield folder("cache", cache_folder, "warning", _LITTLE_ROOM, f"set {setting} to another folder")
 
 
-def _container_memory(cgroup: Path) -> list[tuple[int, int, str]]:
-    """As `_machine_memory`, of the control group, version 2; a cache of files counts as free."""
-    cached = "inactive_file "
-    with suppress(OSError, ValueError):  # no such system, or "max"
-        limit, used = (int((cgroup / name).read_text(encoding="ascii")) for name in ("memory.max", "memory.current"))
-        stat = (cgroup / "memory.stat").read_text(encoding="ascii").splitlines()
-        reclaimable = sum(int(line.removeprefix(cached)) for line in stat if line.startswith(cached))
-        return [(limit - used + reclaimable, limit, "the container")]
-    return []
+def folder(
+    name: str, find: Callable[[], Path], state: State, room: tuple[int, int], advice: str, *, touched: bool = True
+) -> Finding:
+    """What permissions promise, a file system may not keep (quotas, network shares, sandboxes), so it is touched."""
+    path = Path(name)
+    try:
+        path = find()
+        if touched:
+            path.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=path, prefix="roadmask-") as file:
+                file.write(bytes(1 << 16))
+                file.flush()
+        elif not os.access(path, os.W_OK | os.X_OK):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+        free = shutil.disk_usage(path).free
+    except OSError as exc:
+        return Finding(name, state, f"{path}: cannot be written to ({first_line(exc)})", advice)
+    return _judged(name, free, room, f"{path}: writable, {_bytes(free)} free", f"make room, or {advice}")
+
+
+def _judged(name: str, free: int, limits: tuple[int, int], found: str, advice: str) -> Finding:
+    enough, too_little = limits
+    if free >= enough:
+        return Finding(name, "ok", found)
+    return Finding(name, "problem" if free < too_little else "warning", found, advice)
+
+
+def _bytes(count: float) -> str:
+    """As in "850 MB" or "12.3 GB"."""
+    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"

@@ -136,12 +136,7 @@ def _nvenc(crf: int, gpu: str) -> H264Encoder:
 
 
 class PiecewiseEncoder:
-    """Encodes the pictures of `stream`, from `add_video`, a piece at a time.
-
-    Args:
-        stream: of a container whose packets the results will be.
-        encoder: that the stream was made with.
-    """
+    """Encodes the pictures of `stream`, which `add_video` has made with `encoder`, a piece at a time."""
 
     def __init__(self, stream: VideoStream, encoder: H264Encoder) -> None:
         self._stream = stream
@@ -197,14 +192,7 @@ class PiecewiseEncoder:
 
 
 def add_video(container: OutputContainer, encoder: H264Encoder, picture: VideoFrame, info: VideoInfo) -> VideoStream:
-    """A stream for pictures like this one, with the times, the colours and the pixel shape of the source.
-
-    Args:
-        container: that gets the stream.
-        encoder: from `choose_encoder`.
-        picture: as drawn; its size and colours are the stream's.
-        info: of the source.
-    """
+    """A stream for pictures like this one, as drawn, with the times, the colours and the pixel shape of the source."""
     rate = info.rate or USUAL_RATE
     stream = container.add_stream(
         encoder.name, rate=rate, options=encoder.options, width=picture.width, height=picture.height

@@ -230,10 +230,8 @@ class OverlayVideoSink(Sink):
         self._stack.push(closing(self._path, self._close))
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.__exit__(kind, exc, at)
         if self._container is not None and not is_failure(exc):
             self._earlier.unlink(missing_ok=True)
 

@@ -12,7 +12,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
-from types import TracebackType
 from typing import Self
 
 from rich.console import Console
@@ -96,11 +95,7 @@ def _run(run: CameraRun, model: Model, stop: Event, on_open: Callable[[CameraRun
 
 
 class CameraTalk:
-    """Tells events and numbers of cameras through the log; on a terminal the numbers stand in a table below it.
-
-    Args:
-        table: draw the table.
-    """
+    """Tells events and numbers of cameras through the log; on a terminal the numbers stand in a `table` below it."""
 
     def __init__(self, *, table: bool) -> None:
         self._statuses: Sequence[CameraStatus] = ()
@@ -129,9 +124,7 @@ class CameraTalk:
             self._live.start()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         if self._live:
             self._live.stop()
         sys.stderr.flush()

@@ -26,13 +26,7 @@ _PATIENCE_S = 10.0
 
 
 class Journal:
-    """The events so far, and the numbers of the last second; any thread may write.
-
-    Args:
-        feeds: the cameras.
-        classes: of their masks.
-        bell: rung at each news.
-    """
+    """The events so far, and the numbers of the last second; any thread may write. The `bell` is rung at each news."""
 
     def __init__(self, feeds: Sequence[CameraFeed], classes: Sequence[PixelClass], bell: Bell) -> None:
         self._feeds = feeds

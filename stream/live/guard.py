@@ -45,13 +45,7 @@ _SEND_BUFFER = 1 << 18
 
 
 class Guard:
-    """Middleware around everything else.
-
-    Args:
-        app: what is guarded.
-        address: that it is served on.
-        token: None for none.
-    """
+    """Middleware around everything else: `app`, served on `address`, for those who know the `token` if there is one."""
 
     def __init__(self, app: ASGIApp, *, address: Address, token: str | None) -> None:
         self._app = app

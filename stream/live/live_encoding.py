@@ -30,13 +30,8 @@ class LiveEncoder:
 
     A keyframe comes every 2 seconds, at the latest.
 
-    Args:
-        picture: the first one, for its size.
-        first: the frame it is drawn from; nothing of it is encoded yet.
-        encoder: as `choose_encoder` takes it, and so the next three.
-        device: see there.
-        crf: see there.
-        preset: see there.
+    `picture` is the first one, for its size, drawn from the frame `first`; nothing of it is encoded yet. The rest is as
+    `choose_encoder` takes it.
 
     Raises:
         OutputError: what is asked of the encoder cannot be.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
 from typing import Self
 
 from av.video.frame import VideoFrame
@@ -30,10 +29,7 @@ class PublishSink(Sink):
         url: rtsp://, rtsps://, rtmp://, rtmps:// or udp:// (MPEG-TS).
         render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
         timeout_s: a server that takes nothing for so long is given up, and tried again.
-        encoder: see `choose_encoder`, also for the next three.
-        device: see there.
-        crf: see there.
-        preset: see there.
+        encoder, device, crf, preset: see `choose_encoder`.
 
     Raises:
         OutputError: nothing can be published there.
@@ -97,9 +93,7 @@ class PublishSink(Sink):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._publisher.stop()
         self._close()
         log.info("%s: %d of %d frames sent", self.name, self.written - self.dropped, self.written)

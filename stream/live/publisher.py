@@ -47,10 +47,7 @@ class _Lost:
 class Publisher:
     """Sends what is in `queue`, on a thread of its own, once there is a sample.
 
-    Args:
-        target: where to.
-        queue: opened while the server takes packets.
-        timeout_s: a server that takes nothing for so long is given up.
+    The queue is open while the server takes packets; one that takes nothing for `timeout_s` is given up.
     """
 
     def __init__(self, target: PublishTarget, queue: PacketQueue, *, timeout_s: float) -> None:
@@ -177,11 +174,7 @@ def is_published(word: str) -> bool:
 
 
 def parse_target(url: str, *, timeout_s: float) -> PublishTarget:
-    """The target that a URL means.
-
-    Args:
-        url: rtsp://, rtsps://, rtmp://, rtmps:// or udp://, user name and password included.
-        timeout_s: after which a server that does not answer is given up.
+    """The target that a URL means, user name and password included; a server has `timeout_s` to answer.
 
     Raises:
         OutputError: nothing can be published there.

@@ -49,10 +49,7 @@ class StreamSink(Sink):
         on_gone: called once, where the reader goes away: a run that has no other output may end.
         stop: set where the run is to end; a reader that takes nothing is not waited for then.
         descriptor: write there instead of to standard output.
-        encoder: of "mpegts"; see `choose_encoder`, also for the next three.
-        device: see there.
-        crf: see there.
-        preset: see there.
+        encoder, device, crf, preset: of "mpegts"; see `choose_encoder`.
 
     Raises:
         OutputError: also where standard output is a terminal.
@@ -144,10 +141,8 @@ class StreamSink(Sink):
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self._stack.__exit__(exc_type, exc, traceback)
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.__exit__(kind, exc, at)
 
 
 class ReaderGone(Exception):  # noqa: N818 - not an error: how a player ends a run
@@ -180,11 +175,9 @@ def claimed_stdout() -> Iterator[int]:
 
 
 class Pipe:
-    """Writes to a descriptor, waiting for its reader without being stuck in it.
+    """Writes to a descriptor, which stays the caller's, waiting for its reader without being stuck in it.
 
-    Args:
-        descriptor: of a pipe, a file or a socket; stays the caller's.
-        stop: once set, the reader is waited for no longer than a second.
+    Once `stop` is set, the reader is waited for no longer than a second.
     """
 
     def __init__(self, descriptor: int, stop: Event | None = None) -> None:

@@ -114,16 +114,14 @@ class WindowSink(Sink):
         self._thread.start()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         self._stop()
         self._thread.join(_FINISH_S)  # it may be waiting for a window that takes nothing
         if self._thread.is_alive():
             self._helper.kill()
             self._thread.join(_FINISH_S)
         self._helper.finish(_FINISH_S)
-        self._helper.__exit__(exc_type, exc, traceback)
+        self._helper.__exit__(kind, exc, at)
 
 
 def refuse_no_window() -> None:

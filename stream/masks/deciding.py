@@ -172,7 +172,9 @@ class _BestClass:
         """
         for index, candidate in enumerate(scores):
             if index == 0:
-                self._start(candidate)
+                if self._best.shape != candidate.shape:
+                    self._best, self._wins = np.empty(candidate.shape, np.float32), np.empty(candidate.shape, np.uint8)
+                np.copyto(self._best, candidate)
                 mask = np.zeros(candidate.shape, np.uint8)
                 continue
             cv2.compare(candidate, self._best, cv2.CMP_GT, dst=self._wins)
@@ -181,11 +183,6 @@ class _BestClass:
             np.bitwise_and(self._wins, np.uint8(index), out=self._wins)
             cv2.max(mask, self._wins, dst=mask)
         return mask
-
-    def _start(self, first: NDArray[np.float32]) -> None:
-        if self._best.shape != first.shape:
-            self._best, self._wins = np.empty(first.shape, np.float32), np.empty(first.shape, np.uint8)
-        np.copyto(self._best, first)
 
 
 def _mixed(coarse: NDArray[np.uint8]) -> NDArray[np.intp]:

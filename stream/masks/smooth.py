@@ -93,14 +93,12 @@ class Smoother:
         view = _view(picture, *scores.shape[1:])
         gap_s = _FRAME_S if time is None or self._time is None else float(time - self._time)
         result = scores
-        if self._follows(scores, gap_s) and self._add_past(scores, view, gap_s):
+        follows = self._view is not None and self._blended.shape == scores.shape and 0 <= gap_s <= _MAX_GAP_S
+        if follows and self._add_past(scores, view, gap_s):
             result = self._blended
         self._keep(result, view)
         self._time = time
         return result
-
-    def _follows(self, scores: NDArray[np.float32], gap_s: float) -> bool:
-        return self._view is not None and self._blended.shape == scores.shape and 0 <= gap_s <= _MAX_GAP_S
 
     def _add_past(self, scores: NDArray[np.float32], view: View, gap_s: float) -> bool:
         """Blend, unless too little of the picture can be explained by the one before: then it is a cut."""

@@ -94,32 +94,21 @@ class Model:
         threads = threads or usable_cores()
         workers = workers or placement.device.workers or min(threads, _MAX_WORKERS)
         threads = max(threads // workers, 1)
-        if placement.device.fixed_size:
-            session = describe(path)
-            spec = _spec_of(session, path)
-            free = session.get_inputs()[0].shape[:3]
-            return cls(
-                FixedSize(path, placement, spec, dimensions=free, threads=threads),
-                spec,
-                path,
-                placement,
-                workers=workers,
-            )
-        session = open_session(path, placement, Work(None, threads=threads))
+        fixed = placement.device.fixed_size
+        session = describe(path) if fixed else open_session(path, placement, Work(None, threads=threads))
         spec = _spec_of(session, path)
-        return cls(FreeSize(session, placement, spec), spec, path, placement, workers=workers)
+        network: Network = FreeSize(session, placement, spec)
+        if fixed:
+            network = FixedSize(path, placement, spec, session.get_inputs()[0].shape[:3], threads=threads)
+        return cls(network, spec, path, placement, workers=workers)
 
     @contextmanager
     def shared(self, threads: int, *, together: bool = True) -> Iterator[Model]:
-        """This model for so many threads, each of which uses it as if it were its own.
+        """This model for so many threads, each of which uses it as if it were its own. They are served in turn.
 
-        They are served in turn.
-
-        Args:
-            threads: how many.
-            together: run pictures of one size in one call where the device gains by that: for cameras, which ask for
-                one at a time. Without, each gets the calls that it would make alone, so that the scores are the same
-                bit for bit, and all the workers while the others want none: for files.
+        `together`: pictures of one size are run in one call where the device gains by that, for cameras, which ask for
+        one at a time. Without, each gets the calls that it would make alone, so that the scores are the same bit for
+        bit, and all the workers while the others want none: for files.
         """
         if threads == 1:
             yield self

@@ -14,15 +14,17 @@ from ..errors import ModelError
 _MOST_BYTES = 2**31 - 1  # of any protobuf message
 _ENDLESS = (b"Loop", b"Scan")  # a segmentation network is made of layers, one after the other
 
-# Fields by number: which hold what of interest.
-_MODEL_GRAPH, _MODEL_FUNCTION = 7, 25
-_GRAPH_NODE, _GRAPH_TENSOR, _GRAPH_SPARSE = 1, 5, 15
-_FUNCTION_NODE = 7
-_NODE_KIND, _NODE_ATTRIBUTE = 4, 5
-_ATTRIBUTE_TENSOR, _ATTRIBUTE_GRAPH, _ATTRIBUTE_TENSORS, _ATTRIBUTE_GRAPHS = 5, 6, 10, 11
-_ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES = 22, 23
-_SPARSE_VALUES, _SPARSE_INDICES = 1, 2
-_TENSOR_EXTERNAL, _TENSOR_PLACE = 13, 14
+# Of each kind of message, the fields that hold others, by number, and what kind these are.
+_INSIDE = {
+    "model": {7: "graph", 25: "function"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse tensor"},
+    "function": {7: "node"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse tensor", 23: "sparse tensor"},
+    "sparse tensor": {1: "tensor", 2: "tensor"},  # values and indices
+    "tensor": {},
+}
+_NODE_KIND, _TENSOR_EXTERNAL, _TENSOR_PLACE = 4, 13, 14
 
 
 def refuse_bad_model(path: Path) -> None:
@@ -34,57 +36,19 @@ def refuse_bad_model(path: Path) -> None:
     except OSError as exc:
         raise ModelError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
     try:
-        for number, part in _fields(content):
-            if number == _MODEL_GRAPH:
-                _look_into_graph(part, path)
-            elif number == _MODEL_FUNCTION:
-                _look_into_nodes(part, _FUNCTION_NODE, path)
+        _look_into(content, "model", path)
     except (IndexError, ValueError, RecursionError) as exc:
         raise ModelError(f"{path}: not an ONNX file, or a damaged one") from exc
 
 
-def _look_into_graph(graph: memoryview, path: Path) -> None:
-    for number, part in _fields(graph):
-        if number == _GRAPH_TENSOR:
-            _refuse_external(part, path)
-        elif number == _GRAPH_SPARSE:
-            _look_into_sparse(part, path)
-    _look_into_nodes(graph, _GRAPH_NODE, path)
-
-
-def _look_into_nodes(holder: memoryview, field: int, path: Path) -> None:
-    for number, node in _fields(holder):
-        if number != field:
-            continue
-        for kind, part in _fields(node):
-            if kind == _NODE_KIND and bytes(part) in _ENDLESS:
-                raise ModelError(
-                    f"{path}: has a {bytes(part).decode()}, which may never end; export the network without"
-                )
-            if kind == _NODE_ATTRIBUTE:
-                _look_into_attribute(part, path)
-
-
-def _look_into_attribute(attribute: memoryview, path: Path) -> None:
-    for number, part in _fields(attribute):
-        if number in (_ATTRIBUTE_TENSOR, _ATTRIBUTE_TENSORS):
-            _refuse_external(part, path)
-        elif number in (_ATTRIBUTE_GRAPH, _ATTRIBUTE_GRAPHS):
-            _look_into_graph(part, path)
-        elif number in (_ATTRIBUTE_SPARSE, _ATTRIBUTE_SPARSES):
-            _look_into_sparse(part, path)
-
-
-def _look_into_sparse(tensor: memoryview, path: Path) -> None:
-    for number, part in _fields(tensor):
-        if number in (_SPARSE_VALUES, _SPARSE_INDICES):
-            _refuse_external(part, path)
-
-
-def _refuse_external(tensor: memoryview, path: Path) -> None:
-    for number, part in _fields(tensor):
-        if number == _TENSOR_EXTERNAL or (number == _TENSOR_PLACE and any(part)):
+def _look_into(message: memoryview, kind: str, path: Path) -> None:
+    for number, part in _fields(message):
+        if kind == "node" and number == _NODE_KIND and bytes(part) in _ENDLESS:
+            raise ModelError(f"{path}: has a {bytes(part).decode()}, which may never end; export the network without")
+        if kind == "tensor" and (number == _TENSOR_EXTERNAL or (number == _TENSOR_PLACE and any(part))):
             raise ModelError(f"{path}: keeps weights in another file, which is not read; export it into one file")
+        if number in _INSIDE[kind]:
+            _look_into(part, _INSIDE[kind][number], path)
 
 
 def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:

@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
-from types import TracebackType
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
@@ -73,7 +72,7 @@ class FixedSize:
     """
 
     def __init__(
-        self, path: Path, placement: Placement, spec: ModelSpec, *, dimensions: Sequence[object], threads: int
+        self, path: Path, placement: Placement, spec: ModelSpec, dimensions: Sequence[object], *, threads: int
     ) -> None:
         """`dimensions` are the free ones of the model's input, by the names that it gives them."""
         self._path = path
@@ -217,9 +216,7 @@ class SharedNetwork:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify_all()

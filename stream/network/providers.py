@@ -133,16 +133,6 @@ def placements(device: str) -> tuple[Placement, ...]:
     return (Placement(found, unit),)
 
 
-def provider_for(device: str) -> tuple[str, dict[str, Any]]:
-    """The provider that `device` means first of all, and the options that choose its unit.
-
-    Raises:
-        DeviceError: as `placements`.
-    """
-    placement = placements(device)[0]
-    return placement.device.provider, placement.options
-
-
 def _missing(device: Device, asked: str, available: list[str]) -> str:
     there = [name for name, other in DEVICES.items() if other.provider in available]
     # They bring the same module: installed beside each other, the one that came last wins.
@@ -185,63 +175,44 @@ def compiled_folder(placement: Placement, work: Work) -> Path:
 
 def provider_options(placement: Placement, work: Work) -> dict[str, Any]:
     """The options of the placement's provider."""
-    name, folder = placement.device.name, str(compiled_folder(placement, work))
-    if name == "cuda":
-        return placement.options | _cuda()
-    if name == "tensorrt":
-        return placement.options | _tensorrt(folder, fp16=work.fp16)
-    if name == "openvino":
-        return placement.options | _openvino(placement, folder, work.threads)
-    if name == "coreml":
-        return _coreml(folder)
-    if name == "migraphx":
-        return placement.options | {"migraphx_model_cache_dir": folder}
-    return placement.options
+    options, folder = placement.options, str(compiled_folder(placement, work))
+    match placement.device.name:
+        case "cuda":
+            return rest_options(placement)
+        case "tensorrt":
+            return options | {
+                "trt_engine_cache_enable": True,
+                "trt_engine_cache_path": folder,
+                "trt_timing_cache_enable": True,
+                "trt_timing_cache_path": folder,
+                # TensorRT 10 refuses a graph in fp16 without; from 11 on the graph's own types count alone.
+                "trt_fp16_enable": work.fp16,
+                # No `trt_profile_*_shapes`: sizes are fixed, so there is no range to say.
+            }
+        case "openvino":
+            kind = str(options["device_type"])
+            config = {"EXECUTION_MODE_HINT": "ACCURACY", "CACHE_DIR": folder}
+            if kind == "CPU":
+                config["INFERENCE_NUM_THREADS"] = str(work.threads)
+            # By `load_config`: the options of the same meaning are deprecated since 1.23.
+            return options | {"load_config": json.dumps({kind.partition(".")[0]: config})}
+        case "coreml":
+            sizes = {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", "RequireStaticInputShapes": "1"}
+            return sizes | {"ModelCacheDirectory": folder}
+        case "migraphx":
+            return options | {"migraphx_model_cache_dir": folder}
+    return options
 
 
 def rest_options(placement: Placement) -> dict[str, Any]:
-    """The options of providers that take what the placement's own does not know: CUDA's, beside TensorRT."""
-    return placement.options | _cuda()
+    """CUDA's, also where it takes what TensorRT does not know.
 
-
-def _cuda() -> dict[str, Any]:
-    """`do_copy_in_default_stream` stays as it is: without it, copies may race (microsoft/onnxruntime#4829)."""
-    return {
+    `do_copy_in_default_stream` stays as it is: without it, copies may race (microsoft/onnxruntime#4829).
+    """
+    return placement.options | {
         # The default, EXHAUSTIVE, times every algorithm again for each new size, the last and smaller batch among
         # them: up to a second each (PaddlePaddle/PaddleX#5057: 634 ms against 1.9 ms, and no slower afterwards).
         "cudnn_conv_algo_search": "HEURISTIC",
         # A video is of one size, so what was asked for will be asked for again. Powers of two take up to twice of it.
         "arena_extend_strategy": "kSameAsRequested",
-    }
-
-
-def _tensorrt(folder: str, *, fp16: bool) -> dict[str, Any]:
-    """No `trt_profile_*_shapes`: sizes are fixed, so there is no range to say.
-
-    `trt_fp16_enable`: TensorRT 10 refuses a graph in fp16 without; from 11 on the graph's own types count alone.
-    """
-    return {
-        "trt_engine_cache_enable": True,
-        "trt_engine_cache_path": folder,
-        "trt_timing_cache_enable": True,
-        "trt_timing_cache_path": folder,
-        "trt_fp16_enable": fp16,
-    }
-
-
-def _openvino(placement: Placement, folder: str, threads: int) -> dict[str, Any]:
-    """By `load_config`: the options of the same meaning are deprecated since 1.23."""
-    kind = str(placement.options["device_type"])
-    config = {"EXECUTION_MODE_HINT": "ACCURACY", "CACHE_DIR": folder}
-    if kind == "CPU":
-        config["INFERENCE_NUM_THREADS"] = str(threads)
-    return {"load_config": json.dumps({kind.partition(".")[0]: config})}
-
-
-def _coreml(folder: str) -> dict[str, Any]:
-    return {
-        "ModelFormat": "MLProgram",
-        "MLComputeUnits": "ALL",
-        "RequireStaticInputShapes": "1",
-        "ModelCacheDirectory": folder,
     }

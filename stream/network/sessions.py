@@ -20,7 +20,7 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-from ..errors import DeviceError, ModelError
+from ..errors import DeviceError, ModelError, first_line
 from ..spec import ModelSpec
 from ..system.machine import is_out_of_memory
 from ..system.stop import within
@@ -97,8 +97,8 @@ def _opened(
         if placement and is_out_of_memory(exc):
             raise DeviceError(f"device {str(placement)!r}: its memory is too small for {path.name}") from exc
         if placement and placement.device.name != "cpu":
-            raise DeviceError(f"device {str(placement)!r} cannot run {path.name} ({_first_line(exc)})") from exc
-        raise ModelError(f"{path}: ONNX Runtime cannot load this file ({_first_line(exc)})") from exc
+            raise DeviceError(f"device {str(placement)!r} cannot run {path.name} ({first_line(exc)})") from exc
+        raise ModelError(f"{path}: ONNX Runtime cannot load this file ({first_line(exc)})") from exc
 
 
 def is_fp16(spec: ModelSpec) -> bool:
@@ -169,12 +169,8 @@ def _run_first(
 def _broken(exc: Exception, placement: Placement) -> Exception:
     """What to say of a network that does not run to its end."""
     if placement.device.name == "cpu":
-        return ModelError(f"the network cannot be run ({_first_line(exc)}); is the model whole? export it again")
+        return ModelError(f"the network cannot be run ({first_line(exc)}); is the model whole? export it again")
     return DeviceError(
-        f"device {str(placement)!r} has failed ({_first_line(exc)}); try again (with --resume a video goes on), "
+        f"device {str(placement)!r} has failed ({first_line(exc)}); try again (with --resume a video goes on), "
         "or begin anew with --device cpu"
     )
-
-
-def _first_line(exc: Exception) -> str:
-    return str(exc).strip().splitlines()[0] if str(exc).strip() else type(exc).__name__

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -69,17 +69,8 @@ class PreviewReport:
     processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
 
     def __str__(self) -> str:
-        rate = self.frames / self.seconds if self.seconds else 0.0
-        return f"{self.frames} frames, {self.seconds:.1f} s, {rate:.1f} fps" + (
-            ", interrupted" if self.interrupted else ""
-        )
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _DrawnFrame(SegmentedFrame):
-    """One that the stage before the encoder has drawn."""
-
-    drawing: av.VideoFrame | None = None
+        rate, rest = self.frames / (self.seconds or 1), ", interrupted" if self.interrupted else ""
+        return f"{self.frames} frames, {self.seconds:.1f} s, {rate:.1f} fps{rest}"
 
 
 def preview_video(
@@ -91,11 +82,8 @@ def preview_video(
 ) -> PreviewReport:
     """Draw the masks of an archive over the frames that they were made from.
 
-    Args:
-        settings: what to draw.
-        stop: set it to end early; the output is then whole up to the last frame written.
-        on_open: told what is drawn, before the first frame.
-        on_frame: told the number of frames written, after each.
+    Set `stop` to end early; the output is then whole up to the last frame written. `on_open` is told what is drawn,
+    before the first frame, `on_frame` the number of frames written, after each.
 
     Raises:
         ArchiveError: the masks cannot be read, or are of another video: the frame where they part is named.
@@ -103,7 +91,9 @@ def preview_video(
         OutputError: the output exists, is the video itself, or cannot be written.
         RoadmaskError: a class that was named is none of the archive's.
     """
-    _refuse_bad_output(settings)
+    for taken in (settings.video, settings.masks):
+        if settings.output.exists() and taken.exists() and settings.output.samefile(taken):
+            raise OutputError(f"{settings.output}: is one of the inputs; choose another name for the output")
     started, writing_started = time.monotonic(), time.thread_time()
     frames, interrupted = 0, False
     pipeline = Pipeline()
@@ -114,7 +104,9 @@ def preview_video(
                 open_source(settings.video, start=settings.start, end=settings.end, stream=pair.masks.header.stream)
             )
             pair.refuse_other_size(source.info)
-            draw = _draw(settings, pair.masks)
+            classes = pair.masks.classes
+            drawn = select_classes(classes, only=settings.classes, exclude=settings.exclude)
+            draw = view_of(settings.view, classes, drawn=drawn, alpha=settings.alpha, legend=settings.legend)
             if on_open:
                 on_open(source.info, pair.masks)
             sink = stack.enter_context(_sink(settings, source.info))
@@ -125,35 +117,20 @@ def preview_video(
                 if on_frame:
                     on_frame(frames)
                 end_if_set(stop)
-            _refuse_nothing(frames, settings)
+            if not frames:
+                what = "holds no mask of what was asked for; roadmask info says what it holds"
+                raise ArchiveError(f"{settings.masks}: {what}")
     except Stopped:
         interrupted = True
     processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
     return PreviewReport(frames, time.monotonic() - started, interrupted, processor_s)
 
 
-def _refuse_bad_output(settings: PreviewSettings) -> None:
-    output = settings.output
-    for taken in (settings.video, settings.masks):
-        if output.exists() and taken.exists() and output.samefile(taken):
-            raise OutputError(f"{output}: is one of the inputs; choose another name for the output")
-
-
-def _refuse_nothing(frames: int, settings: PreviewSettings) -> None:
-    if not frames:
-        raise ArchiveError(f"{settings.masks}: holds no mask of what was asked for; roadmask info says what it holds")
-
-
-def _draw(settings: PreviewSettings, masks: MaskArchive) -> Draw:
-    drawn = select_classes(masks.classes, only=settings.classes, exclude=settings.exclude)
-    return view_of(settings.view, masks.classes, drawn=drawn, alpha=settings.alpha, legend=settings.legend)
-
-
 def _sink(settings: PreviewSettings, info: VideoInfo) -> OverlayVideoSink:
     return OverlayVideoSink(
         settings.output,
         shown_info(settings.view, info),
-        _drawing,
+        lambda result: result.frame.picture,  # drawn by the stage before
         source=settings.video,
         overwrite=settings.overwrite,
         encoder=settings.encoder,
@@ -171,18 +148,9 @@ def _results(
     place = pair.place(settings.start, source.info) if is_known else None
     frames = pipeline.stage("decode", source.frames(lambda _: _NO_INPUT, place=place), depth=_AHEAD)
     matched = pair.frames(frames, gaps=settings.gaps, to_the_end=settings.end is None)
-    return pipeline.stage("draw", _drawn(pipeline.stage("masks", matched, depth=_AHEAD), draw), depth=_AHEAD)
-
-
-def _drawn(results: Iterable[SegmentedFrame], draw: Draw) -> Iterator[SegmentedFrame]:
-    for result in results:
-        yield _DrawnFrame(result.frame, result.mask, drawing=draw(result))
-
-
-def _drawing(result: SegmentedFrame) -> av.VideoFrame:
-    assert isinstance(result, _DrawnFrame)
-    assert result.drawing is not None
-    return result.drawing
+    masked = pipeline.stage("masks", matched, depth=_AHEAD)
+    drawn = (replace(result, frame=replace(result.frame, picture=draw(result))) for result in masked)
+    return pipeline.stage("draw", drawn, depth=_AHEAD)
 
 
 def view_of(view: View, classes: Sequence[PixelClass], *, drawn: Sequence[bool], alpha: float, legend: bool) -> Draw:

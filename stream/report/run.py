@@ -1,38 +1,43 @@
-"""What a report tells of one run: everything that is looked at, and what is wrong with its masks, in words."""
+"""What a report tells of one run: its masks, looked at once, and what is wrong with them, in words."""
 
 from __future__ import annotations
 
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..archive.archive import open_masks
+from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
-from ..archive.masked_frames import MaskedVideo
+from ..archive.masked_frames import MaskedVideo, usual_step
+from ..pipeline import Pipeline
 from ..stats.stats import ShareTable, read_shares
-from .pictures import Flicker, Picture, choose_keyframes, mask_pictures, video_pictures, visits
-from .scan import Curve, MaskScan, curve_of, scan_masks
+from .pictures import choose_keyframes, mask_pictures, video_pictures
 
 log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, int, int], None]  # what is done, how much of it, of how much
 
-_GAP = 2.5  # usual distances of two masks in time
+_COLUMNS = 600  # of a chart
+_AHEAD = 4  # masks that wait to be counted
+_GAP = 2.5  # usual distances of two masks in time, beyond which nothing is shown any more
 _TOLD = 5  # of each kind
 _ROUNDING = 2e-6  # six decimals, and shares kept in 32 bits
 
 
 @dataclass(frozen=True, slots=True)
-class Depth:
-    """How much a page shows of a run: less where there are many."""
+class ReportSettings:
+    """What to make a page of."""
 
-    points: int = 600  # of a curve
-    keyframes: int = 12
-    picture_width: int = 480
+    masks: tuple[Path, ...]  # archives, or folders of archives
+    output: Path
+    video: Path | None = None  # of the one archive, or a folder in which each one's source lies
+    stats: Path | None = None  # of the one archive
+    overwrite: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -45,43 +50,29 @@ class RunLook:
     reused: int  # masks that were taken again
     scan: MaskScan
     curve: Curve
-    pictures: list[Picture]
-    has_video: bool
-    flicker: Flicker | None  # None without the video
+    pictures: dict[int, str]  # data URIs, by the position of the mask
+    flicker: float | None  # share of the points followed that change their class; None without the video
     problems: list[Problem]
 
 
-def look_at(
-    path: Path, *, videos: Path | None, stats: Path | None, depth: Depth, number: int, on_progress: OnProgress
-) -> RunLook:
-    """Read a run's masks, and what else there is of it.
-
-    Args:
-        path: a mask archive of any kind.
-        videos: the one that the masks were made from, or a folder in which it may be.
-        stats: of the same run, to be compared.
-        depth: how much to keep.
-        number: of the run in the page.
-        on_progress: told now and then.
+def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int, on_progress: OnProgress) -> RunLook:
+    """Read a run's masks, and what else there is of it, for so many pictures.
 
     Raises:
         RoadmaskError: one of them cannot be read, or does not belong to the masks.
     """
     with open_masks(path) as masks:
-        video = _video_of(masks.header, videos)
-        statistics = read_shares(stats, [item.name for item in masks.classes]) if stats else None
+        video, names = _video_of(masks.header, settings.video), [item.name for item in masks.classes]
+        statistics = read_shares(settings.stats, names) if settings.stats else None
         scan = scan_masks(masks, lambda done: on_progress("masks", done, len(masks)))
-        keyframes = choose_keyframes(scan, depth.keyframes)
-        flicker: Flicker | None = None
-        if video is None or not keyframes:
-            pictures = mask_pictures(masks, keyframes, width=depth.picture_width)
+        chosen = choose_keyframes(scan.shares[scan.known], scan.known, keyframes)
+        flicker = None
+        if video is None or not chosen:
+            pictures = mask_pictures(masks, chosen)
         else:
-            total, seen = visits(len(masks), keyframes), iter(range(1, len(masks) + 1))
+            pair = MaskedVideo(masks, video)
             pictures, flicker = video_pictures(
-                MaskedVideo(masks, video),
-                keyframes,
-                width=depth.picture_width,
-                on_frame=lambda: on_progress("frames", next(seen), total),
+                pair, chosen, scan.known, lambda done: on_progress("pictures", done, len(chosen))
             )
         return RunLook(
             name=path.name,
@@ -89,9 +80,8 @@ def look_at(
             header=masks.header,
             reused=sum(record.reused for record in masks.records),
             scan=scan,
-            curve=curve_of(scan, depth.points),
+            curve=curve_of(scan, _COLUMNS),
             pictures=pictures,
-            has_video=video is not None,
             flicker=flicker,
             problems=problems_of(scan, statistics, is_finished=masks.is_finished),
         )
@@ -108,6 +98,86 @@ def _video_of(header: ArchiveHeader, videos: Path | None) -> Path | None:
     return videos / source
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class MaskScan:
+    """What the masks of an archive show: `n` of them, of `c` classes. What cannot be read is nan."""
+
+    indices: NDArray[np.int64]  # (n) of the frames
+    times: NDArray[np.float64]  # (n) seconds
+    step: int  # frames from mask to mask, as a rule
+    shares: NDArray[np.float32]  # (n, c) of the picture
+    changed: NDArray[np.float32]  # (n) share of the pixels of another class than in the mask before; nan after a gap
+    damaged: list[int] = field(default_factory=list)  # indices of the frames whose masks cannot be read
+    strange: list[int] = field(default_factory=list)  # of those whose masks hold pixels of no class
+
+    @property
+    def known(self) -> NDArray[np.int64]:
+        """Positions of the masks that can be read."""
+        return np.flatnonzero(~np.isnan(self.shares).any(axis=1))
+
+    @property
+    def changed_share(self) -> float:
+        """As `changed`, over all pairs of masks; nan without a pair."""
+        known = self.changed[~np.isnan(self.changed)]
+        return float(known.mean()) if len(known) else float("nan")
+
+
+def scan_masks(masks: MaskArchive, on_mask: Callable[[int], None] | None = None) -> MaskScan:
+    """Look at every mask; `on_mask` is told how many are done."""
+    scan = MaskScan(
+        indices=np.array([record.index for record in masks.records], np.int64),
+        times=np.array([float(record.time) for record in masks.records], np.float64),
+        step=usual_step(masks.records),
+        shares=np.full((len(masks), len(masks.classes)), np.nan, np.float32),
+        changed=np.full(len(masks), np.nan, np.float32),
+    )
+    follows = np.diff(scan.indices, prepend=-1) == scan.step
+    with Pipeline() as pipeline:
+        before = None
+        examined = pipeline.stage("masks", map(masks.examine, range(len(masks))), depth=_AHEAD)
+        for position, (mask, _) in enumerate(examined):
+            index = int(scan.indices[position])
+            if mask is None:
+                scan.damaged.append(index)
+            else:
+                counts = np.bincount(mask.ravel(), minlength=256)[: len(masks.classes)]
+                scan.shares[position] = counts / mask.size
+                if counts.sum() < mask.size:
+                    scan.strange.append(index)
+                if follows[position] and before is not None and before.shape == mask.shape:
+                    scan.changed[position] = np.count_nonzero(before != mask) / mask.size
+            before = mask
+            if on_mask:
+                on_mask(position + 1)
+    return scan
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Curve:
+    """`p` columns of equal time, of what is shown in each."""
+
+    edges: NDArray[np.float64]  # (p + 1) seconds; empty where there is nothing to show
+    indices: NDArray[np.int64]  # (p) of the first frame that is shown
+    shares: NDArray[np.float64]  # (p, c) mean; 0 where nothing is
+
+
+def curve_of(scan: MaskScan, columns: int) -> Curve:
+    """At most so many columns. A mask is shown until the next one that can be read, but not over a gap."""
+    known = scan.known[np.argsort(scan.times[scan.known], kind="stable")]
+    if not len(known):
+        return Curve(np.empty(0), known, np.empty((0, scan.shares.shape[1])))
+    times = scan.times[known]
+    usual = (float(np.median(np.diff(times))) if len(times) > 1 else 0.0) or 0.001
+    # A little early, so that no rounding puts a mask into the column before its own.
+    edges = np.linspace(times[0], times[-1] + usual, min(columns, len(times)) + 1) - 1e-6
+    end = np.searchsorted(times, edges[1:])
+    begin = np.minimum(np.searchsorted(times, edges[:-1]), end - 1)  # where none begins, the one before is still there
+    sums = np.cumsum(np.insert(scan.shares[known].astype(np.float64), 0, 0, axis=0), axis=0)
+    shares = (sums[end] - sums[begin]) / (end - begin)[:, None]
+    shares[edges[:-1] - times[begin] > _GAP * usual] = 0
+    return Curve(edges, scan.indices[known[begin]], shares)
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One line for people."""
@@ -118,83 +188,58 @@ class Problem:
 
 def problems_of(scan: MaskScan, statistics: ShareTable | None = None, *, is_finished: bool = True) -> list[Problem]:
     """All that can be seen in the masks themselves, and whether the statistics agree with them."""
-    problems = [*_missing(scan), *_time_gaps(scan)]
-    if not is_finished:
-        problems.insert(0, Problem("The run did not come to its end; these are the masks up to there."))
+    texts = [] if is_finished else ["The run did not come to its end; these are the masks up to there."]
     if not len(scan.indices):
-        problems.append(Problem("The archive holds no masks."))
-    if scan.damaged:
-        problems.append(Problem(f"{_masks(len(scan.damaged))} missing or damaged: {_frames(scan.damaged)}."))
-    if scan.strange:
-        problems.append(Problem(f"{_masks(len(scan.strange))} with pixels of no class: {_frames(scan.strange)}."))
-    if statistics is not None:
-        problems += _disagreements(scan, statistics)
-    return problems
-
-
-def _missing(scan: MaskScan) -> list[Problem]:
-    steps = np.diff(scan.indices)
-    places = np.flatnonzero(steps != scan.step)
-    rule = "in a row" if scan.step == 1 else f"{scan.step} apart"
-    texts = []
-    for place in places[:_TOLD]:
-        before, after = scan.indices[place : place + 2]
-        if after <= before:
-            texts.append(f"The mask of frame {after} comes after that of frame {before}: the manifest is out of order.")
-        else:
-            texts.append(f"No masks between frames {before} and {after}, where masks are {rule} otherwise.")
-    return _told(texts, len(places), "such places")
-
-
-def _time_gaps(scan: MaskScan) -> list[Problem]:
-    gaps = np.diff(scan.times)
+        texts.append("The archive holds no masks.")
+    follows, gaps = np.diff(scan.indices) == scan.step, np.diff(scan.times)
     usual = float(np.median(gaps)) if len(gaps) else 0.0
-    follows = np.diff(scan.indices) == scan.step  # else it has been told that masks are missing
     back = np.flatnonzero(follows & (gaps <= 0))
     wide = np.flatnonzero(follows & (gaps > _GAP * usual)) if usual > 0 else back[:0]
-    told_back = [f"Time does not rise from frame {scan.indices[place]} to the next mask." for place in back[:_TOLD]]
-    told_wide = [
-        f"A gap of {gaps[place]:.2f} s after frame {scan.indices[place]} at {clock(scan.times[place])}; "
-        f"{usual:.3f} s is usual. The video may have one there too."
-        for place in wide[:_TOLD]
-    ]
-    return [
-        *_told(told_back, len(back), "such places"),
-        *(Problem(item.text, is_serious=False) for item in _told(told_wide, len(wide), "such gaps")),
-    ]
-
-
-def _disagreements(scan: MaskScan, statistics: ShareTable) -> list[Problem]:
-    by_index = {int(index): row for row, index in enumerate(statistics.indices)}
-    rows = [by_index.get(int(index), -1) for index in scan.indices]
-    missing = [int(index) for index, row in zip(scan.indices, rows, strict=True) if row < 0]
-    both = np.array([row >= 0 for row in rows], bool)
-    apart = np.abs(scan.shares[both] - statistics.shares[[row for row in rows if row >= 0]]).max(axis=1, initial=0)
-    differing = scan.indices[both][apart > _ROUNDING].tolist()
-    surplus = sorted(set(by_index) - set(scan.indices.tolist()))
-    found = (
-        (missing, "without a row in"),
-        (differing, "whose shares are others in"),
+    texts += _first([_hole(scan, at) for at in np.flatnonzero(~follows)], "such places")
+    texts += _first(
+        [f"Time does not rise from frame {scan.indices[at]} to the next mask." for at in back], "such places"
     )
-    problems = [
-        Problem(f"{_masks(len(indices))} {what} {statistics.name}: {_frames(indices)}.")
-        for indices, what in found
-        if indices
+    texts += _masks(scan.damaged, "missing or damaged")
+    texts += _masks(scan.strange, "with pixels of no class")
+    if statistics is not None:
+        texts += _disagreements(scan, statistics)
+    unusual = [
+        f"A gap of {gaps[at]:.2f} s after frame {scan.indices[at]} at {clock(scan.times[at])}; "
+        f"{usual:.3f} s is usual. The video may have one there too."
+        for at in wide
+    ]
+    return [*map(Problem, texts), *(Problem(text, is_serious=False) for text in _first(unusual, "such gaps"))]
+
+
+def _hole(scan: MaskScan, place: int) -> str:
+    before, after = scan.indices[place : place + 2]
+    if after <= before:
+        return f"The mask of frame {after} comes after that of frame {before}: the manifest is out of order."
+    rule = "in a row" if scan.step == 1 else f"{scan.step} apart"
+    return f"No masks between frames {before} and {after}, where masks are {rule} otherwise."
+
+
+def _disagreements(scan: MaskScan, statistics: ShareTable) -> list[str]:
+    both, here, there = np.intersect1d(scan.indices, statistics.indices, return_indices=True)
+    apart = np.abs(scan.shares[here] - statistics.shares[there]).max(axis=1, initial=0)
+    surplus = np.setdiff1d(statistics.indices, scan.indices).tolist()
+    told = [
+        *_masks(np.setdiff1d(scan.indices, both).tolist(), f"without a row in {statistics.name}"),
+        *_masks(both[apart > _ROUNDING].tolist(), f"whose shares are others in {statistics.name}"),
     ]
     if surplus:
-        problems.append(
-            Problem(f"{statistics.name} has {len(surplus)} rows of frames without a mask: {_frames(surplus)}.")
-        )
-    return problems
+        told.append(f"{statistics.name} has {len(surplus)} rows of frames without a mask: {_frames(surplus)}.")
+    return told
 
 
-def _told(texts: Sequence[str], count: int, what: str) -> list[Problem]:
-    more = [f"... and {count - len(texts)} more {what}."] if count > len(texts) else []
-    return [Problem(text) for text in (*texts, *more)]
+def _first(texts: Sequence[str], what: str) -> list[str]:
+    more = [f"... and {len(texts) - _TOLD} more {what}."] if len(texts) > _TOLD else []
+    return [*texts[:_TOLD], *more]
 
 
-def _masks(count: int) -> str:
-    return "1 mask" if count == 1 else f"{count} masks"
+def _masks(indices: Sequence[int], what: str) -> list[str]:
+    count = "1 mask" if len(indices) == 1 else f"{len(indices)} masks"
+    return [f"{count} {what}: {_frames(indices)}."] if indices else []
 
 
 def _frames(indices: Sequence[int]) -> str:
@@ -204,9 +249,8 @@ def _frames(indices: Sequence[int]) -> str:
 
 def clock(seconds: float) -> str:
     """A place in a video: 1:02:03.4, or 2:03.4."""
-    tenths = round(seconds * 10)
-    sign, tenths = ("-" if tenths < 0 else ""), abs(tenths)
-    minutes, tenths = divmod(tenths, 600)
-    hours, minutes = divmod(minutes, 60)
-    rest = f"{tenths // 10:02d}.{tenths % 10}"
+    tenths = round(abs(seconds) * 10)
+    hours, minutes = divmod(tenths // 600, 60)
+    rest = f"{tenths // 10 % 60:02d}.{tenths % 10}"
+    sign = "-" if seconds < 0 and tenths else ""
     return f"{sign}{hours}:{minutes:02d}:{rest}" if hours else f"{sign}{minutes}:{rest}"

@@ -1,156 +1,191 @@
-"""The parts of a report's page as HTML: the table of all runs, and one run from its name to its flicker."""
+"""The page as HTML: the table of all runs, and one run from its name to its pictures.
+
+What comes out of files is escaped: archives come from anywhere. Charts are SVG, stretched to the page's width, so that
+nothing in them is text; their values stand beside them for the script that shows them under the pointer.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterable, Sequence
 from html import escape
-from itertools import accumulate
 
 import numpy as np
 
-from .charts import (
-    change_section,
-    duration,
-    escaped_name,
-    hex_color,
-    index_of,
-    percent,
-    shares_section,
-    swatch,
-    time_of,
-)
+from ..spec import PixelClass
 from .run import RunLook, clock
 
 _PRESENT = 0.001  # of the picture: fewer pixels are as often a slip as a thing
+_TIMES = 6  # below a chart
+
+
+def overview(runs: Sequence[RunLook]) -> str:
+    """A table of all runs, each with a strip of its mean shares."""
+    heads = ("Run", "Masks", "Duration", "Size", "Change", "Problems", "Mean share of each class")
+    rows = []
+    for run in runs:
+        serious = sum(item.is_serious for item in run.problems)
+        cells = (
+            f"{len(run.scan.indices):,}",
+            _duration(run),
+            _size(run),
+            percent(run.scan.changed_share),
+            f"<b class='bad'>{serious}</b>" if serious else "none",
+            f"<div class='strip'>{_strip(run)}</div>",
+        )
+        rows.append(_row(f"<a href='#{run.anchor}'>{escape(run.name)}</a>", cells))
+    return f"<section class='card'><h2>{len(runs)} runs</h2>{_table(heads, rows)}</section>"
 
 
 def run_section(run: RunLook, *, alone: bool) -> str:
     """All of one run."""
-    parts = [_head(run, alone=alone), _problems(run), _facts(run)]
-    if len(run.curve.times):
-        parts += [shares_section(run), _pictures(run), _table(run), change_section(run)]
-    return f'<article class="run" id="{run.anchor}">{"".join(parts)}</article>'
-
-
-def _head(run: RunLook, *, alone: bool) -> str:
-    title = escape(run.header.source or run.name)
     level = "h1" if alone else "h2"
     count = len(run.scan.indices)
-    about = [f"{count:,} mask{'' if count == 1 else 's'}", f"{run.header.width}x{run.header.height}"]
-    if count > 1:
-        about.append(f"{duration(run)}")
-    return f"<header><{level}>{title}</{level}><p>{' · '.join(about)}</p></header>"
+    about = f"{count:,} mask{'' if count == 1 else 's'} · {_size(run)} · {_duration(run)}"
+    parts = [f"<header><{level}>{escape(run.header.source or run.name)}</{level}><p>{about}</p></header>"]
+    parts += [_problems(run), _facts(run)]
+    if run.pictures:
+        parts += [_shares(run), _pictures(run)]
+    return f"<article class='run' id='{run.anchor}'>{''.join(parts)}</article>"
 
 
 def _problems(run: RunLook) -> str:
     if not run.problems:
         return "<p class='note is-good'>No problems: every mask is whole, none is missing, and times rise evenly.</p>"
-    items = "".join(
-        f"<li class='{'is-serious' if item.is_serious else ''}'>{escape(item.text)}</li>" for item in run.problems
-    )
     kind = "is-bad" if any(item.is_serious for item in run.problems) else "is-odd"
+    items = "".join(f"<li>{escape(item.text)}</li>" for item in run.problems)
     return f"<section class='note {kind}'><h3>Problems</h3><ul>{items}</ul></section>"
 
 
 def _facts(run: RunLook) -> str:
     header, scan = run.header, run.scan
-    digest = (
-        f"<code title='{escape(header.model_sha256)}'>{escape(header.model_sha256[:12])}</code>"
-        if header.model_sha256
-        else ""
-    )
-    smoothed = {True: "steady over time", False: "each frame by itself", None: ""}[header.smoothed]
-    facts = [
-        ("Source", escape(header.source or "not known")),
-        ("Masks", escape(run.name)),
-        ("Model", " ".join(filter(None, [escape(header.model or "not known"), digest]))),
-        ("Decided", smoothed),
-        ("Frames", f"{scan.indices[0]} to {scan.indices[-1]}{_every(scan.step)}" if len(scan.indices) else "none"),
-        ("Time", f"{clock(scan.times[0])} to {clock(scan.times[-1])}" if len(scan.indices) else ""),
-        ("Size", f"{header.width}x{header.height}"),
-        ("Masks taken again", f"{run.reused:,}, as the picture had not changed" if run.reused else ""),
-    ]
-    items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts if value)
+    facts = {
+        "Source": escape(header.source or "not known"),
+        "Masks": escape(run.name),
+        "Model": f"{escape(header.model or 'not known')} <code>{escape((header.model_sha256 or '')[:12])}</code>",
+        "Decided": {True: "steady over time", False: "each frame by itself", None: ""}[header.smoothed],
+        "Masks taken again": f"{run.reused:,}, as the picture had not changed" if run.reused else "",
+    }
+    if len(scan.indices):
+        step = f", one in {scan.step}" if scan.step > 1 else ""
+        facts["Frames"] = f"{scan.indices[0]} to {scan.indices[-1]}{step}"
+        facts["Time"] = f"{clock(scan.times[0])} to {clock(scan.times[-1])}"
+    facts["Change"] = f"{percent(scan.changed_share, digits=2)} of the pixels from mask to mask, motion among it"
+    if run.flicker is not None:
+        facts["Flicker"] = f"{percent(run.flicker, digits=2)} of the points followed along optical flow"
+    items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items() if value)
     return f"<dl class='facts card'>{items}</dl>"
 
 
-def _pictures(run: RunLook) -> str:
-    figures = []
-    for number, picture in enumerate(run.pictures, 1):
-        position = picture.keyframe.position
-        badge = "<span class='badge'>scene change</span>" if picture.keyframe.is_scene_change else ""
-        index, time = index_of(run, position), clock(time_of(run, position))
-        figures.append(
-            f"<figure id='{run.anchor}-frame-{number}'><img src='{picture.uri}' width='{picture.width}' "
-            f"height='{picture.height}' loading='lazy' alt='Frame {index}'>"
-            f"<figcaption><b>{number}</b>{time}<span>frame {index}</span>{badge}</figcaption></figure>"
-        )
-    hint = "" if run.has_video else "<p class='hint'>With <code>--video</code> these are overlays over the frames.</p>"
-    return f"<section class='card'><h3>Keyframes</h3>{hint}<div class='pictures'>{''.join(figures)}</div></section>"
+def _shares(run: RunLook) -> str:
+    edges = run.curve.edges
+    times = "".join(f"<span>{clock(time)}</span>" for time in np.linspace(edges[0], edges[-1], _TIMES))
+    places = (run.scan.times[list(run.pictures)] - edges[0]) / (edges[-1] - edges[0])
+    marks = [f"<a href='#{run.anchor}-{at}' style='left:{place:.2%}'>{at}</a>" for at, place in enumerate(places, 1)]
+    return (
+        "<section class='card'><h3>Share of each class over time</h3>"
+        "<div class='plot' tabindex='0' role='img' aria-label='Values under the pointer, or by the arrow keys'>"
+        f"{_areas(run)}<div class='cursor' hidden></div><div class='tip' role='status' hidden></div></div>"
+        f"<div class='times' aria-hidden='true'>{times}</div><div class='marks'>{''.join(marks)}</div>{_classes(run)}"
+        f"<script type='application/json' class='values'>{_values(run)}</script></section>"
+    )
 
 
-def _table(run: RunLook) -> str:
-    shares, times = run.scan.shares, run.scan.times
-    means = np.nanmean(shares, axis=0)
-    largest = float(means.max()) or 1.0
-    known = int((~np.isnan(shares).any(axis=1)).sum())
+def _areas(run: RunLook) -> str:
+    """The stacked shares, the first class on top. Each reaches to the floor; the next one is painted over it."""
+    tops = 100 * (1 - np.cumsum(run.curve.shares[:, ::-1], axis=1)[:, ::-1])
+    paths = []
+    for number, item in enumerate(run.header.classes):
+        steps = "".join(f"V{top:.1f}h1" for top in tops[:, number])
+        paths.append(f"<path data-class='{number}' fill='{_color(item)}' d='M0 100{steps}V100z'/>")
+    return f"<svg viewBox='0 0 {len(tops)} 100' preserveAspectRatio='none' aria-hidden='true'>{''.join(paths)}</svg>"
+
+
+def _values(run: RunLook) -> str:
+    """For the script: times in ms, shares in hundredths of a percent; fit for a `<script>`."""
+    content = {
+        "names": [item.name for item in run.header.classes],
+        "colors": [_color(item) for item in run.header.classes],
+        "times": np.rint(run.curve.edges[:-1] * 1000).astype(int).tolist(),
+        "frames": run.curve.indices.tolist(),
+        "shares": np.rint(run.curve.shares * 10_000).astype(int).tolist(),
+    }
+    return json.dumps(content, separators=(",", ":")).replace("<", "\\u003c")
+
+
+def _classes(run: RunLook) -> str:
+    """A table, the largest first; a click on a name shows that class alone in the chart above."""
+    means, known = _means(run), run.scan.known
     rows = []
     for number in np.argsort(-means, kind="stable"):
-        item, column = run.header.classes[number], shares[:, number]
-        low, high = int(np.nanargmin(column)), int(np.nanargmax(column))
-        present = float((column >= _PRESENT).sum()) / known
-        rows.append(
-            f"<tr><th scope='row'>{swatch(item)}{escaped_name(item)}</th>"
-            f"<td class='bar'><i style='--part:{means[number] / largest:.4f};background:{hex_color(item)}'></i>"
-            f"<span>{percent(means[number])}</span></td>"
-            f"<td title='frame {index_of(run, low)} at {clock(times[low])}'>{percent(column[low])}</td>"
-            f"<td title='frame {index_of(run, high)} at {clock(times[high])}'>{percent(column[high])}</td>"
-            f"<td>{percent(present, digits=0)}</td></tr>"
+        item, column = run.header.classes[number], run.scan.shares[known, number]
+        low, high = known[column.argmin()], known[column.argmax()]
+        name = f"<i class='swatch' style='background:{_color(item)}'></i>{escape(item.name)}"
+        bar = f"<i style='--part:{means[number] / means.max():.4f};background:{_color(item)}'></i>"
+        cells = (
+            f"{bar}{percent(means[number])}",
+            *(f"<span title='{_place(run, at)}'>{percent(run.scan.shares[at, number])}</span>" for at in (low, high)),
+            percent(float((column >= _PRESENT).mean()), digits=0),
         )
-    return (
-        "<section class='card'><h3>Classes</h3><div class='scroll'><table class='classes'><thead><tr>"
-        "<th scope='col'>Class</th><th scope='col'>Mean share</th><th scope='col'>Least</th>"
-        "<th scope='col'>Most</th><th scope='col'>In masks</th></tr></thead>"
-        f"<tbody>{''.join(rows)}</tbody></table></div>"
-        f"<p class='hint'>Share of the picture. A class is in a mask if it covers at least {percent(_PRESENT)} of it."
-        "</p></section>"
+        rows.append(_row(f"<button type='button' data-class='{number}' aria-pressed='false'>{name}</button>", cells))
+    hint = f"<p class='hint'>A class is in a mask if it covers at least {percent(_PRESENT)} of it.</p>"
+    return f"{_table(('Class', 'Mean share', 'Least', 'Most', 'In masks'), rows)}{hint}"
+
+
+def _pictures(run: RunLook) -> str:
+    figures = "".join(
+        f"<figure id='{run.anchor}-{number}'><img src='{uri}' alt=''>"
+        f"<figcaption><b>{number}</b>{_place(run, position)}</figcaption></figure>"
+        for number, (position, uri) in enumerate(run.pictures.items(), 1)
     )
-
-
-def _every(step: int) -> str:
-    return f", one in {step}" if step > 1 else ""
-
-
-def overview(runs: Sequence[RunLook]) -> str:
-    """A table of all runs, each with a strip of its mean shares."""
-    rows = []
-    for run in runs:
-        header = run.header
-        problems = sum(item.is_serious for item in run.problems)
-        state = f'<span class="bad">{problems}</span>' if problems else '<span class="good">none</span>'
-        rows.append(
-            f'<tr><th scope="row"><a href="#{run.anchor}">{escape(run.name)}</a></th>'
-            f"<td>{len(run.scan.indices):,}</td><td>{duration(run)}</td><td>{header.width}x{header.height}</td>"
-            f"<td>{percent(run.scan.changed_share)}</td><td>{state}</td><td class='strip-cell'>{_strip(run)}</td></tr>"
-        )
-    heads = "".join(
-        f"<th scope='col'>{name}</th>"
-        for name in ("Run", "Masks", "Duration", "Size", "Change", "Problems", "Mean share of each class")
-    )
+    hint = "<p class='hint'>With <code>--video</code> these are overlays over the frames.</p>"
     return (
-        f"<section class='card'><h2>{len(runs)} runs</h2><div class='scroll'><table class='runs'>"
-        f"<thead><tr>{heads}</tr></thead><tbody>{''.join(rows)}</tbody></table></div></section>"
+        f"<section class='card'><h3>Keyframes</h3>{hint if run.flicker is None else ''}"
+        f"<div class='pictures'>{figures}</div></section>"
     )
 
 
 def _strip(run: RunLook) -> str:
-    if not len(run.curve.times):
-        return ""
-    means = np.nanmean(run.scan.shares, axis=0).tolist()
-    ends = accumulate(means)
-    pieces = "".join(
-        f"<rect x='{(end - mean) * 100:.2f}' width='{mean * 100:.2f}' height='10' fill='{hex_color(item)}'>"
-        f"<title>{escape(item.name)} {percent(mean)}</title></rect>"
-        for item, mean, end in zip(run.header.classes, means, ends, strict=True)
+    return "".join(
+        f"<i style='width:{mean:.2%};background:{_color(item)}' title='{escape(item.name)} {percent(mean)}'></i>"
+        for item, mean in zip(run.header.classes, _means(run), strict=True)
     )
-    return f"<svg class='strip' viewBox='0 0 100 10' preserveAspectRatio='none'>{pieces}</svg>"
+
+
+def _table(heads: Iterable[str], rows: Iterable[str]) -> str:
+    head = "".join(f"<th scope='col'>{name}</th>" for name in heads)
+    return f"<div class='scroll'><table><thead><tr>{head}</tr></thead><tbody>{''.join(rows)}</tbody></table></div>"
+
+
+def _row(name: str, cells: Iterable[str]) -> str:
+    return f"<tr><th scope='row'>{name}</th>{''.join(f'<td>{cell}</td>' for cell in cells)}</tr>"
+
+
+def _means(run: RunLook) -> np.ndarray[tuple[int, ...], np.dtype[np.float64]]:
+    known = run.scan.shares[run.scan.known].astype(np.float64)
+    return known.mean(axis=0) if len(known) else np.zeros(known.shape[1])
+
+
+def _color(item: PixelClass) -> str:
+    """#804080. An archive may come from anywhere: whatever its colours are, this is one."""
+    return "#" + "".join(f"{int(value) & 255:02x}" for value in item.color)
+
+
+def _place(run: RunLook, position: int) -> str:
+    return f"{clock(run.scan.times[position])} · frame {run.scan.indices[position]}"
+
+
+def _size(run: RunLook) -> str:
+    return f"{run.header.width}x{run.header.height}"
+
+
+def _duration(run: RunLook) -> str:
+    """Until the end of the last mask, which is shown for a while, too."""
+    return clock(run.curve.edges[-1] - run.curve.edges[0]) if run.pictures else "&ndash;"
+
+
+def percent(share: float, *, digits: int = 1) -> str:
+    if np.isnan(share):
+        return "&ndash;"
+    least = 10.0**-digits
+    return f"&lt; {least:g} %" if 0 < share * 100 < least / 2 else f"{share * 100:.{digits}f} %"

@@ -11,9 +11,8 @@ from types import TracebackType
 from typing import Self
 
 from ..archive.manifest import mask_format
-from ..archive.mask_piece import PIECE_SUFFIX as _MASKS
-from ..archive.mask_piece import MaskPieceSink
-from ..archive.mask_sink import open_archive_sink
+from ..archive.mask_sink import PIECE_SUFFIX as _MASKS
+from ..archive.mask_sink import MaskPieceSink, open_archive_sink
 from ..camera.parts import PartsSink
 from ..encode.overlay import Overlay
 from ..encode.video_sink import PIECE_SUFFIX as _VIDEO
@@ -23,9 +22,8 @@ from ..frames import Ending, Piece, Place, Position, Sink, VideoInfo
 from ..masks.deciding import Decided
 from ..network.model import Model
 from ..spec import select_classes
-from ..stats.csv_stats import PIECE_SUFFIX as _ROWS
-from ..stats.csv_stats import CsvStatsSink
-from ..stats.stats import open_stats_sink, refuse_bad_stats
+from ..stats.stats import PIECE_SUFFIX as _ROWS
+from ..stats.stats import CsvStatsSink, open_stats_sink, refuse_bad_stats
 from .progress import Lost, Progress, Saved, progress_folder
 from .settings import SegmentSettings
 
@@ -142,14 +140,12 @@ class Outputs:
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         if not is_failure(exc):
             ending = self._ending(exc is not None)
             for sink in self._sinks:
                 sink.tell(ending)
-        self._stack.__exit__(exc_type, exc, traceback)
+        self._stack.__exit__(kind, exc, at)
 
 
 def _makers(

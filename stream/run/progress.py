@@ -154,9 +154,7 @@ class Progress:
             replace_file(self._folder / _STATE_NAME, pack_state(facts, decided.state))
             self._log.forget_old()
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         if self._log is not None:
             with suppress(OSError):  # its buffer, on a full disk; what counts has been synced
                 self._log.close()

@@ -15,13 +15,13 @@ from collections.abc import Iterator, Mapping
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..errors import OutputError, is_failure
 from ..frames import Position
 from ..spec import ModelSpec
 from ..system.disk import partial_path, sync_file, writing
-from .csv_stats import CsvStatsSink, ShareRows
+from .stats import CsvStatsSink, ShareRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -42,11 +42,7 @@ def refuse_missing_pyarrow(path: Path) -> None:
 class ParquetStatsSink(CsvStatsSink):
     """A `Sink` whose file has a row for each frame, as its CSV does, which it is made of at the end.
 
-    Args:
-        path: .parquet.
-        spec: of the model.
-        facts: what else the file is to tell of the run.
-        overwrite: replace what is there.
+    `facts` are what else the file is to tell of the run.
     """
 
     def __init__(
@@ -63,10 +59,8 @@ class ParquetStatsSink(CsvStatsSink):
             self._write_journal_again()
         return super().resume(position)
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        super().__exit__(exc_type, exc, traceback)
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        super().__exit__(kind, exc, at)
         if not is_failure(exc):
             self._journal.unlink(missing_ok=True)
 
@@ -84,16 +78,11 @@ class ParquetStatsSink(CsvStatsSink):
         schema = self._arrow_schema()
         with pq.ParquetWriter(self._whole, schema, compression="zstd") as writer:
             for rows in _row_groups(self._journal):
-                columns = zip(*rows, strict=True)
-                writer.write_table(
-                    pa.table(
-                        [
-                            pa.array(map(_number(field.type), column), field.type)
-                            for field, column in zip(schema, columns, strict=True)
-                        ],
-                        schema=schema,
-                    )
-                )
+                columns = [
+                    pa.array(map(int if field.name == "index" else float, column), field.type)
+                    for field, column in zip(schema, zip(*rows, strict=True), strict=True)
+                ]
+                writer.write_table(pa.table(columns, schema=schema))
         sync_file(self._whole)
 
     def _arrow_schema(self) -> pa.Schema:
@@ -116,10 +105,6 @@ class ParquetStatsSink(CsvStatsSink):
         except (OSError, ValueError, pa.ArrowException) as exc:
             self._journal.unlink(missing_ok=True)
             raise OutputError(f"{self._whole}: cannot be read ({exc}); pass --overwrite to start anew") from exc
-
-
-def _number(kind: Any) -> type[int | float]:
-    return int if str(kind) == "int64" else float
 
 
 def _row_groups(path: Path) -> Iterator[list[list[str]]]:

@@ -1,21 +1,29 @@
-"""The share of each class in each frame as a table: which kind of file a path means, and how it is read back."""
+"""The share of each class in each frame as a table: `index,time,road,sky,...`, a row for each frame; and read back.
+
+CSV is here, `.parquet` next door.
+"""
 
 from __future__ import annotations
 
 import csv
+import io
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
+from types import TracebackType
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import OutputError, RoadmaskError
-from ..frames import Sink
+from ..frames import Piece, Position, SegmentedFrame, Sink
 from ..spec import ModelSpec
-from .csv_stats import CsvStatsSink
+from ..system.disk import AppendedFile, PartialOutput, writing
 
 SUFFIXES = (".csv", ".parquet")
+PIECE_SUFFIX = ".csv"  # of a table of either kind
 
 
 def refuse_bad_stats(path: Path) -> None:
@@ -41,15 +49,7 @@ def open_stats_sink(
     model_sha256: str | None = None,
     overwrite: bool = False,
 ) -> Sink:
-    """The sink for the kind of table that the path's suffix means.
-
-    Args:
-        path: .csv or .parquet.
-        spec: of the model; its classes are the columns.
-        source: the video's name, without its folder. Parquet tells it, and the two below.
-        model: the model file's name.
-        model_sha256: its digest.
-        overwrite: replace what is there.
+    """The sink for the kind of table that the path's suffix means; Parquet also tells source, model and its digest.
 
     Raises:
         OutputError: as `refuse_bad_stats`, or the path is taken.
@@ -61,6 +61,124 @@ def open_stats_sink(
         facts = {"source": source, "model": model, "model_sha256": model_sha256}
         return ParquetStatsSink(path, spec, facts, overwrite=overwrite)
     return CsvStatsSink(path, spec, overwrite=overwrite)
+
+
+class CsvStatsSink(Sink):
+    """A `Sink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
+
+    A row is on disk when `write` returns: in the `journal`, where there is one, until `_finish` makes the table of it.
+    """
+
+    def __init__(self, path: Path, spec: ModelSpec, *, overwrite: bool = False, journal: Path | None = None) -> None:
+        self._output = PartialOutput(path, overwrite=overwrite)
+        self._whole = self._output.path  # the table's name until it has its final one
+        if journal is not None:
+            self._output.path = journal
+        self._rows = ShareRows(self._output.path, spec.class_names)
+        self._stack = ExitStack()
+
+    def resume(self, position: Position) -> Position:
+        self._output.keep_partial = True
+        self._rows.keep(position)
+        return position
+
+    def write(self, result: SegmentedFrame) -> None:
+        with writing(self._output.final):
+            self._rows.add(result)
+        self._output.used = True
+
+    def append(self, piece: Piece) -> None:
+        with writing(self._output.final):
+            self._rows.add_file(piece.file(PIECE_SUFFIX))
+        self._output.used = True
+
+    def sync(self) -> None:
+        with writing(self._output.final):
+            self._rows.sync()
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self._output)
+            stack.push(self._finish)
+            with writing(self._output.final):
+                stack.enter_context(self._rows)
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
+        self._stack.__exit__(kind, exc, at)
+
+    def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
+        """After the last row."""
+
+
+class ShareRows:
+    """The file of such a table, as a context manager: written anew on entering, or gone on with after `keep`."""
+
+    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+        self._path = path
+        self._class_count = len(class_names)
+        self._head = _line(["index", "time", *class_names])
+        self._kept = 0  # bytes
+
+    def keep(self, rows: int) -> None:
+        """To be called before entering: the file that is there goes on behind its first `rows` rows.
+
+        Raises:
+            OutputError: it is not there, has other columns, or fewer whole rows.
+        """
+        try:
+            with self._path.open("rb") as file:
+                self._kept = self._end_of(rows, file)
+        except FileNotFoundError as exc:
+            raise OutputError(f"{self._path}: is not there any more; pass --overwrite to start anew") from exc
+        except OSError as exc:
+            raise OutputError(f"{self._path}: cannot be read ({exc.strerror or exc})") from exc
+
+    def _end_of(self, rows: int, file: BinaryIO) -> int:
+        # No name holds a line break, so a row is a line; a last one without its end is one that a crash cut off.
+        if file.readline() != self._head:
+            raise OutputError(f"{self._path}: has other columns than this run's; pass --overwrite to start anew")
+        for row in range(rows):
+            if not file.readline().endswith(b"\n"):
+                raise OutputError(
+                    f"{self._path}: holds {row} whole rows, not the {rows} that were written; "
+                    "pass --overwrite to start anew"
+                )
+        return file.tell()
+
+    def add(self, result: SegmentedFrame) -> None:
+        shares = result.shares(self._class_count)
+        self.add_row([result.frame.index, f"{float(result.frame.time):.6f}", *(f"{share:.6f}" for share in shares)])
+
+    def add_row(self, row: Sequence[Any]) -> None:
+        self._file.append(_line(row))
+
+    def add_file(self, path: Path) -> None:
+        """The rows of another such file. Raises `OutputError` where it is none, or its last row is torn."""
+        try:
+            content = path.read_bytes()
+        except OSError as exc:
+            raise OutputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+        if not content.startswith(self._head) or not content.endswith(b"\n"):
+            raise OutputError(f"{path}: is damaged")
+        self._file.append(content[len(self._head) :])
+
+    def sync(self) -> None:
+        self._file.sync()
+
+    def __enter__(self) -> Self:
+        self._file = AppendedFile(self._path, keep=self._kept, head=self._head)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+
+def _line(row: Sequence[Any]) -> bytes:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerow(row)
+    return text.getvalue().encode()
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -82,9 +82,7 @@ class PartialOutput:
             )
         self.used = True
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         if not self.used:
             _remove(self.path)
         elif not is_failure(exc):

@@ -28,6 +28,8 @@ _TIME = 0xE7  # of a cluster, milliseconds
 _CLUSTER_HEAD = struct.Struct(">IBIBBQ")  # what `_cluster` begins with, up to and with its time
 _VIDEO_TRACK, _TEXT_TRACK = 1, 2
 
+_Late = int | None  # what is not known before the end
+
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
@@ -51,12 +53,7 @@ class Cluster:
 
 
 class MatroskaWriter:
-    """Appends pictures, each with a line.
-
-    Args:
-        path: of the file.
-        tracks: what it is to say of them.
-        keep: go on behind its first pictures, so many, which must be there; 0 to begin it anew.
+    """Appends pictures, each with a line, behind the first `keep` of them, which must be there; 0 begins anew.
 
     Raises:
         OSError: it cannot be written.
@@ -94,29 +91,23 @@ class MatroskaWriter:
         cues_at = self._file.size - segment
         offsets = (offset - segment for offset in self._offsets)
         self._file.append(_element(_CUES, b"".join(map(_cue, self._times_ms, offsets))))
-        tags_at = self._file.size - segment
+        tags_at = self._file.size - segment if tags else None
         if tags:
             self._file.append(_tags(tags))
-        last_ms = self._times_ms[-1] if self._times_ms else 0
-        size = self._file.size - segment
-        self._file.patch(
-            0,
-            _head(self._tracks, size=size, duration_ms=last_ms + 1, cues_at=cues_at, tags_at=tags_at if tags else None),
-        )
+        size, last_ms = self._file.size - segment, self._times_ms[-1] if self._times_ms else 0
+        head = _head(self._tracks, size=size, duration_ms=last_ms + 1, cues_at=cues_at, tags_at=tags_at)
+        self._file.patch(0, head)
 
     def close(self) -> None:
         self._file.close()
 
 
 def picture_stream(codec: str, private: bytes, pictures: Iterable[tuple[int, bytes]]) -> Iterator[bytes]:
-    """A stream of pictures alone, piece by piece, without an index.
+    """A stream of pictures alone, each with its time in milliseconds, without an index; their sizes are in themselves.
 
-    Args:
-        codec: Matroska's name.
-        private: the codec's own header.
-        pictures: time in milliseconds and content of each; their sizes are in themselves.
+    `private` is the codec's own header.
     """
-    info = _element(_INFO, _number(0x2AD7B1, 1_000_000) + _element(0x4D80, _APP) + _element(0x5741, _APP))
+    info = _element(_INFO, _info())
     size = _element(0xE0, _number(0xB0, 1) + _number(0xBA, 1))
     track = _track(_VIDEO_TRACK, 1, is_default=True) + _element(0x86, codec.encode()) + _element(0x63A2, private)
     tracks = _element(_TRACKS, _element(0xAE, track + size))
@@ -184,17 +175,12 @@ def _segment_begin() -> int:
 
 
 def _head(
-    tracks: Tracks,
-    *,
-    size: int | None = None,
-    duration_ms: int | None = None,
-    cues_at: int | None = None,
-    tags_at: int | None = None,
+    tracks: Tracks, *, size: _Late = None, duration_ms: _Late = None, cues_at: _Late = None, tags_at: _Late = None
 ) -> bytes:
     """All before the first cluster. It takes the same room whether or not a number is known yet."""
     long = _UNKNOWN_SIZE if size is None else struct.pack(">Q", size | 1 << 56)
     duration = _void(11) if duration_ms is None else _element(0x4489, struct.pack(">d", duration_ms))
-    info = _element(_INFO, _number(0x2AD7B1, 1_000_000) + _element(0x4D80, _APP) + _element(0x5741, _APP) + duration)
+    info = _element(_INFO, _info() + duration)
     seeks = 5 * len(_seek(_INFO, 0)) + 5  # length of the seek head
     tracks_at = seeks + len(info)
     attachments_at = tracks_at + len(_track_list(tracks))
@@ -204,6 +190,10 @@ def _head(
     )
     known = _seek(_INFO, seeks) + _seek(_TRACKS, tracks_at) + _seek(_ATTACHMENTS, attachments_at)
     return _ebml() + _identifier(_SEGMENT) + long + _element(_SEEK_HEAD, known + late) + info + _fixed(tracks)
+
+
+def _info() -> bytes:
+    return _number(0x2AD7B1, 1_000_000) + _element(0x4D80, _APP) + _element(0x5741, _APP)
 
 
 def _fixed(tracks: Tracks) -> bytes:

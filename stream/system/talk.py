@@ -90,6 +90,11 @@ def write_result(path: Path) -> None:
     sys.stdout.write(f"{printable(path) if sys.stdout.isatty() else path}\n")
 
 
+def write_talk(text: str) -> None:
+    """A line for people, on standard error."""
+    sys.stderr.write(f"{printable(text)}\n")
+
+
 def progress_bar(*fields: str, quiet: bool = False) -> Progress:
     """A context manager that draws a line for each task it is given, and takes them away at the end.
 

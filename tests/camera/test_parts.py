@@ -26,7 +26,7 @@ from roadmask.stream.encode.overlay import Overlay
 from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.errors import OutputError
 from roadmask.stream.frames import SegmentedFrame, Sink, VideoInfo
-from roadmask.stream.stats.csv_stats import CsvStatsSink
+from roadmask.stream.stats.stats import CsvStatsSink
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, times_of, video_info
 from tests.support.full_disk import full_disk

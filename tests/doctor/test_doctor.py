@@ -17,10 +17,9 @@ import numpy as np
 import pytest
 
 from roadmask.stream.cli import main
-from roadmask.stream.doctor import codecs as doctor_codecs
+from roadmask.stream.doctor import devices as doctor_devices
 from roadmask.stream.doctor import doctor
-from roadmask.stream.doctor import process as doctor_process
-from roadmask.stream.doctor import selftest as doctor_selftest
+from roadmask.stream.doctor import video as doctor_video
 from roadmask.stream.doctor.doctor import Finding
 from roadmask.stream.network.model import Model
 from tests.support.findings import broken
@@ -47,7 +46,7 @@ def test_a_real_installation_is_checked_without_a_network_and_nothing_is_left(tm
         assert finding["found"]
         assert "\n" not in finding["found"] + finding["advice"]
     names = {(finding["check"], finding["name"]) for finding in told["findings"]}
-    assert {("devices", "cpu"), ("codecs", "H.264 encoder"), ("selftest", "masks"), ("disk", "cache")} <= names
+    assert {("devices", "cpu"), ("codecs", "H.264 encoder"), ("selftest", "run"), ("disk", "cache")} <= names
     left = [path for folder in (here, *folders.values()) for path in folder.rglob("*")]
     assert left == [folders["XDG_CACHE_HOME"] / "roadmask"]
 
@@ -109,7 +108,7 @@ def test_a_check_that_crashes_hangs_or_raises_is_a_problem_and_the_next_ones_are
         "import os, signal, sys, tempfile, time, types\n"
         "def check(name, does):\n"
         "    sys.modules['roadmask.stream.doctor.' + name] = module = types.ModuleType(name)\n"
-        "    module.examine = does\n"
+        "    setattr(module, name, does)\n"
         "def raises():\n"
         "    from roadmask.stream.doctor.doctor import Finding\n"
         "    yield Finding('first', 'ok', 'noise does not matter')\n"
@@ -119,7 +118,7 @@ def test_a_check_that_crashes_hangs_or_raises_is_a_problem_and_the_next_ones_are
         "check('raises', raises)\n"
         "check('prints', lambda: [os.write(1, b'no JSON')] and ())\n"
     )
-    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(tmp_path), PYTHONPATH]))
     temporary = tmp_path / "temporary"
     temporary.mkdir()
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
@@ -140,7 +139,7 @@ def test_a_check_that_crashes_hangs_or_raises_is_a_problem_and_the_next_ones_are
 
 
 def test_without_a_temporary_folder_the_checks_are_made(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor, "TemporaryDirectory", broken)
+    monkeypatch.setattr(tempfile, "TemporaryDirectory", broken)
     assert {check for check, _ in doctor.examine(["disk"])} == {"disk"}
 
 
@@ -152,57 +151,57 @@ def test_where_no_process_can_be_started_that_is_told_of_each_check(monkeypatch:
 
 
 def test_a_library_that_cannot_be_imported_is_told_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "roadmask.stream.doctor.codecs", None)
-    (finding,) = doctor_process.findings("codecs")
+    monkeypatch.setitem(sys.modules, "roadmask.stream.doctor.video", None)
+    (finding,) = doctor.findings("codecs")
     assert finding.state == "problem"
-    assert finding.found.startswith("cannot be made: import of roadmask.stream.doctor.codecs halted")
+    assert finding.found.startswith("cannot be made: import of roadmask.stream.doctor.video halted")
     assert "doctor versions" in finding.advice
 
 
 def test_a_check_that_runs_out_of_memory_says_so_though_something_else_was_raised(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    def examine() -> Iterator[Finding]:
+    def codecs() -> Iterator[Finding]:
         try:
             raise RuntimeError("can't start new thread")
         finally:
             raise ValueError("while cleaning up")
 
-    monkeypatch.setattr(doctor_codecs, "examine", examine)
-    (finding,) = doctor_process.findings("codecs")
+    monkeypatch.setattr(doctor_video, "codecs", codecs)
+    (finding,) = doctor.findings("codecs")
     assert (finding.state, finding.found) == ("problem", "memory ran out")
 
 
 @pytest.fixture(scope="module")
 def segmented(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("selftest")
-    doctor_selftest.draw_known(folder / "drive.mp4", frames=8)
-    doctor_selftest.run(folder, Model.load(device="cpu"))
+    doctor_devices.draw_known(folder / "drive.mp4", frames=8)
+    doctor_devices.run(folder, Model.load(device="cpu"))
     return folder
 
 
 def test_a_run_that_is_right_has_nothing_to_tell(segmented: Path) -> None:
-    assert doctor_selftest.masks_problem(segmented) == ""
-    assert doctor_selftest.overlay_problem(segmented) == ""
-    assert doctor_selftest.statistics_problem(segmented) == ""
+    assert doctor_devices.masks_problem(segmented) == ""
+    assert doctor_devices.overlay_problem(segmented) == ""
 
 
 def test_an_overlay_that_shows_nothing_or_is_short_is_found(tmp_path: Path) -> None:
     for name, frames in (("drive.mp4", 8), ("overlay.mp4", 8)):
-        doctor_selftest.draw_known(tmp_path / name, frames=frames)
-    assert doctor_selftest.overlay_problem(tmp_path) == "nothing is drawn over the video"
-    doctor_selftest.draw_known(tmp_path / "overlay.mp4", frames=7)
-    assert doctor_selftest.overlay_problem(tmp_path).startswith("it has 7 frames")
+        doctor_devices.draw_known(tmp_path / name, frames=frames)
+    assert doctor_devices.overlay_problem(tmp_path) == "nothing is drawn over the video"
+    doctor_devices.draw_known(tmp_path / "overlay.mp4", frames=7)
+    assert doctor_devices.overlay_problem(tmp_path).startswith("the overlay has 7 frames")
 
 
 def test_a_network_that_confuses_colours_or_sees_nothing_is_found(segmented: Path) -> None:
     model = Model.load(device="cpu")
-    inputs = doctor_selftest.network_inputs(segmented / "drive.mp4", model)
-    height, width = doctor_selftest.HEIGHT, doctor_selftest.WIDTH
+    height, width = doctor_devices.HEIGHT, doctor_devices.WIDTH
+    first, *_ = doctor_devices.read(segmented / "drive.mp4", model.spec.input_size(height, width))
+    picture = first.input[None]
 
     def mask(pictures: Any) -> Any:
         return cv2.resize(model.scores(pictures)[0].argmax(axis=0).astype(np.uint8), (width, height), interpolation=0)
 
-    assert doctor_selftest.what_is_wrong(mask(inputs[:1]), model.spec.classes) == ""
-    assert "sky" in doctor_selftest.what_is_wrong(mask(inputs[:1, ::-1].copy()), model.spec.classes)
-    assert "sky" in doctor_selftest.what_is_wrong(np.zeros((height, width), np.uint8) + 3, model.spec.classes)
+    assert doctor_devices.what_is_wrong(mask(picture), model.spec.classes) == ""
+    assert "sky" in doctor_devices.what_is_wrong(mask(picture[:, ::-1].copy()), model.spec.classes)
+    assert "sky" in doctor_devices.what_is_wrong(np.zeros((height, width), np.uint8) + 3, model.spec.classes)

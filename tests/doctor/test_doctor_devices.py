@@ -1,44 +1,36 @@
-"""What `roadmask doctor` says of codecs, devices to compute on, cameras and the display."""
+"""What `roadmask doctor` says of codecs, devices to compute on and cameras."""
 
 from __future__ import annotations
 
 import errno
-import os
 import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import av
-import cv2
 import numpy as np
 import onnxruntime
 import pytest
 
-from roadmask.stream.doctor import cameras as doctor_cameras
-from roadmask.stream.doctor import codecs as doctor_codecs
 from roadmask.stream.doctor import devices as doctor_devices
-from roadmask.stream.doctor import display as doctor_display
-from roadmask.stream.doctor import engines as doctor_engines
-from roadmask.stream.doctor import selftest as doctor_selftest
-from roadmask.stream.errors import OutputError
+from roadmask.stream.doctor import video as doctor_video
 from roadmask.stream.network.model import Model
 from tests.support.fake_session import FakeRuntime
-from tests.support.findings import broken, by_name
+from tests.support.findings import by_name
 
 
 def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor_codecs.av.Codec
+    real = doctor_video.av.Codec
 
     def codec(name: str, mode: Any) -> Any:
         if name in ("h264", "hevc"):
             raise ValueError(name)
         return real(name, mode)
 
-    monkeypatch.setattr(doctor_codecs.av, "Codec", codec)
+    monkeypatch.setattr(doctor_video.av, "Codec", codec)
     monkeypatch.setattr(av, "codecs_available", av.codecs_available - {"libx264"})
-    found = by_name(doctor_codecs.examine())
+    found = by_name(doctor_video.codecs())
     assert found["H.264 encoder"].state == found["h264 decoder"].state == "problem"
     assert found["hevc decoder"].state == "warning"
     assert found["ffv1 decoder"].state == "ok"
@@ -46,25 +38,18 @@ def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(mo
     assert "dashcams" in found["hevc decoder"].found
 
 
-def failing(broken_mode: str) -> Callable[..., Any]:
-    """What opens videos, but not to read, or not to write."""
-    real = av.open
+def test_an_av1_decoder_that_only_drives_a_graphics_card_is_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert by_name(doctor_video.codecs())["av1 decoder"].state == "ok"
+    real = doctor_video.av.Codec
 
-    def opened(file: object, mode: str, **options: Any) -> Any:
-        return broken() if mode == broken_mode else real(file, mode, **options)
+    def only_ffmpeg_s_own(name: str, mode: Any) -> Any:
+        if name.startswith("lib"):
+            raise ValueError(name)
+        return real(name, mode)
 
-    return opened
-
-
-def test_a_decoder_that_fails_is_told_in_ffmpeg_s_words(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(av, "open", failing("r"))
-    finding = doctor_codecs.decoder("av1")
-    assert (finding.state, finding.found) == ("warning", "fails: Permission denied (newer videos of the web)")
-
-
-def test_a_decoder_that_nothing_encodes_for_is_there_and_not_tried(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(av, "open", failing("w"))
-    assert "not tried" in doctor_codecs.decoder("hevc").found
+    monkeypatch.setattr(doctor_video.av, "Codec", only_ffmpeg_s_own)
+    assert real("av1", "r")
+    assert by_name(doctor_video.codecs())["av1 decoder"].state == "warning"
 
 
 def providers(monkeypatch: pytest.MonkeyPatch, *names: str) -> None:
@@ -82,7 +67,7 @@ def runtime(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeRuntime:
 
 @pytest.mark.usefixtures("runtime")
 def test_a_device_that_agrees_with_the_cpu_is_ok_and_is_what_auto_takes() -> None:
-    found = by_name(doctor_devices.examine())
+    found = by_name(doctor_devices.devices())
     assert list(found) == ["cpu", "cuda", "tensorrt", "auto"]
     assert {finding.state for finding in found.values()} == {"ok"}
     assert "other classes than the CPU's in 0.00% of the places" in found["cuda"].found
@@ -92,17 +77,17 @@ def test_a_device_that_agrees_with_the_cpu_is_ok_and_is_what_auto_takes() -> Non
 
 @pytest.mark.usefixtures("runtime")
 def test_a_device_that_builds_for_minutes_is_tried_where_it_is_asked_for() -> None:
-    assert "runs" in by_name(doctor_engines.examine())["tensorrt"].found
+    assert "runs" in by_name(doctor_devices.engines())["tensorrt"].found
 
 
 def test_without_such_a_device_there_are_no_engines_to_try(monkeypatch: pytest.MonkeyPatch) -> None:
     providers(monkeypatch)
-    assert by_name(doctor_engines.examine())["engines"].state == "ok"
+    assert by_name(doctor_devices.engines())["engines"].state == "ok"
 
 
 def test_a_device_that_does_not_start_is_a_warning_and_auto_takes_the_next(runtime: FakeRuntime) -> None:
     runtime.starts = False
-    found = by_name(doctor_devices.examine())
+    found = by_name(doctor_devices.devices())
     assert found["cuda"].state == "warning"
     assert found["cuda"].found.startswith("does not run: device 'cuda' did not start")
     assert "onnxruntime-gpu" in found["cuda"].advice
@@ -111,7 +96,7 @@ def test_a_device_that_does_not_start_is_a_warning_and_auto_takes_the_next(runti
 
 def test_a_device_that_fails_when_it_is_called_is_a_warning_in_one_line(runtime: FakeRuntime) -> None:
     runtime.failure, runtime.fails_after = RuntimeError("CUDA failure 700\nand a stack"), 2
-    finding = by_name(doctor_devices.examine())["cuda"]
+    finding = by_name(doctor_devices.devices())["cuda"]
     assert finding.state == "warning"
     assert "\n" not in finding.found
     assert "CUDA failure 700" in finding.found
@@ -135,15 +120,15 @@ def test_a_device_that_gives_other_classes_than_the_cpu_is_found(
         return found
 
     monkeypatch.setattr(Model, "scores", scores)
-    found = by_name(doctor_devices.examine())
+    found = by_name(doctor_devices.devices())
     assert found["cuda"].state == found["auto"].state == state
 
 
 def test_a_model_that_does_not_load_is_a_problem(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "m.onnx").write_bytes(b"cut off")
     monkeypatch.setattr("roadmask.stream.network.model.bundled_models", lambda: {"camvid-lite0": tmp_path / "m.onnx"})
-    assert by_name(doctor_devices.examine())["cpu"].state == "problem"
-    (run,) = doctor_selftest.examine()
+    assert by_name(doctor_devices.devices())["cpu"].state == "problem"
+    (run,) = doctor_devices.selftest()
     assert run.state == "problem"
 
 
@@ -153,74 +138,73 @@ def test_a_gpu_that_this_onnxruntime_cannot_use_is_a_warning(
 ) -> None:
     (tmp_path / "nvidia-smi").touch(0o755)  # comes with the driver
     monkeypatch.setenv("PATH", str(tmp_path))
-    found = list(doctor_devices.unused(["CUDAExecutionProvider"] if has_provider else []))
-    assert [finding.state for finding in found] == ([] if has_provider else ["warning"])
+    FakeRuntime(monkeypatch)
+    providers(monkeypatch, *["CUDAExecutionProvider"] * has_provider)
+    cuda = by_name(doctor_devices.devices())["cuda"]
+    assert (cuda.state, "cannot use it" in cuda.found) == (("ok", False) if has_provider else ("warning", True))
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="webcams as Linux has them")
 
 
+Opens = Callable[..., Any]
+
+
 @pytest.fixture
 def devices(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Four nodes: of a camera, of what else it says, of nothing, and of another camera that may not be opened."""
-    for number in (0, 1, 2, 10):
+    """Nodes of a camera, of what else it says, of a codec, of no device, and of a camera that may not be opened."""
+    for number in (0, 1, 2, 3, 10):
         (tmp_path / f"video{number}").touch()
-    real = os.open
-
-    def opened(path: Any, flags: int, *rest: int) -> int:
-        if Path(path).name == "video10":
-            raise PermissionError(errno.EACCES, "Permission denied")
-        return real(path, flags, *rest)
-
-    def asked(descriptor: int, request: int, content: bytes) -> bytes:
-        assert (request, len(content)) == (0x80685600, 104)
-        name = Path(f"/proc/self/fd/{descriptor}").readlink().name
-        if name == "video2":
-            raise OSError(errno.ENOTTY, "not a typewriter")
-        own = 0x1 if name == "video0" else 0x00800000  # metadata
-        return doctor_cameras._CAPABILITY.pack(b"uvcvideo", b"Street Cam", b"usb", 0, 0x80000001, own)
-
-    monkeypatch.setattr(os, "open", opened)
-    monkeypatch.setattr("fcntl.ioctl", asked)
+    (tmp_path / "cards" / "video0").mkdir(parents=True)
+    (tmp_path / "cards" / "video0" / "name").write_text("Street Cam\n")
+    monkeypatch.setattr(doctor_video, "_CARDS", tmp_path / "cards")
     return tmp_path
 
 
+def opening(monkeypatch: pytest.MonkeyPatch, street_cam: Opens) -> None:
+    """What FFmpeg makes of the nodes: a regular file, video3, is opened by it and gives its own answer."""
+    real = av.open
+    refused = {
+        "video1": OSError(errno.ENOTTY, "Inappropriate ioctl for device"),
+        "video2": OSError(errno.ENODEV, "No such device"),
+        "video10": PermissionError(errno.EACCES, "Permission denied"),
+    }
+
+    def opened(url: str, **options: Any) -> Any:
+        assert options["format"] == "v4l2"
+        if (name := Path(url).name) in refused:
+            raise refused[name]
+        return real(url, **options) if name == "video3" else street_cam(real)
+
+    monkeypatch.setattr(doctor_video.av, "open", opened)
+
+
 @linux
-def test_each_webcam_that_gives_pictures_is_told_once(devices: Path) -> None:
-    found = list(doctor_cameras.linux_webcams(devices))
+def test_each_webcam_that_gives_pictures_is_told_once_with_its_name_and_size(
+    devices: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    opening(monkeypatch, lambda real: real("testsrc2=size=64x48", format="lavfi"))
+    found = list(doctor_video.linux_webcams(devices))
     assert [Path(finding.name).name for finding in found] == ["video0", "video10"]
-    assert {finding.state for finding in found} == {"warning"}
-    assert found[0].found.startswith("Street Cam does not open")
+    assert (found[0].state, found[0].found) == ("ok", "Street Cam opens: 64x48 wrapped_avframe")
+    assert found[1].state == "warning"
     assert "usermod -aG video" in found[1].advice
 
 
 @linux
-def test_a_webcam_that_opens_tells_its_size(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    real = doctor_cameras.av.open
-
-    def pattern(url: str, *, format: str, **_: Any) -> Any:  # noqa: A002 - PyAV's name
-        assert (url, format) == (str(devices / "video0"), "v4l2")
-        return real("testsrc2=size=64x48", format="lavfi")
-
-    monkeypatch.setattr(doctor_cameras.av, "open", pattern)
-    found = list(doctor_cameras.linux_webcams(devices))
-    assert (found[0].state, found[0].found) == ("ok", "Street Cam opens: 64x48 wrapped_avframe")
-
-
-@linux
 def test_a_webcam_that_is_in_use_says_so(devices: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def busy(*_: object, **__: object) -> Any:
+    def busy(_: object) -> Any:
         raise OSError(errno.EBUSY, "Device or resource busy")
 
-    monkeypatch.setattr(doctor_cameras.av, "open", busy)
-    found = list(doctor_cameras.linux_webcams(devices))
+    opening(monkeypatch, busy)
+    found = list(doctor_video.linux_webcams(devices))
     assert found[0].found == "Street Cam does not open: Device or resource busy"
     assert found[0].advice == "end the program that uses it"
 
 
 @linux
 def test_no_webcam_is_no_fault(tmp_path: Path) -> None:
-    (finding,) = doctor_cameras.linux_webcams(tmp_path)
+    (finding,) = doctor_video.linux_webcams(tmp_path)
     assert (finding.name, finding.state) == ("webcams", "ok")
     assert finding.found.startswith("none found")
 
@@ -230,33 +214,9 @@ def test_webcams_of_other_systems_are_listed_and_not_opened(monkeypatch: pytest.
         return type("DeviceInfo", (), {"name": "0", "description": description, "media_types": media})
 
     listed = [device("Microphone", ["audio"]), device("FaceTime HD", ["video"])]
-    monkeypatch.setattr(doctor_cameras.av, "enumerate_input_devices", lambda _: listed)
-    assert [finding.found for finding in doctor_cameras.other_webcams("avfoundation")] == ["FaceTime HD; not opened"]
-    monkeypatch.setattr(doctor_cameras.av, "enumerate_input_devices", lambda _: [])
-    assert [finding.name for finding in doctor_cameras.other_webcams("dshow")] == ["webcams"]
-    monkeypatch.delattr(doctor_cameras.av, "enumerate_input_devices")  # older ones have none
-    assert [finding.state for finding in doctor_cameras.other_webcams("dshow")] == ["ok"]
-
-
-def test_no_window_is_no_fault_and_says_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
-    def refused(*_: object) -> Any:
-        raise OutputError("--show: there is no display here; use ssh -X, or --serve")
-
-    monkeypatch.setattr(doctor_display, "WindowSink", refused)
-    (finding,) = doctor_display.examine()
-    assert (finding.state, finding.found) == ("ok", "not to be had: there is no display here")
-    assert finding.advice == "use ssh -X, or --serve"
-
-
-def test_a_window_that_opens_is_told_and_closed_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    closed = []
-
-    @contextmanager
-    def window(title: str, render: object) -> Iterator[None]:
-        yield
-        closed.append((title, render))
-
-    monkeypatch.setattr(doctor_display, "WindowSink", window)
-    monkeypatch.setattr(cv2, "currentUIFramework", lambda: "QT")
-    assert [finding.found for finding in doctor_display.examine()] == ["opens a window (QT)"]
-    assert len(closed) == 1
+    monkeypatch.setattr(doctor_video.av, "enumerate_input_devices", lambda _: listed)
+    assert [finding.found for finding in doctor_video.other_webcams("avfoundation")] == ["FaceTime HD; not opened"]
+    monkeypatch.setattr(doctor_video.av, "enumerate_input_devices", lambda _: [])
+    assert [finding.name for finding in doctor_video.other_webcams("dshow")] == ["webcams"]
+    monkeypatch.delattr(doctor_video.av, "enumerate_input_devices")  # older ones have none
+    assert [finding.state for finding in doctor_video.other_webcams("dshow")] == ["ok"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import sys
+import tempfile
 import tomllib
 from importlib import metadata
 from importlib.metadata import PackageNotFoundError
@@ -13,9 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roadmask.stream.doctor import disk as doctor_disk
 from roadmask.stream.doctor import machine as doctor_machine
-from roadmask.stream.doctor import versions as doctor_versions
 from tests.support.findings import broken, by_name
 from tests.support.own_process import ROOT
 
@@ -23,10 +22,13 @@ from tests.support.own_process import ROOT
 def test_the_extras_are_those_of_the_project() -> None:
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "dev"}
-    declared = {name: tuple(re.split("[>=]", line)[0] for line in lines) for name, lines in extras.items()}
-    assert {name: packages for name, (_, packages) in doctor_versions.EXTRAS.items()} == declared
+    assert set(doctor_machine.EXTRAS) == set(extras)
     base = {re.split("[>=]", line)[0] for line in project["dependencies"]}
-    assert base == {doctor_versions._BRINGS.get(module, (module,))[0] for module in doctor_versions._MODULES}
+    assert base == {doctor_machine.BRINGS.get(module, (module,))[0] for module in doctor_machine.MODULES}
+    declared = {name: {re.split("[>=]", line)[0] for line in lines} for name, lines in extras.items()}
+    installed = doctor_machine._least_versions()
+    assert {name: set(installed[name]) for name in extras} == declared
+    assert set(installed[""]) == base
 
 
 def fake_versions(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> None:
@@ -37,12 +39,12 @@ def fake_versions(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> Non
             raise PackageNotFoundError(name)
         return metadata.version(name) if found == "as it is" else found
 
-    monkeypatch.setattr(doctor_versions, "version", version)
+    monkeypatch.setattr(doctor_machine, "version", version)
 
 
 def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_versions(monkeypatch, ray=None, torch=None)
-    found = by_name(doctor_versions.examine())
+    found = by_name(doctor_machine.versions())
     assert found["[ray]"].state == found["[train]"].state == "ok"
     assert found["[ray]"].found == "not installed: no ray"
     assert found["[ray]"].advice == "for --ray, a cluster of machines: pip install 'roadmask[ray]'"
@@ -53,7 +55,7 @@ def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: p
     monkeypatch.setattr(np, "__version__", "1.25.2")
     monkeypatch.setitem(sys.modules, "cv2", None)
     monkeypatch.setitem(sys.modules, "av", None)
-    found = by_name(doctor_versions.examine())
+    found = by_name(doctor_machine.versions())
     assert {found[name].state for name in ("numpy", "opencv", "av")} == {"problem"}
     assert found["numpy"].found == "1.25.2 is too old"
     assert found["opencv"].advice == "pip install --force-reinstall opencv-python-headless"
@@ -64,23 +66,24 @@ def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: p
 def test_a_library_that_wants_a_display_may_be_replaced_by_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_versions(monkeypatch, opencv_python="5.0.0.93", opencv_python_headless=None)
     monkeypatch.setitem(sys.modules, "cv2", None)
-    advice = by_name(doctor_versions.examine())["opencv"].advice
+    advice = by_name(doctor_machine.versions())["opencv"].advice
     assert advice.endswith("pip uninstall opencv-python, then pip install opencv-python-headless")
 
 
 def test_two_packages_of_one_library_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_versions(monkeypatch, onnxruntime_gpu="1.32.0", opencv_python="5.0.0.93")
-    found = by_name(doctor_versions.examine())
+    found = by_name(doctor_machine.versions())
     assert found["onnxruntime"].state == found["opencv"].state == "warning"
     assert "onnxruntime and onnxruntime-gpu overwrite each other's files" in found["onnxruntime"].found
     assert found["opencv"].advice.startswith("pip uninstall opencv-python-headless opencv-python;")
 
 
 @pytest.mark.parametrize(
-    ("version", "numbers"), [("2.6.0+cpu", (2, 6)), ("2.6", (2, 6)), ("19.0.0rc1", (19,)), ("of unknown version", ())]
+    ("version", "numbers"),
+    [("2.6.0+cpu", (2, 6, 0)), ("2.6", (2, 6)), ("19.0.0rc1", (19, 0, 0)), ("of unknown version", ())],
 )
 def test_versions_are_compared_by_their_releases(version: str, numbers: tuple[int, ...]) -> None:
-    assert doctor_versions._numbers(version) == numbers
+    assert doctor_machine._numbers(version) == numbers
 
 
 @pytest.mark.parametrize(("free", "state"), [(4_000_000, "ok"), (700_000, "warning"), (300_000, "problem")])
@@ -109,38 +112,43 @@ def test_where_the_system_tells_no_memory_that_is_no_fault(tmp_path: Path) -> No
 def test_fewer_cores_than_the_machine_has_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(doctor_machine, "usable_cores", lambda: 2)
     monkeypatch.setattr(os, "cpu_count", lambda: 16)
-    assert doctor_machine.cores().found.startswith("2 of 16:")
+    assert by_name(doctor_machine.machine())["cores"].found.startswith("2 of 16:")
 
 
-def test_a_cache_that_cannot_be_written_to_is_a_warning_and_leaves_nothing(tmp_path: Path) -> None:
+def test_a_cache_that_cannot_be_written_to_is_a_warning_and_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
-    finding = doctor_disk.cache(tmp_path / "file" / "roadmask")
+    monkeypatch.setattr(doctor_machine, "cache_folder", lambda: tmp_path / "file" / "roadmask")
+    finding = by_name(doctor_machine.disk())["cache"]
     assert finding.state == "warning"
     assert "cannot be written to" in finding.found
     assert finding.advice
-    assert doctor_disk.cache(tmp_path / "new" / "roadmask").state == "ok"
+    monkeypatch.setattr(doctor_machine, "cache_folder", lambda: tmp_path / "new" / "roadmask")
+    assert by_name(doctor_machine.disk())["cache"].state == "ok"
     assert list((tmp_path / "new" / "roadmask").iterdir()) == []
 
 
-def test_a_temporary_folder_that_cannot_be_written_to_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_disk.tempfile, "TemporaryFile", broken)
-    finding = doctor_disk.temporary()
-    assert (finding.state, finding.found) == ("problem", "cannot be written to: Permission denied")
-
-
-def test_the_working_folder_is_looked_at_and_not_written_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_disk.tempfile, "TemporaryFile", broken)
-    assert doctor_disk.here(tmp_path).state == "ok"
+def test_a_temporary_folder_that_cannot_be_written_to_is_a_problem_and_the_working_folder_is_only_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(doctor_machine, "cache_folder", lambda: tmp_path)
+    monkeypatch.setattr(doctor_machine, "_ROOM", (0, 0))
+    monkeypatch.setattr(tempfile, "TemporaryFile", broken)
+    found = by_name(doctor_machine.disk())
+    assert (found["temporary"].state, found["here"].state) == ("problem", "ok")
+    assert found["temporary"].found.endswith("cannot be written to (Permission denied)")
     monkeypatch.setattr(os, "access", lambda *_: False)
-    assert doctor_disk.here(tmp_path).state == "warning"
+    assert by_name(doctor_machine.disk())["here"].state == "warning"
 
 
 def test_a_working_folder_that_was_removed_is_a_warning(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Path, "cwd", lambda: (tmp_path / "gone").stat())
-    assert by_name(doctor_disk.examine())["here"].state == "warning"
+    assert by_name(doctor_machine.disk())["here"].state == "warning"
 
 
 @pytest.mark.parametrize(("free", "state"), [(10**11, "ok"), (10**9, "warning"), (10**6, "problem")])
-def test_room_on_the_disk_is_judged(tmp_path: Path, free: int, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(doctor_disk.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
-    assert doctor_disk.here(tmp_path).state == state
+def test_room_on_the_disk_is_judged(free: int, state: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(doctor_machine.shutil, "disk_usage", lambda _: type("Usage", (), {"free": free}))
+    assert by_name(doctor_machine.disk())["here"].state == state

@@ -10,7 +10,7 @@ from onnx import TensorProto
 
 from roadmask.stream.errors import DeviceError, ModelError
 from roadmask.stream.network.model import Model, find_model
-from roadmask.stream.network.providers import DEVICES, Placement, provider_for
+from roadmask.stream.network.providers import DEVICES, Placement, placements
 from tests.support.color_model import COLORS, SPEC, spec, write_color_model
 
 
@@ -84,18 +84,19 @@ def test_a_device_that_onnxruntime_was_not_built_for_is_an_error(monkeypatch: py
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    assert provider_for("auto") == ("CPUExecutionProvider", {})
+    assert placements("auto") == (Placement(DEVICES["cpu"]),)
     with pytest.raises(DeviceError, match=r"device 'cuda' is not there: this onnxruntime has cpu; .*onnxruntime-gpu"):
-        provider_for("cuda")
+        placements("cuda")
 
 
 def test_a_device_may_carry_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    assert provider_for("cuda:1") == ("CUDAExecutionProvider", {"device_id": 1})
+    (cuda,) = placements("cuda:1")
+    assert (cuda.device.provider, cuda.options) == ("CUDAExecutionProvider", {"device_id": 1})
     with pytest.raises(DeviceError, match="must be a number"):
-        provider_for("cuda:one")
+        placements("cuda:one")
 
 
 def test_a_provider_that_does_not_start_is_an_error_and_no_silent_fallback(

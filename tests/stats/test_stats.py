@@ -12,8 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from roadmask.stream.errors import OutputError
-from roadmask.stream.stats.csv_stats import CsvStatsSink
-from roadmask.stream.stats.stats import open_stats_sink, refuse_bad_stats
+from roadmask.stream.stats.stats import CsvStatsSink, open_stats_sink, refuse_bad_stats
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of
 from tests.support.full_disk import full_disk
