@@ -59,6 +59,8 @@ class Connection:
 
     def __init__(self, camera: Camera, status: CameraStatus) -> None:
         self.opened = False
+        # When its last packet came after which a picture may still come: none has failed to make one of a keyframe.
+        self.hopeful_at = 0.0  # on `time.monotonic`'s clock
         self._camera = camera
         self._status = status
         self._pictures: Channel[Picture] = Channel(_WAITING, drop_oldest=not camera.every_frame)
@@ -118,15 +120,19 @@ class Connection:
         self.opened = True
         # With frame threads a decoder holds pictures back, which a pipe does not mind.
         stream.thread_type = "AUTO" if self._camera.every_frame and not self._camera.endless else "SLICE"
-        arrivals = _Arrivals()
+        arrivals, had_key = _Arrivals(), False
         for packet in container.demux(stream):
             arrivals.note(packet)
+            had_key = had_key or packet.is_keyframe
+            if packet.size and not had_key:
+                self.hopeful_at = time.monotonic()
             try:
                 pictures = packet.decode()
             except av.FFmpegError:
                 self._status.count(undecodable=1)
                 continue
             for picture in pictures:
+                had_key = False
                 self._give(picture, stream, arrivals.of(picture))
 
     def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float) -> None:

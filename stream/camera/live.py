@@ -32,10 +32,14 @@ _POLL_S = 0.1  # how long it may take until `stop` is noticed
 _JOIN_S = 0.3  # for a connection's thread to end; one in a read that hangs ends when FFmpeg's time-out does
 _PROVEN_S = 2.0  # of frames, after which a connection counts as a good one
 
+_WAITING = "waiting for a keyframe"
+
 TIME_BASE = Fraction(1, 90_000)  # RTP's own for video
-# By which the camera's clock may differ from ours before it is set anew. A server's first pictures may be seconds old,
-# and what a network held up comes late: neither is a wrong clock.
-_TOLERANCE_S = 5
+_KEYLESS_S = 1.0  # of packets without a picture, after which it is told what is waited for
+_LONGEST_GOP_S = 300.0  # without a keyframe, though packets come; then asking anew may bring one
+# What a network held up comes late, and then all at once: a clock that is behind for no longer is right.
+_BEHIND_S, _BEHIND_FOR_S = 5, 5
+_GAP_S = 60  # by which a stream's own time may go on between two frames that came together
 
 
 class LiveSource:
@@ -60,7 +64,7 @@ class LiveSource:
         self._stop = stop
         self._selection = selection
         self._reformatter = VideoReformatter()
-        self._clock: LiveClock | FrameClock = LiveClock()
+        self._clock: LiveClock | FrameClock = LiveClock(waits=camera.every_frame)
         self._connection: Connection | None = None
         self._pictures = self._keep_connected()
         first = next(self._pictures, None)
@@ -139,11 +143,14 @@ class LiveSource:
         while not self._stop.is_set():
             self._status.change(CameraState.CONNECTING)
             try:
+                is_first = True
                 for item in self._connected():
                     if self._status.state is not CameraState.RUNNING:
                         self._status.change(CameraState.RUNNING, _describe(item))
+                    if is_first:
                         self._status.count(reconnects=int(has_run))
-                        pauses, has_run, began = 0, True, item.arrived  # what gave a frame is soon tried again
+                        # What gave a frame is soon tried again.
+                        is_first, pauses, has_run, began = False, 0, True, item.arrived
                     elif tries and item.arrived - began > _PROVEN_S:
                         tries = 0
                     yield item
@@ -170,13 +177,25 @@ class LiveSource:
             try:
                 return connection.next_picture(_POLL_S)
             except TimeoutError:
-                if timeout_s is None or time.monotonic() - waiting_since < timeout_s:
+                if timeout_s is None:
                     continue
+            now = time.monotonic()
+            if now - max(waiting_since, connection.hopeful_at) < timeout_s:
+                if now - waiting_since < _LONGEST_GOP_S:
+                    self._tell_waiting(connection.hopeful_at - waiting_since, timeout_s)
+                    continue
+                raise Lost(f"no keyframe for {_LONGEST_GOP_S:g} s")
             if not connection.opened:
                 raise Lost(f"no answer for {timeout_s:g} s")
             self._status.change(CameraState.STALLED, f"no frame for {timeout_s:g} s")
             raise Lost(f"no frame for {timeout_s:g} s")
         return None
+
+    def _tell_waiting(self, keyless_s: float, timeout_s: float) -> None:
+        """Once: packets come and give no picture, as of a stream that was joined long before its next keyframe."""
+        is_running = self._status.state is CameraState.RUNNING
+        if keyless_s > (timeout_s if is_running else _KEYLESS_S) and self._status.reason != _WAITING:
+            self._status.change(CameraState.CONNECTING, _WAITING)
 
     def _may_retry(self, lost: Lost, tries: int, pauses: int) -> bool:
         """Wait until it is time for the next try, if there is to be one."""
@@ -216,17 +235,23 @@ def _describe(item: Picture) -> str:
 
 
 class LiveClock:
-    """Gives pts in units of `TIME_BASE`, 0 for the first frame, in step with the frames' arrival in the long run.
+    """Gives pts in units of `TIME_BASE`, 0 for the first frame.
 
-    Between frames the camera's own clock counts, as a network's delay varies. Where that steps back, or is far off, it
-    is set by the time of arrival. So a gap in the frames is a gap in their times.
+    The stream's own clock counts, however late its frames come, and however early: a playlist's server sends faster
+    than it plays. Where it steps back, leaps ahead or stays behind, it is set by the time of arrival. So a gap in the
+    frames is a gap in their times.
+
+    Args:
+        waits: frames come when they are asked for, so that all may come late.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, waits: bool = False) -> None:
+        self._waits = waits
         self._started: float | None = None  # arrival of the first frame
         self._arrived = 0.0  # of the last one
         self._camera_time: Fraction | None = None  # of the last one; None where the next one's does not follow from it
         self._offset = Fraction(0)  # from the camera's time to ours
+        self._behind_since: float | None = None  # arrival of the first frame that was
         self._pts = -1
 
     def restart(self) -> None:
@@ -247,6 +272,7 @@ class LiveClock:
         else:
             if self._is_off(camera_time, arrived):
                 self._offset = self._by_arrival(arrived) - camera_time
+                self._behind_since = None
             time = camera_time + self._offset
         self._camera_time, self._arrived = camera_time, arrived
         self._pts = max(round(time / TIME_BASE), self._pts + 1)
@@ -255,8 +281,14 @@ class LiveClock:
     def _is_off(self, camera_time: Fraction, arrived: float) -> bool:
         if self._camera_time is None or camera_time < self._camera_time:
             return True
+        if camera_time - self._camera_time > arrived - self._arrived + _GAP_S:
+            return True
         assert self._started is not None
-        return abs(camera_time + self._offset - Fraction(arrived - self._started)) > _TOLERANCE_S
+        if self._waits or camera_time + self._offset > arrived - self._started - _BEHIND_S:
+            self._behind_since = None
+            return False
+        self._behind_since = arrived if self._behind_since is None else self._behind_since
+        return arrived - self._behind_since > _BEHIND_FOR_S
 
     def _by_arrival(self, arrived: float) -> Fraction:
         """Since the first frame; where earlier ones were ahead of that, as long after the last as it came after it."""

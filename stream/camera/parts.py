@@ -201,7 +201,8 @@ class PartNames:
 
     def _parts(self) -> Iterator[tuple[Path, re.Match[str]]]:
         for path in self.folder.iterdir() if self.folder.is_dir() else ():
-            if (found := self._ours.fullmatch(path.name)) and not path.is_symlink() and self._is_kind(path):
+            found = self._ours.fullmatch(path.name)
+            if found and _is_time(found["time"]) and not path.is_symlink() and self._is_kind(path):
                 yield path, found
 
     def _is_kind(self, path: Path) -> bool:
@@ -223,7 +224,20 @@ class PartNames:
 
 def _ended(path: Path, began: str) -> float:
     """When its last frame was written; a file's own time alone may be that of a copy, or of a clock set wrong."""
-    return max(datetime.strptime(began, _TIME).replace(tzinfo=UTC).timestamp(), path.stat().st_mtime)
+    return max(_began_at(began), path.stat().st_mtime)
+
+
+def _is_time(text: str) -> bool:
+    """Whether it is one of the calendar's: no run has called a part after the 31st of February."""
+    try:
+        _began_at(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _began_at(text: str) -> float:
+    return datetime.strptime(text, _TIME).replace(tzinfo=UTC).timestamp()
 
 
 def _is_empty(path: Path) -> bool:

@@ -16,7 +16,7 @@ _RATE_S = 5.0  # that the rate and the latency are taken over
 class CameraState(StrEnum):
     """Where a camera stands. Any may follow any but `ENDED`, which is the last."""
 
-    CONNECTING = "connecting"  # a connection is being made
+    CONNECTING = "connecting"  # a connection is being made, or gives no picture yet, for the reason told
     RUNNING = "running"  # frames arrive
     STALLED = "stalled"  # connected, and no frame for longer than the time-out; the connection is given up
     RECONNECTING = "reconnecting"  # lost; waiting until the next try
@@ -52,8 +52,9 @@ class CameraNumbers:
     undecodable: int  # damaged pictures that gave no frame
     damaged: int  # frames, of those received, that the decoder calls damaged
     reconnects: int  # times that frames came again after the camera was lost
-    fps: float  # written, over the last seconds
+    fps: float  # written, over the last seconds, or from the last frame to the one before
     latency_s: float | None  # from a frame's arrival until it was written, median of the last seconds
+    unwritten_s: float  # since a frame came that should be written, and none was
 
 
 class CameraStatus:
@@ -71,12 +72,16 @@ class CameraStatus:
         self._event = CameraEvent(time.time(), name, CameraState.CONNECTING, "")
         self._received = self._written = self._dropped = self._undecodable = self._damaged = self._reconnects = 0
         self._recent: deque[tuple[float, float | None]] = deque()  # when a frame was written, and its latency
+        self._under_way = 0  # frames that have come from this connection, and are neither written nor dropped
+        self._unwritten_since: float | None = None
 
     def change(self, state: CameraState, reason: str = "", *, retry_s: float | None = None) -> None:
         """The camera is in another state from now on."""
         event = CameraEvent(time.time(), self.name, state, reason, retry_s)
         with self._lock:
             self._event = event
+            if state is not CameraState.RUNNING:
+                self._under_way, self._unwritten_since = 0, None
         if self._on_event:
             self._on_event(event)
 
@@ -84,11 +89,18 @@ class CameraStatus:
     def state(self) -> CameraState:
         return self._event.state
 
+    @property
+    def reason(self) -> str:
+        return self._event.reason
+
     def count(
         self, *, received: int = 0, dropped: int = 0, undecodable: int = 0, damaged: int = 0, reconnects: int = 0
     ) -> None:
         """Add to the counts."""
         with self._lock:
+            self._under_way = max(self._under_way + received - dropped, 0)
+            if received and self._unwritten_since is None:
+                self._unwritten_since = time.monotonic()
             self._received += received
             self._dropped += dropped
             self._undecodable += undecodable
@@ -100,6 +112,8 @@ class CameraStatus:
         now = time.monotonic()
         with self._lock:
             self._written += 1
+            self._under_way = max(self._under_way - 1, 0)
+            self._unwritten_since = now if self._under_way else None
             self._recent.append((now, None if arrived is None else now - arrived))
             self._forget(now)
 
@@ -122,14 +136,25 @@ class CameraStatus:
                 reconnects=self._reconnects,
                 fps=self._rate(now),
                 latency_s=statistics.median(latencies) if latencies else None,
+                unwritten_s=0.0 if self._unwritten_since is None else now - self._unwritten_since,
             )
 
     def _forget(self, now: float) -> None:
-        while self._recent and self._recent[0][0] < now - _RATE_S:
+        """Two are kept of a camera that runs, however slowly."""
+        kept = 2 if self._event.state is CameraState.RUNNING else 0
+        while len(self._recent) > kept and self._recent[0][0] < now - _RATE_S:
             self._recent.popleft()
 
     def _rate(self, now: float) -> float:
-        """Frames a second over the stretch that is remembered, up to now: it falls when frames stop coming."""
+        """Frames a second over the stretch that is remembered: it falls when the next one is late."""
         if len(self._recent) < 2:
             return 0.0
-        return (len(self._recent) - 1) / (now - self._recent[0][0])
+        first, last, count = self._recent[0][0], self._recent[-1][0], len(self._recent)
+        if last <= first:
+            return 0.0
+        return min((count - 1) / (last - first), count / (now - first))
+
+
+def rate_text(fps: float) -> str:
+    """Frames a second for people, also where there are few."""
+    return f"{fps:.1f}" if fps >= 1 or not fps else f"{fps:.2g}"

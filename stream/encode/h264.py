@@ -132,7 +132,26 @@ def _nvenc(crf: int, gpu: str) -> H264Encoder:
     """NVIDIA's encoder at constant quality, as FFmpeg's options call it (`ffmpeg -h encoder=h264_nvenc`)."""
     # FFmpeg's releases differ in whether cq alone lifts its usual 2 Mb/s; "b" of 0 does in all. A cq of 0 means none.
     options = {"preset": "p4", "tune": "hq", "rc": "vbr", "cq": str(max(crf, 1)), "b": "0", "bf": "0"}
+    options |= {"forced-idr": "1"}  # a keyframe that is asked for is one that decoding can begin at
     return H264Encoder("h264_nvenc", options | ({"gpu": gpu} if gpu else {}), threads=1)
+
+
+class KeyTimes:
+    """When pictures that come at their own pace are to be keyframes: `_KEYFRAME_S` apart, whatever rate was declared."""
+
+    def __init__(self) -> None:
+        self._last: Fraction | None = None  # seconds, as the next two
+        self._key: Fraction | None = None
+
+    def is_due(self, frame: Frame, *, key: bool = False) -> bool:
+        """Whether the next picture, drawn from `frame`, is one; `key` makes it one in any case.
+
+        It is where the one after it would come too late.
+        """
+        gap = frame.time - self._last if self._last is not None else Fraction(0)
+        key = key or self._key is None or frame.time + gap > self._key + _KEYFRAME_S
+        self._last, self._key = frame.time, frame.time if key else self._key
+        return key
 
 
 class PiecewiseEncoder:
@@ -204,7 +223,8 @@ def add_video(container: OutputContainer, encoder: H264Encoder, picture: VideoFr
     context = stream.codec_context
     encoder.set_up(context)
     context.time_base = info.time_base
-    context.gop_size = max(round(rate * _KEYFRAME_S), 1)
+    # A camera's rate is but what it declares: see `KeyTimes`.
+    context.gop_size = max(round(max(rate, USUAL_RATE if info.live else 0) * _KEYFRAME_S), 1)
     context.sample_aspect_ratio = info.sample_aspect_ratio
     context.color_range, context.colorspace = picture.color_range, picture.colorspace
     context.color_primaries, context.color_trc = picture.color_primaries, picture.color_trc

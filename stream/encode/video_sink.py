@@ -23,7 +23,7 @@ from ..errors import OutputError, is_failure
 from ..frames import PIECE, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
 from ..system.disk import PartialOutput, closing, sync_file, writing
 from .audio_copy import AudioCopy
-from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, PiecewiseEncoder, add_video, choose_encoder, stamp
+from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, KeyTimes, PiecewiseEncoder, add_video, choose_encoder, stamp
 
 log = logging.getLogger(__name__)
 
@@ -81,6 +81,7 @@ class OverlayVideoSink(Sink):
         self._container: OutputContainer | None = None
         self._audio: AudioCopy | None = None
         self._shift = 0  # taken from every pts
+        self._keys = KeyTimes() if info.live else None  # a file's rate is known, and its pieces begin with one
         self._last_time: Fraction | None = None
         self._last_gap = 1 / (info.rate or USUAL_RATE)
         self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
@@ -94,7 +95,8 @@ class OverlayVideoSink(Sink):
             if self._container is None:
                 self._open(picture, self._began or Place(0, result.frame.index, result.frame.pts))
             self._notice_size(picture)
-            stamp(picture, result.frame, shift=self._shift)
+            key = self._keys is not None and self._keys.is_due(result.frame)
+            stamp(picture, result.frame, shift=self._shift, key=key)
             self._mux(self._encoder_of_pieces.encode(picture))
         self._output.used = True
         self._written += 1

@@ -28,6 +28,7 @@ from starlette.responses import FileResponse, JSONResponse, PlainTextResponse, R
 from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import OutputError, RoadmaskError
 from ..spec import PixelClass, select_classes
@@ -46,7 +47,8 @@ _NO_BUFFERING = {"X-Accel-Buffering": "no"}  # what proxies hold back comes late
 _START_S = 10.0
 _GOODBYE_S = 0.1  # for answers to end by themselves; what does not read is cut off then
 _JOIN_S = 2.0
-_MOST_CONNECTIONS = 256
+_MOST_SILENT = 256  # connections without a whole request
+_REQUEST_S = 5.0  # for a request to be whole, once it was seen that it is not
 
 
 class ViewApp:
@@ -184,6 +186,31 @@ async def _plainly(_: Request, exc: Exception) -> Response:
     return PlainTextResponse(f"{exc.detail}\n", exc.status_code, exc.headers)
 
 
+class _Connection(H11Protocol):
+    """Those who connect and ask for nothing are sent away, the first who came first: they shut nobody out."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+        super().connection_made(transport)
+        self._began, self._seen_silent_in = self.loop.time(), object()
+        silent = [each for each in self.connections if isinstance(each, _Connection) and each._is_silent]
+        if len(silent) > _MOST_SILENT:
+            min(silent, key=lambda each: each._began).transport.abort()
+        self.loop.call_later(_REQUEST_S, self._look)
+
+    @property
+    def _is_silent(self) -> bool:
+        return self.cycle is None or self.cycle.response_complete
+
+    def _look(self) -> None:
+        if self.transport.is_closing():
+            return
+        if self._is_silent and self._seen_silent_in is self.cycle:
+            self.transport.abort()
+            return
+        self._seen_silent_in = self.cycle if self._is_silent else object()
+        self.loop.call_later(_REQUEST_S, self._look)
+
+
 class ViewServer:
     """Serves `app` on `listener`, which it closes in the end.
 
@@ -199,7 +226,7 @@ class ViewServer:
     ) -> None:
         config = uvicorn.Config(
             app,
-            http="h11",
+            http=_Connection,
             ws="none",
             loop="asyncio",
             lifespan="off",
@@ -208,7 +235,6 @@ class ViewServer:
             log_level="error",
             proxy_headers=False,
             server_header=False,
-            limit_concurrency=_MOST_CONNECTIONS,
         )
         self._server = uvicorn.Server(config)
         self._listener = listener

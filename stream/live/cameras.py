@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from ..camera.status import CameraEvent, CameraNumbers, CameraState, CameraStatus
+from ..camera.status import CameraEvent, CameraNumbers, CameraState, CameraStatus, rate_text
 from ..errors import RoadmaskError
 from ..frames import Sink, VideoInfo
 from ..network.model import Model
@@ -133,7 +133,7 @@ class CameraTalk:
 def _line(item: CameraNumbers) -> str:
     latency = "" if item.latency_s is None else f", latency {1000 * item.latency_s:.0f} ms"
     return (
-        f"{item.name}: {item.state}, {item.fps:.1f} fps{latency}, {item.written} written, {item.dropped} dropped, "
+        f"{item.name}: {item.state}, {rate_text(item.fps)} fps{latency}, {item.written} written, {item.dropped} dropped, "
         f"{item.undecodable} undecodable, {item.reconnects} reconnects"
     )
 
@@ -145,5 +145,5 @@ def _table(numbers: Sequence[CameraNumbers]) -> Table:
     for item in numbers:
         latency = "" if item.latency_s is None else f"{1000 * item.latency_s:.0f} ms"
         counts = (item.written, item.dropped, item.undecodable, item.reconnects)
-        table.add_row(item.name, item.state, f"{item.fps:.1f}", latency, *(str(count) for count in counts))
+        table.add_row(item.name, item.state, rate_text(item.fps), latency, *(str(count) for count in counts))
     return table

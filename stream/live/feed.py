@@ -77,7 +77,6 @@ class CameraFeed(Sink):
         self.name = status.name
         self.status = status
         self.newest: SegmentedFrame | None = None
-        self.written_at: float | None = None  # on `time.monotonic`'s clock
         self.pictures = Encoding(self._message)
         self.overlays = Encoding(lambda result: overlay_jpeg(self._shown(result), classes))
         self._class_count = len(classes)
@@ -89,7 +88,7 @@ class CameraFeed(Sink):
         self._history: deque[Sample] = deque(maxlen=_HISTORY_S)
 
     def write(self, result: SegmentedFrame) -> None:
-        self.newest, self.written_at = result, time.monotonic()
+        self.newest = result
         if self.pictures.wanted or self.overlays.wanted:
             self._wake()
 

@@ -42,6 +42,7 @@ _COOKIE_AGE_S = 30 * 24 * 3600
 _LARGEST_PORT = 65535
 # What may wait for one viewer: some pictures. The system's own choice of megabytes would show a slow one the past.
 _SEND_BUFFER = 1 << 18
+_MOST_ANSWERS = 256  # at a time; what a machine asks of /healthz is answered beside them
 
 
 class Guard:
@@ -53,6 +54,7 @@ class Guard:
         self._address = address
         self._token = token
         self._cookie = f"roadmask_{address.port}"  # cookies are shared by all ports of a host
+        self._answers = 0  # under way
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -67,7 +69,11 @@ class Guard:
             await send(message)
 
         refusal = self._refusal(scope)
-        await (refusal or self._app)(scope, receive, send_guarded)
+        self._answers += 1
+        try:
+            await (refusal or self._app)(scope, receive, send_guarded)
+        finally:
+            self._answers -= 1
 
     def _refusal(self, scope: Scope) -> Response | None:
         """What to answer in place of the app, if anything."""
@@ -76,7 +82,11 @@ class Guard:
             return PlainTextResponse(
                 f"This is served to {self._address.url} only. For other names, start roadmask with --token.\n", 403
             )
-        if self._token is None or scope["path"] == "/healthz":
+        if scope["path"] == "/healthz":
+            return None
+        if self._answers >= _MOST_ANSWERS:
+            return PlainTextResponse("There are too many viewers; try again when some have left.\n", 503)
+        if self._token is None:
             return None
         tokens = parse_qs(scope["query_string"].decode("latin-1")).get("token", []) if scope["path"] == "/" else []
         if tokens and self._is_token(tokens[0]):

@@ -7,7 +7,6 @@ that go on.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 
 from prometheus_client import CollectorRegistry
@@ -39,10 +38,8 @@ def health(feeds: Sequence[CameraFeed]) -> tuple[bool, dict[str, object]]:
 def _camera(feed: CameraFeed) -> dict[str, object]:
     numbers = feed.status.numbers()
     reason, is_well = numbers.reason, numbers.state == CameraState.RUNNING
-    began = time.monotonic() - (time.time() - numbers.since)
-    silent_s = time.monotonic() - max(feed.written_at or began, began)
-    if is_well and silent_s > _STUCK_S:
-        is_well, reason = False, f"frames arrive, but none has come out of the run for {silent_s:.0f} s"
+    if is_well and numbers.unwritten_s > _STUCK_S:
+        is_well, reason = False, f"frames arrive, but none has come out of the run for {numbers.unwritten_s:.0f} s"
     return {"well": is_well, "state": numbers.state, "reason": reason, "since": numbers.since}
 
 

@@ -15,7 +15,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, H264Encoder, add_video, choose_encoder, stamp
+from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, H264Encoder, KeyTimes, add_video, choose_encoder, stamp
 from ..frames import Frame
 
 # Written out at once; tables that a reader joins by come every 0.1 s, which is FFmpeg's default. With its length in
@@ -54,10 +54,11 @@ class LiveEncoder:
         # slow reader would stop every thread, and what goes wrong with it may only be told when the container closes.
         self._container = av.open(self._pieces, "w", format="mpegts", container_options=_CONTAINER_OPTIONS)
         self._stream = add_video(self._container, _without_delay(chosen), picture, first.info)
+        self._keys = KeyTimes()
 
     def encode(self, picture: VideoFrame, frame: Frame, *, key: bool = False) -> list[Packet[VideoStream]]:
         """The packets of a picture drawn from `frame`; `key` makes it one that decoding can begin at."""
-        stamp(picture, frame, key=key)
+        stamp(picture, frame, key=self._keys.is_due(frame, key=key))
         return self._stream.encode(picture)
 
     def mpegts(self, packets: list[Packet[VideoStream]]) -> bytes:
@@ -76,9 +77,7 @@ def _without_delay(encoder: H264Encoder) -> H264Encoder:
         options = {name: encoder.options[name] for name in ("crf", "preset", "x264-params")}
         # A second thread would hold back a picture, or cut each into slices at a cost in size.
         return replace(encoder, options=options | {"tune": "zerolatency", "forced-idr": "1"}, threads=1)
-    return replace(
-        encoder, options=encoder.options | {"tune": "ull", "delay": "0", "zerolatency": "1", "forced-idr": "1"}
-    )
+    return replace(encoder, options=encoder.options | {"tune": "ull", "delay": "0", "zerolatency": "1"})
 
 
 class _Pieces:

@@ -55,7 +55,7 @@ class HelperProcess:
         self._process = subprocess.Popen(  # noqa: S603 - our own module, by our own interpreter
             [sys.executable, "-P", "-c", _START.format(module=module), root],
             stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
+            stdout=subprocess.PIPE,  # a `say` a line; a library may print there, too
             stderr=subprocess.DEVNULL,  # FFmpeg and Qt have a lot to say, passwords among it
             bufsize=0,
             start_new_session=True,  # Ctrl-C is for us: it is told to end when we have ended
@@ -117,9 +117,19 @@ class HelperProcess:
     def _listen(self) -> None:
         assert self._process.stdout
         for line in self._process.stdout:
-            self._on_word(json.loads(line))
+            if words := _said(line):
+                self._on_word(words)
         if self._on_end:
             self._on_end()
+
+
+def _said(line: bytes) -> dict[str, Any] | None:
+    """The words of a `say`; `None` for what a library has printed in between."""
+    try:
+        words = json.loads(line)
+    except (ValueError, RecursionError):
+        return None
+    return words if isinstance(words, dict) and "event" in words else None
 
 
 def take_orders() -> tuple[dict[str, Any], BinaryIO]:
@@ -140,6 +150,7 @@ def take_orders() -> tuple[dict[str, Any], BinaryIO]:
 def say(**words: object) -> None:
     """Tell the process that started this one, if it still is."""
     try:
-        os.write(1, json.dumps(words).encode() + b"\n")
+        # A line of its own, whatever has been printed before.
+        os.write(1, b"\n%b\n" % json.dumps(words).encode())
     except BrokenPipeError:
         sys.exit()

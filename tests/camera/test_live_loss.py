@@ -122,7 +122,8 @@ def test_a_stall_is_noticed_and_outlived(fault: Callable[[RtspServer], None]) ->
         assert viewer.rises
 
 
-def test_a_stream_that_cannot_be_decoded_for_long_is_given_up() -> None:
+def test_a_stream_that_cannot_be_decoded_for_long_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadmask.stream.camera.live._LONGEST_GOP_S", TIMEOUT_S)
     with RtspServer(Film(rate=RATE, gop=10_000)) as server, LiveViewer(server.url, WATCHFUL) as first:
         first.wait(1)
         server.faults.joins_at_key = False

@@ -169,6 +169,16 @@ def test_old_parts_are_deleted_and_nothing_else(tmp_path: Path) -> None:
     assert not {part.name for part in parts} & set(gone)
 
 
+def test_a_name_with_a_date_that_never_was_is_no_part_and_stays(tmp_path: Path) -> None:
+    named = [tmp_path / f"front_{time}.mp4" for time in ("2026-02-31_10-00-00Z", "2026-13-01_10-00-00Z")]
+    named.append(tmp_path / "front_2026-01-01_25-00-00Z.partial.mp4")
+    for path in named:
+        path.write_bytes(b"mine")
+        os.utime(path, (0, 0))
+    record(tmp_path / "front.mp4", seen(3), keep_s=DAY_S)
+    assert {path for path in named if path.exists()} == set(named)
+
+
 def test_a_folder_of_masks_is_deleted_whole_if_it_is_one(tmp_path: Path) -> None:
     ours, users = tmp_path / f"front_{stamp(3)}", tmp_path / f"front_{stamp(4)}"
     for folder, name in ((ours, "classes.json"), (users, "holiday.jpg")):

@@ -6,6 +6,7 @@ import re
 import socket
 import threading
 import time
+from contextlib import ExitStack
 from dataclasses import replace
 
 import pytest
@@ -118,14 +119,16 @@ def test_health_is_good_only_while_every_camera_runs(view: LiveView) -> None:
 
 
 def test_a_run_that_gives_no_frames_is_not_well(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> None:
-    a_minute_ago = time.time() - 60
+    feed = camera(view)
+    earlier = time.monotonic() - 31
     with monkeypatch.context() as patched:
-        patched.setattr(time, "time", lambda: a_minute_ago)
-        feed = camera(view)  # runs since then
-    feed.write(striped())
-    assert get(view, "/healthz")[0] == 200
-    assert feed.written_at is not None
-    feed.written_at -= 31
+        patched.setattr(time, "monotonic", lambda: earlier)
+        feed.status.count(received=1)
+        feed.status.count_written(earlier)
+    assert get(view, "/healthz")[0] == 200, "no more has come since"
+    with monkeypatch.context() as patched:
+        patched.setattr(time, "monotonic", lambda: earlier)
+        feed.status.count(received=1)
     status, _, body = get(view, "/healthz")
     assert status == 503
     assert re.search(rb"frames arrive, but none has come out of the run for 3\d s", body)
@@ -178,6 +181,19 @@ def test_leaving_waits_for_no_viewer_whatever_they_do() -> None:
     assert set(threading.enumerate()) <= before
     with pytest.raises(ConnectionRefusedError):
         connection_to(view).connect()
+
+
+def test_connections_that_ask_for_nothing_keep_nobody_out() -> None:
+    with LiveView(ANYWHERE, SPEC.classes, token="correct horse") as view, ExitStack() as stack:
+        camera(view)
+        port = int(view.url.rstrip("/").rpartition(":")[2])
+        silent = [stack.enter_context(socket.create_connection(("127.0.0.1", port))) for _ in range(300)]
+        for connection in silent:
+            connection.send(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1")
+        assert get(view, "/healthz")[0] == 200
+        assert get(view, "/metrics", {"Authorization": "Bearer correct horse"})[0] == 200
+        silent[-1].settimeout(3 * LONG_S)
+        assert silent[-1].recv(1) == b"", "it is sent away"
 
 
 def test_streams_end_in_order_when_it_is_left() -> None:

@@ -8,6 +8,9 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
+from fractions import Fraction
+from itertools import pairwise
 from pathlib import Path
 
 import av
@@ -15,6 +18,7 @@ import numpy as np
 import pytest
 
 from roadmask.stream.encode.overlay import Overlay
+from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.errors import OutputError
 from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.live.stream_sink import StreamFormat, StreamSink
@@ -80,6 +84,27 @@ def test_a_reader_can_join_every_two_seconds_as_each_keyframe_has_its_parameters
     assert tables >= 10  # program tables, in 5.2 s
     middle = len(stream) // 2 // 188 * 188
     assert len(decoded(stream[middle:], path)) >= 29
+
+
+@pytest.mark.parametrize("fps", [Fraction(2), Fraction(6, 5), Fraction(1, 35)])
+def test_keyframes_come_by_time_where_fewer_frames_do_than_were_declared(fps: Fraction, tmp_path: Path) -> None:
+    info = replace(video_info(), rate=Fraction(25), live=True)
+    slow = [
+        replace(result, frame=replace(result.frame, pts=round(number / fps / result.frame.time_base), info=info))
+        for number, result in enumerate(seen(24))
+    ]
+    path = tmp_path / "out.ts"
+    path.write_bytes(written(slow))
+    with OverlayVideoSink(tmp_path / "out.mp4", info, Overlay(SPEC.classes).render) as recording:
+        for result in slow:
+            recording.write(result)
+    for made in (path, tmp_path / "out.mp4"):
+        with av.open(made) as container:
+            stream = container.streams.video[0]
+            keys = [packet.pts * packet.time_base for packet in container.demux(stream) if packet.is_keyframe]
+        gaps = [float(after - before) for before, after in pairwise(keys)]
+        assert max(gaps) <= max(2, 1 / fps) + 0.001
+        assert len(keys) > 5
 
 
 def test_a_frame_is_out_when_write_returns(tmp_path: Path) -> None:

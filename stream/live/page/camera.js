@@ -64,7 +64,7 @@ export class CameraCard {
   }
 
   tellNumbers({ fps, latency_s, dropped, received, reconnects, undecodable, damaged }) {
-    this.find(".fps").textContent = fps.toFixed(1);
+    this.find(".fps").textContent = fps >= 1 || !fps ? fps.toFixed(1) : fps.toPrecision(2);
     this.find(".latency").textContent = latency_s == null ? "–" : `${Math.round(latency_s * 1000)} ms`;
     this.find(".dropped").textContent = dropped.toLocaleString("en");
     this.find(".reconnects").textContent = reconnects.toLocaleString("en");
