@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import SourceError
-from ..system.talk import name_of, redacted
+from ..system.address import UnclearAddress, name_of, parse_address, redacted
 
 Policy = Literal["auto", "latest", "every-frame"]
 Transport = Literal["tcp", "udp"]
@@ -100,7 +100,11 @@ def _named(word: str) -> tuple[str | None, str]:
 
 
 def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
-    scheme = urlsplit(url).scheme.lower()
+    try:
+        address = parse_address(url)
+    except UnclearAddress as exc:
+        raise SourceError(f"{redacted(url)}: {exc}") from None  # what it came from holds the password
+    scheme = address.scheme
     if scheme not in SCHEMES:
         raise SourceError(f"{redacted(url)}: unknown kind of address {scheme}://; known are {', '.join(SCHEMES)}")
     options = {"analyzeduration": _ANALYZE_US}
@@ -113,7 +117,7 @@ def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
         options |= {"timeout": microseconds, "overrun_nonfatal": "1"}
     else:
         options |= {"timeout": microseconds, "rw_timeout": microseconds}
-    return Camera(name, url, settings.input_format, (*options.items(), *_picture(settings)))
+    return Camera(name, str(address), settings.input_format, (*options.items(), *_picture(settings)))
 
 
 def _webcam(name: str | None, word: str, settings: CameraSettings) -> Camera:

@@ -137,7 +137,7 @@ def _nvenc(crf: int, gpu: str) -> H264Encoder:
 
 
 class KeyTimes:
-    """When pictures that come at their own pace are to be keyframes: `_KEYFRAME_S` apart, whatever rate was declared."""
+    """Which pictures, that come at their own pace, are keyframes: `_KEYFRAME_S` apart, whatever rate was declared."""
 
     def __init__(self) -> None:
         self._last: Fraction | None = None  # seconds, as the next two

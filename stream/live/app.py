@@ -191,23 +191,23 @@ class _Connection(H11Protocol):
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._began, self._seen_silent_in = self.loop.time(), object()
-        silent = [each for each in self.connections if isinstance(each, _Connection) and each._is_silent]
+        self.began, self._seen_silent_in = self.loop.time(), object()
+        silent = [each for each in self.connections if isinstance(each, _Connection) and each.is_silent]
         if len(silent) > _MOST_SILENT:
-            min(silent, key=lambda each: each._began).transport.abort()
+            min(silent, key=lambda each: each.began).transport.abort()
         self.loop.call_later(_REQUEST_S, self._look)
 
     @property
-    def _is_silent(self) -> bool:
+    def is_silent(self) -> bool:
         return self.cycle is None or self.cycle.response_complete
 
     def _look(self) -> None:
         if self.transport.is_closing():
             return
-        if self._is_silent and self._seen_silent_in is self.cycle:
+        if self.is_silent and self._seen_silent_in is self.cycle:
             self.transport.abort()
             return
-        self._seen_silent_in = self.cycle if self._is_silent else object()
+        self._seen_silent_in = self.cycle if self.is_silent else object()
         self.loop.call_later(_REQUEST_S, self._look)
 
 

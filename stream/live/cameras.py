@@ -133,8 +133,8 @@ class CameraTalk:
 def _line(item: CameraNumbers) -> str:
     latency = "" if item.latency_s is None else f", latency {1000 * item.latency_s:.0f} ms"
     return (
-        f"{item.name}: {item.state}, {rate_text(item.fps)} fps{latency}, {item.written} written, {item.dropped} dropped, "
-        f"{item.undecodable} undecodable, {item.reconnects} reconnects"
+        f"{item.name}: {item.state}, {rate_text(item.fps)} fps{latency}, {item.written} written, "
+        f"{item.dropped} dropped, {item.undecodable} undecodable, {item.reconnects} reconnects"
     )
 
 

@@ -8,15 +8,14 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any
-from urllib.parse import SplitResult, urlsplit, urlunsplit
 
 from ..camera.lost import pause_s
 from ..errors import OutputError
+from ..system.address import Address, UnclearAddress, parse_address, redacted
 from ..system.helper_process import HelperGone, HelperProcess
-from ..system.talk import redacted
 from .live_encoding import PacketQueue
 from .publish_process import packed
 
@@ -179,15 +178,18 @@ def parse_target(url: str, *, timeout_s: float) -> PublishTarget:
     Raises:
         OutputError: nothing can be published there.
     """
-    parts = urlsplit(url)
-    name, scheme = _name(parts), parts.scheme.lower()
+    try:
+        address = parse_address(url)
+    except UnclearAddress as exc:
+        raise OutputError(f"{redacted(url)}: {exc}") from None  # what it came from holds the password
+    name, scheme = _name(address), address.scheme
     if scheme == "srt":
         raise OutputError(
             f"{name}: this FFmpeg has no SRT; publish to rtsp:// or udp://, from where a server passes it on"
         )
     if scheme not in _MUXERS:
         raise OutputError(f"{name}: cannot publish to {scheme}://; known are {', '.join(_MUXERS)}")
-    if not parts.hostname or (scheme == "udp" and not _port(parts, name)):
+    if not address.host or (scheme == "udp" and not address.port):
         raise OutputError(f"{name}: an address to publish to has a host{' and a port' if scheme == 'udp' else ''}")
     options = {"flush_packets": "1"}
     if _MUXERS[scheme] == "rtsp":
@@ -195,22 +197,16 @@ def parse_target(url: str, *, timeout_s: float) -> PublishTarget:
         options |= {"rtsp_transport": "tcp", "timeout": str(round(timeout_s * 1e6))}
     elif _MUXERS[scheme] == "flv":
         options |= {"flvflags": "no_duration_filesize"}  # which would be written at the end, where none can go back to
-    elif "pkt_size" not in parts.query:
-        query = "&".join(item for item in (parts.query, f"pkt_size={_DATAGRAM_BYTES}") if item)
-        url = urlunsplit(parts._replace(query=query))
-    return PublishTarget(name, url, _MUXERS[scheme], tuple(options.items()))
+    elif "pkt_size" not in address.rest:
+        query = f"{'&' if '?' in address.rest else '?'}pkt_size={_DATAGRAM_BYTES}"
+        address = replace(address, rest=address.rest + query)
+    return PublishTarget(name, str(address), _MUXERS[scheme], tuple(options.items()))
 
 
-def _name(parts: SplitResult) -> str:
+def _name(address: Address) -> str:
     """The last word of an RTMP address is the key that lets one publish there."""
-    folder, _, key = parts.path.rpartition("/")
-    if parts.scheme.lower().startswith("rtmp") and key:
-        parts = parts._replace(path=f"{folder}/***", query="")
-    return redacted(urlunsplit(parts))
-
-
-def _port(parts: SplitResult, name: str) -> int | None:
-    try:
-        return parts.port
-    except ValueError as exc:
-        raise OutputError(f"{name}: its port is no number from 0 to 65535") from exc
+    path = address.rest.partition("?")[0]
+    folder, _, key = path.rpartition("/")
+    if address.scheme.startswith("rtmp") and key:
+        address = replace(address, rest=f"{folder}/***")
+    return redacted(str(address))

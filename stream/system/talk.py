@@ -1,4 +1,4 @@
-"""What is said: logs and progress on standard error, names that are safe to print, URLs without their secrets.
+"""What is said: logs and progress on standard error, names that are safe to print, commands without their secrets.
 
 Names of files and in archives come from anywhere, and may hold what a terminal obeys. A list of processes is read by
 every user of a machine. And nobody may be listening any more, as behind `| head`: that ends no run.
@@ -19,6 +19,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
+from .address import is_secret, redacted
+
 if TYPE_CHECKING:
     from rich.progress import Progress
 
@@ -28,8 +30,6 @@ LogFormat = Literal["text", "json"]
 
 # Control characters, line ends, changes of direction, and bytes of a name that are no text.
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
-_USER = re.compile(r"(?<=://)[^/?#]*@")  # in any text that holds a URL; a password may hold an @ itself
-_SECRET = re.compile(r"([?&][^=&]*(?:pass|pwd|user|token|key|secret|auth|sig|credential)[^=&]*=)[^&#]*", re.IGNORECASE)
 _NAME_WIDTH, _BAR_WIDTH = 36, 30  # of a line of progress
 _NOBODY = (errno.EPIPE, errno.EIO)  # has the other end of a pipe, of a terminal
 
@@ -130,28 +130,13 @@ def counted(progress: Progress, name: str) -> Callable[[int, int], None]:
     return lambda done, total: progress.update(task, completed=done, total=total)
 
 
-def redacted(url: str) -> str:
-    """`rtsp://user:secret@host/path?token=x` to `rtsp://host/path?token=***`."""
-    return _SECRET.sub(r"\1***", _USER.sub("", url))
-
-
-def is_secret(url: str) -> bool:
-    """Whether anything of the URL must not be shown."""
-    return redacted(url) != url
-
-
-def name_of(url: str) -> str:
-    """A short name for a camera, fit for a file name: `rtsp://user:secret@host:554/live/1` to `host_554_live_1`."""
-    host_and_path = re.sub(r"^.*?://|[?#].*$", "", _USER.sub("", url))
-    return re.sub(r"[^\w.-]+", "_", host_and_path).strip("_.") or "camera"
-
-
 def hide_arguments(urls: list[str], token: str | None) -> None:
     """Where a URL or the token is secret, the process shows its command without it, or that it cannot is told."""
-    secrets = {url: redacted(url) for url in urls if is_secret(url)}
-    if token:
-        secrets |= {token: "***", f"--token={token}": "--token=***"}
-    if not any(argument in secrets for argument in sys.argv):
+    secrets = {url: redacted(url) for url in urls if is_secret(url)} | ({token: "***"} if token else {})
+    shown = sys.argv[1:]
+    for secret, harmless in secrets.items():
+        shown = [argument.replace(secret, harmless) for argument in shown]
+    if shown == sys.argv[1:]:
         return
     try:
         from setproctitle import setproctitle  # it looks into the process on being imported
@@ -161,7 +146,7 @@ def hide_arguments(urls: list[str], token: str | None) -> None:
             "to hide it: pip install 'roadmask[serve]'"
         )
     else:
-        setproctitle(" ".join(["roadmask", *(secrets.get(argument, argument) for argument in sys.argv[1:])]))
+        setproctitle(" ".join(["roadmask", *shown]))
 
 
 class _Unheard(io.FileIO):

@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import sys
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 
 from roadmask.stream.camera.camera import CameraSettings, is_camera, parse_camera
-from roadmask.stream.errors import SourceError
-from roadmask.stream.system.talk import is_secret, name_of, redacted
+from roadmask.stream.errors import OutputError, SourceError
+from roadmask.stream.live.publisher import parse_target
+from roadmask.stream.system.address import is_secret, name_of, parse_address, redacted
 
 DEFAULTS = CameraSettings()
 
@@ -21,7 +23,7 @@ DEFAULTS = CameraSettings()
         ("rtsp://user:secret@host:554/live/1", "rtsp://host:554/live/1"),
         ("rtsp://user:p@ss@host/x", "rtsp://host/x"),
         ("http://host/x?user=joe&password=secret&size=1", "http://host/x?user=***&password=***&size=1"),
-        ("https://host/x?ACCESS_TOKEN=abc#top", "https://host/x?ACCESS_TOKEN=***#top"),
+        ("https://host/x?ACCESS_TOKEN=abc#top", "https://host/x?ACCESS_TOKEN=***"),
         ("rtsp://[fe80::1]:554/x", "rtsp://[fe80::1]:554/x"),
         ("/dev/video0", "/dev/video0"),
         ("front=rtsp://user:secret@host/x", "front=rtsp://host/x"),
@@ -49,6 +51,69 @@ def test_a_url_may_be_given_a_name(word: str, name: str, url: str) -> None:
     assert is_camera(word, DEFAULTS)
     camera = parse_camera(word, DEFAULTS)
     assert (camera.name, camera.url) == (name, url)
+
+
+@pytest.mark.parametrize(
+    "password", ["pa#ss", "pa/ss", "pa?ss", "pa=s&s", "p@ss", "p@s/s", "p:a", "pa%ss", "p@ss#w?r/d=&:%"]
+)
+@pytest.mark.parametrize("host", ["127.0.0.1:8554", "[fe80::1]", "localhost"])
+def test_a_password_may_hold_what_ends_a_host(password: str, host: str) -> None:
+    camera = parse_camera(f"rtsp://admin:{password}@{host}/live?channel=1", DEFAULTS)
+    address = parse_address(camera.url)
+    assert address.credentials == ("admin", password)
+    assert str(address.without_credentials()) == f"rtsp://{host}/live?channel=1"
+    assert urlsplit(camera.url).hostname == host.partition(":8")[0].strip("[]"), "others read it so, too"
+    assert "ss" not in camera.name
+    assert redacted(f"rtsp://admin:{password}@{host}/live") == f"rtsp://{host}/live"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "rtsp://admin:se#cret",
+        "rtsp://admin:12/cret@camera/live",
+        "rtsp://admin:p@se/cret@camera/live",
+        "rtsp://admin:12/cret@camera.example.org/live",
+        "rtsp://camera:99999/cret",
+    ],
+)
+def test_an_address_that_can_be_read_in_two_ways_or_none_tells_what_to_write(url: str) -> None:
+    with pytest.raises(SourceError, match=r"^rtsp://\*\*\*: cannot be split .* percent-encoded") as raised:
+        parse_camera(url, DEFAULTS)
+    assert "cret" not in f"{raised.value}{raised.value.__cause__}{raised.value.__context__}"
+    with pytest.raises(OutputError, match="percent-encoded") as refused:
+        parse_target(url, timeout_s=1)
+    assert "cret" not in str(refused.value)
+    assert name_of(url) == "camera"
+
+
+@pytest.mark.parametrize(
+    ("rest", "name"),
+    [
+        ("user=admin_password=SECRET_channel=1_stream=0.sdp?real_stream", "host_channel_1_stream_0.sdp"),
+        ("user=admin&password=SECRET&channel=1", "host_channel_1"),
+        ("live/1?user=a&password=SECRET&size=1", "host_live_1"),
+        ("video.cgi?loginuse=a&loginpas=SEC=RET==", "host_video.cgi"),
+        ("x?usr=a&pwd=pa#SECRET", "host_x"),
+        ("x?auth=SECRET", "host_x"),
+        ("x?channel=1&access_token=SECRET", "host_x"),
+        ("stream?src=rtsp://joe:SECRET@10.0.0.7/live", "host_stream"),
+    ],
+)
+def test_a_secret_in_the_path_or_the_query_is_in_no_name_and_no_line(rest: str, name: str) -> None:
+    camera = parse_camera(f"http://host/{rest}", DEFAULTS)
+    assert camera.url == f"http://host/{rest}", "it is asked for as it is written"
+    assert camera.name == name
+    for part in ("SECRET", "SEC", "RET", "joe"):
+        assert part not in redacted(f"http://host/{rest}")
+    assert is_secret(f"http://host/{rest}")
+
+
+@pytest.mark.parametrize(
+    "url", ["http://10.0.0.7:80/x?mail=joe@example.org", "http://camera.lan/x?mail=joe@example.org"]
+)
+def test_an_at_sign_behind_the_host_is_no_end_of_a_password(url: str) -> None:
+    assert parse_camera(url, DEFAULTS).url == url
 
 
 def test_a_camera_does_not_print_its_url() -> None:
