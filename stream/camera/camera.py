@@ -35,6 +35,7 @@ class Camera:
     endless: bool = True  # an end is a loss, to connect again after; a pipe has an end
     timeout_s: float | None = 10.0  # without a frame for so long it is taken to be lost; None to wait for ever
     max_retries: int | None = None  # tries in a row that may fail; None for any number
+    allow_redirects: bool = False  # it may send us on to another host
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,7 @@ class CameraSettings:
     transport: Transport = "tcp"
     timeout_s: float = 10.0
     max_retries: int | None = None
+    allow_redirects: bool = False
     input_format: str | None = None
     size: str | None = None  # of a webcam or raw video: 1280x720
     rate: str | None = None
@@ -145,6 +147,7 @@ def _watched(camera: Camera, settings: CameraSettings) -> Camera:
         endless=not is_pipe,
         timeout_s=None if is_pipe else settings.timeout_s,
         max_retries=settings.max_retries,
+        allow_redirects=settings.allow_redirects,
     )
 
 

@@ -1,7 +1,8 @@
 """One connection to a camera, from opening to its end, on a thread of its own.
 
 Only that thread touches the container, as PyAV crashes the process where two do. A read that hangs cannot be broken off
-from outside: the connection is left to itself then, and its thread ends when FFmpeg's own time-out does.
+from outside but where the socket is ours, as of HTTP and RTSP: other connections are left to themselves then, and their
+threads end when FFmpeg's own time-out does.
 """
 
 from __future__ import annotations
@@ -9,8 +10,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import cast
 
 import av
 from av.container import InputContainer
@@ -20,7 +23,10 @@ from ..decode.video_stream import video_stream
 from ..errors import SourceError
 from ..pipeline import Cancelled, Channel
 from .camera import SPARE_S, Camera
+from .http import Web, WebFile
+from .jpegs import jpegs
 from .lost import reason_of
+from .relay import RtspRelay
 from .status import CameraStatus
 
 _WAITING = 4  # pictures: evens out a network's bursts, and adds little delay where the model is the slower one
@@ -65,6 +71,7 @@ class Connection:
         self._status = status
         self._pictures: Channel[Picture] = Channel(_WAITING, drop_oldest=not camera.every_frame)
         self._dropped = 0
+        self._link: RtspRelay | Web | None = None  # what stands between FFmpeg and the camera
         self._thread = threading.Thread(target=self._run, name=f"camera {camera.name}", daemon=True)
         self._thread.start()
 
@@ -91,6 +98,13 @@ class Connection:
             self._status.count(dropped=waiting + self._pictures.dropped - self._dropped)
         self._dropped = self._pictures.dropped
 
+    def cut(self) -> str | None:
+        """Break off what hangs, as far as that can be done; returns why nothing came, where that is known here."""
+        if self._link is None:
+            return None
+        self._link.cut()
+        return self._link.refusal
+
     def join(self, timeout_s: float) -> None:
         """Wait for its thread, as long as that."""
         self._thread.join(timeout_s)
@@ -99,21 +113,58 @@ class Connection:
         error: BaseException | None = None
         started = time.monotonic()
         try:
-            with _open(self._camera) as container:
-                self._decode(container)
+            with ExitStack() as stack:
+                self._read(stack)
         except Cancelled:
             pass
         except SourceError as exc:
             error = Lost(str(exc).removeprefix(f"{self._camera.name}: "))
         except (av.FFmpegError, OSError) as exc:
+            refusal = self._link and self._link.refusal
             took_s = time.monotonic() - started
             error = Lost(
-                reason_of(exc, self._camera, opened=self.opened, took_s=took_s),
+                refusal or reason_of(exc, self._camera, opened=self.opened, took_s=took_s),
                 refused=isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)),
             )
         except BaseException as exc:  # noqa: BLE001 - carried to the thread that reads
             error = exc
         self._pictures.close(error)
+
+    def _read(self, stack: ExitStack) -> None:
+        """Open what the camera's URL is of, and decode it to its end."""
+        camera = self._camera
+        if camera.url.startswith(("rtsp://", "rtsps://")):
+            self._link = relay = stack.enter_context(RtspRelay(camera))
+            self._decode(stack.enter_context(_open(camera, relay.url)))
+        elif camera.url.startswith(("http://", "https://")):
+            self._link = web = Web(camera)
+            file = stack.enter_context(closing(web.open()))
+            if camera.format in (None, "mpjpeg", "mjpeg") and file.holds_jpegs:
+                self._decode_jpegs(file)
+                return
+            if camera.format != "hls" and not file.is_playlist:
+                self._decode(stack.enter_context(_open(camera, file)))
+                return
+            file.close()
+            url = str(file.address if camera.allow_redirects else file.address.without_credentials())
+            self._decode(stack.enter_context(_open(camera, url, web)))
+        else:
+            self._decode(stack.enter_context(_open(camera, camera.url)))
+
+    def _decode_jpegs(self, file: WebFile) -> None:
+        """Pictures that have no time but when they came."""
+        context = cast("av.VideoCodecContext", av.CodecContext.create("mjpeg", "r"))
+        self.opened = True
+        for content in jpegs(file.read):
+            arrived = time.monotonic()
+            try:
+                pictures = context.decode(av.Packet(content))
+            except av.FFmpegError:
+                self._status.count(undecodable=1)
+                continue
+            for picture in pictures:
+                aspect = Fraction(context.sample_aspect_ratio or 1)
+                self._put(Picture(picture, arrived, Fraction(1, 25), None, aspect, "mjpeg"))
 
     def _decode(self, container: InputContainer) -> None:
         stream = video_stream(container, self._camera.name)
@@ -138,7 +189,7 @@ class Connection:
     def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float) -> None:
         time_base = picture.time_base or stream.time_base
         assert time_base is not None, "every stream that gave a frame has one"
-        self._pictures.put(
+        self._put(
             Picture(
                 picture,
                 arrived,
@@ -148,7 +199,10 @@ class Connection:
                 stream.codec_context.name,
             )
         )
-        self._status.count(received=1, damaged=int(picture.is_corrupt))
+
+    def _put(self, item: Picture) -> None:
+        self._pictures.put(item)
+        self._status.count(received=1, damaged=int(item.picture.is_corrupt))
 
 
 class _Arrivals:
@@ -166,11 +220,22 @@ class _Arrivals:
         return self._by_pts.get(picture.pts) or time.monotonic()
 
 
-def _open(camera: Camera) -> InputContainer:
+def _open(camera: Camera, source: str | WebFile, web: Web | None = None) -> InputContainer:
+    """Have FFmpeg open it; with `web` it is a playlist, whose pieces come from there."""
+    options, io_open = dict(camera.options), None
+    if web:
+        # Else FFmpeg takes what it is given for connections of its own.
+        options |= {"http_persistent": "0", "http_multiple": "0"}
+        io_open = None if camera.allow_redirects else web.open_piece
+    if isinstance(source, WebFile):
+        options.pop("timeout", None)
+        options.pop("rw_timeout", None)
     return av.open(
-        camera.url,
-        format=camera.format,
-        options=dict(camera.options),
+        source,
+        "r",
+        format="hls" if web else camera.format,
+        options=options,
         timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
         metadata_errors="replace",  # cameras write theirs in any encoding
+        io_open=io_open,
     )

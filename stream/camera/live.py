@@ -185,6 +185,8 @@ class LiveSource:
                     self._tell_waiting(connection.hopeful_at - waiting_since, timeout_s)
                     continue
                 raise Lost(f"no keyframe for {_LONGEST_GOP_S:g} s")
+            if refusal := connection.cut():
+                raise Lost(refusal)
             if not connection.opened:
                 raise Lost(f"no answer for {timeout_s:g} s")
             self._status.change(CameraState.STALLED, f"no frame for {timeout_s:g} s")

@@ -1,0 +1,132 @@
+"""Being let in by a camera, and where it may send us: passwords go to nobody but the host that they are for."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import secrets
+import ssl
+from collections.abc import Sequence
+from dataclasses import replace
+from urllib.parse import urljoin
+
+from ..errors import SourceError
+from ..system.address import Address, UnclearAddress, parse_address
+
+MOST_REDIRECTS = 5
+_HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
+_CHALLENGE = re.compile(r"(Basic|Digest)\s+(.*?)(?=,\s*(?:Basic|Digest)\s|$)", re.IGNORECASE | re.DOTALL)
+_FIELD = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
+
+
+def sent_on(address: Address, location: str, *, allow: bool) -> Address:
+    """The address that a server names in place of `address`; with the same password where it is the same server.
+
+    Args:
+        address: that was asked for.
+        location: whole, or relative to it.
+        allow: follow it to another host.
+
+    Raises:
+        SourceError: it may not be followed.
+    """
+    try:
+        there = parse_address(urljoin(str(address.without_credentials()), location))
+    except (UnclearAddress, ValueError):
+        raise SourceError("it sends us on to an address that cannot be read") from None
+    if there.scheme.rstrip("s") != address.scheme.rstrip("s"):
+        raise SourceError(f"it sends us on to {there.scheme}://, which is not followed")
+    if there.origin == address.origin and there.scheme >= address.scheme:  # not from https to http
+        return replace(there, user=address.user, password=address.password)
+    if not allow:
+        host = f"{there.host}{'' if there.port is None else f':{there.port}'}"
+        raise SourceError(f"it sends us on to another host, {host}; --allow-redirects follows it, without the password")
+    return there
+
+
+def unverified() -> ssl.SSLContext:
+    """Cameras sign their certificates themselves; as FFmpeg does, it is enough that nobody reads along."""
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return context
+
+
+class Login:
+    """Answers a server's question for a password (RFC 7617 and RFC 7616), by the best way of those that it offers.
+
+    Args:
+        address: with user and password, or without.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.is_known = bool(address.user or address.password)
+        self._user, self._password = address.credentials
+        self._kind, self._fields = "", dict[str, str]()
+        self._count = 0
+
+    def ask(self, challenges: Sequence[str]) -> bool:
+        """Take in the `WWW-Authenticate` headers; whether there is something to answer.
+
+        Raises:
+            SourceError: it asks in no way that is known here.
+        """
+        asked = [(kind.lower(), _fields(text)) for header in challenges for kind, text in _CHALLENGE.findall(header)]
+        if not self.is_known or not challenges:
+            return False
+        known = [(kind, fields) for kind, fields in asked if kind == "basic" or _hash_of(fields)]
+        if not known:
+            ways = (
+                " or ".join(f"{kind} {fields.get('algorithm', '')}".strip() for kind, fields in asked) or "another way"
+            )
+            raise SourceError(
+                f"it asks for the password by {ways}, which is not supported; allow Digest or Basic in it"
+            )
+        self._kind, self._fields = next((item for item in known if item[0] == "digest"), known[0])
+        self._count = 0
+        return True
+
+    def header(self, method: str, uri: str) -> str | None:
+        """The value of `Authorization` for a request; `None` where nothing was asked."""
+        if self._kind == "basic":
+            return "Basic " + base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
+        if self._kind != "digest":
+            return None
+        self._count += 1
+        fields, name = self._fields, _hash_of(self._fields)
+        assert name
+
+        def hashed(*parts: str) -> str:
+            return hashlib.new(name, ":".join(parts).encode()).hexdigest()
+
+        nonce, own, count = fields.get("nonce", ""), secrets.token_hex(8), f"{self._count:08x}"
+        known = hashed(self._user, fields.get("realm", ""), self._password)
+        is_session = fields.get("algorithm", "").lower().endswith("-sess")
+        if is_session:
+            known = hashed(known, nonce, own)
+        asked, quality = hashed(method, uri), ["auth"] if "qop" in fields else []
+        proof = hashed(known, nonce, *([count, own, *quality] if quality else []), asked)
+        given = {
+            "username": self._user,
+            "realm": fields.get("realm", ""),
+            "nonce": nonce,
+            "uri": uri,
+            "response": proof,
+        }
+        given |= {"opaque": fields["opaque"]} if "opaque" in fields else {}
+        given |= {"cnonce": own} if quality or is_session else {}
+        text = ", ".join(f'{name}="{value}"' for name, value in given.items())
+        text += f", algorithm={fields['algorithm']}" if "algorithm" in fields else ""
+        return f"Digest {text}" + (f", qop=auth, nc={count}" if quality else "")
+
+
+def _fields(text: str) -> dict[str, str]:
+    return {name.lower(): quoted or bare for name, quoted, bare in _FIELD.findall(text)}
+
+
+def _hash_of(fields: dict[str, str]) -> str | None:
+    """Hashlib's name of what a digest is made with; `None` where that is not known, or more than it is asked for."""
+    if "qop" in fields and "auth" not in re.split(r"[\s,]+", fields["qop"].lower()):
+        return None
+    name = _HASHES.get(re.sub(r"-sess$", "", fields.get("algorithm", "MD5"), flags=re.IGNORECASE).upper())
+    return name if name in hashlib.algorithms_available else None

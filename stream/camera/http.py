@@ -1,0 +1,230 @@
+"""What a camera has on the web, read as files: with its password, from its own host, within our time-outs.
+
+FFmpeg is given these, and opens nothing itself: it would follow a camera to any host, and read a playlist's pieces from
+anywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import re
+import socket
+import ssl
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from urllib.parse import quote
+from urllib.request import getproxies, proxy_bypass
+
+import av
+
+from ..errors import SourceError
+from ..system.address import Address, parse_address
+from .access import MOST_REDIRECTS, Login, sent_on, unverified
+from .camera import SPARE_S, Camera
+
+_HEAD_BYTES = 64  # that tell what it is
+_JPEGS = re.compile(r"multipart/|image/jpe?g|video/(x-)?m(otion-)?jpe?g", re.IGNORECASE)
+
+
+class Web:
+    """Opens what is on a camera's host.
+
+    Args:
+        camera: whose URL is HTTP's.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self.refusal: str | None = None  # why something was not opened, in words
+        self._camera = camera
+        self._address = parse_address(camera.url)
+        self._logins: dict[tuple[str, int | None], Login] = {}
+        self._socket: socket.socket | None = None  # of the last answer
+
+    def open(self) -> WebFile:
+        """The camera's own URL.
+
+        Raises:
+            SourceError: it leads elsewhere.
+            OSError, av.FFmpegError: it cannot be had.
+        """
+        return WebFile(self._get, self._address, 0, None)
+
+    def open_piece(self, url: str, _flags: int, options: Mapping[str, str]) -> WebFile:
+        """What FFmpeg asks for when it reads a playlist; raises as `open`."""
+        try:
+            _refuse_encrypted(url)
+            address = sent_on(self._address, url, allow=self._camera.allow_redirects)
+            first, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
+            return WebFile(self._get, address, first, end or None)
+        except SourceError as exc:
+            self.refusal = str(exc)
+            raise
+
+    def cut(self) -> None:
+        """Break the connection off, whoever waits for it; any thread may."""
+        if own := self._socket:
+            with suppress(OSError):
+                own.shutdown(socket.SHUT_RDWR)
+
+    def _get(self, address: Address, headers: dict[str, str]) -> tuple[Address, HTTPResponse]:
+        """An answer that has something, and from where it is."""
+        was_refused = False
+        for _ in range(2 * MOST_REDIRECTS):
+            login = self._logins.setdefault(address.origin, Login(address))
+            target = _target(address)
+            proof = login.header("GET", target)
+            response = self._asked(address, target, headers | ({"Authorization": proof} if proof else {}))
+            location = response.headers.get("Location")
+            if response.status == 401 and not was_refused and login.ask(_challenges(response)):
+                was_refused = True
+            elif 300 <= response.status < 400 and location:
+                address = sent_on(address, location, allow=self._camera.allow_redirects)
+            elif response.status >= 300:
+                response.close()
+                raise _error(response.status)
+            else:
+                return address, response
+            response.close()
+        raise SourceError("it sends us on again and again")
+
+    def _asked(self, address: Address, target: str, headers: dict[str, str]) -> HTTPResponse:
+        timeout_s = None if self._camera.timeout_s is None else self._camera.timeout_s + SPARE_S
+        host, port = address.connect_to
+        is_secure = address.scheme == "https"
+        proxy = None if proxy_bypass(host) else getproxies().get(address.scheme)
+        via = parse_address(proxy if "://" in proxy else f"http://{proxy}").connect_to if proxy else (host, port)
+        connection = (
+            HTTPSConnection(*via, timeout=timeout_s, context=unverified())
+            if is_secure
+            else HTTPConnection(*via, timeout=timeout_s)
+        )
+        if proxy and is_secure:
+            connection.set_tunnel(host, port)
+        elif proxy:
+            target = f"http://{address.host}:{port}{target}"
+        try:
+            connection.connect()
+            self._socket = connection.sock
+            named = address.host if address.port is None else f"{address.host}:{address.port}"
+            connection.request("GET", target, headers={"Host": named, "User-Agent": "roadmask", **headers})
+            return connection.getresponse()
+        except (HTTPException, UnicodeError) as exc:
+            connection.close()
+            if isinstance(exc, OSError):
+                raise
+            raise av.error.InvalidDataError(0, "no HTTP") from None
+        except ssl.SSLError as exc:
+            connection.close()
+            raise OSError(errno.EIO, "TLS failed") from exc
+        except BaseException:
+            connection.close()
+            raise
+
+
+class WebFile:
+    """A file of a web server; FFmpeg jumps about in it where the server lets it.
+
+    Args:
+        get: asks for an address with some headers.
+        address: of the file.
+        first: of its bytes.
+        end: before which byte it ends; `None` for all that there is.
+    """
+
+    def __init__(
+        self,
+        get: Callable[[Address, dict[str, str]], tuple[Address, HTTPResponse]],
+        address: Address,
+        first: int,
+        end: int | None,
+    ) -> None:
+        self._get, self._first, self._end = get, first, end
+        self._at = 0
+        self._response: HTTPResponse
+        self.address = address
+        self._open()
+        self._rest = b""
+        length = self._response.headers.get("Content-Length", "")
+        ranges = self._response.headers.get("Accept-Ranges", "").lower()
+        self._length = int(length) if length.isdecimal() and ranges == "bytes" else None
+
+    def _open(self) -> None:
+        begin, end = self._first + self._at, self._end
+        headers = {"Range": f"bytes={begin}-{end - 1 if end else ''}"} if begin or end else {}
+        self.address, self._response = self._get(self.address, headers)
+        if begin and self._response.status != 206:
+            self._response.close()
+            raise av.error.InvalidDataError(0, "no ranges")
+
+    @property
+    def holds_jpegs(self) -> bool:
+        kind = self._response.headers.get("Content-Type", "")
+        return bool(_JPEGS.match(kind)) or self._head().startswith((b"--", b"\xff\xd8\xff"))
+
+    @property
+    def is_playlist(self) -> bool:
+        return self._head().startswith(b"#EXTM3U")
+
+    def _head(self) -> bytes:
+        while len(self._rest) < _HEAD_BYTES and (piece := self._read(_HEAD_BYTES)):
+            self._rest += piece
+        return self._rest.removeprefix(b"\xef\xbb\xbf").lstrip()
+
+    def read(self, size: int = -1) -> bytes:
+        """Some of the next bytes, as they come; none at the end."""
+        piece, self._rest = (self._rest[:size], self._rest[size:]) if self._rest else (self._read(size), b"")
+        self._at += len(piece)
+        return piece
+
+    def _read(self, size: int) -> bytes:
+        try:
+            return self._response.read1(size)
+        except (HTTPException, ValueError):
+            return b""  # it ends before the length that it was declared to have
+
+    def seekable(self) -> bool:
+        return self._length is not None
+
+    def tell(self) -> int:
+        return self._at
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        place = offset + (0, self._at, self._length or 0)[whence]
+        if place != self._at:
+            self._response.close()
+            self._rest, self._at = b"", place
+            if self._length is None or place < self._length:
+                self._open()
+        return place
+
+    def close(self) -> None:
+        with suppress(OSError):
+            self._response.close()
+
+
+def _refuse_encrypted(url: str) -> None:
+    """Raises `SourceError`."""
+    if url.startswith("crypto"):
+        raise SourceError("its playlist is encrypted, which is read with --allow-redirects only")
+
+
+def _target(address: Address) -> str:
+    """What stands in a request; a # would end it for the server, where it is part of a password."""
+    rest = address.rest if address.rest.startswith("/") else f"/{address.rest}"
+    return quote(rest, safe="/%:@!$&'()*+,;=?-._~[]|\\^`{}\"<>")
+
+
+def _challenges(response: HTTPResponse) -> list[str]:
+    return response.headers.get_all("WWW-Authenticate") or []
+
+
+def _error(status: int) -> av.FFmpegError:
+    """As FFmpeg tells it."""
+    kinds = {
+        401: av.error.HTTPUnauthorizedError,
+        403: av.error.HTTPForbiddenError,
+        404: av.error.HTTPNotFoundError,
+    }
+    kind = kinds.get(status) or (av.error.HTTPServerError if status >= 500 else av.error.HTTPOtherClientError)
+    return kind(0, f"status {status}")

@@ -1,0 +1,217 @@
+"""Between FFmpeg and a camera that speaks RTSP: who lets in with the password, and goes nowhere else.
+
+FFmpeg knows no digest but MD5, follows a camera to any host and takes the password along. So it speaks to this, on
+loopback, and never learns the password. What a camera sends once it plays is passed on as it comes.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import select
+import socket
+import ssl
+import threading
+from contextlib import suppress
+from types import TracebackType
+from typing import Self
+
+from ..errors import SourceError
+from ..system.address import Address, parse_address
+from .access import MOST_REDIRECTS, Login, sent_on, unverified
+from .camera import SPARE_S, Camera
+
+_PIECE = 1 << 16
+_LONGEST_HEAD = 1 << 16
+_HEADER = re.compile(rb"^([\w-]+)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
+_JOIN_S = 1.0
+
+
+class RtspRelay:
+    """A context manager; `url` is what FFmpeg opens, once.
+
+    Args:
+        camera: to reach; it is connected to at once.
+
+    Raises:
+        OSError: it cannot be reached.
+    """
+
+    def __init__(self, camera: Camera) -> None:
+        self.refusal: str | None = None  # why it was ended here, in words
+        self._camera = camera
+        self._address = parse_address(camera.url)
+        self._login = Login(self._address)
+        self._redirects = 0
+        self._request = b""  # the last one, as it came
+        self._is_ours = self._was_refused = self._plays = False
+        self._server = self._connected(self._address)
+        self._listener = socket.create_server(("127.0.0.1", 0))
+        self._listener.settimeout(None if camera.timeout_s is None else camera.timeout_s + SPARE_S)
+        # Whoever else on this machine finds the port does not know the word.
+        self._own = f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}/{secrets.token_hex(8)}"
+        self._rest = self._address.rest
+        self.url = self._own + self._rest
+        self._thread = threading.Thread(target=self._run, name=f"relay {camera.name}", daemon=True)
+
+    def _connected(self, address: Address) -> socket.socket:
+        timeout_s = None if self._camera.timeout_s is None else self._camera.timeout_s + SPARE_S
+        server = socket.create_connection(address.connect_to, timeout_s)
+        if address.scheme == "rtsps":
+            try:
+                server = unverified().wrap_socket(server, server_hostname=address.connect_to[0])
+            except BaseException:
+                server.close()
+                raise
+        server.settimeout(None)
+        return server
+
+    def _run(self) -> None:
+        with suppress(OSError):  # one of the two is gone, and so will be the other
+            self._client, _ = self._listener.accept()
+            try:
+                self._pass_on()
+            except SourceError as exc:
+                self.refusal = str(exc)
+            finally:
+                self._client.close()
+        self._server.close()
+
+    def _pass_on(self) -> None:
+        asked, answered = bytearray(), bytearray()
+        while True:
+            waiting = isinstance(self._server, ssl.SSLSocket) and self._server.pending()
+            ready = [self._server] if waiting else select.select([self._client, self._server], [], [])[0]
+            if self._client in ready:
+                asked += (piece := self._client.recv(_PIECE))
+                if not piece:
+                    return
+                while message := _taken(asked, b""):
+                    self._ask(message)
+            if self._server in ready:
+                piece = self._server.recv(_PIECE)
+                if not piece:
+                    return
+                if self._plays:
+                    self._client.sendall(piece)
+                    continue
+                answered += piece
+                while not self._plays and (message := _taken(answered, b"RTSP/")):
+                    self._answer(message)
+                if self._plays or not answered.startswith((b"$", b"RTSP/"[: len(answered)])):
+                    self._plays = True  # or speaks another language
+                    self._client.sendall(answered)
+                    answered.clear()
+
+    def _ask(self, message: bytes) -> None:
+        """Pass a request on, as one to the camera, with what lets in."""
+        if message.startswith(b"$"):
+            self._server.sendall(message)
+            return
+        self._request = message
+        line, _, rest = message.partition(b"\r\n")
+        method, _, url = line.decode("latin-1").partition(" ")
+        url, _, version = url.rpartition(" ")
+        self._is_ours = self._is_ours or url.startswith(self._own)
+        if not self._is_ours:
+            raise SourceError("another program of this machine came first")
+        url = self._on_camera(url)
+        header = self._login.header(method, url)
+        proof = f"Authorization: {header}\r\n" if header else ""
+        self._server.sendall(f"{method} {url} {version}\r\n{proof}".encode("latin-1") + rest)
+
+    def _on_camera(self, url: str) -> str:
+        """A URL as the camera knows it; those that it has named itself are so already."""
+        if not url.startswith(self._own):
+            return url
+        host, port = self._address.host, self._address.connect_to[1]
+        rest = url.removeprefix(self._own)
+        if rest.startswith(self._rest):  # which another host calls otherwise
+            rest = self._address.rest + rest.removeprefix(self._rest)
+        return f"{self._address.scheme}://{host}:{port}{rest}"
+
+    def _answer(self, message: bytes) -> None:
+        """Pass an answer on, or ask again in the way that it wants."""
+        if message.startswith(b"$"):
+            self._client.sendall(message)
+            return
+        head = message.partition(b"\r\n\r\n")[0]
+        status = int(_found(rb"RTSP/[\d.]+ +(\d+)", head) or 0)
+        fields = [(name.lower(), value.decode("latin-1")) for name, value in _HEADER.findall(head)]
+        location = next((value for name, value in fields if name == b"location"), None)
+        if status == 401 and not self._was_refused:
+            self._was_refused = True
+            if self._login.ask([value for name, value in fields if name == b"www-authenticate"]):
+                self._ask(self._request)
+                return
+        elif 300 <= status < 400 and location:
+            self._go_on(location)
+            return
+        self._was_refused = False
+        method = self._request.partition(b" ")[0]
+        self._plays = method == b"PLAY" and status == 200
+        self._client.sendall(self._with_source(message) if method == b"SETUP" else message)
+
+    def _go_on(self, location: str) -> None:
+        self._redirects += 1
+        if self._redirects > MOST_REDIRECTS:
+            raise SourceError(f"it sends us on more than {MOST_REDIRECTS} times")
+        there = sent_on(self._address, location, allow=self._camera.allow_redirects)
+        self._server.close()
+        self._server, self._address, self._login = self._connected(there), there, Login(there)
+        self._was_refused = False
+        self._ask(self._request)
+
+    def _with_source(self, message: bytes) -> bytes:
+        """Over UDP the packets come from the camera itself: its address, which the relay hides, is told."""
+        source = f";source={self._server.getpeername()[0]}".encode()
+        return re.sub(
+            rb"(?im)^(Transport:(?!.*source=|.*interleaved|.*multicast).*?server_port.*?)(\r?)$",
+            rb"\1" + source + rb"\2",
+            message,
+        )
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.cut()
+        self._listener.close()
+        self._thread.join(_JOIN_S)
+
+    def cut(self) -> None:
+        """Break the connection off, whoever waits for what; any thread may."""
+        for own in (self._listener, self._server):
+            with suppress(OSError):
+                own.shutdown(socket.SHUT_RDWR)
+
+
+def _taken(buffer: bytearray, begins: bytes) -> bytes | None:
+    """The next whole message, taken from its buffer: text that begins so, or a packet.
+
+    Raises:
+        SourceError: it has no end.
+    """
+    del buffer[: len(buffer) - len(buffer.lstrip(b"\r\n"))]  # which some put between two
+    if buffer.startswith(b"$"):
+        size = 4 + int.from_bytes(buffer[2:4]) if len(buffer) >= 4 else 5
+    else:
+        end = buffer.find(b"\r\n\r\n")
+        if end < 0 and len(buffer) > _LONGEST_HEAD:
+            raise SourceError("what it says has no end")
+        if end < 0 or not buffer.startswith(begins):
+            return None
+        size = end + 4 + int(_found(rb"(?im)^Content-Length[ \t]*:[ \t]*(\d{1,7})", buffer[:end]) or 0)
+    if len(buffer) < size:
+        return None
+    message = bytes(buffer[:size])
+    del buffer[:size]
+    return message
+
+
+def _found(pattern: bytes, text: bytes | bytearray) -> bytes | None:
+    match = re.search(pattern, text)
+    return match[1] if match else None
