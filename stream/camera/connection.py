@@ -98,12 +98,15 @@ class Connection:
             self._status.count(dropped=waiting + self._pictures.dropped - self._dropped)
         self._dropped = self._pictures.dropped
 
-    def cut(self) -> str | None:
-        """Break off what hangs, as far as that can be done; returns why nothing came, where that is known here."""
-        if self._link is None:
-            return None
-        self._link.cut()
-        return self._link.refusal
+    @property
+    def refusal(self) -> str | None:
+        """Why nothing will come, where that is known before FFmpeg has come to an end with it."""
+        return self._link.refusal if self._link else None
+
+    def cut(self) -> None:
+        """Break off what hangs, as far as that can be done."""
+        if self._link:
+            self._link.cut()
 
     def join(self, timeout_s: float) -> None:
         """Wait for its thread, as long as that."""
@@ -120,10 +123,9 @@ class Connection:
         except SourceError as exc:
             error = Lost(str(exc).removeprefix(f"{self._camera.name}: "))
         except (av.FFmpegError, OSError) as exc:
-            refusal = self._link and self._link.refusal
             took_s = time.monotonic() - started
             error = Lost(
-                refusal or reason_of(exc, self._camera, opened=self.opened, took_s=took_s),
+                self.refusal or reason_of(exc, self._camera, opened=self.opened, took_s=took_s),
                 refused=isinstance(exc, (av.error.HTTPUnauthorizedError, av.error.HTTPForbiddenError)),
             )
         except BaseException as exc:  # noqa: BLE001 - carried to the thread that reads

@@ -108,7 +108,9 @@ class Web:
             self._socket = connection.sock
             named = address.host if address.port is None else f"{address.host}:{address.port}"
             connection.request("GET", target, headers={"Host": named, "User-Agent": "roadmask", **headers})
-            return connection.getresponse()
+            response = connection.getresponse()
+            if connection.sock:  # the response has the socket now, and closes it
+                connection.sock.close()
         except (HTTPException, UnicodeError) as exc:
             connection.close()
             if isinstance(exc, OSError):
@@ -120,6 +122,7 @@ class Web:
         except BaseException:
             connection.close()
             raise
+        return response
 
 
 class WebFile:

@@ -177,6 +177,9 @@ class LiveSource:
             try:
                 return connection.next_picture(_POLL_S)
             except TimeoutError:
+                if refusal := connection.refusal:
+                    connection.cut()
+                    raise Lost(refusal) from None
                 if timeout_s is None:
                     continue
             now = time.monotonic()
@@ -185,8 +188,7 @@ class LiveSource:
                     self._tell_waiting(connection.hopeful_at - waiting_since, timeout_s)
                     continue
                 raise Lost(f"no keyframe for {_LONGEST_GOP_S:g} s")
-            if refusal := connection.cut():
-                raise Lost(refusal)
+            connection.cut()
             if not connection.opened:
                 raise Lost(f"no answer for {timeout_s:g} s")
             self._status.change(CameraState.STALLED, f"no frame for {timeout_s:g} s")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -54,6 +55,18 @@ def video_size(text: str) -> tuple[int, int]:
     if not (width.isdigit() and height.isdigit() and int(width) * int(height)):
         raise typer.BadParameter(f"{text!r} is no size such as 1280x720")
     return int(height), int(width)
+
+
+def frame_rate(text: str) -> Fraction:
+    """Frames a second, of "10", "29.97" or "30000/1001".
+
+    Raises:
+        typer.BadParameter: it is none.
+    """
+    with suppress(ValueError, ZeroDivisionError):
+        if (rate := Fraction(text)) > 0:
+            return rate
+    raise typer.BadParameter(f"{text!r} is no rate such as 10 or 30000/1001")
 
 
 def parse_moment(text: str) -> Fraction:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,7 @@ from ..network.model import Model
 from ..run.settings import ClusterSettings, SegmentSettings
 from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from . import options as of
+from .idle_options import refuse_idle_options
 from .options import parse_duration
 from .run_cameras import run_cameras
 from .run_files import FilesRequest, run_files
@@ -41,6 +43,7 @@ def as_typer_takes_them(arguments: Sequence[str]) -> list[str]:
 
 
 def run(
+    context: typer.Context,
     sources: Annotated[
         list[str],
         typer.Argument(
@@ -123,6 +126,9 @@ def run(
         int | None, typer.Option(min=0, help="Of a lost camera, in a row; without, for ever.", show_default=False)
     ] = None,
     rtsp_transport: Annotated[Transport, typer.Option(help="How RTSP's pictures travel.")] = "tcp",
+    allow_redirects: Annotated[
+        bool, typer.Option("--allow-redirects", help="A camera may send us on to another host.")
+    ] = False,
     input_format: Annotated[
         str | None, typer.Option(help="FFmpeg's name for it: rawvideo, v4l2, mpegts, ...", show_default=False)
     ] = None,
@@ -130,7 +136,7 @@ def run(
         str | None, typer.Option(metavar="WxH", help="Of a webcam or raw video.", show_default=False)
     ] = None,
     input_rate: Annotated[
-        str | None, typer.Option(metavar="FPS", help="Of a webcam or raw video.", show_default=False)
+        str | None, typer.Option(metavar="FPS", help="Of a webcam, raw video or numbered pictures.", show_default=False)
     ] = None,
     input_pixels: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="Of a webcam or raw video: yuv420p, ...", show_default=False)
@@ -216,6 +222,7 @@ def run(
         transport=rtsp_transport,
         timeout_s=timeout,
         max_retries=max_retries,
+        allow_redirects=allow_redirects,
         input_format=input_format,
         size=input_size,
         rate=input_rate,
@@ -227,7 +234,11 @@ def run(
     cameras = _cameras(sources, watching)
     to_stream = is_stream(output) and not is_remote(output or "")
     views = Views(serve, token, show, output if to_stream else None, stdout_format, timeout)
-    _refuse_idle_options(views, cameras=bool(cameras), stream=stream, ray=ray)
+    refuse_idle_options(context, sources, cameras)
+    if input_rate and not cameras:
+        template = replace(template, picture_rate=of.frame_rate(input_rate))
+    if ray is not None and views.any:
+        raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
     load = partial(Model.load, model, device=device, threads=threads, workers=workers)
     place = None if to_stream else output
     is_json = log_format == "json"
@@ -245,13 +256,3 @@ def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:
         first_file = words[are_cameras.index(False)]
         raise typer.BadParameter(f"{first_file} is a file and others are cameras; run them apart")
     return [parse_camera(word, settings) for word in words] if all(are_cameras) else []
-
-
-def _refuse_idle_options(views: Views, *, cameras: bool, stream: int | None, ray: str | None) -> None:
-    """An option that would do nothing is a mistake of somebody who thinks it does."""
-    if views.address and not cameras:
-        raise typer.BadParameter("--serve is for cameras; to see a file's overlay as it is made, pass --show")
-    if stream is not None and cameras:
-        raise typer.BadParameter("--stream is for files")
-    if ray is not None and (cameras or views.any):
-        raise typer.BadParameter("--ray is for files, and shows nothing while they are made")

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
 from itertools import chain, dropwhile, islice
 from pathlib import Path
@@ -23,7 +24,7 @@ from ..frames import Frame, Place, VideoInfo
 from .decoder import FileDecoder
 from .display import Display
 from .hardware_decode import HardwareDecoder
-from .opening import MAX_PIXELS
+from .opening import MAX_PIXELS, is_sequence
 from .pixels import network_input
 from .place import FrameClock, Selection, look_of
 from .video_stream import info_of
@@ -83,6 +84,7 @@ def open_source(
     hardware: HardwareDecoder | None = None,
     max_pixels: int = MAX_PIXELS,
     stream: int | None = None,
+    picture_rate: Fraction | None = None,
 ) -> Source:
     """Open a video file and decode its first frame.
 
@@ -96,6 +98,7 @@ def open_source(
         max_pixels: larger pictures are not decoded; no memory is taken for them.
         stream: which of the file's video streams, from 0; `None` for the one that the file calls its default,
             else the largest; no cover picture.
+        picture_rate: of numbered pictures, so many a second; `None` for 25.
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
@@ -110,7 +113,14 @@ def open_source(
     2 0.08 yuv420p (64, 96, 3)
     """
     selection = Selection(start or Fraction(0), end, stride, max_frames)
-    return FileSource(Path(url), selection=selection, hardware=hardware, max_pixels=max_pixels, stream=stream)
+    return FileSource(
+        Path(url),
+        selection=selection,
+        hardware=hardware,
+        max_pixels=max_pixels,
+        stream=stream,
+        picture_rate=picture_rate,
+    )
 
 
 class FileSource:
@@ -122,6 +132,7 @@ class FileSource:
         hardware: to decode with, where it starts; `None` for software.
         max_pixels: larger pictures are not decoded; no memory is taken for them.
         stream: which of the file's video streams; see `open_source`.
+        picture_rate: of numbered pictures; see there.
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
@@ -135,6 +146,7 @@ class FileSource:
         hardware: HardwareDecoder | None,
         max_pixels: int = MAX_PIXELS,
         stream: int | None = None,
+        picture_rate: Fraction | None = None,
     ) -> None:
         self.dropped = 0
         self.missing_s = Fraction(0)
@@ -146,6 +158,9 @@ class FileSource:
         try:
             first = self._decoder.first()
             self.info = info_of(self._decoder.container, self._decoder.stream, first)
+            if picture_rate and is_sequence(path):  # which is read at 25 a second, in other units then
+                unit = self.info.time_base * 25 / picture_rate
+                self.info = replace(self.info, rate=picture_rate, time_base=unit)
             self._first_pts = FrameClock(self.info.time_base, self.info.rate).pts(first)
             self._first = [first]  # until it is given
             self._declared_s = declared_s(self._decoder.container, self._decoder.stream)

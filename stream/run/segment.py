@@ -221,6 +221,7 @@ def open_video(
         hardware=decoder_for(settings.decode, model.device),
         max_pixels=settings.max_pixels,
         stream=settings.stream,
+        picture_rate=settings.picture_rate,
     )
 
 

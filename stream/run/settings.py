@@ -43,6 +43,7 @@ class SegmentSettings:
     exclude: tuple[str, ...] = ()  # not drawn
     legend: bool = False
     stream: int | None = None  # which of the file's video streams, from 0; None: the default one
+    picture_rate: Fraction | None = None  # of numbered pictures, a second; None: 25
     start: Fraction | None = None  # seconds from the first frame
     end: Fraction | None = None
     stride: int = 1  # every n-th frame

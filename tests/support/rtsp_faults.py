@@ -22,6 +22,7 @@ class Faults:
     user: str | None = None  # let in nobody else, and him only with
     password: str = ""
     auth: Scheme = "digest"
+    sends_to: str | None = None  # another address, in answer to DESCRIBE
     media: Literal["video", "audio", "both"] = "video"
     stalled: Literal["no", "video", "all"] = "no"  # what is not sent though the connection stands; reports are
     reports: bool = True  # RTCP sender reports

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import Literal
 
-Scheme = Literal["digest", "basic"]
+Scheme = Literal["digest", "basic", "SHA-256", "SHA-256 first", "SHA-1"]
 
 _REALM, _NONCE = "numbers", "b7c5a1f0"
 
@@ -27,20 +27,32 @@ class Request:
         given = self.headers.get("authorization", "")
         if scheme == "basic":
             return given == "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
-        fields = dict(re.findall(r'(\w+)="([^"]*)"', given))
-        known, asked = _md5(f"{user}:{_REALM}:{password}"), _md5(f"{self.method}:{fields.get('uri')}")
-        return fields.get("username") == user and fields.get("response") == _md5(f"{known}:{_NONCE}:{asked}")
+        fields = {name: quoted or bare for name, quoted, bare in re.findall(r'(\w+)=(?:"([^"]*)"|([^\s,]+))', given)}
+        hashed = _sha256 if scheme.startswith("SHA-256") else _md5
+        known, asked = hashed(f"{user}:{_REALM}:{password}"), hashed(f"{self.method}:{fields.get('uri')}")
+        quality = [fields.get(name, "") for name in ("nc", "cnonce", "qop")] if scheme == "SHA-256" else []
+        proof = hashed(":".join([known, _NONCE, *quality, asked]))
+        return fields.get("username") == user and fields.get("response") == proof
 
 
-def challenge(scheme: Scheme) -> str:
-    """The header that asks for a password."""
-    if scheme == "basic":
-        return f'WWW-Authenticate: Basic realm="{_REALM}"'
-    return f'WWW-Authenticate: Digest realm="{_REALM}", nonce="{_NONCE}"'
+def challenges(scheme: Scheme) -> list[str]:
+    """The headers that ask for a password."""
+    digest = f'WWW-Authenticate: Digest realm="{_REALM}", nonce="{_NONCE}"'
+    return {
+        "basic": [f'WWW-Authenticate: Basic realm="{_REALM}"'],
+        "digest": [digest],
+        "SHA-256": [f'{digest}, algorithm=SHA-256, qop="auth-int, auth"'],
+        "SHA-256 first": [f"{digest}, algorithm=SHA-256", f"{digest}, algorithm=MD5"],
+        "SHA-1": [f"{digest}, algorithm=SHA-1"],
+    }[scheme]
 
 
 def _md5(text: str) -> str:
     return hashlib.md5(text.encode()).hexdigest()
+
+
+def _sha256(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 async def read_request(reader: asyncio.StreamReader) -> Request:

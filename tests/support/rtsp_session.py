@@ -13,7 +13,7 @@ from collections.abc import Callable
 from tests.support.numbered_camera import CLOCK, PAYLOAD_TYPES, Film, Shot, media_description
 from tests.support.rtp_track import Datagrams, Interleaved, Track
 from tests.support.rtsp_faults import Faults
-from tests.support.rtsp_request import Request, challenge, read_request
+from tests.support.rtsp_request import Request, challenges, read_request
 
 _SOUND_RATE, _SOUND_S = 8000, 0.02
 _SOUND = bytes([0x80, 0, *[0] * 10]) + b"\xff" * round(_SOUND_RATE * _SOUND_S)  # silence, as G.711 says it
@@ -31,6 +31,7 @@ class Session:
         self.skipped = 0  # frames that the client was too slow for
         self.held_back = 0  # frames that were not sent because of a stall
         self.requests: list[str] = []  # their methods
+        self.proofs: list[str] = []  # what was sent to be let in
         self.is_playing = self.is_over = False
         self.clock_shift_s = 0.0  # of its RTP times from now on
         self._reader = reader
@@ -68,6 +69,7 @@ class Session:
     async def _answer(self, request: Request, film: Callable[[], Film], on_play: Callable[[], None]) -> None:
         faults, method = self._faults, request.method
         self.requests.append(method)
+        self.proofs += [request.headers["authorization"]] if "authorization" in request.headers else []
         if method == faults.hang_at:
             await self._hang()
         elif method == faults.garbage_at:
@@ -75,7 +77,9 @@ class Session:
         elif faults.status and method == faults.status_at:
             self._reply(request, faults.status)
         elif faults.user and method != "OPTIONS" and not request.proves(faults.auth, faults.user, faults.password):
-            self._reply(request, 401, challenge(faults.auth))
+            self._reply(request, 401, *challenges(faults.auth))
+        elif method == "DESCRIBE" and faults.sends_to:
+            self._reply(request, 302, f"Location: {faults.sends_to}")
         elif method == "DESCRIBE":
             head = (f"Content-Base: {request.url}/", "Content-Type: application/sdp")
             self._reply(request, 200, *head, body=self._description(film()))

@@ -48,6 +48,7 @@ class HttpCamera(ThreadingHTTPServer):
         self.film = film
         self.stopping = threading.Event()
         self.stalled = threading.Event()
+        self.asked: list[str] = []  # heads of the requests
         self.parts: deque[tuple[int, bytes]] = deque(maxlen=2 * _PLAYLIST_PARTS)  # of HLS, numbered
 
     @property
@@ -80,6 +81,7 @@ class _Answers(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         path = self.path.partition("?")[0]
+        self.server.asked.append(f"{self.requestline}\n{self.headers}")
         try:
             if path == "/mjpeg":
                 self._send_for_ever(f"multipart/x-mixed-replace;boundary={_BOUNDARY}", self._jpegs())

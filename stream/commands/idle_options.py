@@ -1,0 +1,119 @@
+"""Which options of `roadmask run` mean something for which sources: one table, for all that can be a source.
+
+An option that would do nothing is a mistake of somebody who thinks it does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Final, Literal
+
+import typer
+
+from ..camera.camera import Camera
+from ..decode.opening import is_sequence
+from ..system.address import parse_address
+
+Kind = Literal["file", "pictures", "pipe", "raw", "stream", "rtsp", "http", "webcam"]
+
+_WORDS: dict[Kind, str] = {
+    "file": "files",
+    "pictures": "numbered pictures",
+    "pipe": "pipes",
+    "raw": "what --input-format names",
+    "stream": "streams",
+    "rtsp": "rtsp://",
+    "http": "http://",
+    "webcam": "webcams",
+}
+_FILES: Final[tuple[Kind, ...]] = ("file", "pictures")
+_CAMERAS: Final[tuple[Kind, ...]] = ("stream", "webcam")
+_LIVE: Final[tuple[Kind, ...]] = (*_CAMERAS, "pipe")
+_OPTIONS: dict[str, tuple[Kind, ...]] = {
+    "stream": ("file",),
+    "resume": ("file",),
+    "jobs": _FILES,
+    "summary": _FILES,
+    "progress": _FILES,
+    "ray": _FILES,
+    "ray_workers": _FILES,
+    "ray_cpus": _FILES,
+    "overwrite": (*_FILES, "pipe"),  # a camera's parts have names of their own
+    "batch": (*_FILES, "pipe"),  # of a camera each frame goes by itself
+    "policy": _LIVE,
+    "timeout": _LIVE,
+    "max_retries": _CAMERAS,
+    "rtsp_transport": ("rtsp",),
+    "allow_redirects": ("rtsp", "http"),
+    "input_format": _LIVE,
+    "input_size": ("webcam", "raw"),
+    "input_rate": ("webcam", "raw", "pictures"),
+    "input_pixels": ("webcam", "raw"),
+    "segment_time": _CAMERAS,
+    "keep": _CAMERAS,
+    "serve": _LIVE,
+}
+_RECORDED = ("output", "overlay", "masks", "stats")
+_BESIDE: dict[str, tuple[str, ...]] = {  # one of these must be given, too
+    "ray_workers": ("ray",),
+    "ray_cpus": ("ray",),
+    "token": ("serve",),
+    "segment_time": _RECORDED,
+    "keep": _RECORDED,
+}
+_CALLED = {"serve": "cameras; to see a file's overlay as it is made, pass --show"}
+
+
+def refuse_idle_options(context: typer.Context, words: Sequence[str], cameras: Sequence[Camera]) -> None:
+    """Say of the first option that was given, and means nothing for any of the sources, what it is for.
+
+    Args:
+        context: of the command, which knows what was given.
+        words: that name the sources.
+        cameras: that they mean, where they do.
+
+    Raises:
+        typer.BadParameter: there is one.
+    """
+    kinds = set[Kind]().union(*map(_kinds_of_camera, cameras) if cameras else map(_kinds_of_word, words))
+    given = [name for name in context.params if _is_given(context, name)]
+    for name in given:
+        wanted = _OPTIONS.get(name)
+        if name == "timeout" and "://" in str(context.params["output"]):
+            continue  # of a stream that is sent, too
+        if wanted and not kinds.intersection(wanted):
+            what = _CALLED.get(name) or _list([_WORDS[kind] for kind in wanted])
+            raise typer.BadParameter(f"{_option(name)} is for {what}")
+        beside = _BESIDE.get(name)
+        if beside and not set(beside).intersection(given):
+            raise typer.BadParameter(f"{_option(name)} needs {_option(beside[0])}")
+
+
+def _option(name: str) -> str:
+    return "-o" if name == "output" else f"--{name.replace('_', '-')}"
+
+
+def _is_given(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _kinds_of_camera(camera: Camera) -> set[Kind]:
+    kinds: set[Kind] = {"raw"} if camera.format else set()
+    if "://" in camera.url:
+        kinds |= {"stream"}
+        scheme = parse_address(camera.url).scheme.rstrip("s")
+        return kinds | ({"rtsp"} if scheme == "rtsp" else {"http"} if scheme == "http" else set())
+    return kinds | ({"webcam"} if camera.endless else {"pipe"})
+
+
+def _kinds_of_word(word: str) -> set[Kind]:
+    if word.startswith("@"):
+        return set(_FILES)
+    return {"pictures"} if "://" not in word and is_sequence(Path(word)) else {"file"}
+
+
+def _list(words: Sequence[str]) -> str:
+    *first, last = words
+    return f"{', '.join(first)} and {last}" if first else last

@@ -1,0 +1,191 @@
+"""Cameras that want a password in their own way, or send us elsewhere: with what words, and to whom."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+from dataclasses import replace
+
+import pytest
+
+from roadmask.stream.camera.access import Login, sent_on
+from roadmask.stream.camera.camera import CameraSettings, parse_camera
+from roadmask.stream.camera.relay import RtspRelay
+from roadmask.stream.errors import SourceError
+from roadmask.stream.system.address import parse_address
+from tests.support.live_viewer import FILM, SETTINGS, LiveViewer
+from tests.support.odd_http import head, odd_server
+from tests.support.rtsp_faults import Faults
+from tests.support.rtsp_request import Scheme
+from tests.support.rtsp_server import RtspServer
+from tests.support.stream_servers import http_camera
+from tests.support.waiting import until
+
+pytestmark = pytest.mark.usefixtures("short_pauses")
+ONCE = replace(SETTINGS, max_retries=0)
+FOLLOWING = replace(ONCE, allow_redirects=True)
+
+
+@pytest.mark.parametrize("scheme", ["digest", "basic", "SHA-256", "SHA-256 first"])
+@pytest.mark.parametrize("password", ["secret", "pa#s/s?w@r:d=&%"])
+def test_every_way_of_asking_lets_in_with_every_password(scheme: Scheme, password: str) -> None:
+    with RtspServer(FILM, faults=Faults(user="joe", password=password, auth=scheme)) as server:
+        with LiveViewer(server.url.replace("//", f"//joe:{password}@"), ONCE) as viewer:
+            viewer.wait(5)
+            assert viewer.reasons == []
+
+
+def test_a_way_of_asking_that_is_not_known_is_named() -> None:
+    with RtspServer(FILM, faults=Faults(user="joe", password="secret", auth="SHA-1")) as server:
+        with LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer:
+            viewer.until(lambda: viewer.is_over)
+    assert "it asks for the password by digest SHA-1, which is not supported" in str(viewer.error)
+
+
+def test_the_digest_is_that_of_the_rfc() -> None:
+    """RFC 7616, 3.9.1, but for the client's own nonce."""
+    login = Login(parse_address("http://Mufasa:Circle%20of%20Life@www.example.org/dir/index.html"))
+    nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
+    fields = f'realm="http-auth@example.org", qop="auth, auth-int", nonce="{nonce}", opaque="FQhe"'
+    assert login.ask([f"Digest {fields}, algorithm=SHA-256", f"Digest {fields}, algorithm=MD5"])
+    given = login.header("GET", "/dir/index.html") or ""
+    own = given.split('cnonce="')[1].split('"')[0]
+
+    def hashed(text: str) -> str:
+        return hashlib.sha256(text.encode()).hexdigest()
+
+    known = hashed("Mufasa:http-auth@example.org:Circle of Life")
+    proof = hashed(f"{known}:{nonce}:00000001:{own}:auth:{hashed('GET:/dir/index.html')}")
+    assert f'response="{proof}"' in given
+
+
+@pytest.mark.parametrize("scheme", ["digest", "basic"])
+def test_rtsp_does_not_lead_to_another_host_and_never_with_the_password(scheme: Scheme) -> None:
+    with (
+        RtspServer(FILM) as other,
+        RtspServer(FILM, faults=Faults(user="joe", password="secret", auth=scheme)) as server,
+    ):
+        elsewhere = other.url.replace("127.0.0.1", "localhost")
+        server.faults.sends_to = elsewhere
+        url = server.url.replace("//", "//joe:secret@")
+        with LiveViewer(url, ONCE) as viewer:
+            viewer.until(lambda: viewer.is_over)
+        assert str(viewer.error).startswith(f"gate: it sends us on to another host, localhost:{other.port}; --allow")
+        assert not other.sessions
+        with LiveViewer(url, FOLLOWING) as viewer:
+            viewer.wait(5)
+        assert server.sessions[-1].proofs
+        assert other.sessions
+        assert not other.sessions[-1].proofs
+        other.faults.user = "joe"  # it would like to know his password, too
+        with LiveViewer(url, FOLLOWING) as viewer:
+            viewer.until(lambda: viewer.is_over)
+        assert "wrong user name or password" in str(viewer.error)
+        assert not other.sessions[-1].proofs
+
+
+def test_rtsp_is_followed_on_its_own_host() -> None:
+    with RtspServer(FILM, faults=Faults(user="joe", password="secret")) as server:
+        server.faults.sends_to = f"{server.url}/again"
+        with LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer:
+            viewer.until(lambda: viewer.is_over)
+        assert "it sends us on more than 5 times" in str(viewer.error)
+
+
+@pytest.mark.parametrize("path", ["mjpeg", "video.ts"])
+def test_http_does_not_lead_to_another_host_and_never_with_the_password(path: str) -> None:
+    with http_camera(FILM) as other:
+
+        def answer(request: str) -> list[bytes]:
+            if "authorization" not in request.lower():
+                return [head("401 Unauthorized", WWW_Authenticate='Basic realm="x"', Content_Length="0")]
+            return [head("302 Found", Location=f"http://localhost:{other.server_port}/{path}", Content_Length="0")]
+
+        with odd_server(answer) as server:
+            url = server.url.replace("//", "//joe:secret@") + "/live"
+            with LiveViewer(url, ONCE) as viewer:
+                viewer.until(lambda: viewer.is_over)
+            assert "it sends us on to another host, localhost:" in str(viewer.error)
+            assert not other.asked
+            with LiveViewer(url, FOLLOWING) as viewer:
+                viewer.wait(5)
+        assert other.asked
+        assert not any("authorization" in headers.lower() for headers in other.asked)
+
+
+@pytest.mark.parametrize("is_nested", [False, True])
+def test_a_playlist_does_not_lead_to_another_host(is_nested: bool) -> None:
+    with http_camera(FILM) as other:
+        until(lambda: len(other.parts) > 2)
+        elsewhere = f"http://localhost:{other.server_port}"
+
+        def answer(_: str) -> list[bytes]:
+            if is_nested:
+                body = f"#EXTM3U\n#EXT-X-STREAM-INF:BANDWIDTH=100000\n{elsewhere}/live.m3u8\n"
+            else:
+                body = other.playlist().replace("part", f"{elsewhere}/part")
+            return [head(Content_Type="application/vnd.apple.mpegurl", Content_Length=str(len(body))), body.encode()]
+
+        with odd_server(answer) as server:
+            with LiveViewer(f"{server.url}/live.m3u8", replace(ONCE, timeout_s=2)) as viewer:
+                viewer.until(lambda: viewer.is_over)
+            assert "it sends us on to another host, localhost:" in str(viewer.error)
+            assert not other.asked
+            with LiveViewer(f"{server.url}/live.m3u8", FOLLOWING) as viewer:
+                viewer.wait(5)
+
+
+def test_a_playlist_behind_a_password_is_read() -> None:
+    with http_camera(FILM) as other:
+        until(lambda: len(other.parts) > 2)
+
+        def answer(request: str) -> list[bytes]:
+            if "authorization: basic am9lonnly3jlda==" not in request.lower():
+                return [head("401 Unauthorized", WWW_Authenticate='Basic realm="x"', Content_Length="0")]
+            name = request.split()[1]
+            body = {f"/part{number}.ts": part for number, part in list(other.parts)}.get(name)
+            body = body or other.playlist().encode()
+            return [head(Content_Type="video/mp2t", Content_Length=str(len(body))), body]
+
+        with (
+            odd_server(answer) as server,
+            LiveViewer(server.url.replace("//", "//joe:secret@") + "/live.m3u8", ONCE) as viewer,
+        ):
+            viewer.wait(10)
+
+
+@pytest.mark.parametrize(
+    ("location", "there"),
+    [
+        ("/b", "http://joe:secret@camera/b"),
+        ("http://camera/b", "http://joe:secret@camera/b"),
+        ("http://camera:80/b", "http://joe:secret@camera:80/b"),
+        ("https://camera/b", "https://joe:secret@camera/b"),
+        ("http://camera:8080/b", None),
+        ("http://camera.evil.example/b", None),
+        ("//other/b", None),
+        ("ftp://camera/b", None),
+        ("file:///etc/passwd", None),
+    ],
+)
+def test_a_password_goes_where_it_belongs(location: str, there: str | None) -> None:
+    address = parse_address("http://joe:secret@camera/a")
+    if there:
+        assert str(sent_on(address, location, allow=False)) == there
+        return
+    with pytest.raises(SourceError, match="it sends us on to"):
+        sent_on(address, location, allow=False)
+    if location.startswith(("http", "//")):
+        assert "secret" not in str(sent_on(address, location, allow=True))
+
+
+def test_another_program_that_finds_the_relay_is_let_to_nothing() -> None:
+    with RtspServer(FILM, faults=Faults(user="joe", password="secret")) as server:
+        camera = parse_camera(server.url.replace("//", "//joe:secret@"), CameraSettings())
+        with RtspRelay(camera) as relay:
+            assert "secret" not in relay.url
+            port = int(relay.url.split(":")[2].split("/")[0])
+            with socket.create_connection(("127.0.0.1", port), 5) as curious:
+                curious.sendall(f"DESCRIBE {server.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
+                assert curious.recv(100) == b""
+        assert not server.sessions[0].requests
