@@ -14,6 +14,7 @@ from typing import Annotated
 import typer
 
 from .errors import RoadmaskError, Stopped
+from .system.address import without_secrets
 from .system.talk import harmless_streams, lines_for_people, printable
 
 
@@ -149,5 +150,5 @@ def _missing_package(command: _Command, exc: ModuleNotFoundError) -> int:
 
 
 def _fail(message: str, code: int) -> int:
-    sys.stderr.write(f"roadmask: {printable(message)}\n")
+    sys.stderr.write(f"roadmask: {printable(without_secrets(message))}\n")
     return code

@@ -13,7 +13,6 @@ from collections import OrderedDict
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import cast
 
 import av
 from av.container import InputContainer
@@ -155,7 +154,7 @@ class Connection:
 
     def _decode_jpegs(self, file: WebFile) -> None:
         """Pictures that have no time but when they came."""
-        context = cast("av.VideoCodecContext", av.CodecContext.create("mjpeg", "r"))
+        context = av.CodecContext.create("mjpeg", "r")
         self.opened = True
         for content in jpegs(file.read):
             arrived = time.monotonic()

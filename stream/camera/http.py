@@ -39,6 +39,7 @@ class Web:
         self._camera = camera
         self._address = parse_address(camera.url)
         self._logins: dict[tuple[str, int | None], Login] = {}
+        self._cookies: dict[tuple[str, int | None], dict[str, str]] = {}
         self._socket: socket.socket | None = None  # of the last answer
 
     def open(self) -> WebFile:
@@ -73,8 +74,15 @@ class Web:
         for _ in range(2 * MOST_REDIRECTS):
             login = self._logins.setdefault(address.origin, Login(address))
             target = _target(address)
-            proof = login.header("GET", target)
-            response = self._asked(address, target, headers | ({"Authorization": proof} if proof else {}))
+            cookies = self._cookies.setdefault(address.origin, {})
+            known = {
+                "Authorization": login.header("GET", target),
+                "Cookie": "; ".join(f"{name}={value}" for name, value in cookies.items()),
+            }
+            response = self._asked(address, target, headers | {name: text for name, text in known.items() if text})
+            for cookie in response.headers.get_all("Set-Cookie") or []:
+                name, _, value = cookie.partition(";")[0].partition("=")
+                cookies[name.strip()] = value.strip()
             location = response.headers.get("Location")
             if response.status == 401 and not was_refused and login.ask(_challenges(response)):
                 was_refused = True

@@ -9,7 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from threading import Event
 
-from ..camera.camera import Camera
+from ..camera.camera import Camera, parse_camera
 from ..camera.live import LiveSource
 from ..camera.status import CameraStatus
 from ..decode.hardware_decode import decoder_for
@@ -161,7 +161,8 @@ def segment_video(
     """Each frame of a video with its mask, in order, in bounded memory however long the video is.
 
     Args:
-        source: a video file, or a camera from `parse_camera`, whose frames go on until the generator is closed.
+        source: a video file, or a camera's address or `parse_camera` of it: frames then go on until the generator is
+            closed.
         model: a loaded model, a model file, or `None` for the model in the box.
         device: where to run a model that is not loaded yet: "auto", "cpu", "cuda", ...
         start: seconds from the first frame; `end` likewise, and not included.
@@ -185,6 +186,8 @@ def segment_video(
     0.08 (96, 128) uint8
     """
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
+    if isinstance(source, str) and "://" in source:
+        source = parse_camera(source)
     settings = SegmentSettings(
         source if isinstance(source, Camera) else Path(source),
         start=start,

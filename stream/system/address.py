@@ -22,6 +22,7 @@ _SECRET = re.compile(
     r".*?(?=[&;,]\w+=|_[a-z]+=|$)",
     re.IGNORECASE,
 )
+_IN_TEXT = re.compile(r"([A-Za-z][\w+.-]*):/{1,2}([^\s/'\"][^\s'\"]*)")
 _HIDDEN, _TO_HIDDEN = "***", r"\1***"
 _SURELY = 2
 _Reading: TypeAlias = "tuple[int, tuple[str, int | None]]"  # where the host begins, itself, and its port
@@ -106,8 +107,10 @@ def _clear(readings: list[_Reading], usual: int) -> _Reading:
     Raises:
         UnclearAddress: there is none.
     """
-    best, *others = sorted(readings, key=lambda reading: _rank(reading[1]), reverse=True) or [None]
-    if best is None or (others and _rank(others[0][1]) == _rank(best[1])):
+    if not readings:
+        raise UnclearAddress
+    best, *others = sorted(readings, key=lambda reading: _rank(reading[1]), reverse=True)
+    if others and _rank(others[0][1]) == _rank(best[1]):
         raise UnclearAddress
     if best[0] != usual and _rank(best[1]) < _SURELY and any(start == usual for start, _ in others):
         raise UnclearAddress
@@ -162,3 +165,14 @@ def name_of(url: str) -> str:
     shown = re.sub(r"^.*?://|[?#].*$", "", redacted(url))
     shown = re.sub(r"[^/;&_]*=\*+_?", "", shown)
     return re.sub(r"[^\w.-]+", "_", shown).strip("_.") or "camera"
+
+
+def without_secrets(text: str) -> str:
+    """Any text, where addresses in it are shown as they may be; a path made of one has lost a slash."""
+    if ":/" not in text:
+        return text
+    return _IN_TEXT.sub(lambda found: redacted(f"{found[1]}://{found[2]}") if _hides(found) else found[0], text)
+
+
+def _hides(found: re.Match[str]) -> bool:
+    return is_secret(f"{found[1]}://{found[2]}")

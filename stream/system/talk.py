@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
-from .address import is_secret, redacted
+from .address import is_secret, redacted, without_secrets
 
 if TYPE_CHECKING:
     from rich.progress import Progress
@@ -63,7 +63,7 @@ class _Handler(logging.StreamHandler[TextIO]):
 
 class _Lines(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's own name
-        return printable(super().formatMessage(record))
+        return printable(without_secrets(super().formatMessage(record)))
 
 
 class _Json(logging.Formatter):
@@ -71,7 +71,11 @@ class _Json(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
-        entry: dict[str, Any] = {"time": time, "level": record.levelname.lower(), "message": record.getMessage()}
+        entry: dict[str, Any] = {
+            "time": time,
+            "level": record.levelname.lower(),
+            "message": without_secrets(record.getMessage()),
+        }
         facts = getattr(record, "facts", None)
         if is_dataclass(facts) and not isinstance(facts, type):
             entry |= {name: value for name, value in asdict(facts).items() if name not in entry}

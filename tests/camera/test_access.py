@@ -29,16 +29,20 @@ FOLLOWING = replace(ONCE, allow_redirects=True)
 @pytest.mark.parametrize("scheme", ["digest", "basic", "SHA-256", "SHA-256 first"])
 @pytest.mark.parametrize("password", ["secret", "pa#s/s?w@r:d=&%"])
 def test_every_way_of_asking_lets_in_with_every_password(scheme: Scheme, password: str) -> None:
-    with RtspServer(FILM, faults=Faults(user="joe", password=password, auth=scheme)) as server:
-        with LiveViewer(server.url.replace("//", f"//joe:{password}@"), ONCE) as viewer:
-            viewer.wait(5)
-            assert viewer.reasons == []
+    with (
+        RtspServer(FILM, faults=Faults(user="joe", password=password, auth=scheme)) as server,
+        LiveViewer(server.url.replace("//", f"//joe:{password}@"), ONCE) as viewer,
+    ):
+        viewer.wait(5)
+        assert viewer.reasons == []
 
 
 def test_a_way_of_asking_that_is_not_known_is_named() -> None:
-    with RtspServer(FILM, faults=Faults(user="joe", password="secret", auth="SHA-1")) as server:
-        with LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer:
-            viewer.until(lambda: viewer.is_over)
+    with (
+        RtspServer(FILM, faults=Faults(user="joe", password="secret", auth="SHA-1")) as server,
+        LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer,
+    ):
+        viewer.until(lambda: viewer.is_over)
     assert "it asks for the password by digest SHA-1, which is not supported" in str(viewer.error)
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from roadmask.stream.cli import main
 from roadmask.stream.system.talk import hide_arguments
 from tests.support.clips import times_of
 from tests.support.numbered_camera import Film
@@ -113,10 +114,11 @@ def test_a_password_that_cannot_be_hidden_from_other_users_is_told(
 
 
 @pytest.mark.skipif(not shutil.which("ps"), reason="looks at the list of processes")
-def test_a_password_is_seen_nowhere(model: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("password", ["secret", "se#secret", "s/e?secret=&secret"])
+def test_a_password_is_seen_nowhere(password: str, model: Path, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "roadmask", "run", "--model", str(model), "-o", f"{tmp_path}/", "--log", "json"]
-    with RtspServer(FILM, faults=Faults(user="joe", password="secret")) as server:
-        url = server.url.replace("//", "//joe:secret@") + "?token=secret"
+    with RtspServer(FILM, faults=Faults(user="joe", password=password)) as server:
+        url = server.url.replace("//", f"//joe:{password}@") + "?token=secret"
         with subprocess.Popen([*command, url], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             until(lambda: len(server.sent) > 100, 30)
             shown = subprocess.run(["ps", "-o", "args=", "-p", str(process.pid)], capture_output=True, text=True)
@@ -134,6 +136,24 @@ def test_a_password_is_seen_nowhere(model: Path, tmp_path: Path) -> None:
     states = [event["state"] for line in err.splitlines() if "state" in (event := json.loads(line))]
     assert [state for state in states if state != "connecting"][:2] == ["running", "reconnecting"]
     assert "wrong user name or password" in err
+
+
+def test_no_way_of_writing_an_option_shows_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    shown: list[str] = []
+    monkeypatch.setattr("setproctitle.setproctitle", shown.append)
+    url, target = "front=rtsp://joe:pa#ss@10.0.0.7/user=a_password=secret.sdp", "rtsp://joe:se?cret@host/x"
+    monkeypatch.setattr(sys, "argv", ["roadmask", "run", url, f"--output={target}", "--token=a word"])
+    hide_arguments([url, target], "a word")
+    assert shown == ["roadmask run front=rtsp://10.0.0.7/user=***_password=*** --output=rtsp://host/x --token=***"]
+
+
+def test_a_password_in_the_place_of_a_file_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments in (["info", "rtsp://joe:pa#ss@10.0.0.7/x?pwd=secret"], ["report", "http://joe:secret@10.0.0.7/"]):
+        assert main(arguments) != 0
+        told = capsys.readouterr().err
+        assert "10.0.0.7" in told
+        for secret in ("joe", "pa", "ss@", "secret"):
+            assert secret not in told.replace("path", "").replace("roadmask", "")
 
 
 def test_an_unknown_kind_of_address_is_one_line(model: Path, capsys: pytest.CaptureFixture[str]) -> None:
