@@ -70,7 +70,7 @@ class Address:
 
     def __str__(self) -> str:
         """For programs: what would end the host is percent-encoded in user and password."""
-        user, password = (quote(part, safe="!$&'()*+,;=~-._%") for part in (self.user, self.password))
+        user, password = (quote(part, safe="!$&'()*+,;=~-._%@:") for part in (self.user, self.password))
         who = f"{user}:{password}@" if password else f"{user}@" if user else ""
         port = "" if self.port is None else f":{self.port}"
         return f"{self.scheme}://{who}{self.host}{port}{self.rest}"
