@@ -148,11 +148,14 @@ def redacted(url: str) -> str:
         return url
     name, scheme = re.fullmatch(r"(.*?)([\w+.-]*)", head, re.DOTALL).groups()  # type: ignore[union-attr]
     try:
-        address = parse_address(f"{scheme}://{after}").without_credentials()
+        address = parse_address(f"{scheme}://{after}")
     except UnclearAddress:
         return f"{name}{scheme}://{_HIDDEN}"
     rest = re.sub(r"(?<=://)[^/?#&]*@", "", address.rest)  # of an address within the query
-    return f"{name}{replace(address, scheme=scheme, rest=_SECRET.sub(_TO_HIDDEN, rest))}"
+    rest = _SECRET.sub(_TO_HIDDEN, rest)
+    if rest == address.rest and not address.user and not address.password:
+        return url
+    return f"{name}{replace(address.without_credentials(), scheme=scheme, rest=rest)}"
 
 
 def is_secret(url: str) -> bool:

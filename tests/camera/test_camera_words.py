@@ -12,7 +12,7 @@ import pytest
 from roadmask.stream.camera.camera import CameraSettings, is_camera, parse_camera
 from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.live.publisher import parse_target
-from roadmask.stream.system.address import is_secret, name_of, parse_address, redacted
+from roadmask.stream.system.address import is_secret, name_of, parse_address, redacted, without_secrets
 
 DEFAULTS = CameraSettings()
 
@@ -114,6 +114,22 @@ def test_a_secret_in_the_path_or_the_query_is_in_no_name_and_no_line(rest: str, 
 )
 def test_an_at_sign_behind_the_host_is_no_end_of_a_password(url: str) -> None:
     assert parse_camera(url, DEFAULTS).url == url
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("rtsp:/joe:se#cret@10.0.0.7/x: no such file", "rtsp://10.0.0.7/x: no such file"),
+        ("'http://joe:secret@host/x' and rtsp://host/y?pwd=a", "'http://host/x' and rtsp://host/y?pwd=***"),
+        ("live view at http://127.0.0.1:8080/", "live view at http://127.0.0.1:8080/"),
+        ("rtsp://***: cannot be split", "rtsp://***: cannot be split"),
+        ("a: is that: /or that", "a: is that: /or that"),
+        ("C:/videos/drive@home.mp4: no such file", "C:/videos/drive@home.mp4: no such file"),
+        ("s3://bucket/a@b.mp4: no such file", "s3://bucket/a@b.mp4: no such file"),
+    ],
+)
+def test_no_text_shows_what_is_secret_in_an_address(text: str, shown: str) -> None:
+    assert without_secrets(text) == shown
 
 
 def test_a_camera_does_not_print_its_url() -> None:
