@@ -17,6 +17,7 @@ import av
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decode.opening import PICTURE_MS
 from ..errors import ArchiveError, OutputError
 from ..frames import Ending
 from ..spec import PixelClass
@@ -199,6 +200,12 @@ class MaskArchive:
             return self._store.picture(name, self._most_pixels)
         except _UNREADABLE:
             return None
+
+    @property
+    def picture_rate(self) -> Fraction | None:
+        """At which numbered pictures were read, where they were made of such: see `open_source`."""
+        last = self.records[-1] if self.records else None
+        return 1 / (PICTURE_MS * last.time_base) if last and last.pts == PICTURE_MS * last.index else None
 
     @cached_property
     def _most_pixels(self) -> int:

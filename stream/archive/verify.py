@@ -105,7 +105,7 @@ class VideoCheck:
         self._path = path
         self._any_name = any_name
         self._pts: list[int] = []
-        with open_source(path, stream=masks.header.stream) as source:
+        with open_source(path, stream=masks.header.stream, picture_rate=masks.picture_rate) as source:
             self._info = source.info
             for count, frame in enumerate(source.frames(lambda _: _SMALLEST), 1):
                 self._pts.append(frame.pts)

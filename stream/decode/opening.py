@@ -43,7 +43,7 @@ _LISTS = {
 }
 
 _NUMBER = re.compile(r"%(?:0(\d+))?d")
-_PICTURE_MS = 40
+PICTURE_MS = 40  # from one to the next
 _CODECS = {".png": b"MPNG", ".jpg": b"MJPG", ".jpeg": b"MJPG"}
 
 
@@ -212,7 +212,7 @@ def sequence_stream(path: Path, opened: Callable[[Path], BinaryIO]) -> io.RawIOB
 def _contents(paths: Sequence[Path], opened: Callable[[Path], BinaryIO]) -> Iterator[tuple[int, bytes]]:
     for number, path in enumerate(paths):
         with opened(path) as file:
-            yield number * _PICTURE_MS, file.read()
+            yield number * PICTURE_MS, file.read()
 
 
 class _Stream(io.RawIOBase):

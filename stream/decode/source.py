@@ -24,7 +24,7 @@ from ..frames import Frame, Place, VideoInfo
 from .decoder import FileDecoder
 from .display import Display
 from .hardware_decode import HardwareDecoder
-from .opening import MAX_PIXELS, is_sequence
+from .opening import MAX_PIXELS, PICTURE_MS, is_sequence
 from .pixels import network_input
 from .place import FrameClock, Selection, look_of
 from .video_stream import info_of
@@ -158,8 +158,8 @@ class FileSource:
         try:
             first = self._decoder.first()
             self.info = info_of(self._decoder.container, self._decoder.stream, first)
-            if picture_rate and is_sequence(path):  # which is read at 25 a second, in other units then
-                unit = self.info.time_base * 25 / picture_rate
+            if picture_rate and is_sequence(path):  # they are `PICTURE_MS` apart, which are of another length then
+                unit = 1 / (PICTURE_MS * picture_rate)
                 self.info = replace(self.info, rate=picture_rate, time_base=unit)
             self._first_pts = FrameClock(self.info.time_base, self.info.rate).pts(first)
             self._first = [first]  # until it is given

@@ -104,7 +104,7 @@ def pictured_frames(
     """
     pair, encode = MaskedVideo(masks, video), _picture_encoder(form)
     with ExitStack() as stack:
-        source = stack.enter_context(open_source(video, stream=masks.header.stream))
+        source = stack.enter_context(open_source(video, stream=masks.header.stream, picture_rate=masks.picture_rate))
         frames = source.frames(lambda _: _NO_INPUT, place=place_of(masks.records[0], source.info))
         results = pair.frames(frames, to_the_end=True)
         for position, result in enumerate(results):

@@ -101,7 +101,13 @@ def preview_video(
         with ExitStack() as stack:
             pair = MaskedVideo(stack.enter_context(open_masks(settings.masks)), settings.video)
             source = stack.enter_context(
-                open_source(settings.video, start=settings.start, end=settings.end, stream=pair.masks.header.stream)
+                open_source(
+                    settings.video,
+                    start=settings.start,
+                    end=settings.end,
+                    stream=pair.masks.header.stream,
+                    picture_rate=pair.masks.picture_rate,
+                )
             )
             pair.refuse_other_size(source.info)
             classes = pair.masks.classes

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 
 import cv2
@@ -75,14 +76,15 @@ def video_pictures(
 
 def _visited(pair: MaskedVideo, positions: Sequence[int]) -> Iterator[tuple[int, SegmentedFrame]]:
     """The masks at those positions and their frames, in order."""
-    stream, records = pair.masks.header.stream, pair.masks.records
-    with open_source(pair.video, stream=stream) as source:
+    records = pair.masks.records
+    opened = partial(open_source, pair.video, stream=pair.masks.header.stream, picture_rate=pair.masks.picture_rate)
+    with opened() as source:
         pair.refuse_other_size(source.info)
         can_jump = records[0].time_base == source.info.time_base
     for _, group in groupby(enumerate(positions), key=lambda item: item[1] - item[0] if can_jump else 0):
         run = [position for _, position in group]  # one behind the other
         visited = run if can_jump else range(run[-1] + 1)
-        with open_source(pair.video, stream=stream) as source:
+        with opened() as source:
             place = place_of(records[visited[0]], source.info)
             frames = pair.frames(source.frames(lambda _: _NO_INPUT, place=place), to_the_end=True)
             yield from (item for item in zip(visited, frames, strict=False) if item[0] in run)

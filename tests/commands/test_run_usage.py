@@ -169,7 +169,9 @@ def test_options_that_would_do_nothing_together_are_wrong_usage(
 def test_numbered_pictures_have_the_rate_that_is_asked_for(rate: str, model: Path, tmp_path: Path) -> None:
     for number in range(10):
         av.VideoFrame.from_ndarray(halves(), "rgb24").to_image().save(tmp_path / f"{number:03d}.png")
-    assert run(tmp_path / "%03d.png", "-o", tmp_path / "out.mp4", "--input-rate", rate, model=model) == 0
+    made = ("-o", tmp_path / "out.mp4", "--masks", tmp_path / "masks.zip")
+    assert run(tmp_path / "%03d.png", *made, "--input-rate", rate, model=model) == 0
+    assert main(["verify", str(tmp_path / "masks.zip"), str(tmp_path / "%03d.png")]) == 0
     assert times_of(tmp_path / "out.mp4") == [number / Fraction(rate) for number in range(10)]
     assert run(tmp_path / "%03d.png", "--overlay", tmp_path / "usual.mp4", model=model) == 0
     assert times_of(tmp_path / "usual.mp4")[-1] == Fraction(9, 25)
