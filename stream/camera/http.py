@@ -24,6 +24,7 @@ from .access import MOST_REDIRECTS, Login, sent_on, unverified
 from .camera import SPARE_S, Camera
 
 _HEAD_BYTES = 64  # that tell what it is
+_PLAYLIST_BYTES = 1 << 22  # FFmpeg keeps all that a playlist names
 _JPEGS = re.compile(r"multipart/|image/jpe?g|video/(x-)?m(otion-)?jpe?g", re.IGNORECASE)
 
 
@@ -57,10 +58,12 @@ class Web:
             _refuse_encrypted(url)
             address = sent_on(self._address, url, allow=self._camera.allow_redirects)
             first, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
-            return WebFile(self._get, address, first, end or None)
+            file = WebFile(self._get, address, first, end or None)
+            file.most = _PLAYLIST_BYTES if file.is_playlist else None
         except SourceError as exc:
             self.refusal = str(exc)
             raise
+        return file
 
     def cut(self) -> None:
         """Break the connection off, whoever waits for it; any thread may."""
@@ -151,6 +154,7 @@ class WebFile:
         end: int | None,
     ) -> None:
         self._get, self._first, self._end = get, first, end
+        self.most: int | None = None  # bytes, at which it ends
         self._at = 0
         self._response: HTTPResponse
         self.address = address
@@ -184,6 +188,8 @@ class WebFile:
 
     def read(self, size: int = -1) -> bytes:
         """Some of the next bytes, as they come; none at the end."""
+        if self.most is not None and self._at >= self.most:
+            return b""
         piece, self._rest = (self._rest[:size], self._rest[size:]) if self._rest else (self._read(size), b"")
         self._at += len(piece)
         return piece

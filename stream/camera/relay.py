@@ -6,6 +6,7 @@ loopback, and never learns the password. What a camera sends once it plays is pa
 
 from __future__ import annotations
 
+import errno
 import re
 import secrets
 import select
@@ -43,6 +44,7 @@ class RtspRelay:
         self._address = parse_address(camera.url)
         self._login = Login(self._address)
         self._redirects = 0
+        self._asked, self._answered = bytearray(), bytearray()  # that have come so far, and are not whole
         self._request = b""  # the last one, as it came
         self._is_ours = self._was_refused = self._plays = False
         self._server = self._connected(self._address)
@@ -60,6 +62,9 @@ class RtspRelay:
         if address.scheme == "rtsps":
             try:
                 server = unverified().wrap_socket(server, server_hostname=address.connect_to[0])
+            except ssl.SSLError as exc:
+                server.close()
+                raise OSError(errno.EIO, "no TLS") from exc
             except BaseException:
                 server.close()
                 raise
@@ -78,30 +83,48 @@ class RtspRelay:
         self._server.close()
 
     def _pass_on(self) -> None:
-        asked, answered = bytearray(), bytearray()
+        """Until one of the two hangs up."""
         while True:
             waiting = isinstance(self._server, ssl.SSLSocket) and self._server.pending()
             ready = [self._server] if waiting else select.select([self._client, self._server], [], [])[0]
-            if self._client in ready:
-                asked += (piece := self._client.recv(_PIECE))
-                if not piece:
-                    return
-                while message := _taken(asked, b""):
-                    self._ask(message)
-            if self._server in ready:
-                piece = self._server.recv(_PIECE)
-                if not piece:
-                    return
-                if self._plays:
-                    self._client.sendall(piece)
-                    continue
-                answered += piece
-                while not self._plays and (message := _taken(answered, b"RTSP/")):
-                    self._answer(message)
-                if self._plays or not answered.startswith((b"$", b"RTSP/"[: len(answered)])):
-                    self._plays = True  # or speaks another language
-                    self._client.sendall(answered)
-                    answered.clear()
+            if self._client in ready and not self._hear_client():
+                return
+            if self._server in ready and not self._hear_server():
+                return
+
+    def _hear_client(self) -> bool:
+        """Whether it is still there."""
+        piece = self._client.recv(_PIECE)
+        self._asked += piece
+        while message := _taken(self._asked, b""):
+            self._ask(message)
+        return bool(piece)
+
+    def _hear_server(self) -> bool:
+        try:
+            piece = self._received()
+        except ssl.SSLWantReadError:  # what came is TLS's own
+            return True
+        if self._plays:
+            self._client.sendall(piece)
+            return bool(piece)
+        self._answered += piece
+        while not self._plays and (message := _taken(self._answered, b"RTSP/")):
+            self._answer(message)
+        speaks_it = self._answered.startswith((b"$", b"RTSP/"[: len(self._answered)]))
+        if self._plays or not speaks_it:
+            self._plays = True  # or says what FFmpeg may make something of
+            self._client.sendall(self._answered)
+        return bool(piece)
+
+    def _received(self) -> bytes:
+        if not isinstance(self._server, ssl.SSLSocket):
+            return self._server.recv(_PIECE)
+        self._server.setblocking(False)
+        try:
+            return self._server.recv(_PIECE)
+        finally:
+            self._server.setblocking(True)
 
     def _ask(self, message: bytes) -> None:
         """Pass a request on, as one to the camera, with what lets in."""
@@ -163,13 +186,12 @@ class RtspRelay:
         self._ask(self._request)
 
     def _with_source(self, message: bytes) -> bytes:
-        """Over UDP the packets come from the camera itself: its address, which the relay hides, is told."""
+        """Over UDP the packets come from the camera itself: its address is told, and no other."""
+        line = _found(rb"(?im)^(Transport:.*server_port.*?)\r?$", message)
+        if line is None or b"multicast" in line or (b"source=" in line and self._camera.allow_redirects):
+            return message
         source = f";source={self._server.getpeername()[0]}".encode()
-        return re.sub(
-            rb"(?im)^(Transport:(?!.*source=|.*interleaved|.*multicast).*?server_port.*?)(\r?)$",
-            rb"\1" + source + rb"\2",
-            message,
-        )
+        return message.replace(line, re.sub(rb";\s*source=[^;]*", b"", line) + source)
 
     def __enter__(self) -> Self:
         self._thread.start()

@@ -9,10 +9,11 @@ from dataclasses import replace
 import pytest
 
 from roadmask.stream.camera.access import Login, sent_on
-from roadmask.stream.camera.camera import CameraSettings, parse_camera
+from roadmask.stream.camera.camera import CameraSettings, Transport, parse_camera
 from roadmask.stream.camera.relay import RtspRelay
 from roadmask.stream.errors import SourceError
 from roadmask.stream.system.address import parse_address
+from tests.support.jpeg_parts import in_parts, mixed
 from tests.support.live_viewer import FILM, SETTINGS, LiveViewer
 from tests.support.odd_http import head, odd_server
 from tests.support.rtsp_faults import Faults
@@ -23,6 +24,7 @@ from tests.support.waiting import until
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 ONCE = replace(SETTINGS, max_retries=0)
+EVERY = replace(ONCE, policy="every-frame")
 FOLLOWING = replace(ONCE, allow_redirects=True)
 
 
@@ -35,6 +37,42 @@ def test_every_way_of_asking_lets_in_with_every_password(scheme: Scheme, passwor
     ):
         viewer.wait(5)
         assert viewer.reasons == []
+
+
+@pytest.mark.parametrize("transport", ["tcp", "udp"])
+def test_rtsp_within_tls_is_watched(transport: Transport) -> None:
+    faults = Faults(user="joe", password="secret")
+    with RtspServer(FILM, faults=faults, tls=True) as server:
+        url = server.url.replace("//", "//joe:secret@")
+        with LiveViewer(url, replace(ONCE, transport=transport, policy="every-frame")) as viewer:
+            viewer.wait(25)
+            assert viewer.steps == {1}
+
+
+def test_http_within_tls_is_watched() -> None:
+    pictures = in_parts("--x")
+    with odd_server(lambda _: [mixed("x"), *pictures], tls=True) as server, LiveViewer(server.url, EVERY) as viewer:
+        viewer.until(lambda: viewer.is_over)
+    assert len(viewer.seen) == len(pictures)
+
+
+@pytest.mark.parametrize(
+    ("status", "told"),
+    [
+        ("401 Unauthorized", "wrong user name or password"),
+        ("403 Forbidden", "the server forbids it (403)"),
+        ("404 Not Found", "the server has no such stream (404)"),
+        ("418 Teapot", "the server refuses the request (4xx)"),
+        ("503 Busy", "the server has a fault of its own (5xx)"),
+    ],
+)
+def test_what_a_web_server_refuses_is_told_in_words(status: str, told: str) -> None:
+    def answer(_: str) -> list[bytes]:
+        return [head(status, WWW_Authenticate='Digest realm="x", nonce="y"', Content_Length="0")]
+
+    with odd_server(answer) as server, LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer:
+        viewer.until(lambda: viewer.is_over)
+    assert str(viewer.error) == f"gate: {told}; given up after 1 try"
 
 
 def test_a_way_of_asking_that_is_not_known_is_named() -> None:

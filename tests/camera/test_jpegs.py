@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import count, repeat
 from pathlib import Path
@@ -16,42 +16,12 @@ from hypothesis import strategies as st
 
 from roadmask.stream.camera.jpegs import MOST_BYTES, jpegs
 from roadmask.stream.errors import SourceError
+from tests.support.jpeg_parts import PICTURES, in_parts, mixed, part
 from tests.support.live_viewer import EVERY_FRAME, LiveViewer
-from tests.support.numbered_camera import CLOCK, Film, NumberedCamera
 from tests.support.odd_http import head, odd_server
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
 ONCE = replace(EVERY_FRAME, max_retries=0)
-
-
-def pictures(number: int = 40) -> list[bytes]:
-    camera = NumberedCamera(Film(rate=25, codec="mjpeg"))
-    try:
-        return [camera.shoot(index, pts=index * CLOCK // 25).bytes for index in range(number)]
-    finally:
-        camera.close()
-
-
-PICTURES = pictures()
-
-
-def part(boundary: str, length: int | None = None, line_end: str = "\r\n", picture: bytes = b"") -> bytes:
-    lines = [
-        boundary,
-        "Content-Type: image/jpeg",
-        *([f"Content-Length: {length}"] if length is not None else []),
-        "",
-        "",
-    ]
-    return line_end.join(lines).encode() + picture + line_end.encode()
-
-
-def in_parts(boundary: str, length: Callable[[bytes], int | None] = len, line_end: str = "\r\n") -> list[bytes]:
-    return [part(boundary, length(picture), line_end, picture) for picture in PICTURES]
-
-
-def mixed(boundary: str) -> bytes:
-    return head(Content_Type=f"multipart/x-mixed-replace; boundary={boundary}")
 
 
 def chunked(pieces: Iterable[bytes]) -> list[bytes]:

@@ -66,6 +66,7 @@ def test_why_a_camera_cannot_be_had_is_one_line_without_the_password(
     [
         ("rtmp", "the server closed the connection at once; given up after 1 try"),
         ("https", "the connection failed; does this server speak https?; given up after 1 try"),
+        ("rtsps", "the connection failed; does this server speak rtsps?; given up after 1 try"),
         ("rtsp", "what comes is no video that can be read; given up after 1 try"),
     ],
 )

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 import socket
+import ssl
 import threading
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 
 _JOIN_S = 5.0
 Answer = Callable[[str], Iterable[bytes]]
 
 
 class OddServer:
-    """Gives each who connects what `answer` makes of his request, and hangs up; with `lasts` it stays connected."""
+    """Gives each who connects what `answer` makes of his request, and hangs up."""
 
-    def __init__(self, answer: Answer, host: str) -> None:
+    def __init__(self, answer: Answer, host: str, *, tls: bool = False) -> None:
+        self._tls = self_signed() if tls else None
         self.requests: list[str] = []  # whole heads
         self.stopping = threading.Event()
         self._answer = answer
         self._listener = socket.create_server((host, 0))
         self._listener.settimeout(0.05)
-        self.url = f"http://{host}:{self._listener.getsockname()[1]}"
+        self.url = f"http{'s' if tls else ''}://{host}:{self._listener.getsockname()[1]}"
         self._threads = [threading.Thread(target=self._run)]
         self._threads[0].start()
 
@@ -32,8 +35,8 @@ class OddServer:
                 self._threads[-1].start()
 
     def _serve(self, client: socket.socket) -> None:
-        with client, suppress(OSError):
-            client.settimeout(_JOIN_S)
+        client.settimeout(_JOIN_S)
+        with suppress(OSError), self._tls.wrap_socket(client, server_side=True) if self._tls else client as client:
             request = b""
             while b"\r\n\r\n" not in request and (piece := client.recv(4096)):
                 request += piece
@@ -51,12 +54,19 @@ class OddServer:
 
 
 @contextmanager
-def odd_server(answer: Answer, host: str = "127.0.0.1") -> Iterator[OddServer]:
-    server = OddServer(answer, host)
+def odd_server(answer: Answer, host: str = "127.0.0.1", *, tls: bool = False) -> Iterator[OddServer]:
+    server = OddServer(answer, host, tls=tls)
     try:
         yield server
     finally:
         server.close()
+
+
+def self_signed() -> ssl.SSLContext:
+    """For a server whose key everybody knows."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(Path(__file__).with_name("self_signed.pem"))
+    return context
 
 
 def head(status: str = "200 OK", **fields: str) -> bytes:

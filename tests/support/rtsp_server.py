@@ -20,6 +20,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from tests.support.numbered_camera import CLOCK, Film, NumberedCamera, Shot
+from tests.support.odd_http import self_signed
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_session import Session
 
@@ -35,6 +36,7 @@ class RtspServer:
         port: on loopback; 0 for any that is free.
         faults: what goes wrong; its fields may be changed at any time.
         on_sent: told of each frame that a client was sent whole, on the server's thread.
+        tls: speak it, with a certificate that nobody vouches for.
     """
 
     def __init__(
@@ -44,7 +46,9 @@ class RtspServer:
         port: int = 0,
         faults: Faults | None = None,
         on_sent: Callable[[Shot], None] | None = None,
+        tls: bool = False,
     ) -> None:
+        self._tls = self_signed() if tls else None
         self.film = film or Film()
         self.faults = faults or Faults()
         self.sessions: list[Session] = []  # of all the clients there have been
@@ -60,7 +64,7 @@ class RtspServer:
 
     @property
     def url(self) -> str:
-        return f"rtsp://127.0.0.1:{self.port}/camera"
+        return f"rtsp{'s' if self._tls else ''}://127.0.0.1:{self.port}/camera"
 
     @property
     def playing(self) -> list[Session]:
@@ -144,7 +148,7 @@ class RtspServer:
             filming.result()
 
     async def _listen(self) -> None:
-        self._listener = await asyncio.start_server(self._meet, sock=self._socket)
+        self._listener = await asyncio.start_server(self._meet, sock=self._socket, ssl=self._tls)
 
     async def _meet(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         session = Session(reader, writer, self.faults)
