@@ -109,6 +109,8 @@ def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
     scheme = address.scheme
     if scheme not in SCHEMES:
         raise SourceError(f"{redacted(url)}: unknown kind of address {scheme}://; known are {', '.join(SCHEMES)}")
+    if not address.host and scheme not in ("udp", "tcp", "rtp"):  # which may also listen
+        raise SourceError(f"{redacted(url)}: the address of a camera has a host")
     options = {"analyzeduration": _ANALYZE_US}
     microseconds = str(round((settings.timeout_s + SPARE_S) * 1e6))
     if scheme in ("rtsp", "rtsps"):

@@ -126,6 +126,8 @@ class Web:
             connection.close()
             if isinstance(exc, OSError):
                 raise
+            if isinstance(exc, UnicodeError):
+                raise OSError(errno.EHOSTUNREACH, "no name of a host") from exc
             raise av.error.InvalidDataError(0, "no HTTP") from None
         except ssl.SSLError as exc:
             connection.close()

@@ -85,7 +85,7 @@ def _is_known(url: str) -> bool:
     """FFmpeg tells an unknown name as "input/output error"."""
     try:
         socket.getaddrinfo(urlsplit(url).hostname, None)
-    except OSError:
+    except (OSError, UnicodeError):
         return False
     return True
 

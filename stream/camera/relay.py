@@ -58,7 +58,10 @@ class RtspRelay:
 
     def _connected(self, address: Address) -> socket.socket:
         timeout_s = None if self._camera.timeout_s is None else self._camera.timeout_s + SPARE_S
-        server = socket.create_connection(address.connect_to, timeout_s)
+        try:
+            server = socket.create_connection(address.connect_to, timeout_s)
+        except UnicodeError as exc:
+            raise OSError(errno.EHOSTUNREACH, "no name of a host") from exc
         if address.scheme == "rtsps":
             try:
                 server = unverified().wrap_socket(server, server_hostname=address.connect_to[0])

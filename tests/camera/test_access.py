@@ -177,6 +177,34 @@ def test_a_playlist_does_not_lead_to_another_host(is_nested: bool) -> None:
                 viewer.wait(5)
 
 
+def test_an_encrypted_playlist_is_told() -> None:
+    with http_camera(FILM) as other:
+        until(lambda: len(other.parts) > 2)
+
+        def answer(request: str) -> list[bytes]:
+            name = request.split()[1]
+            key = '#EXT-X-KEY:METHOD=AES-128,URI="key",IV=0x00000000000000000000000000000000\n#EXTINF'
+            body = b"k" * 16 if name == "/key" else other.playlist().replace("#EXTINF", key, 1).encode()
+            if name.startswith("/part"):
+                body = bytes(160)
+            return [head(Content_Type="video/mp2t", Content_Length=str(len(body))), body]
+
+        with odd_server(answer) as server:
+            with LiveViewer(f"{server.url}/live.m3u8", ONCE) as viewer:
+                viewer.until(lambda: viewer.is_over)
+            assert "its playlist is encrypted, which is read with --allow-redirects only" in str(viewer.error)
+
+
+@pytest.mark.parametrize("scheme", ["rtsp", "http", "https"])
+@pytest.mark.parametrize("host", ["a..b", "x" * 80, "no-such-host.invalid"])
+def test_a_host_that_cannot_be_is_one_line(scheme: str, host: str) -> None:
+    with LiveViewer(f"{scheme}://joe:secret@{host}/live", ONCE) as viewer:
+        viewer.until(lambda: viewer.is_over, 20)
+    assert str(viewer.error) == f"gate: the host {host} is not known; given up after 1 try"
+    with pytest.raises(SourceError, match="has a host"):
+        parse_camera(f"{scheme}://joe:secret@/live", ONCE)
+
+
 def test_a_playlist_behind_a_password_is_read() -> None:
     with http_camera(FILM) as other:
         until(lambda: len(other.parts) > 2)
