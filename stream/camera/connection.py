@@ -229,8 +229,8 @@ def _open(camera: Camera, source: str | WebFile, web: Web | None = None) -> Inpu
         options |= {"http_persistent": "0", "http_multiple": "0"}
         io_open = None if camera.allow_redirects else web.open_piece
     if isinstance(source, WebFile):
-        options.pop("timeout", None)
-        options.pop("rw_timeout", None)
+        options = {name: value for name, value in options.items() if not name.endswith("timeout")}
+        options["protocol_whitelist"] = ""  # of what a list or a description in it names, nothing is opened
     return av.open(
         source,
         "r",

@@ -118,7 +118,9 @@ class Web:
             connection.connect()
             self._socket = connection.sock
             named = address.host if address.port is None else f"{address.host}:{address.port}"
-            connection.request("GET", target, headers={"Host": named, "User-Agent": "roadmask", **headers})
+            connection.request(
+                "GET", target, headers={"Host": named, "User-Agent": "roadmask", "Accept": "*/*", **headers}
+            )
             response = connection.getresponse()
             if connection.sock:  # the response has the socket now, and closes it
                 connection.sock.close()

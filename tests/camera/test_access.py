@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import socket
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -13,6 +14,7 @@ from roadmask.stream.camera.camera import CameraSettings, Transport, parse_camer
 from roadmask.stream.camera.relay import RtspRelay
 from roadmask.stream.errors import SourceError
 from roadmask.stream.system.address import parse_address
+from tests.support.clips import cfr, make_clip
 from tests.support.jpeg_parts import in_parts, mixed
 from tests.support.live_viewer import FILM, SETTINGS, LiveViewer
 from tests.support.odd_http import head, odd_server
@@ -175,6 +177,29 @@ def test_a_playlist_does_not_lead_to_another_host(is_nested: bool) -> None:
             assert not other.asked
             with LiveViewer(f"{server.url}/live.m3u8", FOLLOWING) as viewer:
                 viewer.wait(5)
+
+
+@pytest.mark.parametrize("kind", ["list", "description"])
+def test_what_a_list_over_http_names_is_not_opened(kind: str, tmp_path: Path) -> None:
+    own = make_clip(tmp_path / "own.mp4", cfr(20))
+    with http_camera(FILM) as other, socket.socket(type=socket.SOCK_DGRAM) as listening:
+        listening.bind(("127.0.0.1", 0))
+        named = f"http://127.0.0.1:{other.server_port}/video.ts"
+        bodies = {
+            "list": f"ffconcat version 1.0\nfile '{own}'\nfile '{named}'\n",
+            "description": "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\n"
+            f"m=video {listening.getsockname()[1]} RTP/AVP 26\r\n",
+        }
+        body = bodies[kind].encode() + bytes(4096)
+
+        def answer(_: str) -> list[bytes]:
+            return [head(Content_Length=str(len(body))), body]
+
+        with odd_server(answer) as server, LiveViewer(f"{server.url}/live", replace(ONCE, timeout_s=2)) as viewer:
+            viewer.until(lambda: viewer.is_over)
+        assert viewer.error
+        assert not viewer.seen
+        assert not other.asked
 
 
 def test_an_encrypted_playlist_is_told() -> None:
