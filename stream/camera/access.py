@@ -12,7 +12,7 @@ from dataclasses import replace
 from urllib.parse import urljoin
 
 from ..errors import SourceError
-from ..system.address import Address, UnclearAddress, parse_address
+from ..system.url import UnclearUrl, Url, parse_url
 
 MOST_REDIRECTS = 5
 _HASHES = {"MD5": "md5", "SHA-256": "sha256", "SHA-512-256": "sha512_256"}
@@ -20,7 +20,7 @@ _CHALLENGE = re.compile(r"(Basic|Digest)\s+(.*?)(?=,\s*(?:Basic|Digest)\s|$)", r
 _FIELD = re.compile(r'([\w-]+)\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,]+))')
 
 
-def sent_on(address: Address, location: str, *, allow: bool) -> Address:
+def sent_on(address: Url, location: str, *, allow: bool) -> Url:
     """The address that a server names in place of `address`; with the same password where it is the same server.
 
     Args:
@@ -32,8 +32,8 @@ def sent_on(address: Address, location: str, *, allow: bool) -> Address:
         SourceError: it may not be followed.
     """
     try:
-        there = parse_address(urljoin(str(address.without_credentials()), location))
-    except (UnclearAddress, ValueError):
+        there = parse_url(urljoin(str(address.without_credentials()), location))
+    except (UnclearUrl, ValueError):
         raise SourceError("it sends us on to an address that cannot be read") from None
     if there.scheme.rstrip("s") != address.scheme.rstrip("s"):
         raise SourceError(f"it sends us on to {there.scheme}://, which is not followed")
@@ -59,7 +59,7 @@ class Login:
         address: with user and password, or without.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Url) -> None:
         self.is_known = bool(address.user or address.password)
         self._user, self._password = address.credentials
         self._kind, self._fields = "", dict[str, str]()

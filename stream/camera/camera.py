@@ -11,7 +11,7 @@ from typing import Literal
 from urllib.parse import urlsplit
 
 from ..errors import SourceError
-from ..system.address import UnclearAddress, name_of, parse_address, redacted
+from ..system.url import UnclearUrl, name_of, parse_url, redacted
 
 Policy = Literal["auto", "latest", "every-frame"]
 Transport = Literal["tcp", "udp"]
@@ -103,8 +103,8 @@ def _named(word: str) -> tuple[str | None, str]:
 
 def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
     try:
-        address = parse_address(url)
-    except UnclearAddress as exc:
+        address = parse_url(url)
+    except UnclearUrl as exc:
         raise SourceError(f"{redacted(url)}: {exc}") from None  # what it came from holds the password
     scheme = address.scheme
     if scheme not in SCHEMES:

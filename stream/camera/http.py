@@ -19,7 +19,7 @@ from urllib.request import getproxies, proxy_bypass
 import av
 
 from ..errors import SourceError
-from ..system.address import Address, parse_address
+from ..system.url import Url, parse_url
 from .access import MOST_REDIRECTS, Login, sent_on, unverified
 from .camera import SPARE_S, Camera
 
@@ -38,7 +38,7 @@ class Web:
     def __init__(self, camera: Camera) -> None:
         self.refusal: str | None = None  # why something was not opened, in words
         self._camera = camera
-        self._address = parse_address(camera.url)
+        self._address = parse_url(camera.url)
         self._logins: dict[tuple[str, int | None], Login] = {}
         self._cookies: dict[tuple[str, int | None], dict[str, str]] = {}
         self._socket: socket.socket | None = None  # of the last answer
@@ -71,7 +71,7 @@ class Web:
             with suppress(OSError):
                 own.shutdown(socket.SHUT_RDWR)
 
-    def _get(self, address: Address, headers: dict[str, str]) -> tuple[Address, HTTPResponse]:
+    def _get(self, address: Url, headers: dict[str, str]) -> tuple[Url, HTTPResponse]:
         """An answer that has something, and from where it is."""
         was_refused = False
         for _ in range(2 * MOST_REDIRECTS):
@@ -99,12 +99,12 @@ class Web:
             response.close()
         raise SourceError("it sends us on again and again")
 
-    def _asked(self, address: Address, target: str, headers: dict[str, str]) -> HTTPResponse:
+    def _asked(self, address: Url, target: str, headers: dict[str, str]) -> HTTPResponse:
         timeout_s = None if self._camera.timeout_s is None else self._camera.timeout_s + SPARE_S
         host, port = address.connect_to
         is_secure = address.scheme == "https"
         proxy = None if proxy_bypass(host) else getproxies().get(address.scheme)
-        via = parse_address(proxy if "://" in proxy else f"http://{proxy}").connect_to if proxy else (host, port)
+        via = parse_url(proxy if "://" in proxy else f"http://{proxy}").connect_to if proxy else (host, port)
         connection = (
             HTTPSConnection(*via, timeout=timeout_s, context=unverified())
             if is_secure
@@ -152,8 +152,8 @@ class WebFile:
 
     def __init__(
         self,
-        get: Callable[[Address, dict[str, str]], tuple[Address, HTTPResponse]],
-        address: Address,
+        get: Callable[[Url, dict[str, str]], tuple[Url, HTTPResponse]],
+        address: Url,
         first: int,
         end: int | None,
     ) -> None:
@@ -230,7 +230,7 @@ def _refuse_encrypted(url: str) -> None:
         raise SourceError("its playlist is encrypted, which is read with --allow-redirects only")
 
 
-def _target(address: Address) -> str:
+def _target(address: Url) -> str:
     """What stands in a request; a # would end it for the server, where it is part of a password."""
     rest = address.rest if address.rest.startswith("/") else f"/{address.rest}"
     return quote(rest, safe="/%:@!$&'()*+,;=?-._~[]|\\^`{}\"<>")

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Self
 
 from ..errors import SourceError
-from ..system.address import Address, parse_address
+from ..system.url import Url, parse_url
 from .access import MOST_REDIRECTS, Login, sent_on, unverified
 from .camera import SPARE_S, Camera
 
@@ -41,7 +41,7 @@ class RtspRelay:
     def __init__(self, camera: Camera) -> None:
         self.refusal: str | None = None  # why it was ended here, in words
         self._camera = camera
-        self._address = parse_address(camera.url)
+        self._address = parse_url(camera.url)
         self._login = Login(self._address)
         self._redirects = 0
         self._asked, self._answered = bytearray(), bytearray()  # that have come so far, and are not whole
@@ -56,7 +56,7 @@ class RtspRelay:
         self.url = self._own + self._rest
         self._thread = threading.Thread(target=self._run, name=f"relay {camera.name}", daemon=True)
 
-    def _connected(self, address: Address) -> socket.socket:
+    def _connected(self, address: Url) -> socket.socket:
         timeout_s = None if self._camera.timeout_s is None else self._camera.timeout_s + SPARE_S
         try:
             server = socket.create_connection(address.connect_to, timeout_s)

@@ -13,7 +13,7 @@ import typer
 
 from ..camera.camera import Camera
 from ..decode.opening import is_sequence
-from ..system.address import parse_address
+from ..system.url import parse_url
 
 Kind = Literal["file", "pictures", "pipe", "raw", "stream", "rtsp", "http", "webcam"]
 
@@ -103,7 +103,7 @@ def _kinds_of_camera(camera: Camera) -> set[Kind]:
     kinds: set[Kind] = {"raw"} if camera.format else set()
     if "://" in camera.url:
         kinds |= {"stream"}
-        scheme = parse_address(camera.url).scheme.rstrip("s")
+        scheme = parse_url(camera.url).scheme.rstrip("s")
         return kinds | ({"rtsp"} if scheme == "rtsp" else {"http"} if scheme == "http" else set())
     return kinds | ({"webcam"} if camera.endless else {"pipe"})
 

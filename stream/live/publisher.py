@@ -14,8 +14,8 @@ from typing import Any
 
 from ..camera.lost import pause_s
 from ..errors import OutputError
-from ..system.address import Address, UnclearAddress, parse_address, redacted
 from ..system.helper_process import HelperGone, HelperProcess
+from ..system.url import UnclearUrl, Url, parse_url, redacted
 from .live_encoding import PacketQueue
 from .publish_process import packed
 
@@ -179,8 +179,8 @@ def parse_target(url: str, *, timeout_s: float) -> PublishTarget:
         OutputError: nothing can be published there.
     """
     try:
-        address = parse_address(url)
-    except UnclearAddress as exc:
+        address = parse_url(url)
+    except UnclearUrl as exc:
         raise OutputError(f"{redacted(url)}: {exc}") from None  # what it came from holds the password
     name, scheme = _name(address), address.scheme
     if scheme == "srt":
@@ -203,7 +203,7 @@ def parse_target(url: str, *, timeout_s: float) -> PublishTarget:
     return PublishTarget(name, str(address), _MUXERS[scheme], tuple(options.items()))
 
 
-def _name(address: Address) -> str:
+def _name(address: Url) -> str:
     """The last word of an RTMP address is the key that lets one publish there."""
     path = address.rest.partition("?")[0]
     folder, _, key = path.rpartition("/")

@@ -19,7 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
 
-from .address import is_secret, redacted, without_secrets
+from .url import is_secret, redacted, without_secrets
 
 if TYPE_CHECKING:
     from rich.progress import Progress

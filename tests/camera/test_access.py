@@ -13,7 +13,7 @@ from roadmask.stream.camera.access import Login, sent_on
 from roadmask.stream.camera.camera import CameraSettings, Transport, parse_camera
 from roadmask.stream.camera.relay import RtspRelay
 from roadmask.stream.errors import SourceError
-from roadmask.stream.system.address import parse_address
+from roadmask.stream.system.url import parse_url
 from tests.support.clips import cfr, make_clip
 from tests.support.jpeg_parts import in_parts, mixed
 from tests.support.live_viewer import FILM, SETTINGS, LiveViewer
@@ -88,7 +88,7 @@ def test_a_way_of_asking_that_is_not_known_is_named() -> None:
 
 def test_the_digest_is_that_of_the_rfc() -> None:
     """RFC 7616, 3.9.1, but for the client's own nonce."""
-    login = Login(parse_address("http://Mufasa:Circle%20of%20Life@www.example.org/dir/index.html"))
+    login = Login(parse_url("http://Mufasa:Circle%20of%20Life@www.example.org/dir/index.html"))
     nonce = "7ypf/xlj9XXwfDPEoM4URrv/xwf94BcCAzFZH4GiTo0v"
     fields = f'realm="http-auth@example.org", qop="auth, auth-int", nonce="{nonce}", opaque="FQhe"'
     assert login.ask([f"Digest {fields}, algorithm=SHA-256", f"Digest {fields}, algorithm=MD5"])
@@ -264,7 +264,7 @@ def test_a_playlist_behind_a_password_is_read() -> None:
     ],
 )
 def test_a_password_goes_where_it_belongs(location: str, there: str | None) -> None:
-    address = parse_address("http://joe:secret@camera/a")
+    address = parse_url("http://joe:secret@camera/a")
     if there:
         assert str(sent_on(address, location, allow=False)) == there
         return

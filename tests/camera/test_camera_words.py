@@ -12,7 +12,7 @@ import pytest
 from roadmask.stream.camera.camera import CameraSettings, is_camera, parse_camera
 from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.live.publisher import parse_target
-from roadmask.stream.system.address import is_secret, name_of, parse_address, redacted, without_secrets
+from roadmask.stream.system.url import is_secret, name_of, parse_url, redacted, without_secrets
 
 DEFAULTS = CameraSettings()
 
@@ -59,7 +59,7 @@ def test_a_url_may_be_given_a_name(word: str, name: str, url: str) -> None:
 @pytest.mark.parametrize("host", ["127.0.0.1:8554", "[fe80::1]", "localhost"])
 def test_a_password_may_hold_what_ends_a_host(password: str, host: str) -> None:
     camera = parse_camera(f"rtsp://admin:{password}@{host}/live?channel=1", DEFAULTS)
-    address = parse_address(camera.url)
+    address = parse_url(camera.url)
     assert address.credentials == ("admin", password)
     assert str(address.without_credentials()) == f"rtsp://{host}/live?channel=1"
     assert urlsplit(camera.url).hostname == host.partition(":8")[0].strip("[]"), "others read it so, too"

@@ -28,7 +28,7 @@ _SURELY = 2
 _Reading: TypeAlias = "tuple[int, tuple[str, int | None]]"  # where the host begins, itself, and its port
 
 
-class UnclearAddress(ValueError):  # noqa: N818 - what it is
+class UnclearUrl(ValueError):  # noqa: N818 - what it is
     """What it says holds nothing of the address, for which part of it is the password is not known."""
 
     def __init__(self) -> None:
@@ -39,7 +39,7 @@ class UnclearAddress(ValueError):  # noqa: N818 - what it is
 
 
 @dataclass(frozen=True, slots=True)
-class Address:
+class Url:
     """A URL in its parts."""
 
     scheme: str  # in lower case
@@ -65,7 +65,7 @@ class Address:
         """User and password themselves."""
         return unquote(self.user), unquote(self.password)
 
-    def without_credentials(self) -> Address:
+    def without_credentials(self) -> Url:
         return replace(self, user="", password="")
 
     def __str__(self) -> str:
@@ -76,13 +76,13 @@ class Address:
         return f"{self.scheme}://{who}{self.host}{port}{self.rest}"
 
 
-def parse_address(url: str) -> Address:
+def parse_url(url: str) -> Url:
     """The parts of `scheme://user:password@host:port/path?query`.
 
     Raises:
-        UnclearAddress: it can be read in more than one way, or in none.
+        UnclearUrl: it can be read in more than one way, or in none.
 
-    >>> parse_address("rtsp://admin:pa#ss@10.0.0.7/live").host
+    >>> parse_url("rtsp://admin:pa#ss@10.0.0.7/live").host
     '10.0.0.7'
     """
     scheme, _, after = url.partition("://")
@@ -98,22 +98,22 @@ def parse_address(url: str) -> Address:
     start, (host, port) = _clear(readings, usual)
     user, _, password = after[: max(start - 1, 0)].partition(":")
     rest = after[_end_of_authority(after, start) :]
-    return Address(scheme.lower(), user, password, host, port, rest)
+    return Url(scheme.lower(), user, password, host, port, rest)
 
 
 def _clear(readings: list[_Reading], usual: int) -> _Reading:
     """The one that is meant: it looks more like a host than any other, and the unusual one like nothing else.
 
     Raises:
-        UnclearAddress: there is none.
+        UnclearUrl: there is none.
     """
     if not readings:
-        raise UnclearAddress
+        raise UnclearUrl
     best, *others = sorted(readings, key=lambda reading: _rank(reading[1]), reverse=True)
     if others and _rank(others[0][1]) == _rank(best[1]):
-        raise UnclearAddress
+        raise UnclearUrl
     if best[0] != usual and _rank(best[1]) < _SURELY and any(start == usual for start, _ in others):
-        raise UnclearAddress
+        raise UnclearUrl
     return best
 
 
@@ -148,8 +148,8 @@ def redacted(url: str) -> str:
         return url
     name, scheme = re.fullmatch(r"(.*?)([\w+.-]*)", head, re.DOTALL).groups()  # type: ignore[union-attr]
     try:
-        address = parse_address(f"{scheme}://{after}")
-    except UnclearAddress:
+        address = parse_url(f"{scheme}://{after}")
+    except UnclearUrl:
         return f"{name}{scheme}://{_HIDDEN}"
     rest = re.sub(r"(?<=://)[^/?#&]*@", "", address.rest)  # of an address within the query
     rest = _SECRET.sub(_TO_HIDDEN, rest)
