@@ -7,7 +7,7 @@ where there are two, its user is told how to write it.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from ipaddress import ip_address
 from typing import Final, TypeAlias
 from urllib.parse import quote, unquote
@@ -43,11 +43,11 @@ class Url:
     """A URL in its parts."""
 
     scheme: str  # in lower case
-    user: str  # as it is written: special letters may be percent-encoded
-    password: str
+    user: str = field(repr=False)  # as it is written: special letters may be percent-encoded
+    password: str = field(repr=False)
     host: str  # of IPv6 with its brackets
     port: int | None
-    rest: str  # path and query
+    rest: str = field(repr=False)  # path and query
 
     @property
     def origin(self) -> tuple[str, int | None]:
