@@ -16,8 +16,6 @@ import typer
 from .errors import RoadmaskError, Stopped
 from .system.talk import harmless_streams, lines_for_people, printable
 from .system.url import without_secrets
-from .system.talk import harmless_streams, lines_for_people, printable
-from .system.url import without_secrets
 
 
 @dataclass(frozen=True, slots=True)
