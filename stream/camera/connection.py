@@ -13,10 +13,14 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from ..decode.video_stream import video_stream
+from ..decode.hardware_decode import HardwareDecoder, as_software
+from ..decode.opening import MAX_PIXELS
+from ..decode.video_stream import pixels_of, video_stream
 from ..errors import SourceError
 from ..pipeline import Cancelled, Channel
 from .camera import SPARE_S, Camera
@@ -57,9 +61,18 @@ class Picture:
 class Connection:
     """Connects at once; `next_picture` gives what comes. To be used by one thread, and ended by `abandon`."""
 
-    def __init__(self, camera: Camera, status: CameraStatus) -> None:
+    def __init__(
+        self,
+        camera: Camera,
+        status: CameraStatus,
+        *,
+        hardware: HardwareDecoder | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.opened = False
         self._camera = camera
+        self._hardware = hardware
+        self._max_pixels = max_pixels
         self._status = status
         self._pictures: Channel[Picture] = Channel(_WAITING, drop_oldest=not camera.every_frame)
         self._dropped = 0
@@ -97,10 +110,12 @@ class Connection:
         error: BaseException | None = None
         started = time.monotonic()
         try:
-            with _open(self._camera) as container:
+            with self._open() as container:
                 self._decode(container)
         except Cancelled:
             pass
+        except Lost as exc:
+            error = exc
         except SourceError as exc:
             error = Lost(str(exc).removeprefix(f"{self._camera.name}: "))
         except (av.FFmpegError, OSError) as exc:
@@ -115,19 +130,45 @@ class Connection:
 
     def _decode(self, container: InputContainer) -> None:
         stream = video_stream(container, self._camera.name)
+        if pixels_of(stream) > self._max_pixels:
+            raise self._too_large(f"of {stream.width}x{stream.height} are")
         self.opened = True
         # With frame threads a decoder holds pictures back, which a pipe does not mind.
         stream.thread_type = "AUTO" if self._camera.every_frame and not self._camera.endless else "SLICE"
+        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        reformatter = VideoReformatter() if stream.codec_context.is_hwaccel else None
         arrivals = _Arrivals()
         for packet in container.demux(stream):
             arrivals.note(packet)
             try:
                 pictures = packet.decode()
-            except av.FFmpegError:
+            except av.FFmpegError as exc:
+                if isinstance(exc, av.ArgumentError) and not pixels_of(stream):  # a decoder that may not make them
+                    raise self._too_large("cannot be decoded, or are") from None
                 self._status.count(undecodable=1)
                 continue
             for picture in pictures:
-                self._give(picture, stream, arrivals.of(picture))
+                software = as_software(picture, reformatter) if reformatter else picture
+                self._give(software, stream, arrivals.of(picture))
+
+    def _open(self) -> InputContainer:
+        """Raises what FFmpeg raises, and `SourceError` where hardware that is required does not start."""
+        camera = self._camera
+
+        def opened(hwaccel: HWAccel | None) -> InputContainer:
+            return av.open(
+                camera.url,
+                format=camera.format,
+                options=dict(camera.options) | {"max_pixels": str(self._max_pixels)},
+                timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
+                metadata_errors="replace",  # cameras write theirs in any encoding
+                hwaccel=hwaccel,
+            )
+
+        return (self._hardware and self._hardware.start(camera.name, opened)) or opened(None)
+
+    def _too_large(self, are: str) -> Lost:
+        return Lost(f"its pictures {are} larger than --max-pixels {self._max_pixels}", refused=True)
 
     def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float) -> None:
         time_base = picture.time_base or stream.time_base
@@ -158,13 +199,3 @@ class _Arrivals:
 
     def of(self, picture: av.VideoFrame) -> float:
         return self._by_pts.get(picture.pts) or time.monotonic()
-
-
-def _open(camera: Camera) -> InputContainer:
-    return av.open(
-        camera.url,
-        format=camera.format,
-        options=dict(camera.options),
-        timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
-        metadata_errors="replace",  # cameras write theirs in any encoding
-    )
