@@ -74,7 +74,8 @@ class _Bwdif(Generic[T]):
         self._held: deque[tuple[T, av.VideoFrame] | None] = deque()
         self._graph = Graph()
         self._graph.threads = 1  # as swscale's, which the filter's formats may need
-        source = self._graph.add_buffer(picture)
+        width, height, _ = self.shape
+        source = self._graph.add_buffer(width=width, height=height, format=picture.format, time_base=picture.time_base)
         chosen = "interlaced" if how == "auto" else "all"
         bwdif = self._graph.add("bwdif", mode="send_frame", parity="auto", deint=chosen)
         self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()

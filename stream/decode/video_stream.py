@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.index import IndexEntry
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
@@ -84,17 +86,23 @@ def _counted(container: InputContainer, stream: VideoStream) -> tuple[int | None
     declared, entries = stream.frames, stream.index_entries
     if not declared:
         return None, f"not counted: {container.format.name} declares none, and decoding tells"
-    if len(entries) < declared:
+    if len(entries) < declared or not entries[0].size:
         return declared, "as declared: the index does not tell of all"
-    left_out = sum(entry.is_discard for entry in entries)
-    empty = sum(not entry.size for entry in entries)
-    missing = sum(entry.size > 0 and entry.pos + entry.size > container.size for entry in entries)
-    reasons = [(left_out, "left out by an edit list"), (empty, "empty"), (missing, "behind the end of the file")]
-    note = ", ".join(f"{count} {reason}" for count, reason in reasons if count)
-    count = sum(
-        entry.size > 0 and not entry.is_discard and entry.pos + entry.size <= container.size for entry in entries
-    )
-    return count, f"{declared} declared: {note}" if note else ""
+    end = container.size
+    fates = Counter(_fate(entry, end) for entry in entries)
+    held = fates.pop("", 0)
+    note = ", ".join(f"{count} {fate}" for fate, count in fates.items())
+    return held, f"{declared} declared: {note}" if note else ""
+
+
+def _fate(entry: IndexEntry, end: int) -> str:
+    """Why a picture of the index is none of the video's, in a file of `end` bytes; empty where it is one."""
+    if entry.is_discard:
+        return "left out by an edit list"
+    size = entry.size
+    if not size:
+        return "empty"
+    return "behind the end of the file" if entry.pos + size > end else ""
 
 
 def picture_times(
@@ -110,37 +118,38 @@ def picture_times(
     Returns:
         `None` where they cannot be relied on: not each is a picture that is shown at a time of its own.
     """
-    pts: set[int] = set()
-    last: int | None = None  # the first that is enough
-    highest, due = -sys.maxsize, sys.maxsize
     try:
         with open_container(path) as container:
             stream = video_stream(container, path, number)
-            if stream.time_base is None:
-                return None
-            is_whole = _wholeness(stream)
-            for packet in container.demux(stream):
-                if packet.size == 0 or packet.is_discard:
-                    continue
-                if packet.pts is None or packet.is_corrupt or packet.pts in pts or not is_whole(packet):
-                    return None
-                highest = max(highest, packet.pts)
-                if highest - packet.pts > 1 / stream.time_base:
-                    return None  # a clock that starts again, as `FrameClock` has it
-                if packet.dts is not None:
-                    if last is not None and packet.dts > last:
-                        break  # all that follow are shown later
-                    if packet.dts > due:
-                        return None
-                    if packet.duration and container.format.name in _SENT:
-                        due = packet.dts + 2 * packet.duration
-                pts.add(packet.pts)
-                if reached(packet.pts):
-                    last = packet.pts if last is None else min(last, packet.pts)
-            times = sorted(time for time in pts if last is None or time <= last)
-            return (times, Fraction(stream.time_base)) if times else None
+            times = _told_times(container, stream, reached) if stream.time_base else None
+            return (times, Fraction(stream.time_base)) if times and stream.time_base else None
     except (av.FFmpegError, OSError):
         return None  # decoding finds out how much of it can be read, and tells
+
+
+def _told_times(container: InputContainer, stream: VideoStream, reached: Callable[[int], bool]) -> list[int] | None:
+    assert stream.time_base is not None
+    told: set[int] = set()
+    last: int | None = None  # the first that is enough
+    is_whole, is_sent = _wholeness(stream), container.format.name in _SENT
+    reset = round(1 / stream.time_base)  # back by more than this is a clock that starts again, as for `FrameClock`
+    highest, due = -sys.maxsize, sys.maxsize
+    for packet in container.demux(stream):
+        pts, dts = packet.pts, packet.dts
+        if packet.size == 0 or packet.is_discard:
+            continue
+        if last is not None and dts is not None and dts > last:
+            break  # all that follow are shown later
+        is_sure = pts is not None and pts not in told and pts >= highest - reset and (dts or 0) <= due
+        if pts is None or not is_sure or packet.is_corrupt or not is_whole(packet):
+            return None
+        told.add(pts)
+        highest = max(highest, pts)
+        if is_sent and dts is not None and packet.duration:
+            due = dts + 2 * packet.duration
+        if reached(pts):
+            last = pts if last is None else min(last, pts)
+    return sorted(pts for pts in told if last is None or pts <= last)
 
 
 def _wholeness(stream: VideoStream) -> Callable[[av.Packet[VideoStream]], bool]:
