@@ -6,9 +6,13 @@ from outside: the connection is left to itself then, and its thread ends when FF
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
@@ -110,7 +114,7 @@ class Connection:
         error: BaseException | None = None
         started = time.monotonic()
         try:
-            with self._open() as container:
+            with _address(self._camera) as url, self._open(url) as container:
                 self._decode(container)
         except Cancelled:
             pass
@@ -151,13 +155,13 @@ class Connection:
                 software = as_software(picture, reformatter) if reformatter else picture
                 self._give(software, stream, arrivals.of(picture))
 
-    def _open(self) -> InputContainer:
+    def _open(self, url: str) -> InputContainer:
         """Raises what FFmpeg raises, and `SourceError` where hardware that is required does not start."""
         camera = self._camera
 
         def opened(hwaccel: HWAccel | None) -> InputContainer:
             return av.open(
-                camera.url,
+                url,
                 format=camera.format,
                 options=dict(camera.options) | {"max_pixels": str(self._max_pixels)},
                 timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
@@ -184,6 +188,24 @@ class Connection:
             )
         )
         self._status.count(received=1, damaged=int(picture.is_corrupt))
+
+
+@contextmanager
+def _address(camera: Camera) -> Iterator[str]:
+    """What FFmpeg is to open: of a FIFO the descriptor, once something is in it; to open it by name has no time-out."""
+    if camera.writer_s is None:
+        yield camera.url
+        return
+    descriptor = os.open(camera.url, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        written = select.poll()
+        written.register(descriptor, select.POLLIN)
+        if not written.poll(camera.writer_s * 1000):
+            raise Lost(f"nobody has written to it for {camera.writer_s:g} s; --timeout waits longer")
+        os.set_blocking(descriptor, True)
+        yield f"pipe:{descriptor}"
+    finally:
+        os.close(descriptor)
 
 
 class _Arrivals:

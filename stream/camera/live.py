@@ -190,16 +190,14 @@ class LiveSource:
             connection.abandon()
 
     def _next(self, connection: Connection) -> Picture | None:
+        timeout_s = self._camera.timeout_s
         waiting_since = time.monotonic()
         while not self._stop.is_set():
-            timeout_s = self._camera.timeout_s if connection.opened else self._camera.writer_s or self._camera.timeout_s
             try:
                 return connection.next_picture(_POLL_S)
             except TimeoutError:
                 if timeout_s is None or time.monotonic() - waiting_since < timeout_s:
                     continue
-            if not connection.opened and self._camera.writer_s:
-                raise Lost(f"nobody has written to it for {timeout_s:g} s; --timeout waits longer")
             if not connection.opened:
                 raise Lost(f"no answer for {timeout_s:g} s")
             self._status.change(CameraState.STALLED, f"no frame for {timeout_s:g} s")
