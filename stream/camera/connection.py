@@ -7,18 +7,25 @@ threads end when FFmpeg's own time-out does.
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
 from collections import OrderedDict
-from contextlib import ExitStack, closing
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from ..decode.video_stream import video_stream
+from ..decode.hardware_decode import HardwareDecoder, as_software
+from ..decode.opening import MAX_PIXELS
+from ..decode.video_stream import pixels_of, video_stream
 from ..errors import SourceError
 from ..pipeline import Cancelled, Channel
 from .camera import SPARE_S, Camera
@@ -62,11 +69,20 @@ class Picture:
 class Connection:
     """Connects at once; `next_picture` gives what comes. To be used by one thread, and ended by `abandon`."""
 
-    def __init__(self, camera: Camera, status: CameraStatus) -> None:
+    def __init__(
+        self,
+        camera: Camera,
+        status: CameraStatus,
+        *,
+        hardware: HardwareDecoder | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.opened = False
         # When its last packet came after which a picture may still come: none has failed to make one of a keyframe.
         self.hopeful_at = 0.0  # on `time.monotonic`'s clock
         self._camera = camera
+        self._hardware = hardware
+        self._max_pixels = max_pixels
         self._status = status
         self._pictures: Channel[Picture] = Channel(_WAITING, drop_oldest=not camera.every_frame)
         self._dropped = 0
@@ -119,6 +135,8 @@ class Connection:
                 self._read(stack)
         except Cancelled:
             pass
+        except Lost as exc:
+            error = exc
         except SourceError as exc:
             error = Lost(str(exc).removeprefix(f"{self._camera.name}: "))
         except (av.FFmpegError, OSError) as exc:
@@ -135,8 +153,7 @@ class Connection:
         """Open what the camera's URL is of, and decode it to its end."""
         camera = self._camera
         if camera.url.startswith(("rtsp://", "rtsps://")):
-            self._link = relay = stack.enter_context(RtspRelay(camera))
-            self._decode(stack.enter_context(_open(camera, relay.url)))
+            self._decode(stack.enter_context(self._open(lambda: self._relayed(stack))))
         elif camera.url.startswith(("http://", "https://")):
             self._link = web = Web(camera)
             file = stack.enter_context(closing(web.open()))
@@ -144,23 +161,37 @@ class Connection:
                 self._decode_jpegs(file)
                 return
             if camera.format != "hls" and not file.is_playlist:
-                self._decode(stack.enter_context(_open(camera, file)))
+                files = [file]
+                self._decode(stack.enter_context(self._open(lambda: _taken(files, web, stack))))
                 return
             file.close()
             url = str(file.address if camera.allow_redirects else file.address.without_credentials())
-            self._decode(stack.enter_context(_open(camera, url, web)))
+            self._decode(stack.enter_context(self._open(lambda: url, web)))
         else:
-            self._decode(stack.enter_context(_open(camera, camera.url)))
+            url = stack.enter_context(_address(camera))
+            self._decode(stack.enter_context(self._open(lambda: url)))
+
+    def _relayed(self, stack: ExitStack) -> str:
+        """Of a relay that takes one client: FFmpeg opens another where it tries again."""
+        self._link = relay = stack.enter_context(RtspRelay(self._camera))
+        return relay.url
 
     def _decode_jpegs(self, file: WebFile) -> None:
         """Pictures that have no time but when they came."""
+        if self._hardware and self._hardware.required:
+            raise SourceError(
+                f"JPEGs over HTTP are decoded in software; --decode {self._hardware.kind} is not for them"
+            )
         context = av.CodecContext.create("mjpeg", "r")
+        context.options = {"max_pixels": str(self._max_pixels)}
         self.opened = True
         for content in jpegs(file.read):
             arrived = time.monotonic()
             try:
                 pictures = context.decode(av.Packet(content))
-            except av.FFmpegError:
+            except av.FFmpegError as exc:
+                if isinstance(exc, av.ArgumentError) and not context.width:  # a decoder that may not make them
+                    raise self._too_large("cannot be decoded, or are") from None
                 self._status.count(undecodable=1)
                 continue
             for picture in pictures:
@@ -169,9 +200,13 @@ class Connection:
 
     def _decode(self, container: InputContainer) -> None:
         stream = video_stream(container, self._camera.name)
+        if pixels_of(stream) > self._max_pixels:
+            raise self._too_large(f"of {stream.width}x{stream.height} are")
         self.opened = True
         # With frame threads a decoder holds pictures back, which a pipe does not mind.
         stream.thread_type = "AUTO" if self._camera.every_frame and not self._camera.endless else "SLICE"
+        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        reformatter = VideoReformatter() if stream.codec_context.is_hwaccel else None
         arrivals, had_key = _Arrivals(), False
         for packet in container.demux(stream):
             arrivals.note(packet)
@@ -180,12 +215,49 @@ class Connection:
                 self.hopeful_at = time.monotonic()
             try:
                 pictures = packet.decode()
-            except av.FFmpegError:
+            except av.FFmpegError as exc:
+                if isinstance(exc, av.ArgumentError) and not pixels_of(stream):  # a decoder that may not make them
+                    raise self._too_large("cannot be decoded, or are") from None
                 self._status.count(undecodable=1)
                 continue
             for picture in pictures:
                 had_key = False
-                self._give(picture, stream, arrivals.of(picture))
+                software = as_software(picture, reformatter) if reformatter else picture
+                self._give(software, stream, arrivals.of(picture))
+
+    def _open(self, source: Callable[[], str | WebFile], web: Web | None = None) -> InputContainer:
+        """Have FFmpeg open what `source` gives, anew for each try; with `web` that is a playlist, with pieces there.
+
+        Raises what FFmpeg raises, and `SourceError` where hardware that is required does not start.
+        """
+        camera = self._camera
+        options, io_open = dict(camera.options) | {"max_pixels": str(self._max_pixels)}, None
+        if web:
+            # Else FFmpeg takes what it is given for connections of its own.
+            options |= {"http_persistent": "0", "http_multiple": "0"}
+            io_open = None if camera.allow_redirects else web.open_piece
+
+        def opened(hwaccel: HWAccel | None) -> InputContainer:
+            opens = source()
+            given = dict(options)
+            if isinstance(opens, WebFile):
+                given = {name: value for name, value in given.items() if not name.endswith("timeout")}
+                given["protocol_whitelist"] = ""  # of what a list or a description in it names, nothing is opened
+            return av.open(
+                opens,
+                "r",
+                format="hls" if web else camera.format,
+                options=given,
+                timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
+                metadata_errors="replace",  # cameras write theirs in any encoding
+                hwaccel=hwaccel,
+                io_open=io_open,
+            )
+
+        return (self._hardware and self._hardware.start(camera.name, opened)) or opened(None)
+
+    def _too_large(self, are: str) -> Lost:
+        return Lost(f"its pictures {are} larger than --max-pixels {self._max_pixels}", refused=True)
 
     def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float) -> None:
         time_base = picture.time_base or stream.time_base
@@ -206,6 +278,29 @@ class Connection:
         self._status.count(received=1, damaged=int(item.picture.is_corrupt))
 
 
+def _taken(files: list[WebFile], web: Web, stack: ExitStack) -> WebFile:
+    """The file that is open; once that has been read, another of the same."""
+    return files.pop() if files else stack.enter_context(closing(web.open()))
+
+
+@contextmanager
+def _address(camera: Camera) -> Iterator[str]:
+    """What FFmpeg is to open: of a FIFO the descriptor, once something is in it; to open it by name has no time-out."""
+    if camera.writer_s is None:
+        yield camera.url
+        return
+    descriptor = os.open(camera.url, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        written = select.poll()
+        written.register(descriptor, select.POLLIN)
+        if not written.poll(camera.writer_s * 1000):
+            raise Lost(f"nobody has written to it for {camera.writer_s:g} s; --timeout waits longer")
+        os.set_blocking(descriptor, True)
+        yield f"pipe:{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
 class _Arrivals:
     """When the packet of a picture came: a decoder gives the picture some packets later."""
 
@@ -219,24 +314,3 @@ class _Arrivals:
 
     def of(self, picture: av.VideoFrame) -> float:
         return self._by_pts.get(picture.pts) or time.monotonic()
-
-
-def _open(camera: Camera, source: str | WebFile, web: Web | None = None) -> InputContainer:
-    """Have FFmpeg open it; with `web` it is a playlist, whose pieces come from there."""
-    options, io_open = dict(camera.options), None
-    if web:
-        # Else FFmpeg takes what it is given for connections of its own.
-        options |= {"http_persistent": "0", "http_multiple": "0"}
-        io_open = None if camera.allow_redirects else web.open_piece
-    if isinstance(source, WebFile):
-        options = {name: value for name, value in options.items() if not name.endswith("timeout")}
-        options["protocol_whitelist"] = ""  # of what a list or a description in it names, nothing is opened
-    return av.open(
-        source,
-        "r",
-        format="hls" if web else camera.format,
-        options=options,
-        timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
-        metadata_errors="replace",  # cameras write theirs in any encoding
-        io_open=io_open,
-    )
