@@ -177,23 +177,16 @@ class MaskSink(Sink):
     def tell(self, ending: Ending) -> None:
         self._ending = ending
 
-    def _open(self) -> MaskWriter:
-        try:
-            return self._make(self._output.path, self._header, self._kept)
-        except ValueError as exc:
-            raise OutputError(f"{self._output.path}: cannot be gone on with ({exc}); {_ANEW}") from exc
-
-    def _finish(self) -> None:
-        assert self._writer is not None
-        self._writer.finish(self._ending)
-
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._output)
             with writing(self._path):
-                self._writer = self._open()
-            stack.callback(self._writer.close)
-            stack.push(closing(self._path, self._finish))
+                try:
+                    self._writer = writer = self._make(self._output.path, self._header, self._kept)
+                except ValueError as exc:
+                    raise OutputError(f"{self._output.path}: cannot be gone on with ({exc}); {_ANEW}") from exc
+            stack.callback(writer.close)
+            stack.push(closing(self._path, lambda: writer.finish(self._ending)))
             self._stack = stack.pop_all()
         return self
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
 from itertools import chain, dropwhile, islice
 from pathlib import Path
+from types import TracebackType
 from typing import Protocol, Self
 
 import av
@@ -70,7 +71,9 @@ class Source(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(self, *_: object) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None
+    ) -> None: ...
 
 
 def open_source(

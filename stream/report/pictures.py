@@ -96,4 +96,4 @@ def _size(height: int, width: int) -> tuple[int, int]:
 def _uri(rgb: NDArray[np.uint8]) -> str:
     encoded, content = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert encoded, "a JPEG can hold any small picture"
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"
