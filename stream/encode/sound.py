@@ -1,0 +1,190 @@
+"""The sound of a video into the file of its overlay. Whatever is wrong with it is told, and harms no picture."""
+
+from __future__ import annotations
+
+import errno
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator
+from fractions import Fraction
+from itertools import islice
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import av
+from av.audio.stream import AudioStream
+from av.container import InputContainer, OutputContainer
+from av.stream import Stream
+
+from ..decode.opening import open_file
+from ..errors import SourceError
+from .sound_tracks import UNUSABLE, SoundPacket, Track, codec_name, open_track
+
+log = logging.getLogger(__name__)
+
+# How far a file is read before the pictures for sound that may come: sound lies beside the pictures that it belongs to,
+# and a track that is silent for so long has most likely no packets at all.
+_AHEAD_S = 10
+_AHEAD_BYTES = 64 << 20
+_LOOKED_AT = 16  # packets of a track, to see what it is
+
+
+def open_sound(source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> FileSound | None:
+    """As `FileSound`; `None` where the file is gone."""
+    try:
+        return FileSound(source, target, shift=shift, cut=cut)
+    except SourceError as exc:
+        log.warning("%s; its sound is left out", exc)
+        return None
+
+
+class FileSound:
+    """The sound of `source` going into `target`.
+
+    It has a container of its own: the one being decoded belongs to another thread. Sound that cannot be had is left out
+    with a warning.
+
+    Args:
+        source: the file.
+        target: an output whose header is not yet written; each track of the source gets a twin there.
+        shift: seconds taken from all times.
+        cut: whether the run began after the source's beginning; sound from before `shift` is left out then.
+    """
+
+    def __init__(self, source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> None:
+        self._source = source
+        self._target = target
+        self._shift = shift
+        self._container: InputContainer = open_file(source)
+        self._sound = {stream.index for stream in self._container.streams.audio}
+        self._undecodable = 0
+        self._packets = self._read(cut)
+        # A muxer that waits for a stream's first packet holds everything back in memory, so a twin is made only for
+        # tracks that are seen to have packets.
+        self._waiting = self._first_packets()
+        self._tracks = self._open_tracks(cut)
+        self.made = ", ".join(dict.fromkeys(track.made for track in self._tracks.values() if track.made))
+
+    def advance(self, until: Fraction) -> None:
+        """Write the sound that begins before `until`, in seconds of the source."""
+        while packet := self._next(until):
+            self._use(packet.stream_index, lambda track, packet=packet: self._take(track, packet))
+        for index in list(self._tracks):
+            self._use(index, lambda track: self._target.mux(track.ready(until - self._shift)))
+
+    def finish(self, until: Fraction) -> None:
+        """Write what is left of the sound up to there."""
+        self.advance(until)
+        for index in list(self._tracks):
+            self._use(index, lambda track: self._target.mux(track.rest(until - self._shift)))
+        if self._undecodable:
+            log.warning("%s: %d packets of its sound could not be decoded", self._source, self._undecodable)
+
+    def leave_out(self, exc: Exception) -> bool:
+        """Write no more, where a muxer refuses what it was given; returns whether it was that, and not the disk."""
+        if not _is_refusal(exc) or not self._tracks:
+            return False
+        for index in list(self._tracks):
+            self._give_up(index, exc)
+        return True
+
+    def _use(self, index: int, use: Callable[[Track], None]) -> None:
+        if (track := self._tracks.get(index)) is None:
+            return
+        try:
+            use(track)
+        except UNUSABLE as exc:
+            if not _is_refusal(exc):
+                raise
+            self._give_up(index, exc)
+
+    def _give_up(self, index: int, exc: Exception) -> None:
+        del self._tracks[index]
+        why = getattr(exc, "strerror", None) or exc
+        log.warning("%s: the rest of its %s sound is left out (%s)", self._source, self._codec(index), why)
+
+    def _codec(self, index: int) -> str:
+        return codec_name(self._container.streams[index])
+
+    def _take(self, track: Track, packet: SoundPacket) -> None:
+        try:
+            track.take(packet)
+        except av.FFmpegError:
+            self._undecodable += 1
+
+    def _next(self, until: Fraction) -> SoundPacket | None:
+        """The next packet, if it begins before `until`."""
+        while packet := self._waiting.popleft() if self._waiting else next(self._packets, None):
+            time = _time(packet)
+            if packet.stream_index in self._sound:
+                if time >= until:
+                    self._waiting.appendleft(packet)
+                    return None
+                return packet
+            if time >= until + _AHEAD_S:
+                return None
+        return None
+
+    def _read(self, cut: bool) -> Iterator[SoundPacket]:
+        """The packets in file order, up to the first that cannot be read: sound, and pictures to see how far it is."""
+        streams: list[Stream] = [*self._container.streams.audio, *self._container.streams.video]
+        try:
+            if cut:
+                self._container.seek(int(self._shift * av.time_base))
+            for packet in self._container.demux(streams):
+                if packet.pts is not None and packet.dts is not None:
+                    yield packet
+        except av.FFmpegError as exc:
+            log.warning("%s: the sound ends early (%s)", self._source, exc.strerror)
+
+    def _first_packets(self) -> deque[SoundPacket]:
+        """Some of each track, and all sound before these."""
+        waiting: deque[SoundPacket] = deque()
+        size, missing = 0, dict.fromkeys(self._sound, 1)
+        for packet in self._packets:
+            size += packet.size
+            if packet.stream_index in self._sound:
+                waiting.append(packet)
+                missing.pop(packet.stream_index, None)
+            if not missing or size > _AHEAD_BYTES or _time(packet) > self._shift + _AHEAD_S:
+                break
+        return waiting
+
+    def _open_tracks(self, cut: bool) -> dict[int, Track]:
+        tracks: dict[int, Track] = {}
+        for stream in self._container.streams.audio:
+            own = (packet for packet in self._waiting if packet.stream_index == stream.index)
+            if first := list(islice(own, _LOOKED_AT)):
+                self._open_track(stream, first, tracks, cut)
+        return tracks
+
+    def _open_track(self, stream: AudioStream, first: list[SoundPacket], tracks: dict[int, Track], cut: bool) -> None:
+        track, why = None, "it cannot be decoded"
+        try:
+            track = open_track(stream, first, self._target, shift=self._shift, cut=cut)
+        except UNUSABLE as exc:
+            why = str(getattr(exc, "strerror", None) or exc)
+        if track:
+            tracks[stream.index] = track
+        else:
+            log.warning("%s: its %s sound is left out (%s)", self._source, codec_name(stream), why)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._packets.close()  # type: ignore[attr-defined]  # before the container that it reads
+        self._container.close()
+
+
+def _is_refusal(exc: Exception) -> bool:
+    """Whether it is what was to be written that is wrong, and not the disk. Muxers say EPERM, which no disk does."""
+    return not isinstance(exc, OSError) or exc.errno == errno.EPERM
+
+
+def _time(packet: SoundPacket) -> Fraction:
+    assert packet.pts is not None, "_read leaves packets without a time out"
+    return packet.pts * packet.time_base
