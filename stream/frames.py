@@ -173,6 +173,11 @@ class Sink(Protocol):
         """Write what such a sink has written elsewhere, as it is. An `OutputError` where that is damaged."""
         raise OutputError(f"{type(self).__name__}: cannot be made in pieces")
 
+    @property
+    def sound(self) -> str:
+        """What became of the source's sound, in words; empty where it is as it was, or none of this output's."""
+        return ""
+
     def sync(self) -> None:
         """What has been written is on disk when this returns, and survives a power cut."""
         return

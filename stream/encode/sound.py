@@ -27,7 +27,7 @@ log = logging.getLogger(__name__)
 # and a track that is silent for so long has most likely no packets at all.
 _AHEAD_S = 10
 _AHEAD_BYTES = 64 << 20
-_LOOKED_AT = 16  # packets of a track, to see what it is
+_LOOKED_AT = 8  # packets of a track, to see what it is: decoders give nothing for the first
 
 
 def open_sound(source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> FileSound | None:
@@ -58,7 +58,7 @@ class FileSound:
         self._shift = shift
         self._container: InputContainer = open_file(source)
         self._sound = {stream.index for stream in self._container.streams.audio}
-        self._undecodable = 0
+        self._unusable = 0  # packets
         self._packets = self._read(cut)
         # A muxer that waits for a stream's first packet holds everything back in memory, so a twin is made only for
         # tracks that are seen to have packets.
@@ -78,8 +78,8 @@ class FileSound:
         self.advance(until)
         for index in list(self._tracks):
             self._use(index, lambda track: self._target.mux(track.rest(until - self._shift)))
-        if self._undecodable:
-            log.warning("%s: %d packets of its sound could not be decoded", self._source, self._undecodable)
+        if self._unusable and self._tracks:
+            log.warning("%s: of its sound %d packets are damaged or out of order", self._source, self._unusable)
 
     def leave_out(self, exc: Exception) -> bool:
         """Write no more, where a muxer refuses what it was given; returns whether it was that, and not the disk."""
@@ -109,9 +109,9 @@ class FileSound:
 
     def _take(self, track: Track, packet: SoundPacket) -> None:
         try:
-            track.take(packet)
+            self._unusable += not track.take(packet)
         except av.FFmpegError:
-            self._undecodable += 1
+            self._unusable += 1
 
     def _next(self, until: Fraction) -> SoundPacket | None:
         """The next packet, if it begins before `until`."""
@@ -139,15 +139,16 @@ class FileSound:
             log.warning("%s: the sound ends early (%s)", self._source, exc.strerror)
 
     def _first_packets(self) -> deque[SoundPacket]:
-        """Some of each track, and all sound before these."""
+        """Some of each track that has any, and all sound before these."""
         waiting: deque[SoundPacket] = deque()
-        size, missing = 0, dict.fromkeys(self._sound, 1)
+        size, missing = 0, dict.fromkeys(self._sound, _LOOKED_AT)
         for packet in self._packets:
             size += packet.size
             if packet.stream_index in self._sound:
                 waiting.append(packet)
-                missing.pop(packet.stream_index, None)
-            if not missing or size > _AHEAD_BYTES or _time(packet) > self._shift + _AHEAD_S:
+                missing[packet.stream_index] -= 1
+            is_far = size > _AHEAD_BYTES or _time(packet) > self._shift + _AHEAD_S
+            if is_far or all(count <= 0 for count in missing.values()):
                 break
         return waiting
 

@@ -38,8 +38,8 @@ class Track(Protocol):
 
     made: str  # what became of the sound, in words; empty where it is as it was
 
-    def take(self, packet: SoundPacket) -> None:
-        """A packet of the source, in order."""
+    def take(self, packet: SoundPacket) -> bool:
+        """A packet of the source, in order; returns whether it can be used."""
 
     def ready(self, until: Fraction) -> Iterator[SoundPacket]:
         """What begins before `until`, of what was taken."""
@@ -131,26 +131,29 @@ class CopiedTrack:
         self._earliest = earliest
         self._packets: list[SoundPacket] = []
         self._last_dts: int | None = None
+        self._least_step = 0 if target.format.name == "matroska" else 1
         self._kind = _adts_kind(first) if codec_name(stream) == "aac" else None
         if self._kind:
             self._without_heads = BitStreamFilterContext("aac_adtstoasc", stream)
             (bare,) = BitStreamFilterContext("aac_adtstoasc", stream).filter(_copy_of(first))
             self._twin.codec_context.extradata = bytes(bare.get_sidedata("new_extradata"))
 
-    def take(self, packet: SoundPacket) -> None:
+    def take(self, packet: SoundPacket) -> bool:
         assert packet.pts is not None
         assert packet.dts is not None
         ticks = round(self._shift / packet.time_base)
         pts, dts = packet.pts - ticks, packet.dts - ticks
-        # Muxers refuse a step back in time; a stray packet is not worth the run.
-        if self._last_dts is not None and dts <= self._last_dts:
-            return
+        # Muxers refuse a step back in time, and most of them one of 0; a stray packet is not worth the run.
+        if self._last_dts is not None and dts < self._last_dts + self._least_step:
+            return False
         if self._earliest is not None and pts * packet.time_base < self._earliest:
-            return
+            return True
         time_base, self._last_dts = packet.time_base, dts
-        for bare in self._bare(packet):
+        packets = list(self._bare(packet))
+        for bare in packets:
             bare.pts, bare.dts, bare.time_base, bare.stream = pts, dts, time_base, self._twin
-            self._packets.append(bare)
+        self._packets += packets
+        return bool(packets)
 
     def _bare(self, packet: SoundPacket) -> Iterable[SoundPacket]:
         if self._kind is None:
@@ -221,9 +224,10 @@ class AacTrack:
         self._next_s = Fraction(0)  # when the next frame begins, if nothing is missing
         self._packets: list[SoundPacket] = []
 
-    def take(self, packet: SoundPacket) -> None:
+    def take(self, packet: SoundPacket) -> bool:
         for frame in packet.decode():
             self.take_frame(frame, self._time_of(frame))
+        return True
 
     def _time_of(self, frame: AudioFrame) -> Fraction:
         if frame.pts is None or not frame.time_base:

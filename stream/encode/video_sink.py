@@ -188,6 +188,10 @@ class OverlayVideoSink(Sink):
             yield packet.pts * packet.time_base + self._shift_s
             self._mux(map(self._encoder_of_pieces.take_over, with_start_codes.filter(packet)))
 
+    @property
+    def sound(self) -> str:
+        return self._sound.made if self._sound else ""
+
     def sync(self) -> None:
         if self._container is None:
             return
