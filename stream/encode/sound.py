@@ -19,7 +19,8 @@ from av.stream import Stream
 
 from ..decode.opening import open_file
 from ..errors import SourceError
-from .sound_tracks import UNUSABLE, SoundPacket, Track, codec_name, open_track
+from ..frames import Frame, Moment
+from .sound_tracks import UNUSABLE, AacTrack, SoundPacket, Track, codec_name, open_track
 
 log = logging.getLogger(__name__)
 
@@ -28,48 +29,34 @@ log = logging.getLogger(__name__)
 _AHEAD_S = 10
 _AHEAD_BYTES = 64 << 20
 _LOOKED_AT = 8  # packets of a track, to see what it is: decoders give nothing for the first
+_USUAL_RATE = 48_000  # where a camera does not tell
 
 
-def open_sound(source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> FileSound | None:
-    """As `FileSound`; `None` where the file is gone."""
-    try:
-        return FileSound(source, target, shift=shift, cut=cut)
-    except SourceError as exc:
-        log.warning("%s; its sound is left out", exc)
-        return None
-
-
-class FileSound:
-    """The sound of `source` going into `target`.
-
-    It has a container of its own: the one being decoded belongs to another thread. Sound that cannot be had is left out
-    with a warning.
+class Sound:
+    """Tracks of sound going into `target`. Sound that cannot be had is left out with a warning.
 
     Args:
-        source: the file.
-        target: an output whose header is not yet written; each track of the source gets a twin there.
+        name: of what it comes from.
+        target: an output whose header is not yet written.
         shift: seconds taken from all times.
-        cut: whether the run began after the source's beginning; sound from before `shift` is left out then.
     """
 
-    def __init__(self, source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> None:
-        self._source = source
+    def __init__(self, name: str, target: OutputContainer, *, shift: Fraction) -> None:
+        self._name = name
         self._target = target
         self._shift = shift
-        self._container: InputContainer = open_file(source)
-        self._sound = {stream.index for stream in self._container.streams.audio}
-        self._unusable = 0  # packets
-        self._packets = self._read(cut)
-        # A muxer that waits for a stream's first packet holds everything back in memory, so a twin is made only for
-        # tracks that are seen to have packets.
-        self._waiting = self._first_packets()
-        self._tracks = self._open_tracks(cut)
-        self.made = ", ".join(dict.fromkeys(track.made for track in self._tracks.values() if track.made))
+        self._tracks: dict[int, Track] = {}  # by the number of their stream in the source
+
+    @property
+    def made(self) -> str:
+        """What became of it, in words; empty where it is as it was."""
+        return ", ".join(dict.fromkeys(track.made for track in self._tracks.values() if track.made))
+
+    def hear(self, frame: Frame) -> None:
+        """A frame that will be written: of a camera, with what was heard until it came."""
 
     def advance(self, until: Fraction) -> None:
         """Write the sound that begins before `until`, in seconds of the source."""
-        while packet := self._next(until):
-            self._use(packet.stream_index, lambda track, packet=packet: self._take(track, packet))
         for index in list(self._tracks):
             self._use(index, lambda track: self._target.mux(track.ready(until - self._shift)))
 
@@ -78,8 +65,6 @@ class FileSound:
         self.advance(until)
         for index in list(self._tracks):
             self._use(index, lambda track: self._target.mux(track.rest(until - self._shift)))
-        if self._unusable and self._tracks:
-            log.warning("%s: of its sound %d packets are damaged or out of order", self._source, self._unusable)
 
     def leave_out(self, exc: Exception) -> bool:
         """Write no more, where a muxer refuses what it was given; returns whether it was that, and not the disk."""
@@ -102,10 +87,87 @@ class FileSound:
     def _give_up(self, index: int, exc: Exception) -> None:
         del self._tracks[index]
         why = getattr(exc, "strerror", None) or exc
-        log.warning("%s: the rest of its %s sound is left out (%s)", self._source, self._codec(index), why)
+        log.warning("%s: the rest of its sound is left out (%s)", self._name, why)
 
-    def _codec(self, index: int) -> str:
-        return codec_name(self._container.streams[index])
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        return
+
+
+class CameraSound(Sound):
+    """What a camera's microphone hears, as AAC, in step with the frames.
+
+    Args:
+        name: of what it comes from.
+        target: an output whose header is not yet written.
+        shift: seconds taken from all times.
+        first: when the first frame is.
+    """
+
+    def __init__(self, name: str, target: OutputContainer, *, shift: Fraction, first: Moment) -> None:
+        super().__init__(name, target, shift=shift)
+        self._sound, self._taken = first.sound, 0
+        rate, channels = first.sound.rate or _USUAL_RATE, first.sound.channels or 1
+        self._track = AacTrack(first.sound.codec, rate, channels, target)
+        self._tracks[0] = self._track
+
+    def hear(self, frame: Frame) -> None:
+        if frame.heard is None:
+            return
+        if frame.heard.sound is not self._sound:  # it is connected anew
+            self._sound, self._taken = frame.heard.sound, 0
+        to_ours = frame.time - self._shift - frame.heard.time
+        self._taken, new = self._sound.since(self._taken)
+        for time, sound in new:
+            self._use(0, lambda _, sound=sound, time=time: self._track.take_frame(sound, time + to_ours))  # type: ignore[misc]
+
+
+def open_sound(source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> FileSound | None:
+    """As `FileSound`; `None` where the file is gone."""
+    try:
+        return FileSound(source, target, shift=shift, cut=cut)
+    except SourceError as exc:
+        log.warning("%s; its sound is left out", exc)
+        return None
+
+
+class FileSound(Sound):
+    """The sound of a file.
+
+    It has a container of its own: the one being decoded belongs to another thread.
+
+    Args:
+        source: the file.
+        target: an output whose header is not yet written; each track of the source gets a twin there.
+        shift: seconds taken from all times.
+        cut: whether the run began after the source's beginning; sound from before `shift` is left out then.
+    """
+
+    def __init__(self, source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> None:
+        super().__init__(str(source), target, shift=shift)
+        self._container: InputContainer = open_file(source)
+        self._indices = {stream.index for stream in self._container.streams.audio}
+        self._unusable = 0  # packets
+        self._packets = self._read(cut)
+        # A muxer that waits for a stream's first packet holds everything back in memory, so a twin is made only for
+        # tracks that are seen to have packets.
+        self._waiting = self._first_packets()
+        for stream in self._container.streams.audio:
+            self._open_track(stream, cut)
+
+    def advance(self, until: Fraction) -> None:
+        while packet := self._next(until):
+            self._use(packet.stream_index, lambda track, packet=packet: self._take(track, packet))  # type: ignore[misc]
+        super().advance(until)
+
+    def finish(self, until: Fraction) -> None:
+        super().finish(until)
+        if self._unusable and self._tracks:
+            log.warning("%s: of its sound %d packets are damaged or out of order", self._name, self._unusable)
 
     def _take(self, track: Track, packet: SoundPacket) -> None:
         try:
@@ -114,10 +176,10 @@ class FileSound:
             self._unusable += 1
 
     def _next(self, until: Fraction) -> SoundPacket | None:
-        """The next packet, if it begins before `until`."""
+        """The next packet of sound, if it begins before `until`."""
         while packet := self._waiting.popleft() if self._waiting else next(self._packets, None):
             time = _time(packet)
-            if packet.stream_index in self._sound:
+            if packet.stream_index in self._indices:
                 if time >= until:
                     self._waiting.appendleft(packet)
                     return None
@@ -136,15 +198,15 @@ class FileSound:
                 if packet.pts is not None and packet.dts is not None:
                     yield packet
         except av.FFmpegError as exc:
-            log.warning("%s: the sound ends early (%s)", self._source, exc.strerror)
+            log.warning("%s: the sound ends early (%s)", self._name, exc.strerror)
 
     def _first_packets(self) -> deque[SoundPacket]:
         """Some of each track that has any, and all sound before these."""
         waiting: deque[SoundPacket] = deque()
-        size, missing = 0, dict.fromkeys(self._sound, _LOOKED_AT)
+        size, missing = 0, dict.fromkeys(self._indices, _LOOKED_AT)
         for packet in self._packets:
             size += packet.size
-            if packet.stream_index in self._sound:
+            if packet.stream_index in self._indices:
                 waiting.append(packet)
                 missing[packet.stream_index] -= 1
             is_far = size > _AHEAD_BYTES or _time(packet) > self._shift + _AHEAD_S
@@ -152,27 +214,20 @@ class FileSound:
                 break
         return waiting
 
-    def _open_tracks(self, cut: bool) -> dict[int, Track]:
-        tracks: dict[int, Track] = {}
-        for stream in self._container.streams.audio:
-            own = (packet for packet in self._waiting if packet.stream_index == stream.index)
-            if first := list(islice(own, _LOOKED_AT)):
-                self._open_track(stream, first, tracks, cut)
-        return tracks
-
-    def _open_track(self, stream: AudioStream, first: list[SoundPacket], tracks: dict[int, Track], cut: bool) -> None:
+    def _open_track(self, stream: AudioStream, cut: bool) -> None:
+        own = (packet for packet in self._waiting if packet.stream_index == stream.index)
+        first = list(islice(own, _LOOKED_AT))
+        if not first:
+            return
         track, why = None, "it cannot be decoded"
         try:
             track = open_track(stream, first, self._target, shift=self._shift, cut=cut)
         except UNUSABLE as exc:
             why = str(getattr(exc, "strerror", None) or exc)
         if track:
-            tracks[stream.index] = track
+            self._tracks[stream.index] = track
         else:
-            log.warning("%s: its %s sound is left out (%s)", self._source, codec_name(stream), why)
-
-    def __enter__(self) -> Self:
-        return self
+            log.warning("%s: its %s sound is left out (%s)", self._name, codec_name(stream), why)
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None

@@ -63,19 +63,22 @@ def open_track(
     Returns:
         `None` where no packet of it can be decoded either.
     """
-    # Matroska has no negative times: its muxer would delay picture and sound until none is left.
-    run_in_s = Fraction(0) if target.format.name == "matroska" else _RUN_IN_S
     codec = codec_name(stream)
     if codec in _PLAYED.get(target.format.name, {codec}) and _takes(target, stream, first):
-        return CopiedTrack(stream, first[0], target, shift=shift, earliest=Fraction(0) if cut else -run_in_s)
+        return CopiedTrack(stream, first[0], target, shift=shift, earliest=Fraction(0) if cut else _earliest(target))
     for packet in first:
         try:
             for frame in packet.decode():
                 stream.codec_context.flush_buffers()  # they come again
-                return AacTrack(codec, frame, target, shift=shift, earliest=-run_in_s)
+                return AacTrack(codec, frame.sample_rate, frame.layout.nb_channels, target, shift=shift)
         except UNUSABLE:
             continue
     return None
+
+
+def _earliest(target: OutputContainer) -> Fraction:
+    """Matroska has no negative times: its muxer would delay picture and sound until none is left."""
+    return Fraction(0) if target.format.name == "matroska" else -_RUN_IN_S
 
 
 def codec_name(stream: AudioStream) -> str:
@@ -196,27 +199,28 @@ class AacTrack:
 
     Args:
         codec: of the source.
-        like: a frame of it: its channels, and its rate where AAC has that, are the track's.
+        rate: of the source; the track's where AAC has it.
+        channels: likewise.
         target: whose header is not yet written.
         shift: seconds to be taken from all times.
-        earliest: packets that begin before it are left out.
     """
 
     def __init__(
-        self, codec: str, like: AudioFrame, target: OutputContainer, *, shift: Fraction, earliest: Fraction
+        self, codec: str, rate: int, channels: int, target: OutputContainer, *, shift: Fraction = Fraction(0)
     ) -> None:
-        self.made = f"{codec} made aac"
-        self._rate = next((rate for rate in _RATES if rate >= like.sample_rate), _RATES[-1])
-        self._layout = _LAYOUTS.get(like.layout.nb_channels, "5.1")
+        self.made = "" if codec == "aac" else f"{codec} made aac"
+        self._rate = next((known for known in _RATES if known >= rate), _RATES[-1])
+        self._layout = _LAYOUTS.get(channels, "5.1")
         self._shift = shift
-        self._earliest = earliest
+        self._earliest = _earliest(target)
         self._twin = target.add_stream("aac", rate=self._rate)
         assert isinstance(self._twin, AudioStream)
         self._twin.layout = self._layout
-        channels = self._twin.layout.nb_channels
-        self._twin.bit_rate = channels * min(self._rate * _BITS_A_SAMPLE, _MOST_BITS_S)
+        self._twin.bit_rate = self._twin.layout.nb_channels * min(self._rate * _BITS_A_SAMPLE, _MOST_BITS_S)
         self._twin.time_base = self._twin.codec_context.time_base = Fraction(1, self._rate)
-        self._samples: NDArray[np.float32] = np.zeros((channels, 0), np.float32)  # that are not encoded yet
+        self._samples: NDArray[np.float32] = np.zeros(
+            (self._twin.layout.nb_channels, 0), np.float32
+        )  # that are not encoded yet
         self._begin: int | None = None  # of them, in samples from the target's 0
         self._unwanted = 0  # samples still to come that were there before, or are from before 0
         self._resampler: AudioResampler | None = None

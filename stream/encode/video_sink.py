@@ -20,10 +20,10 @@ from av.video.stream import VideoStream
 
 from ..decode.opening import open_container
 from ..errors import OutputError, is_failure
-from ..frames import PIECE, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
+from ..frames import PIECE, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
 from ..system.disk import PartialOutput, closing, sync_file, writing
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, PiecewiseEncoder, add_video, choose_encoder, stamp
-from .sound import FileSound, open_sound
+from .sound import CameraSound, Sound, open_sound
 
 log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ class OverlayVideoSink(Sink):
         self._output = PartialOutput(path, overwrite=overwrite)
         self._stack = ExitStack()
         self._container: OutputContainer | None = None
-        self._sound: FileSound | None = None
+        self._sound: Sound | None = None
         self._shift = 0  # taken from every pts
         self._last_time: Fraction | None = None
         self._last_gap = 1 / (info.rate or USUAL_RATE)
@@ -92,8 +92,11 @@ class OverlayVideoSink(Sink):
         picture, time = self._render(result), result.frame.time
         with writing(self._path):
             if self._container is None:
-                self._open(picture, self._began or Place(0, result.frame.index, result.frame.pts))
+                began = self._began or Place(0, result.frame.index, result.frame.pts)
+                self._open(picture, began, result.frame.heard)
             self._notice_size(picture)
+            if self._sound:
+                self._sound.hear(result.frame)
             stamp(picture, result.frame, shift=self._shift)
             self._mux(self._encoder_of_pieces.encode(picture))
         self._output.used = True
@@ -117,12 +120,13 @@ class OverlayVideoSink(Sink):
             self._last_gap = time - self._last_time
         self._last_time = time
 
-    def _open(self, picture: av.VideoFrame, began: Place) -> None:
+    def _open(self, picture: av.VideoFrame, began: Place, heard: Moment | None = None) -> None:
         """Make the file for pictures like the first: only with it are size and colours known.
 
         Args:
             picture: the first.
             began: where the run did.
+            heard: with it, by a camera.
         """
         self._shift = began.pts
         time_base = self._info.time_base
@@ -132,6 +136,8 @@ class OverlayVideoSink(Sink):
         self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder)
         if self._source is not None and self._info.has_audio:
             self._sound = open_sound(self._source, self._container, shift=self._shift_s, cut=began.index > 0)
+        elif heard:
+            self._sound = CameraSound(str(self._path), self._container, shift=self._shift_s, first=heard)
         if self._frames_kept:
             self._copy_kept()
 
