@@ -119,3 +119,10 @@ def plays(path: Path) -> bool:
         for packet in container.demux(streams):
             counts[packet.stream_index] += len(packet.decode())
     return all(counts.values())
+
+
+def sound_packets(path: Path) -> list[tuple[Fraction, bytes]]:
+    """Time and content of each packet of the first track."""
+    with av.open(path) as container:
+        packets = [packet for packet in container.demux(audio=0) if packet.pts is not None]
+        return [(packet.pts * packet.time_base, bytes(packet)) for packet in packets]
