@@ -82,12 +82,13 @@ def test_the_line_at_the_end_says_what_became_of_the_sound(
     assert "sound" not in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(("codec", "suffix"), [("ac3", ".mp4"), ("aac", ".mp4"), ("ac3", ".mkv")])
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])
 def test_a_run_that_was_killed_goes_on_to_the_same_sound(
-    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, codec: str, suffix: str
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    clip = make_heard(tmp_path / "late.ts", codec, seconds=(PIECE + 40) / 25, at_s=11, late_s=Fraction(3))
+    clip = make_heard(tmp_path / "late.ts", "ac3", seconds=(PIECE + 40) / 25, at_s=11, late_s=Fraction(3))
     monkeypatch.setattr(stages, "EVERY_S", 0.0)
+    monkeypatch.setattr(os, "fsync", lambda _: None)  # which would be most of the time
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     whole = job(clip, tmp_path / "whole", overlay=tmp_path / "whole" / f"seen{suffix}")
@@ -97,7 +98,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_sound(
     report = resumed(parts, model)
     assert whole.overlay
     assert parts.overlay
-    assert report.sound == ("ac3 made aac" if (codec, suffix) == ("ac3", ".mp4") else "")
+    assert report.sound == ("ac3 made aac" if suffix == ".mp4" else "")
     assert pictures_of(parts.overlay) == pictures_of(whole.overlay)
     assert sound_packets(parts.overlay) == sound_packets(whole.overlay)
     assert times_of(parts.overlay)[0] == 0
