@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -123,7 +125,8 @@ class Connection:
         stream.thread_type = "AUTO" if self._camera.every_frame and not self._camera.endless else "SLICE"
         arrivals = _Arrivals()
         ear = Ear(container, self._camera.name)
-        for packet in container.demux([stream, *ear.tracks]):
+        packets: Iterator[Any] = container.demux([stream, *ear.tracks])  # what PyAV makes of each is its stream's
+        for packet in packets:
             if packet.stream_index != stream.index:
                 ear.hear(packet)
                 continue

@@ -10,12 +10,11 @@ from fractions import Fraction
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
-from av.stream import Stream
 
 from ..decode.opening import open_file
 from ..errors import SourceError
@@ -190,11 +189,12 @@ class FileSound(Sound):
 
     def _read(self, cut: bool) -> Iterator[SoundPacket]:
         """The packets in file order, up to the first that cannot be read: sound, and pictures to see how far it is."""
-        streams: list[Stream] = [*self._container.streams.audio, *self._container.streams.video]
+        streams = [*self._container.streams.audio, *self._container.streams.video]
+        packets: Iterator[Any] = self._container.demux(streams)
         try:
             if cut:
                 self._container.seek(int(self._shift * av.time_base))
-            for packet in self._container.demux(streams):
+            for packet in packets:
                 if packet.pts is not None and packet.dts is not None:
                     yield packet
         except av.FFmpegError as exc:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from fractions import Fraction
-from typing import Final, Protocol, TypeAlias
+from typing import Any, Final, Protocol, TypeAlias
 
 import av
 import numpy as np
@@ -41,10 +41,10 @@ class Track(Protocol):
     def take(self, packet: SoundPacket) -> bool:
         """A packet of the source, in order; returns whether it can be used."""
 
-    def ready(self, until: Fraction) -> Iterator[SoundPacket]:
+    def ready(self, until: Fraction) -> list[SoundPacket]:
         """What begins before `until`, of what was taken."""
 
-    def rest(self, until: Fraction) -> Iterator[SoundPacket]:
+    def rest(self, until: Fraction) -> list[SoundPacket]:
         """All that is left up to `until`, where the pictures end."""
 
 
@@ -99,10 +99,11 @@ def _takes(target: OutputContainer, stream: AudioStream, first: Sequence[SoundPa
 
 
 def _copy_of(packet: SoundPacket) -> SoundPacket:
-    copy: SoundPacket = av.Packet(bytes(packet))
+    copy: Any = av.Packet(bytes(packet))
     copy.pts, copy.dts, copy.duration, copy.time_base = packet.pts, packet.dts, packet.duration, packet.time_base
     copy.is_keyframe = packet.is_keyframe
-    return copy
+    made: SoundPacket = copy
+    return made
 
 
 class CopiedTrack:
@@ -168,9 +169,9 @@ class CopiedTrack:
         # Without its side data, which would have Matroska write once more what the track is, over something else.
         return map(_copy_of, self._without_heads.filter(packet))
 
-    def ready(self, until: Fraction) -> Iterator[SoundPacket]:  # noqa: ARG002 - no more was taken
+    def ready(self, until: Fraction) -> list[SoundPacket]:  # noqa: ARG002 - no more was taken
         packets, self._packets = self._packets, []
-        return iter(packets)
+        return packets
 
     rest = ready
 
@@ -276,14 +277,14 @@ class AacTrack:
     def _add_silence(self, count: int) -> None:
         self._samples = np.pad(self._samples, ((0, 0), (0, count)))
 
-    def ready(self, until: Fraction) -> Iterator[SoundPacket]:
+    def ready(self, until: Fraction) -> list[SoundPacket]:
         """As in `Track`."""
         if self._begin is not None:
             wanted = -(-(round(until * self._rate) - self._begin) // _BLOCK) * _BLOCK
             self._encode(min(max(wanted, 0), self._samples.shape[1]) // _BLOCK * _BLOCK)
         return self._taken()
 
-    def rest(self, until: Fraction) -> Iterator[SoundPacket]:
+    def rest(self, until: Fraction) -> list[SoundPacket]:
         """As in `Track`."""
         self._take_resampled(None)
         if self._begin is not None:
@@ -311,6 +312,6 @@ class AacTrack:
                 packet.stream = self._twin
                 self._packets.append(packet)
 
-    def _taken(self) -> Iterator[SoundPacket]:
+    def _taken(self) -> list[SoundPacket]:
         packets, self._packets = self._packets, []
-        return iter(packets)
+        return packets
