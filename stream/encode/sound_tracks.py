@@ -65,7 +65,7 @@ def open_track(
     """
     codec = codec_name(stream)
     if codec in _PLAYED.get(target.format.name, {codec}) and _takes(target, stream, first):
-        return CopiedTrack(stream, first[0], target, shift=shift, earliest=Fraction(0) if cut else _earliest(target))
+        return CopiedTrack(stream, first, target, shift=shift, earliest=Fraction(0) if cut else _earliest(target))
     for packet in first:
         try:
             for frame in packet.decode():
@@ -89,7 +89,7 @@ def _takes(target: OutputContainer, stream: AudioStream, first: Sequence[SoundPa
     """Whether the muxer makes a file of such packets, tried in memory: it may say no when it is too late."""
     try:
         with av.open(io.BytesIO(), "w", format=target.format.name, container_options=target.container_options) as trial:
-            track = CopiedTrack(stream, first[0], trial, shift=Fraction(0), earliest=None)
+            track = CopiedTrack(stream, first, trial, shift=Fraction(0), earliest=None)
             for packet in first[:_TRIED]:
                 track.take(_copy_of(packet))
             trial.mux(track.rest(Fraction(0)))
@@ -111,10 +111,13 @@ class CopiedTrack:
 
     Args:
         stream: of the source.
-        first: packet of it.
+        first: packets of it.
         target: whose header is not yet written.
         shift: seconds to be taken from all times.
         earliest: packets that begin before it are left out; `None` for none.
+
+    Raises:
+        ValueError, av.FFmpegError: its kind cannot be told, or is not for this container.
     """
 
     made = ""
@@ -122,7 +125,7 @@ class CopiedTrack:
     def __init__(
         self,
         stream: AudioStream,
-        first: SoundPacket,
+        first: Sequence[SoundPacket],
         target: OutputContainer,
         *,
         shift: Fraction,
@@ -136,11 +139,20 @@ class CopiedTrack:
         self._packets: list[SoundPacket] = []
         self._last_dts: int | None = None
         self._least_step = 0 if target.format.name == "matroska" else 1
-        self._kind = _adts_kind(first) if codec_name(stream) == "aac" else None
-        if self._kind:
-            self._without_heads = BitStreamFilterContext("aac_adtstoasc", stream)
-            (bare,) = BitStreamFilterContext("aac_adtstoasc", stream).filter(_copy_of(first))
-            self._twin.codec_context.extradata = bytes(bare.get_sidedata("new_extradata"))
+        self._kind: bytes | None = None  # of AAC with heads
+        if codec_name(stream) == "aac":
+            self._take_heads_off(stream, [packet for packet in first if _adts_kind(packet)], len(first))
+
+    def _take_heads_off(self, stream: AudioStream, with_heads: list[SoundPacket], of: int) -> None:
+        extradata = stream.codec_context.extradata
+        if extradata and len(with_heads) < of:
+            return  # it only looks like one
+        if not with_heads:
+            raise ValueError("AAC that does not say what it is")
+        self._kind = _adts_kind(with_heads[0])
+        self._without_heads = BitStreamFilterContext("aac_adtstoasc", stream)
+        (bare,) = BitStreamFilterContext("aac_adtstoasc", stream).filter(_copy_of(with_heads[0]))
+        self._twin.codec_context.extradata = bytes(bare.get_sidedata("new_extradata"))
 
     def take(self, packet: SoundPacket) -> bool:
         assert packet.pts is not None

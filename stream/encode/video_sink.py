@@ -155,7 +155,7 @@ class OverlayVideoSink(Sink):
             "movflags": "+hybrid_fragmented+delay_moov",
             "frag_duration": "1000000",
             "video_track_timescale": timescale,
-            # The edit list counts in this one. Its default, 1/1000 s, would round a first pts that is not 0.
+            # The edit list counts in this one. Its default, 1/1000 s, would round when the sound begins.
             "movie_timescale": timescale,
         }
 
