@@ -113,6 +113,14 @@ class CameraSound(Sound):
         rate, channels = first.sound.rate or _USUAL_RATE, first.sound.channels or 1
         self._track = AacTrack(first.sound.codec, rate, channels, target)
         self._tracks[0] = self._track
+        self.kind = self._track.kind
+
+    def heard_with(self, frame: Frame) -> list[SoundPacket]:
+        """Of what was heard until the frame was written, all that can be encoded; for those who do not wait."""
+        self.hear(frame)
+        packets: list[SoundPacket] = []
+        self._use(0, lambda track: packets.extend(track.ready(frame.time - self._shift + _AHEAD_S)))
+        return packets
 
     def hear(self, frame: Frame) -> None:
         if frame.heard is None:

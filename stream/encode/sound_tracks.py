@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Final, Protocol, TypeAlias
 
@@ -77,8 +78,8 @@ def open_track(
 
 
 def _earliest(target: OutputContainer) -> Fraction:
-    """Matroska has no negative times: its muxer would delay picture and sound until none is left."""
-    return Fraction(0) if target.format.name == "matroska" else -_RUN_IN_S
+    """Where there is no edit list to hide it, a muxer would delay picture and sound until no time is below 0."""
+    return -_RUN_IN_S if target.format.name in _PLAYED else Fraction(0)
 
 
 def codec_name(stream: AudioStream) -> str:
@@ -207,6 +208,14 @@ def _adts_kind(packet: SoundPacket) -> bytes | None:
     return bytes([head[2] & 0xFD, head[3] & 0xC0])
 
 
+@dataclass(frozen=True, slots=True)
+class AacKind:
+    """What a muxer must know of AAC before it comes."""
+
+    rate: int
+    layout: str
+
+
 class AacTrack:
     """Decoded, and encoded as AAC in step with the source's times: what is missing is silent, what overlaps is cut.
 
@@ -224,6 +233,7 @@ class AacTrack:
         self.made = "" if codec == "aac" else f"{codec} made aac"
         self._rate = next((known for known in _RATES if known >= rate), _RATES[-1])
         self._layout = _LAYOUTS.get(channels, "5.1")
+        self.kind = AacKind(self._rate, self._layout)
         self._shift = shift
         self._earliest = _earliest(target)
         self._twin = target.add_stream("aac", rate=self._rate)

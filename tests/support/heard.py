@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from fractions import Fraction
-from itertools import chain
+from itertools import count
 from pathlib import Path
 from typing import Any
 
 import av
 import numpy as np
+
+from roadmask.stream.frames import HeardSound, Moment, SegmentedFrame
 
 RATE = 25
 SIZE = (48, 64)
@@ -97,7 +100,7 @@ def heard(path: Path, track: int = 0) -> float:
     with av.open(path) as container:
         stream = container.streams.audio[track]
         resampler = av.AudioResampler(format="fltp", layout="mono", rate=stream.rate)
-        for frame in chain(container.decode(stream)):
+        for frame in container.decode(stream):
             assert frame.time is not None
             samples = np.abs(np.concatenate([out.to_ndarray() for out in resampler.resample(frame)], axis=1)[0])
             if (loud := np.flatnonzero(samples > _LOUD)).size:
@@ -126,3 +129,17 @@ def sound_packets(path: Path) -> list[tuple[Fraction, bytes]]:
     with av.open(path) as container:
         packets = [packet for packet in container.demux(audio=0) if packet.pts is not None]
         return [(packet.pts * packet.time_base, bytes(packet)) for packet in packets]
+
+
+def with_tone(results: Iterable[SegmentedFrame], *, from_s: float) -> Iterator[SegmentedFrame]:
+    """As of a camera with a microphone that hears nothing before `from_s` of the frames' time, and then a tone."""
+    sound, rate = HeardSound("pcm_mulaw", 8000, 1), 8000
+    pieces = count(0, 160)
+    for result in results:
+        while (first := next(pieces)) < (result.frame.time + 1) * rate:
+            times = np.arange(first, first + 160) / rate
+            tone = np.where(times >= from_s, 0.5 * np.sin(2 * np.pi * 1000 * times + 1), 0).astype(np.float32)
+            frame = av.AudioFrame.from_ndarray(tone[None], format="fltp", layout="mono")
+            frame.sample_rate = rate
+            sound.add(Fraction(first, rate), frame)
+        yield replace(result, frame=replace(result.frame, heard=Moment(sound, result.frame.time)))
