@@ -50,12 +50,13 @@ def main() -> None:
             with _watchdog(timeout_s):
                 container = av.open(orders["url"], "w", format=orders["format"], options=orders["options"])
                 streams: list[Stream] = [container.add_stream_from_template(sample.streams.video[0])]
+                units = [Fraction(*orders["time_base"])]
                 if orders["sound"]:
-                    streams.append(_add_sound(container, *orders["sound"]))
+                    streams.append(sound := _add_sound(container, *orders["sound"]))
+                    units.append(Fraction(1, sound.rate))
                 container.start_encoding()
             opened = True
             say(event="opened")
-            units = [Fraction(*orders["time_base"]), *(Fraction(1, stream.rate) for stream in streams[1:])]
             for number, packet in _packets(pipe, units):
                 packet.stream = streams[number]
                 with _watchdog(timeout_s):
