@@ -159,6 +159,7 @@ class FileSound(Sound):
         self._container: InputContainer = open_file(source)
         self._indices = {stream.index for stream in self._container.streams.audio}
         self._unusable = 0  # packets
+        self._is_read = False  # all of the file
         self._packets = self._read(cut)
         # A muxer that waits for a stream's first packet holds everything back in memory, so a twin is made only for
         # tracks that are seen to have packets.
@@ -220,12 +221,16 @@ class FileSound(Sound):
             is_far = size > _AHEAD_BYTES or _time(packet) > self._shift + _AHEAD_S
             if is_far or all(count <= 0 for count in missing.values()):
                 break
+        else:
+            self._is_read = True
         return waiting
 
     def _open_track(self, stream: AudioStream, cut: bool) -> None:
         own = (packet for packet in self._waiting if packet.stream_index == stream.index)
         first = list(islice(own, _LOOKED_AT))
         if not first:
+            if not self._is_read:
+                log.warning("%s: a sound track is empty for %d s, and is left out", self._name, _AHEAD_S)
             return
         track, why = None, "it cannot be decoded"
         try:

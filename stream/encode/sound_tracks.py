@@ -24,6 +24,7 @@ UNUSABLE: Final = (av.FFmpegError, ValueError, RuntimeError, LookupError, Arithm
 
 # What browsers play in a file that is not Matroska, whose players are not browsers.
 _PLAYED = {"mp4": {"aac", "mp3", "opus", "flac"}, "mov": {"aac", "mp3"}}
+_CHANGES = "its rate or channels change"
 _TRIED = 3  # packets that a muxer is shown, to see whether it takes such
 
 _RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000)  # of AAC's; nobody hears what more would add
@@ -174,11 +175,13 @@ class CopiedTrack:
 
     def _bare(self, packet: SoundPacket) -> Iterable[SoundPacket]:
         if self._kind is None:
+            if packet.has_sidedata("new_extradata"):  # Matroska would write it over something else
+                raise ValueError(_CHANGES)
             return [packet]
         if (kind := _adts_kind(packet)) is None:
             return []  # damaged
         if kind != self._kind:
-            raise ValueError("its rate or channels change")
+            raise ValueError(_CHANGES)
         # Without its side data, which would have Matroska write once more what the track is, over something else.
         return map(_copy_of, self._without_heads.filter(packet))
 
