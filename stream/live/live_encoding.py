@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import TypeAlias
 
 import av
+from av.audio.stream import AudioStream
 from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
@@ -188,7 +189,7 @@ class PacketQueue:
 
 
 def is_sound(packet: LivePacket) -> bool:
-    return packet.stream.type == "audio"
+    return isinstance(packet.stream, AudioStream)
 
 
 def _time(packet: LivePacket) -> Fraction:

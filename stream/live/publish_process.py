@@ -34,7 +34,8 @@ def packed(packet: av.Packet[Any]) -> bytes:
     content = bytes(packet)
     assert packet.pts is not None
     assert packet.dts is not None
-    return _HEAD.pack(len(content), packet.pts, packet.dts, packet.is_keyframe, packet.stream.type == "audio") + content
+    is_sound = isinstance(packet.stream, AudioStream)
+    return _HEAD.pack(len(content), packet.pts, packet.dts, packet.is_keyframe, is_sound) + content
 
 
 def main() -> None:
