@@ -36,8 +36,8 @@ class LiveEncoder:
 
     A keyframe comes every 2 seconds, at the latest.
 
-    `picture` is the first one, for its size, drawn from the frame `first`; nothing of it is encoded yet. `silent` leaves
-    out what a camera's microphone hears. The rest is as `choose_encoder` takes it.
+    `picture` is the first one, for its size, drawn from the frame `first`; nothing of it is encoded yet. `silent`
+    leaves out what a camera's microphone hears. The rest is as `choose_encoder` takes it.
 
     Raises:
         OutputError: what is asked of the encoder cannot be.
