@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import errno
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from itertools import islice
@@ -16,6 +16,8 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 
 from ..decode.opening import open_file
+from ..decode.place import RESET_S
+from ..decode.video_stream import video_stream
 from ..errors import SourceError
 from ..frames import Frame, Moment
 from .sound_tracks import UNUSABLE, AacTrack, SoundPacket, Track, codec_name, open_track
@@ -157,6 +159,10 @@ class FileSound(Sound):
         self._indices = {stream.index for stream in self._container.streams.audio}
         self._unusable = 0  # packets
         self._is_read = False  # all of the file
+        self._last_s: dict[int, Fraction] = {}  # of each stream
+        self._step_s = Fraction(0)  # from one picture to the next
+        self._restarts: Counter[int] = Counter()  # of each stream's clock
+        self._added_s = [Fraction(0)]  # to times of the file, after so many restarts
         self._packets = self._read(cut)
         # A muxer that waits for a stream's first packet holds everything back in memory, so a twin is made only for
         # tracks that are seen to have packets.
@@ -195,16 +201,33 @@ class FileSound(Sound):
 
     def _read(self, cut: bool) -> Iterator[SoundPacket]:
         """The packets in file order, up to the first that cannot be read: sound, and pictures to see how far it is."""
-        streams = [*self._container.streams.audio, *self._container.streams.video]
+        streams = [*self._container.streams.audio, video_stream(self._container, self._name)]
         packets: Iterator[Any] = self._container.demux(streams)
         try:
             if cut:
                 self._container.seek(int(self._shift * av.time_base))
             for packet in packets:
                 if packet.pts is not None and packet.dts is not None:
+                    self._go_on(packet)
                     yield packet
         except av.FFmpegError as exc:
             log.warning("%s: the sound ends early (%s)", self._name, exc.strerror)
+
+    def _go_on(self, packet: SoundPacket) -> None:
+        """Where a recording's clock starts again, the sound's times go on as the pictures' do: see `FrameClock`."""
+        assert packet.pts is not None
+        assert packet.dts is not None
+        index, time = packet.stream_index, packet.dts * packet.time_base
+        before, self._last_s[index] = self._last_s.get(index, time), time
+        if before - time > RESET_S:
+            self._restarts[index] += 1
+            if index not in self._indices:
+                self._added_s.append(self._added_s[-1] + before + self._step_s - time)
+        elif index not in self._indices:
+            self._step_s = time - before
+        # Each stream has its own last packets from before; what of the sound starts again first is out of order.
+        ticks = round(self._added_s[min(self._restarts[index], len(self._added_s) - 1)] / packet.time_base)
+        packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
 
     def _first_packets(self) -> deque[SoundPacket]:
         """Some of each track that has any, and all sound before these."""

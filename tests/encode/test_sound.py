@@ -191,6 +191,18 @@ def test_aac_that_changes_in_the_middle_is_left_out_from_there_on(
     assert 1.9 < sound_times_of(out)[-1] < 2.1
 
 
+@pytest.mark.parametrize("codec", ["aac", "ac3"])
+def test_sound_goes_on_with_the_pictures_where_a_recording_s_clock_starts_again(
+    tmp_path: Path, warnings: Callable[[], list[str]], codec: str
+) -> None:
+    first, second = make_heard(tmp_path / "a.ts", codec, at_s=9), make_heard(tmp_path / "b.ts", codec)
+    out = tmp_path / "out.mp4"
+    made(joined(tmp_path / "clip.ts", first, second), out)
+    assert seen_and_heard(out) == pytest.approx((3, 3), abs=0.1)
+    assert abs(apart(out)) < 0.03
+    assert len(warnings()) <= 1  # of packets where they meet
+
+
 def test_sound_that_is_made_aac_goes_on_through_changes(tmp_path: Path, warnings: Callable[[], list[str]]) -> None:
     first = make_heard(tmp_path / "a.ts", "ac3", rate=44100, at_s=9)
     second = make_heard(tmp_path / "b.ts", "ac3", rate=48000, layout="5.1(side)", late_s=Fraction(2))
