@@ -159,8 +159,8 @@ class FileSound(Sound):
         self._indices = {stream.index for stream in self._container.streams.audio}
         self._unusable = 0  # packets
         self._is_read = False  # all of the file
-        self._last_s: dict[int, Fraction] = {}  # of each stream
-        self._step_s = Fraction(0)  # from one picture to the next
+        self._last_dts: dict[int, int] = {}  # of each stream
+        self._step = 0  # from one picture to the next, in its unit
         self._restarts: Counter[int] = Counter()  # of each stream's clock
         self._added_s = [Fraction(0)]  # to times of the file, after so many restarts
         self._packets = self._read(cut)
@@ -217,17 +217,18 @@ class FileSound(Sound):
         """Where a recording's clock starts again, the sound's times go on as the pictures' do: see `FrameClock`."""
         assert packet.pts is not None
         assert packet.dts is not None
-        index, time = packet.stream_index, packet.dts * packet.time_base
-        before, self._last_s[index] = self._last_s.get(index, time), time
-        if before - time > RESET_S:
+        index, unit = packet.stream_index, packet.time_base
+        before, self._last_dts[index] = self._last_dts.get(index, packet.dts), packet.dts
+        if packet.dts < before and (before - packet.dts) * unit > RESET_S:
             self._restarts[index] += 1
             if index not in self._indices:
-                self._added_s.append(self._added_s[-1] + before + self._step_s - time)
+                self._added_s.append(self._added_s[-1] + (before + self._step - packet.dts) * unit)
         elif index not in self._indices:
-            self._step_s = time - before
-        # Each stream has its own last packets from before; what of the sound starts again first is out of order.
-        ticks = round(self._added_s[min(self._restarts[index], len(self._added_s) - 1)] / packet.time_base)
-        packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
+            self._step = packet.dts - before
+        if restarts := self._restarts[index]:
+            # Each stream has its own last packets from before; what of the sound starts again first is out of order.
+            ticks = round(self._added_s[min(restarts, len(self._added_s) - 1)] / unit)
+            packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
 
     def _first_packets(self) -> deque[SoundPacket]:
         """Some of each track that has any, and all sound before these."""
