@@ -9,8 +9,10 @@ from __future__ import annotations
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Iterator
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.container import InputContainer
@@ -18,8 +20,10 @@ from av.video.stream import VideoStream
 
 from ..decode.video_stream import video_stream
 from ..errors import SourceError
+from ..frames import HeardSound
 from ..pipeline import Cancelled, Channel
 from .camera import SPARE_S, Camera
+from .ear import Ear
 from .lost import reason_of
 from .status import CameraStatus
 
@@ -52,6 +56,7 @@ class Picture:
     rate: Fraction | None
     sample_aspect_ratio: Fraction
     codec: str
+    sound: HeardSound | None  # that it comes with
 
 
 class Connection:
@@ -119,7 +124,13 @@ class Connection:
         # With frame threads a decoder holds pictures back, which a pipe does not mind.
         stream.thread_type = "AUTO" if self._camera.every_frame and not self._camera.endless else "SLICE"
         arrivals = _Arrivals()
-        for packet in container.demux(stream):
+        ear = Ear(container, self._camera.name)
+        packets: Iterator[Any] = container.demux([stream, *ear.tracks])  # what PyAV makes of each is its stream's
+        for packet in packets:
+            if packet.stream_index != stream.index:
+                ear.hear(packet)
+                continue
+            ear.see(packet)
             arrivals.note(packet)
             try:
                 pictures = packet.decode()
@@ -127,9 +138,9 @@ class Connection:
                 self._status.count(undecodable=1)
                 continue
             for picture in pictures:
-                self._give(picture, stream, arrivals.of(picture))
+                self._give(picture, stream, arrivals.of(picture), ear.sound)
 
-    def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float) -> None:
+    def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float, sound: HeardSound | None) -> None:
         time_base = picture.time_base or stream.time_base
         assert time_base is not None, "every stream that gave a frame has one"
         self._pictures.put(
@@ -140,6 +151,7 @@ class Connection:
                 stream.average_rate or stream.guessed_rate or None,
                 Fraction(stream.sample_aspect_ratio or 1),
                 stream.codec_context.name,
+                sound,
             )
         )
         self._status.count(received=1, damaged=int(picture.is_corrupt))

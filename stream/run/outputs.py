@@ -120,6 +120,11 @@ class Outputs:
         """Of the first frame that an output lacks."""
         return min((output.position for output in self._outputs), default=0)
 
+    @property
+    def sound(self) -> str:
+        """What became of it in them, in words."""
+        return ", ".join(filter(None, (sink.sound for sink in self._sinks)))
+
     def write(self, decided: Decided, lost: Lost) -> None:
         """A frame, to the outputs that lack it; so much was lost up to there."""
         for output in self._outputs:

@@ -96,6 +96,7 @@ class Report:
     failure: str | None = None  # why a camera was given up; the outputs are whole up to there
     damaged: int = 0  # frames, of all, that a decoder has patched up
     missing_s: float = 0.0  # that a file declares at its end, and does not hold
+    sound: str = ""  # what became of it, in words; empty where it is as it was
 
     @property
     def state(self) -> Literal["done", "partial", "interrupted"]:
@@ -123,6 +124,7 @@ class Report:
             f"{self.dropped} dropped, {self.undecodable} undecodable"
             + (f", {self.reused} reused" if self.reused else "")
             + (", interrupted" if self.interrupted else "")
+            + (f"; sound: {self.sound}" if self.sound else "")
             + (f"; partial: {self.lost}" if self.lost else "")
         )
 

@@ -23,6 +23,7 @@ class Faults:
     password: str = ""
     auth: Scheme = "digest"
     media: Literal["video", "audio", "both"] = "video"
+    sound: str = "0 PCMU"  # the sound's payload type, and what it says that this is
     stalled: Literal["no", "video", "all"] = "no"  # what is not sent though the connection stands; reports are
     reports: bool = True  # RTCP sender reports
     loss: float = 0.0  # share of the RTP packets that do not come; audio's do
