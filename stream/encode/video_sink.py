@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 PIECE_SUFFIX = ".mp4"
+COMMENT = "roadmask overlay"  # in the file's metadata, by which it is known not to be a source
 _MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
 
 
@@ -130,6 +131,7 @@ class OverlayVideoSink(Sink):
         time_base = self._info.time_base
         self._shift_s = self._shift * time_base
         self._container = av.open(self._output.path, "w", container_options=self._container_options(time_base))
+        self._container.metadata["comment"] = COMMENT
         self._stream = add_video(self._container, self._encoder, picture, self._info)
         if self._source is not None and self._info.has_audio:
             self._audio = AudioCopy(self._source, self._container, shift=self._shift_s, cut=cut)
