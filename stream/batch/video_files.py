@@ -118,11 +118,11 @@ def _is_of_results(folder: Path, names: list[str], results: Path | None) -> bool
 def _matching(pattern: str, results: Path | None, passed: Counter[str]) -> list[VideoFile]:
     """A pattern that says nothing of the suffix matches videos alone."""
     paths = sorted(Path(match) for match in glob.glob(pattern, recursive=True))  # noqa: PTH207 - takes absolute patterns too
+    paths = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 - as in `_named_by`
     parts = Path(pattern).parts
     fixed = next(number for number, part in enumerate(parts) if glob.has_magic(part))
     if results is not None and not Path(*parts[:fixed]).resolve().is_relative_to(results.resolve()):
         paths = [path for path in paths if results.resolve() not in path.resolve().parents]
-    paths = [path for path in paths if os.path.isfile(path)]  # noqa: PTH113 - as in `_named_by`
     suffix = Path(pattern).suffix
     here: Counter[str] = Counter()
     if not suffix or glob.has_magic(suffix):

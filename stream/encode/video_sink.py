@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from ..decode.opening import open_container
 from ..errors import OutputError, is_failure
 from ..frames import PIECE, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
-from ..system.disk import PartialOutput, closing, sync_file, writing
+from ..system.disk import PartialOutput, closing, fitting, sync_file, writing
 from .audio_copy import AudioCopy
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, PiecewiseEncoder, add_video, choose_encoder, stamp
 
@@ -84,7 +84,7 @@ class OverlayVideoSink(Sink):
         self._shift = 0  # taken from every pts
         self._last_time: Fraction | None = None
         self._last_gap = 1 / (info.rate or USUAL_RATE)
-        self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
+        self._earlier = path.with_name(fitting(f"{path.stem}.earlier{path.suffix}"))
         self._frames_kept = self._written = 0
         self._began = began
         self._size: tuple[int, int] | None = None

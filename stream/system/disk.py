@@ -11,6 +11,7 @@ import os
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +24,7 @@ from ..errors import OutputError, is_failure
 
 log = logging.getLogger(__name__)
 
+NAME_BYTES = 255  # of a file's name, on nearly all file systems
 Exit = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]
 
 
@@ -96,7 +98,7 @@ class PartialOutput:
             self.path.replace(self.final)
             return
         # A folder cannot be put in place of another in one step: move the old one away, and back if that fails.
-        away = Path(tempfile.mkdtemp(prefix=f".{self.final.name}.", dir=self.final.parent))
+        away = Path(tempfile.mkdtemp(prefix=".replaced.", dir=self.final.parent))
         old = self.final.replace(away / self.final.name)
         try:
             self.path.replace(self.final)
@@ -109,7 +111,16 @@ class PartialOutput:
 
 def partial_path(final: Path) -> Path:
     """`out.mp4` to `out.partial.mp4`: the suffix stays, so that players and muxers know the format."""
-    return final.with_name(f"{final.stem}.partial{final.suffix}")
+    return final.with_name(fitting(f"{final.stem}.partial{final.suffix}"))
+
+
+def fitting(name: str) -> str:
+    """The name of a file that is only for a while: cut in its middle where it is too long, and still no other's."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= NAME_BYTES:
+        return name
+    head, tail = (part.decode(errors="ignore") for part in (encoded[:200], encoded[-32:]))
+    return f"{head}~{zlib.crc32(encoded):08x}~{tail}"
 
 
 @contextmanager
@@ -206,7 +217,7 @@ class AppendedFile:
 
 def replace_file(path: Path, content: bytes) -> None:
     """`path` has either the content it had or this one, whenever the power goes."""
-    unnamed = path.with_name(f"{path.name}.tmp")
+    unnamed = path.with_name(fitting(f"{path.name}.tmp"))
     with unnamed.open("wb") as file:
         file.write(content)
         file.flush()
@@ -247,6 +258,7 @@ def hold(path: Path) -> Iterator[None]:
         Taken: it is held, by this process or another one.
         OSError: it cannot be made.
     """
+    path = path.with_name(fitting(path.name))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:
