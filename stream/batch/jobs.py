@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..camera.camera import Camera
 from ..decode.opening import is_sequence, sequence_name
@@ -195,7 +196,7 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
     return run
 
 
-def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, str]) -> SegmentSettings:
+def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any]) -> SegmentSettings:
     """The job, allowed to replace what an earlier call left of it.
 
     Raises:
@@ -216,9 +217,15 @@ def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, str])
     return job if differing else replace(job, overwrite=True)
 
 
-def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
     return [
-        f"{name} was {before.get(name, 'not known')}, is now {value}"
-        for name, value in now.items()
-        if before.get(name) != value and name not in _NO_MATTER
+        f"{name} was {was}, is now {value}"
+        for name, (was, value) in told.items()
+        if was != value and name not in _NO_MATTER
     ]
+
+
+def _told(value: object) -> str:
+    """Also as summaries of version 1.0.0 hold it."""
+    return ",".join(value) if isinstance(value, list) else str(value)

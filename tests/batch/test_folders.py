@@ -195,7 +195,6 @@ def test_a_long_name_has_its_results_and_is_gone_on_with(
     }
 
 
-@pytest.mark.logs_errors
 def test_a_name_too_long_for_its_results_is_one_line_before_work_starts(
     clip: Path, folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
