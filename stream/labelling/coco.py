@@ -40,10 +40,11 @@ class CocoWriter:
         self._tree = tree
         self._table = table
         self._form = form
-        self._subset = subset
         self._header = header
         self._images = JsonItems(tree)
         self._annotations = JsonItems(tree)
+        self._annotations_file = f"annotations/instances_{subset}.json"  # of one drive
+        tree.refuse_taken(self._annotations_file)
         self._images_folder = f"images/{subset}"
         tree.add_folder(self._images_folder)  # without it datumaro reads nothing, though it needs none of the pictures
         self._last_id = 0  # ids from 1: pycocotools takes 0 for "matched by none"
@@ -80,7 +81,7 @@ class CocoWriter:
             self._annotations.parts(),
             (b"\n  ]\n}\n",),
         )
-        self._tree.add_parts(f"annotations/instances_{self._subset}.json", parts)
+        self._tree.add_parts(self._annotations_file, parts)
 
     def _info(self) -> dict[str, str]:
         made = f"masks of {self._header.source or 'a video'} by {self._header.model or 'a model'}"

@@ -55,8 +55,8 @@ class ColorPngWriter:
 
     def finish(self) -> None:
         legend = legend_picture(self._classes, _LEGEND_HEIGHT, _LEGEND_HEIGHT)
-        self._tree.add("legend.csv", _legend(self._classes))
-        self._tree.add("legend.png", png(legend[..., ::-1]))
+        self._tree.add_table("legend.csv", _legend(self._classes))
+        self._tree.add_table("legend.png", png(legend[..., ::-1]))
 
 
 class ColorVideoWriter:
