@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from ..archive.png import png
 from ..encode.overlay import legend_picture
+from ..encode.video_sink import COMMENT
 from ..errors import OutputError
 from ..spec import Color, PixelClass
 from ..system.disk import PartialOutput, writing
@@ -109,6 +110,7 @@ def color_video(path: Path, table: LabelTable, *, time_base: Fraction, overwrite
     with legend, PartialOutput(path, overwrite=overwrite) as video, writing(path):
         legend.path.write_bytes(_legend(classes))
         with av.open(video.path, "w", container_options=timescale) as container:
+            container.metadata["comment"] = COMMENT
             writer = ColorVideoWriter(path, container, classes)
             yield writer
             writer.finish()
