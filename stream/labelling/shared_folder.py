@@ -36,6 +36,7 @@ class SharedFolder(FolderTree):
         self._own: dict[str, Any] = next(
             (part for part in self._before["parts"] if part not in self._others), {"files": [], "lines": {}}
         )
+        self._shared = frozenset(self._before.get("shared", ()))
         self._own_files = frozenset(self._own["files"])
         self._files: list[str] = []
         self._tables: list[str] = []  # and lists, which all parts share
@@ -54,7 +55,7 @@ class SharedFolder(FolderTree):
 
     def refuse_bad(self, *, overwrite: bool) -> None:
         """Raises `OutputError` where the part may not be written."""
-        if self._own["files"] and not overwrite:
+        if len(self._others) < len(self._before["parts"]) and not overwrite:
             raise OutputError(
                 f"{self._folder}: exists; pass --overwrite to replace it, "
                 f"which is subset {self._facts['subset']} of {self._facts['source']}"
@@ -66,21 +67,32 @@ class SharedFolder(FolderTree):
                     "name another folder"
                 )
 
-    def refuse_taken(self, name: str) -> None:
-        if name not in self._own_files and (self._folder / name).exists():
+    def _refuse_taken(self, name: str) -> None:
+        """What is there may be replaced only where a call has written it, for this part or for all."""
+        if name not in self._own_files and name not in self._shared and (self._folder / name).exists():
             raise OutputError(
                 f"{self._folder / name}: is there, and not of subset {self._facts['subset']} of "
                 f"{self._facts['source']}; name another folder or --subset"
             )
 
     def add_parts(self, name: str, parts: Iterable[bytes]) -> None:
-        self.refuse_taken(name)
+        self._refuse_taken(name)
         self._files.append(name)
         super().add_parts(name, parts)
 
     def add_table(self, name: str, content: bytes) -> None:
-        if not (self._others and (self._folder / name).exists()):  # else it is the same
-            super().add_parts(name, (content,))
+        if self._others and name in self._shared and (self._folder / name).exists():
+            self._tables.append(name)  # it is the same
+        else:
+            self.add_merged(name, (content,))
+
+    def existing(self, name: str) -> Path | None:
+        path = self._folder / name
+        return path if self._others and name in self._shared and path.exists() else None
+
+    def add_merged(self, name: str, parts: Iterable[bytes]) -> None:
+        self._refuse_taken(name)
+        super().add_parts(name, parts)
         self._tables.append(name)
 
     def add_lines(self, name: str, lines: Sequence[str]) -> None:
@@ -100,7 +112,7 @@ class SharedFolder(FolderTree):
             self._path.replace(self._folder)
             return
         new = {*self._files, *self._tables}
-        shared = () if self._others else self._before.get("shared", ())
+        shared = () if self._others else self._shared
         old = [name for name in (*self._own["files"], *shared) if name not in new]
         # Whatever ends it in the middle: what it wrote is known to be its own, and the next call may take its place.
         replace_file(self._folder / MARKER, self._marker(part | {"files": self._files + old}))
@@ -117,8 +129,7 @@ class SharedFolder(FolderTree):
         replace_file(self._folder / MARKER, self._marker(part))
 
     def _marker(self, part: Mapping[str, Any]) -> bytes:
-        before = self._before.get("shared", ()) if self._others else ()
-        shared = sorted({*before, *self._tables})
+        shared = sorted({*(self._shared if self._others else ()), *self._tables})
         return json_text({**self._head, "shared": shared, "parts": [*self._others, part]})
 
 

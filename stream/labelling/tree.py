@@ -46,8 +46,13 @@ class Tree(ABC):
         """A file of lines, to which those of other drives may belong."""
         self.add(name, text_lines(lines))
 
-    def refuse_taken(self, name: str) -> None:  # noqa: B027 - in most trees none is
-        """Raises `OutputError` where the file cannot be added, as another has its name; told before the work."""
+    def existing(self, name: str) -> Path | None:  # noqa: ARG002 - in most trees there is none
+        """A file of all drives, where others have theirs in it."""
+        return None
+
+    def add_merged(self, name: str, parts: Iterable[bytes]) -> None:
+        """In place of `existing`."""
+        self.add_parts(name, parts)
 
     def scratch(self) -> BinaryIO:
         """A file without a name, on the same disk, for what is added later."""

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from pycocotools.coco import COCO
 
 from roadmask.stream.cli import main
 from roadmask.stream.labelling.labelling import Tool
@@ -16,7 +17,7 @@ from tests.labelling.test_convert_labelling import save_masks
 from tests.support.clips import cfr, make_clip
 
 FOLDER_TOOLS: tuple[Tool, ...] = get_args(Tool)
-MANY_DRIVES = [tool for tool in FOLDER_TOOLS if tool != "coco"]
+LISTS = {"default.txt", "ImageSets/Segmentation/default.txt", "annotations/instances_default.json", "roadmask.json"}
 
 
 @pytest.fixture(scope="module")
@@ -78,37 +79,51 @@ def test_what_is_the_user_s_stays_whatever_the_tool(drives: Path, tmp_path: Path
     assert not [name for name in names(data) if "frame_000003" in name]
 
 
-@pytest.mark.parametrize("tool", MANY_DRIVES)
+@pytest.mark.parametrize("tool", FOLDER_TOOLS)
 def test_frames_of_several_drives_do_not_collide(drives: Path, tmp_path: Path, tool: Tool) -> None:
     data, alone = tmp_path / "data", tmp_path / "alone"
     assert give(drives, "day", tool, data) == 0
-    first = files(data)
+    first = {name: content for name, content in files(data).items() if name not in LISTS}
     assert give(drives, "night", tool, alone) == 0
     assert give(drives, "night", tool, data) == 0
     both = files(data)
-    lists = {"default.txt", "ImageSets/Segmentation/default.txt", "roadmask.json"}
-    assert {name: both[name] for name in first if name not in lists} == {
-        name: first[name] for name in first if name not in lists
-    }
-    masks = [name for name in both if name.endswith(("night_frame_000003.png", "night_frame_000003.jpg"))]
-    assert masks
-    for name in masks:
+    assert {name: both[name] for name in first} == first
+    frames = [name for name in both if "night_frame_000003" in name]
+    assert frames
+    for name in frames:
         assert both[name] == (alone / name.replace("night_", "")).read_bytes()
-    for name in lists & set(both) - {"roadmask.json"}:
+    for name in {"default.txt", "ImageSets/Segmentation/default.txt"} & set(both):
         assert len(both[name].splitlines()) == 6 + 4
     assert give(drives, "day", tool, data, "--overwrite") == 0
-    assert {name: content for name, content in files(data).items() if name not in lists} == {
-        name: content for name, content in both.items() if name not in lists
+    again = files(data)
+    assert {name: again[name] for name in again if name not in LISTS} == {
+        name: both[name] for name in both if name not in LISTS
     }
-    assert sorted(files(data).get("default.txt", b"").splitlines()) == sorted(
-        both.get("default.txt", b"").splitlines()
-    ), "the pairs of the other drive, and those anew"
+    for name in {"default.txt", "ImageSets/Segmentation/default.txt"} & set(both):
+        assert sorted(again[name].splitlines()) == sorted(both[name].splitlines())
+
+
+def test_coco_numbers_the_frames_of_all_drives(drives: Path, tmp_path: Path) -> None:
+    data, alone = tmp_path / "data", tmp_path / "alone"
+    for drive in ("day", "night", "day"):
+        assert give(drives, drive, "coco", data, "--overwrite") == 0
+    assert give(drives, "night", "coco", alone) == 0
+    both, night = COCO(data / "annotations/instances_default.json"), COCO(alone / "annotations/instances_default.json")
+    assert len(both.imgs) == 6 + 4
+    for image_id, image in both.imgs.items():
+        assert (data / "images/default" / image["file_name"]).is_file()
+        (own,) = both.loadAnns(both.getAnnIds(imgIds=[image_id]))
+        if image["file_name"].startswith("night_"):
+            number = int(image["file_name"].removeprefix("night_frame_").removesuffix(".jpg"))
+            (one,) = night.loadAnns(night.getAnnIds(imgIds=[number]))
+            assert {name: own[name] for name in ("category_id", "segmentation", "area", "bbox")} == {
+                name: one[name] for name in ("category_id", "segmentation", "area", "bbox")
+            }
 
 
 @pytest.mark.parametrize(
     ("first", "second", "told"),
     [
-        (("day", "coco"), ("night", "coco"), "annotations/instances_default.json: is there, and not of subset default"),
         (("day", "camvid"), ("night", "coco", "--subset", "val"), "its tool is camvid, not coco; name another folder"),
         (("day", "cvat"), ("night", "cvat", "--classes", "road"), "its classes is road, car, sky, not road"),
         (("day", "cvat"), ("day", "cvat", "--subset", "val"), "frame_000000.png: is there, and not of subset val"),
