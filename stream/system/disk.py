@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -39,17 +40,19 @@ class PartialOutput:
         overwrite: what has that name now may be replaced, when the new one is whole.
         marker: None for a file. For a folder, the name of a file that only folders made by this sink hold: a folder
             without it is never replaced, as it holds something of the user's.
+        ours: a regular expression for the names in such a folder: one with others in it is not replaced, either.
 
     Raises:
         OutputError: it exists and may not be replaced, or cannot be written. Also on entering and leaving.
     """
 
-    def __init__(self, final: Path, *, overwrite: bool = False, marker: str | None = None) -> None:
+    def __init__(self, final: Path, *, overwrite: bool = False, marker: str | None = None, ours: str = ".*") -> None:
         self.final = final
         self.path = partial_path(final)
         self.used = False  # whether something worth keeping has been written
         self.keep_partial = False  # set it before entering to go on with what an earlier run left there
         self._marker = marker
+        self._ours = re.compile(ours, re.DOTALL)
         self._check(overwrite)
 
     def _check(self, overwrite: bool) -> None:
@@ -63,6 +66,9 @@ class PartialOutput:
             raise OutputError(f"{self.final}: exists; pass --overwrite to replace it")
         if self._marker is not None and any(self.final.iterdir()) and not (self.final / self._marker).exists():
             raise OutputError(f"{self.final}: holds no {self._marker}, so it is not replaced; name another folder")
+        for item in self.final.iterdir() if self._marker is not None else ():
+            if not self._ours.fullmatch(item.name):
+                raise OutputError(f"{item}: was not made here, so {self.final} is not replaced; move it away")
 
     def __enter__(self) -> Self:
         with writing(self.final):
