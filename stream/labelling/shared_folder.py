@@ -20,6 +20,7 @@ from ..system.disk import Taken, hold, partial_path, replace_file, writing
 from .tree import FolderTree, json_text
 
 MARKER = "roadmask.json"
+_PART = {"subset", "source", "prefix", "files", "lines"}  # what is told of each, among other things
 
 
 class SharedFolder(FolderTree):
@@ -187,8 +188,9 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / MARKER).read_bytes())
         names = [*content["shared"], *(name for part in content["parts"] for name in part["files"])]
-        is_known = all(not Path(name).is_absolute() and ".." not in Path(name).parts for name in names)
-    except (ValueError, KeyError, TypeError):
+        is_known = {"tool", "classes"} <= content.keys() and all(_PART <= part.keys() for part in content["parts"])
+        is_known &= all(not Path(name).is_absolute() and ".." not in Path(name).parts for name in names)
+    except (ValueError, KeyError, TypeError, AttributeError):
         is_known = False
     if not is_known:
         raise OutputError(

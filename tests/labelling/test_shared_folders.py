@@ -188,9 +188,19 @@ def test_a_picture_of_the_user_s_own_name_is_not_written_over(
     assert not (data / "val.txt").exists()
 
 
+def test_a_list_of_files_that_leads_out_of_the_folder_is_not_followed(drives: Path, tmp_path: Path) -> None:
+    assert give(drives, "day", "camvid", tmp_path / "data") == 0
+    (tmp_path / "mine.txt").write_text("mine")
+    marker = json.loads((tmp_path / "data/roadmask.json").read_text())
+    marker["parts"][0]["files"].append("../mine.txt")
+    (tmp_path / "data/roadmask.json").write_text(json.dumps(marker))
+    assert give(drives, "day", "camvid", tmp_path / "data", "--overwrite") == 1
+    assert (tmp_path / "mine.txt").exists()
+
+
 @pytest.mark.parametrize(
     "marker",
-    [b'{"tool": "camvid", "masks": "masks.zip"}', b"{", b"[]", b'{"parts": [{"files": ["../out"]}], "shared": []}'],
+    [b'{"tool": "camvid", "masks": "masks.zip"}', b"{", b"[]", b'{"parts": [{"files": []}], "shared": []}'],
 )
 def test_a_folder_whose_files_are_not_known_is_left_alone(
     marker: bytes, drives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
