@@ -188,7 +188,7 @@ def _read(folder: Path) -> dict[str, Any]:
     try:
         content: dict[str, Any] = json.loads((folder / MARKER).read_bytes())
         names = [*content["shared"], *(name for part in content["parts"] for name in part["files"])]
-        is_known = {"tool", "classes"} <= content.keys() and all(_PART <= part.keys() for part in content["parts"])
+        is_known = {"tool", "classes"} <= content.keys() and all(part.keys() >= _PART for part in content["parts"])
         is_known &= all(not Path(name).is_absolute() and ".." not in Path(name).parts for name in names)
     except (ValueError, KeyError, TypeError, AttributeError):
         is_known = False
