@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import glob
 import logging
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import av
@@ -218,7 +219,17 @@ class Depot:
             yield
         finally:
             if path.exists():
-                send(path, url)
+                _send_or_keep(path, url)
+
+
+def _send_or_keep(path: Path, url: str) -> None:
+    """Where it cannot be sent, what hours of work have noted is not lost with the temporary folder."""
+    try:
+        send(path, url)
+    except OutputError as exc:
+        kept = Path(mkdtemp(prefix="roadmask-")) / path.name
+        shutil.copy(path, kept)
+        raise OutputError(f"{exc}; it is kept as {kept}") from exc
 
 
 @contextmanager

@@ -30,6 +30,9 @@ from .progress import Lost, Progress, Saved, progress_folder
 from .settings import SegmentSettings
 
 
+_PART_BYTES = 40  # that a part's name has more: its time, a number, and what it is
+
+
 def refuse_bad_outputs(settings: SegmentSettings) -> None:
     """Look at every path before anything is opened: a file opened for writing is lost already.
 
@@ -44,9 +47,10 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
     goes_on = settings.resume and bool(settings.outputs) and progress_folder(settings.outputs).exists()
     seen: set[str] = set()
     for output in settings.outputs:
-        if (size := len(os.fsencode(output.name))) > NAME_BYTES:
+        most = NAME_BYTES - (_PART_BYTES if settings.is_endless else 0)
+        if (size := len(os.fsencode(output.name))) > most:
             raise OutputError(
-                f"{output}: this name has {size} bytes, and a file's has at most {NAME_BYTES}; "
+                f"{output}: this name has {size} bytes, and may have at most {most}; "
                 "name each output: --overlay FILE --masks FILE --stats FILE"
             )
         if output.exists() and settings.file and settings.file.exists() and output.samefile(settings.file):

@@ -203,7 +203,10 @@ def test_a_name_too_long_for_its_results_is_one_line_before_work_starts(
         assert main(["run", str(word), "-o", f"{tmp_path}/out/", "--model", "none.onnx"]) == 1
         (line,) = capsys.readouterr().err.splitlines()
         assert line.startswith("roadmask: ")
-        assert "bytes, and a file's has at most 255" in line or "too long" in line
+        assert "bytes, and may have at most 255" in line or "too long" in line
+    assert main(["run", f"rtsp://127.0.0.1:1/{'x' * 200}", "-o", f"{tmp_path}/out/", "--max-retries", "0"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert "bytes, and may have at most 215" in line, "a part of a recording has its time in its name"
     assert not (tmp_path / "out").exists()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -177,6 +178,25 @@ def test_a_remote_result_that_cannot_be_asked_for_is_not_made_anew(
     assert "a_overlay.mp4: Connection reset by peer" in capsys.readouterr().err
     monkeypatch.undo()
     assert store.modified("/out/a_overlay.mp4") == before
+
+
+def test_a_summary_that_cannot_be_sent_is_kept(
+    store: Any, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sent = type(store).put_file
+
+    def refused(self: Any, path: str, place: str, **options: Any) -> None:
+        if "summary.json" in place:
+            raise ConnectionResetError("Connection reset by peer")
+        sent(self, path, place, **options)
+
+    monkeypatch.setattr(type(store), "put_file", refused)
+    assert run("memory://in/a.mp4", "-o", "memory://out/", "-q", model=model) == 1
+    assert store.exists("/out/a_overlay.mp4")
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if "kept" in line]
+    kept = Path(line.partition("it is kept as ")[2])
+    assert states(kept.parent) == {"a": "done"}
+    shutil.rmtree(kept.parent)
 
 
 def test_overlays_in_a_store_are_no_sources(store: Any, model: Path) -> None:
