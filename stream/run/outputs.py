@@ -29,7 +29,6 @@ from ..system.disk import NAME_BYTES
 from .progress import Lost, Progress, Saved, progress_folder
 from .settings import SegmentSettings
 
-
 _PART_BYTES = 40  # that a part's name has more: its time, a number, and what it is
 
 
