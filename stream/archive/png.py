@@ -273,6 +273,9 @@ class ZipWriter:
         self._zip.close()
 
 
+FOLDER_NAMES = rf"{CLASSES_NAME}|{MANIFEST_NAME}|{ENDING_NAME}|frame_\d+\.png(\.tmp)?|\.DS_Store|Thumbs\.db"
+
+
 def png_name(record: MaskRecord) -> str:
     return f"frame_{record.index:06d}.png"
 

@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from ..decode.opening import open_container
 from ..errors import OutputError, is_failure
 from ..frames import PIECE, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
-from ..system.disk import PartialOutput, closing, sync_file, writing
+from ..system.disk import PartialOutput, closing, fitting, sync_file, writing
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, PiecewiseEncoder, add_video, choose_encoder, stamp
 from .sound import CameraSound, Sound, open_sound
 
@@ -29,6 +29,7 @@ log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 PIECE_SUFFIX = ".mp4"
+COMMENT = "roadmask overlay"  # in the file's metadata, by which it is known not to be a source
 _MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
 
 
@@ -83,7 +84,7 @@ class OverlayVideoSink(Sink):
         self._shift = 0  # taken from every pts
         self._last_time: Fraction | None = None
         self._last_gap = 1 / (info.rate or USUAL_RATE)
-        self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
+        self._earlier = path.with_name(fitting(f"{path.stem}.earlier{path.suffix}"))
         self._frames_kept = self._written = 0
         self._began = began
         self._size: tuple[int, int] | None = None
@@ -132,6 +133,7 @@ class OverlayVideoSink(Sink):
         time_base = self._info.time_base
         self._shift_s = self._shift * time_base
         self._container = av.open(self._output.path, "w", container_options=self._container_options(time_base))
+        self._container.metadata["comment"] = COMMENT
         self._stream = add_video(self._container, self._encoder, picture, self._info)
         self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder)
         if self._source is not None and self._info.has_audio:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..camera.camera import Camera
 from ..decode.opening import MAX_PIXELS
@@ -129,10 +129,10 @@ class Report:
         )
 
 
-def run_identity(settings: SegmentSettings, model: Model) -> dict[str, str]:
+def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
     """Names and values, as users know them, of all that changes a byte of the outputs.
 
-    The batch, threads, workers and devices of one kind do not.
+    The batch, threads, workers and devices of one kind do not. Values are as JSON has them.
     """
     assert settings.file is not None
     return {
@@ -141,21 +141,28 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, str]:
         "device": model.device.partition(":")[0],
         "source": f"{settings.file.name} ({source_identity(settings.file)})",
         "outputs": ", ".join(output.name for output in settings.outputs),
-        "--stream": str(settings.stream),
-        "--start": str(settings.start),
-        "--end": str(settings.end),
-        "--stride": str(settings.stride),
-        "--max-frames": str(settings.max_frames),
-        "--smooth": str(settings.smooth),
-        "--reuse": str(settings.reuse),
-        "--alpha": str(settings.alpha),
-        "--classes": ",".join(settings.classes),
-        "--exclude": ",".join(settings.exclude),
-        "--legend": str(settings.legend),
+        "--stream": settings.stream,
+        "--start": in_json(settings.start),
+        "--end": in_json(settings.end),
+        "--stride": settings.stride,
+        "--max-frames": settings.max_frames,
+        "--smooth": settings.smooth,
+        "--reuse": settings.reuse,
+        "--alpha": settings.alpha,
+        "--classes": list(settings.classes),
+        "--exclude": list(settings.exclude),
+        "--legend": settings.legend,
         "--encoder": settings.encoder,
-        "--crf": str(settings.crf),
+        "--crf": settings.crf,
         "--preset": settings.preset,
     }
+
+
+def in_json(value: object) -> object:
+    """Fractions as numbers: 60, 90.5."""
+    if not isinstance(value, Fraction):
+        return value
+    return int(value) if value.denominator == 1 else float(value)
 
 
 def source_identity(path: Path) -> str:
