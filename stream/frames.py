@@ -47,7 +47,7 @@ class VideoInfo:
     width: int  # upright: as a player shows it, after rotation
     height: int
     rate: Fraction | None  # average frames per second
-    frame_count: int | None  # as the container declares it
+    frame_count: int | None  # as the container's index tells
     duration: Fraction | None  # seconds, as declared
     time_base: Fraction  # unit of the frames' pts, in seconds
     rotation: int  # degrees counter-clockwise that the decoder's pictures were turned by to stand upright
@@ -58,6 +58,7 @@ class VideoInfo:
     live: bool
     stream: int = 0  # which of the file's video streams it is
     streams: int = 1  # how many the file has, without cover pictures
+    count_note: str = ""  # why `frame_count` is not what the container declares, or is not known
 
 
 class HeardSound:

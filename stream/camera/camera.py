@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import stat
 import sys
@@ -23,6 +24,9 @@ SPARE_S = 1.0  # by which FFmpeg's own time-outs come later than ours, which kno
 _WEBCAMS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("dshow", "video={}")}
 
 
+_VIDEO4LINUX = 81  # the kernel's number for such devices
+
+
 @dataclass(frozen=True, slots=True)
 class Camera:
     """A source that is no file: where it is and how it is watched."""
@@ -34,6 +38,7 @@ class Camera:
     every_frame: bool = False  # none is dropped: the source waits instead
     endless: bool = True  # an end is a loss, to connect again after; a pipe has an end
     timeout_s: float | None = 10.0  # without a frame for so long it is taken to be lost; None to wait for ever
+    writer_s: float | None = None  # a FIFO that nobody has begun to write to for so long is given up; None to wait
     max_retries: int | None = None  # tries in a row that may fail; None for any number
 
 
@@ -55,12 +60,21 @@ def is_camera(word: str, settings: CameraSettings) -> bool:
     """Whether `word` is for `parse_camera`, and not a file, a folder or a pattern."""
     _, url = _named(word)
     if settings.input_format or url == "-" or url.isdigit() or "://" in url or url.startswith(("video=", "/dev/video")):
-        return not Path(word).is_file()
+        return not os.path.isfile(word)  # noqa: PTH113 - which knows names that are too long
     try:
-        mode = Path(url).stat().st_mode
+        found = Path(url).stat()
     except (OSError, ValueError):
         return False
-    return stat.S_ISFIFO(mode) or stat.S_ISCHR(mode)
+    return stat.S_ISFIFO(found.st_mode) or _is_webcam(Path(url), found)
+
+
+def _is_webcam(path: Path, found: os.stat_result) -> bool:
+    """Whether a device is one, also by another name; /dev/null is none, whatever it is called."""
+    if not stat.S_ISCHR(found.st_mode):
+        return False
+    return path.resolve().name.startswith("video") or (
+        sys.platform == "linux" and os.major(found.st_rdev) == _VIDEO4LINUX
+    )
 
 
 def parse_camera(word: str, settings: CameraSettings | None = None) -> Camera:
@@ -140,6 +154,7 @@ def _watched(camera: Camera, settings: CameraSettings) -> Camera:
         every_frame=waits if settings.policy == "auto" else settings.policy == "every-frame",
         endless=not is_pipe,
         timeout_s=None if is_pipe else settings.timeout_s,
+        writer_s=settings.timeout_s if _is_fifo(camera.url) else None,
         max_retries=settings.max_retries,
     )
 

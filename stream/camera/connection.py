@@ -6,19 +6,26 @@ from outside: the connection is left to itself then, and its thread ends when FF
 
 from __future__ import annotations
 
+import os
+import select
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any
 
 import av
+from av.codec.hwaccel import HWAccel
 from av.container import InputContainer
+from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
-from ..decode.video_stream import video_stream
+from ..decode.hardware_decode import HardwareDecoder, as_software
+from ..decode.opening import MAX_PIXELS
+from ..decode.video_stream import pixels_of, video_stream
 from ..errors import SourceError
 from ..frames import HeardSound
 from ..pipeline import Cancelled, Channel
@@ -62,9 +69,18 @@ class Picture:
 class Connection:
     """Connects at once; `next_picture` gives what comes. To be used by one thread, and ended by `abandon`."""
 
-    def __init__(self, camera: Camera, status: CameraStatus) -> None:
+    def __init__(
+        self,
+        camera: Camera,
+        status: CameraStatus,
+        *,
+        hardware: HardwareDecoder | None = None,
+        max_pixels: int = MAX_PIXELS,
+    ) -> None:
         self.opened = False
         self._camera = camera
+        self._hardware = hardware
+        self._max_pixels = max_pixels
         self._status = status
         self._pictures: Channel[Picture] = Channel(_WAITING, drop_oldest=not camera.every_frame)
         self._dropped = 0
@@ -102,10 +118,12 @@ class Connection:
         error: BaseException | None = None
         started = time.monotonic()
         try:
-            with _open(self._camera) as container:
+            with _address(self._camera) as url, self._open(url) as container:
                 self._decode(container)
         except Cancelled:
             pass
+        except Lost as exc:
+            error = exc
         except SourceError as exc:
             error = Lost(str(exc).removeprefix(f"{self._camera.name}: "))
         except (av.FFmpegError, OSError) as exc:
@@ -120,9 +138,13 @@ class Connection:
 
     def _decode(self, container: InputContainer) -> None:
         stream = video_stream(container, self._camera.name)
+        if pixels_of(stream) > self._max_pixels:
+            raise self._too_large(f"of {stream.width}x{stream.height} are")
         self.opened = True
         # With frame threads a decoder holds pictures back, which a pipe does not mind.
         stream.thread_type = "AUTO" if self._camera.every_frame and not self._camera.endless else "SLICE"
+        stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
+        reformatter = VideoReformatter() if stream.codec_context.is_hwaccel else None
         arrivals = _Arrivals()
         ear = Ear(container, self._camera.name)
         packets: Iterator[Any] = container.demux([stream, *ear.tracks])  # what PyAV makes of each is its stream's
@@ -134,11 +156,33 @@ class Connection:
             arrivals.note(packet)
             try:
                 pictures = packet.decode()
-            except av.FFmpegError:
+            except av.FFmpegError as exc:
+                if isinstance(exc, av.ArgumentError) and not pixels_of(stream):  # a decoder that may not make them
+                    raise self._too_large("cannot be decoded, or are") from None
                 self._status.count(undecodable=1)
                 continue
             for picture in pictures:
-                self._give(picture, stream, arrivals.of(picture), ear.sound)
+                software = as_software(picture, reformatter) if reformatter else picture
+                self._give(software, stream, arrivals.of(picture), ear.sound)
+
+    def _open(self, url: str) -> InputContainer:
+        """Raises what FFmpeg raises, and `SourceError` where hardware that is required does not start."""
+        camera = self._camera
+
+        def opened(hwaccel: HWAccel | None) -> InputContainer:
+            return av.open(
+                url,
+                format=camera.format,
+                options=dict(camera.options) | {"max_pixels": str(self._max_pixels)},
+                timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
+                metadata_errors="replace",  # cameras write theirs in any encoding
+                hwaccel=hwaccel,
+            )
+
+        return (self._hardware and self._hardware.start(camera.name, opened)) or opened(None)
+
+    def _too_large(self, are: str) -> Lost:
+        return Lost(f"its pictures {are} larger than --max-pixels {self._max_pixels}", refused=True)
 
     def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float, sound: HeardSound | None) -> None:
         time_base = picture.time_base or stream.time_base
@@ -157,6 +201,24 @@ class Connection:
         self._status.count(received=1, damaged=int(picture.is_corrupt))
 
 
+@contextmanager
+def _address(camera: Camera) -> Iterator[str]:
+    """What FFmpeg is to open: of a FIFO the descriptor, once something is in it; to open it by name has no time-out."""
+    if camera.writer_s is None:
+        yield camera.url
+        return
+    descriptor = os.open(camera.url, os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        written = select.poll()
+        written.register(descriptor, select.POLLIN)
+        if not written.poll(camera.writer_s * 1000):
+            raise Lost(f"nobody has written to it for {camera.writer_s:g} s; --timeout waits longer")
+        os.set_blocking(descriptor, True)
+        yield f"pipe:{descriptor}"
+    finally:
+        os.close(descriptor)
+
+
 class _Arrivals:
     """When the packet of a picture came: a decoder gives the picture some packets later."""
 
@@ -170,13 +232,3 @@ class _Arrivals:
 
     def of(self, picture: av.VideoFrame) -> float:
         return self._by_pts.get(picture.pts) or time.monotonic()
-
-
-def _open(camera: Camera) -> InputContainer:
-    return av.open(
-        camera.url,
-        format=camera.format,
-        options=dict(camera.options),
-        timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
-        metadata_errors="replace",  # cameras write theirs in any encoding
-    )

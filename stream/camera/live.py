@@ -10,14 +10,19 @@ from __future__ import annotations
 import time
 from collections.abc import Generator, Iterator
 from contextlib import suppress
+from dataclasses import replace
 from fractions import Fraction
+from functools import partial
 from threading import Event
 from types import TracebackType
 from typing import Self
 
 from av.video.reformatter import VideoReformatter
 
+from ..decode.deinterlace import Deinterlace, deinterlaced
 from ..decode.display import Display, rotation
+from ..decode.hardware_decode import HardwareDecoder
+from ..decode.opening import MAX_PIXELS
 from ..decode.pixels import network_input
 from ..decode.place import FrameClock, Selection
 from ..decode.source import InputSize
@@ -46,19 +51,34 @@ class LiveSource:
         status: told of every change and count.
         stop: set it, and the frames end soon, wherever the connection is.
         selection: which frames to give.
+        hardware: to decode with, where it starts; `None` for software.
+        max_pixels: larger pictures are not decoded; no memory is taken for them.
+        deinterlace: "auto" for pictures that say that they are interlaced, "on" for all, "off" for none.
 
     Raises:
         SourceError: as often as `camera.max_retries` allows, it could not be had.
         Stopped: `stop` was set before there was a frame.
     """
 
-    def __init__(self, camera: Camera, *, status: CameraStatus, stop: Event, selection: Selection) -> None:
+    def __init__(
+        self,
+        camera: Camera,
+        *,
+        status: CameraStatus,
+        stop: Event,
+        selection: Selection,
+        hardware: HardwareDecoder | None = None,
+        max_pixels: int = MAX_PIXELS,
+        deinterlace: Deinterlace = "auto",
+    ) -> None:
         self.missing_s = Fraction(0)  # it declares no length
         self.failure: str | None = None  # why the frames ended, where nobody asked for it
         self._camera = camera
         self._status = status
         self._stop = stop
         self._selection = selection
+        self._connect = partial(Connection, camera, status, hardware=hardware, max_pixels=max_pixels)
+        self._deinterlace = deinterlace
         self._reformatter = VideoReformatter()
         self._clock: LiveClock | FrameClock = LiveClock()
         self._connection: Connection | None = None
@@ -85,7 +105,13 @@ class LiveSource:
     def frames(self, input_size: InputSize, *, place: Place | None = None) -> Iterator[Frame]:  # noqa: ARG002 - a file's
         """As `Source` says, each with the `info` of its own stretch of the stream."""
         displayed, info, size = Display(), self.info, input_size(self.info)
-        for index, pts, item in self._selection.of(self._timed(), self.info.time_base):
+        timed = deinterlaced(
+            self._timed(),
+            self._deinterlace,
+            picture_of=lambda timed: timed[1].picture,
+            replaced=lambda timed, picture: (timed[0], replace(timed[1], picture=picture)),
+        )
+        for index, pts, item in self._selection.of(timed, self.info.time_base):
             if _look(item) != self._look:
                 info = self._info(item)
                 size = input_size(info)
@@ -155,7 +181,7 @@ class LiveSource:
 
     def _connected(self) -> Iterator[Picture]:
         """The pictures of a new connection, until `stop` is set."""
-        connection = self._connection = Connection(self._camera, self._status)
+        connection = self._connection = self._connect()
         if isinstance(self._clock, LiveClock):
             self._clock.restart()
         try:

@@ -17,13 +17,11 @@ from functools import partial
 from pathlib import Path
 from threading import Event
 
-import av
 import numpy as np
 from numpy.typing import NDArray
 
-from ..decode.opening import open_container
 from ..decode.place import Selection, look_of
-from ..decode.video_stream import video_stream
+from ..decode.video_stream import picture_times
 from ..errors import OutputError, RoadmaskError, Stopped
 from ..frames import PIECE, WARM_UP, Frame, Piece, Place, Position
 from ..network.model import Model
@@ -83,7 +81,7 @@ def wanted_frames(job: SegmentSettings) -> WantedFrames | None:
         SourceError: it has no such video stream.
     """
     assert job.file is not None
-    known = _picture_times(job.file, job.stream)
+    known = picture_times(job.file, job.stream)
     if known is None:
         return None
     pts, time_base = known
@@ -115,23 +113,6 @@ def stretches(wanted: WantedFrames, count: int) -> Iterator[Stretch]:
         first = max(begin - WARM_UP, 0)
         indices, pts = wanted.indices[first:end], wanted.pts[first:end]
         yield Stretch(begin, end, end == len(wanted), first, indices, pts, began, count)
-
-
-def _picture_times(path: Path, number: int | None) -> tuple[list[int], Fraction] | None:
-    """The pts of the pictures in order and their unit, where each packet is a picture that has one of its own."""
-    try:
-        with open_container(path) as container:
-            stream = video_stream(container, path, number)
-            pts: set[int] = set()
-            for packet in container.demux(stream):
-                if packet.size == 0 or packet.is_discard:
-                    continue
-                if packet.pts is None or packet.is_corrupt or packet.pts in pts:
-                    return None
-                pts.add(packet.pts)
-            return (sorted(pts), Fraction(stream.time_base)) if pts and stream.time_base else None
-    except (av.FFmpegError, OSError):
-        return None  # decoding finds out how much of it can be read, and tells
 
 
 class NotAsPlanned(RoadmaskError):  # noqa: N818 - nobody is told that it is an error: it is then made whole

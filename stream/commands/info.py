@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -62,7 +63,7 @@ def describe(path: Path) -> dict[str, Any]:
     Raises:
         RoadmaskError: there is no such file, or it is none of the three.
     """
-    if not path.exists() and not is_sequence(path):
+    if not os.path.exists(path) and not is_sequence(path):  # noqa: PTH110 - which knows names that are too long
         if str(path) in bundled_models():
             return _model(find_model(path))
         raise RoadmaskError(f"{path}: no such file")
@@ -138,6 +139,7 @@ def _video(path: Path) -> dict[str, Any]:
         "pixel aspect": str(info.sample_aspect_ratio),
         "frames per second": None if info.rate is None else round(float(info.rate), 3),
         "frames": info.frame_count,
+        **({"frames note": info.count_note} if info.count_note else {}),
         "seconds": None if info.duration is None else round(float(info.duration), 3),
         "time base": str(info.time_base),
         "audio": info.has_audio,

@@ -10,6 +10,7 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 
+from ..decode.deinterlace import Deinterlace
 from ..encode.h264 import EncoderChoice, Preset
 
 _Value = TypeVar("_Value")
@@ -150,6 +151,8 @@ End = Annotated[
     Fraction | None,
     typer.Option(parser=read_by(parse_moment), metavar="TIME", help="Up to here, without it.", show_default=False),
 ]
+
+Deinterlacing = Annotated[Deinterlace, typer.Option(help="auto: pictures that say that they are interlaced.")]
 
 Stride = Annotated[int, typer.Option(min=1, help="Every n-th frame.")]
 

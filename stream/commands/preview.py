@@ -31,6 +31,7 @@ def preview(
     legend: of.Legend = False,
     start: of.Start = None,
     end: of.End = None,
+    deinterlace: of.Deinterlacing = "auto",
     gaps: Annotated[
         Gaps, typer.Option(help="Frames between two masks (run --stride): hold the one before, or skip the frames.")
     ] = "hold",
@@ -63,6 +64,7 @@ def preview(
         legend=legend,
         start=start,
         end=end,
+        deinterlace=deinterlace,
         encoder=encoder,
         crf=crf,
         preset=preset,

@@ -87,6 +87,7 @@ def run(
         int | None,
         typer.Option(min=0, help="Which video stream of a file, from 0; without, the default one.", show_default=False),
     ] = None,
+    deinterlace: of.Deinterlacing = "auto",
     decode: Annotated[
         str, typer.Option(help="auto, software, cuda, videotoolbox, ...; auto: on the network's own GPU.")
     ] = "auto",
@@ -201,6 +202,7 @@ def run(
         smooth=smooth,
         reuse=reuse,
         stream=stream,
+        deinterlace=deinterlace,
         decode=decode,
         max_pixels=max_pixels,
         encoder=encoder,

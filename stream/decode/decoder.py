@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from ..errors import SourceError
 from .hardware_decode import HardwareDecoder, as_software
-from .opening import declared_size, open_container, open_file
+from .opening import declared_size, open_container, open_file, why_not_decoded
 from .video_stream import pixels_of, video_stream
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
@@ -76,6 +76,8 @@ class FileDecoder:
                 raise SourceError(
                     f"{self._path}: its pictures of {width}x{height} are larger than --max-pixels {self._max_pixels}"
                 ) from None
+            if reason := why_not_decoded(self._path):
+                raise SourceError(f"{self._path}: {reason}") from None
             raise SourceError(
                 f"{self._path}: no frame could be decoded ({self.undecodable} corrupt packets); is the file complete?"
             ) from None
@@ -86,17 +88,24 @@ class FileDecoder:
         self._spoilt.discard(picture.pts)
         return damaged
 
-    def jump_before(self, pts: int) -> None:
-        """Go on from somewhere before that time, if the file can be jumped in; `pictures` are then those from there."""
+    def jump_before(self, pts: int) -> int | None:
+        """Go on from somewhere before that time, if the file can be jumped in; `pictures` are then those from there.
+
+        Returns:
+            The time from which on they are whole and none is missing; `None` where the file cannot be jumped in.
+        """
         self.pictures.close()
+        whole_from = None
         with suppress(av.FFmpegError):  # what is met then shows it
-            _jump_before(self.container, self.stream, pts)
-        self.pictures = self._decode()
+            whole_from = _jump_before(self.container, self.stream, pts)
+        self.pictures = self._decode(jumped=True)
+        return whole_from
 
     def begin_again(self) -> None:
         """Raises `SourceError`."""
         self.pictures.close()
         self.container.close()
+        self.undecodable = 0
         self._open()
 
     def close(self) -> None:
@@ -113,8 +122,8 @@ class FileDecoder:
         flags = {"flags": "+output_corrupt"} if self.stream.codec_context.name == "hevc" else {}
         return {"max_pixels": str(self._max_pixels)} | flags
 
-    def _decode(self) -> Generator[av.VideoFrame, None, None]:
-        """Decode to the end, counting what cannot be."""
+    def _decode(self, *, jumped: bool = False) -> Generator[av.VideoFrame, None, None]:
+        """Decode to the end, counting what cannot be; after a jump from the first keyframe on."""
         reformatter = VideoReformatter() if self.stream.codec_context.is_hwaccel else None
         self.given, self._last_pts = 0, None
         sent = SentPackets()
@@ -122,6 +131,9 @@ class FileDecoder:
             is_last = packet.dts is None and not packet.size
             if not packet.size and not is_last:
                 continue  # "the picture before stays": a picture that is not there, as in Theora
+            if jumped and not is_last and not packet.is_keyframe:
+                continue
+            jumped = False
             try:
                 pictures: Iterable[av.VideoFrame] = packet.decode()
             except av.FFmpegError:
@@ -189,12 +201,36 @@ class FileDecoder:
         yield last
 
 
-def _jump_before(container: InputContainer, stream: VideoStream, pts: int) -> None:
-    """Go to the last keyframe but one before `pts`: after an open one, some pictures lack what they are made from."""
-    container.seek(pts, stream=stream)
-    last = next((packet.pts for packet in container.demux(stream) if packet.pts is not None), None)
-    if last is not None:
-        container.seek(min(last, pts) - 1, stream=stream)
+def _jump_before(container: InputContainer, stream: VideoStream, pts: int) -> int:
+    """Go to the last keyframe but one before `pts`: after an open one, some pictures lack what they are made from.
+
+    Returns:
+        The time of the last one.
+    """
+    begin, target, step = stream.start_time or 0, pts, 1
+    while True:
+        container.seek(max(target, begin), stream=stream)
+        first, keys = _keyframes(container, stream, pts)
+        if len(keys) > 1 or target <= begin:
+            container.seek(max(target, begin), stream=stream)
+            return keys[-1] if keys else pts
+        # With an index it has led to a keyframe, and the one before is a tick away; without one, to any packet.
+        target = min(target, pts if first is None else first) - step
+        step = max(2 * step, round(1 / stream.time_base)) if stream.time_base else 2 * step
+
+
+def _keyframes(container: InputContainer, stream: VideoStream, until: int) -> tuple[int | None, list[int]]:
+    """The time of the next packet, and those of the keyframes from there up to `until`."""
+    first, keys = None, []
+    for packet in container.demux(stream):
+        if packet.pts is None:
+            continue
+        first = packet.pts if first is None else first
+        if (packet.dts or packet.pts) > until:
+            break
+        if packet.is_keyframe and packet.pts <= until:
+            keys.append(packet.pts)
+    return first, keys
 
 
 def _opened(path: Path, hardware: HardwareDecoder | None, max_pixels: int) -> InputContainer:

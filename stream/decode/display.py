@@ -1,4 +1,4 @@
-"""Pictures as a screen shows them: upright, in standard dynamic range, limited where they say that they are.
+"""Pictures as a screen shows them: upright, in standard dynamic range, limited where they say so, without palettes.
 
 Dashcams mounted upside down and phones write a display matrix instead of turning the pixels.
 """
@@ -15,7 +15,7 @@ from av.sidedata.sidedata import SideDataContainer, Type
 from av.video.reformatter import ColorRange
 from numpy.typing import NDArray
 
-from .pixels import planes_of
+from .pixels import converted, planes_of
 from .tone_map import ToneMapper
 
 _NO_COLOR = 128
@@ -43,6 +43,8 @@ class Display:
 
     def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
         """The picture as it is shown; itself, untouched, where it is that already."""
+        if picture.format.name == "pal8":  # its planes are indices and a palette
+            picture = converted(picture, "rgb24")
         return self._tone_mapped(_with_its_range(self._upright(picture)))
 
 

@@ -5,6 +5,7 @@ Pictures come back to memory as ordinary ones, and the same to the byte: H.264 a
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..errors import SourceError
 from .opening import MAX_PIXELS, open_container
+from .pixels import converted
 
 # What decoders in hardware leave in memory, and the format in which software leaves the same samples: chroma in planes
 # of its own, and samples of more than 8 bits at the lower end of their 16.
@@ -29,6 +31,10 @@ _AS_SOFTWARE = {
 }
 
 
+# What hardware raises: for a codec that it does not know, and without a driver.
+_FAILURES = (RuntimeError, NotImplementedError, PermissionError)
+
+
 @dataclass(frozen=True, slots=True)
 class HardwareDecoder:
     """A decoder in hardware that is wanted."""
@@ -38,28 +44,38 @@ class HardwareDecoder:
     required: bool = False  # named by the user: an error if it does not start, and not a reason to use software
 
     def open(self, path: Path, *, max_pixels: int = MAX_PIXELS) -> InputContainer | None:
-        """The video, to be decoded in hardware; `None` if that does not start and is not required.
+        """The file, which software can open, to be decoded in hardware; `None` if that does not start and need not.
 
         Raises:
             SourceError: it is required, and does not start.
         """
+        failures = (av.FFmpegError, OSError, *_FAILURES)
+        return self.start(path, lambda it: open_container(path, max_pixels=max_pixels, hwaccel=it), failures=failures)
+
+    def start(
+        self,
+        name: Path | str,
+        opened: Callable[[HWAccel], InputContainer],
+        *,
+        failures: tuple[type[Exception], ...] = _FAILURES,
+    ) -> InputContainer | None:
+        """As `open`, of what `opened` opens; of what it raises, the `failures` are those of the hardware."""
         if self.kind not in hwdevices_available():
-            return self._refused(path, f"this FFmpeg has {', '.join(hwdevices_available()) or 'none'} and software")
+            return self._refused(name, f"this FFmpeg has {', '.join(hwdevices_available()) or 'none'} and software")
         wanted = HWAccel(self.kind, device=self.unit or None, allow_software_fallback=not self.required)
         try:
-            # For a codec it does not know, it raises RuntimeError; without a driver, an error of the system.
-            container = open_container(path, max_pixels=max_pixels, hwaccel=wanted)
-        except (av.FFmpegError, OSError, RuntimeError, NotImplementedError) as exc:
-            return self._refused(path, f"it did not start ({exc}); is its driver installed?")
+            container = opened(wanted)
+        except failures as exc:
+            return self._refused(name, f"it did not start ({exc}); is its driver installed?")
         contexts = [stream.codec_context for stream in container.streams.video]
         if any(context is not None and context.is_hwaccel for context in contexts):
             return container
         container.close()
-        return self._refused(path, "it does not know this codec; --decode software does")
+        return self._refused(name, "it does not know this codec; --decode software does")
 
-    def _refused(self, path: Path, reason: str) -> InputContainer | None:
+    def _refused(self, name: Path | str, reason: str) -> InputContainer | None:
         if self.required:
-            raise SourceError(f"{path}: cannot be decoded with {self.kind}: {reason}")
+            raise SourceError(f"{name}: cannot be decoded with {self.kind}: {reason}")
         return None
 
 
@@ -78,5 +94,4 @@ def decoder_for(option: str, device: str) -> HardwareDecoder | None:
 def as_software(picture: av.VideoFrame, reformatter: VideoReformatter) -> av.VideoFrame:
     """The picture in the format that a decoder in software would have left it in."""
     wanted = _AS_SOFTWARE.get(picture.format.name)
-    # One thread: with several, swscale writes over the ends of other threads' rows at some widths.
-    return reformatter.reformat(picture, format=wanted, threads=1) if wanted else picture
+    return converted(picture, wanted, reformatter) if wanted else picture

@@ -33,6 +33,7 @@ log = logging.getLogger(__name__)
 
 MAX_PIXELS = 1 << 24  # 4096 x 4096; a run then stays below 1 GiB, and cameras up to 5.3K are served
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
+_WEBP_ANIMATION = 0x02  # of a WebP's flags
 _TEXT = "not a video, but text"
 _LISTS = {
     b"#EXTM3U": "a playlist",
@@ -42,9 +43,19 @@ _LISTS = {
     b"[playlist]": "a playlist",
 }
 
+# A disk or a network that fails, a file out of reach, a name that the system does not take.
+_UNREADABLE = (errno.EIO, errno.ESTALE, errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP)
+
 _NUMBER = re.compile(r"%(?:0(\d+))?d")
 _PICTURE_MS = 40
-_CODECS = {".png": b"MPNG", ".jpg": b"MJPG", ".jpeg": b"MJPG"}
+_CODECS = {
+    ".png": b"MPNG",
+    ".jpg": b"MJPG",
+    ".jpeg": b"MJPG",
+    ".tif": b"tiff",
+    ".tiff": b"tiff",
+    ".jp2": b"mjp2",
+}
 
 
 def open_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> InputContainer:
@@ -65,6 +76,15 @@ def open_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> InputContainer:
         container.close()
         raise SourceError(f"{path}: {_TEXT}")
     return container
+
+
+def why_not_decoded(path: Path) -> str | None:
+    """What a file is that can be opened, and that FFmpeg has no decoder for."""
+    with suppress(OSError), path.open("rb") as file:
+        head = file.read(34)
+        if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & _WEBP_ANIMATION:
+            return "an animated WebP, which FFmpeg cannot decode; make a video, a GIF or an animated PNG of it first"
+    return None
 
 
 def declared_size(path: Path) -> tuple[int, int]:
@@ -124,8 +144,10 @@ def open_regular(path: Path) -> int:
     raise OSError(errno.EINVAL, "not a regular file", str(path))
 
 
-def _what_it_is(path: Path, exc: Exception) -> str:
+def _what_it_is(path: Path, exc: av.FFmpegError | OSError) -> str:
     """In words, why it could not be opened."""
+    if exc.errno in _UNREADABLE:
+        return f"cannot be read ({exc.strerror})"
     if isinstance(exc, av.FFmpegError):
         return _what_it_holds(path) or f"not a video that can be read ({exc.strerror}); is the file complete?"
     if isinstance(exc, FileNotFoundError | NotADirectoryError):

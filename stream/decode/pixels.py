@@ -50,20 +50,48 @@ def planar_rgb(
     picture: av.VideoFrame, form: str, reformatter: VideoReformatter, size: tuple[int, int] | None = None
 ) -> av.VideoFrame:
     """The picture in a format of planar RGB, full range, as its matrix and range say; of `size` (height, width)."""
+    # Downwards, swscale's bilinear widens its triangle by the ratio, as an antialiased resize does, so nothing aliases;
+    # area averaging is a tenth faster and blocky at ratios near 1. Full chroma and accurate rounding keep flat colours
+    # within 1 level (3 without).
+    how = Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND
+    colors = (matrix(picture), color_range(picture))
+    return converted(picture, form, reformatter, size=size, of=colors, to=(None, ColorRange.JPEG), interpolation=how)
+
+
+def converted(
+    picture: av.VideoFrame,
+    form: str,
+    reformatter: VideoReformatter | None = None,
+    *,
+    size: tuple[int, int] | None = None,
+    of: tuple[Colorspace | None, ColorRange | None] = (None, None),
+    to: tuple[Colorspace | None, ColorRange | None] = (None, None),
+    interpolation: Interpolation | None = None,
+) -> av.VideoFrame:
+    """The picture in another format, by swscale: all that is converted is converted here.
+
+    Args:
+        picture: to convert.
+        form: FFmpeg's name of the format.
+        reformatter: keeps its tables from one picture of a kind to the next.
+        size: (height, width); `None` for the picture's own.
+        of: matrix and range of the picture; `None` for what it says itself.
+        to: those of the result.
+        interpolation: swscale's flags.
+    """
     height, width = size or (picture.height, picture.width)
-    return reformatter.reformat(
+    return (reformatter or VideoReformatter()).reformat(
         picture,
         width=width,
         height=height,
         format=form,
-        src_colorspace=matrix(picture),
-        src_color_range=color_range(picture),
-        dst_color_range=ColorRange.JPEG,
-        # Downwards, swscale's bilinear widens its triangle by the ratio, as an antialiased resize does, so nothing
-        # aliases; area averaging is a tenth faster and blocky at ratios near 1. Full chroma and accurate rounding
-        # keep flat colours within 1 level (3 without).
-        interpolation=Interpolation.BILINEAR | Interpolation.FULL_CHR_H_INT | Interpolation.ACCURATE_RND,
-        # The decoder and the network have the cores already; starting threads costs more than a small picture.
+        src_colorspace=of[0],
+        src_color_range=of[1],
+        dst_colorspace=to[0],
+        dst_color_range=to[1],
+        interpolation=interpolation,
+        # With several, swscale writes over the ends of other threads' rows at some widths; and the decoder and the
+        # network have the cores already.
         threads=1,
     )
 

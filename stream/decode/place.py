@@ -41,8 +41,7 @@ class Selection:
 
         With a `place` the items are those from there on rather than all, and `first_pts` is that of the video's first.
 
-        Those before `start` are taken and thrown away. To seek would be quicker, but a container does not say how many
-        frames it skips, and a frame's index must not depend on where a run began.
+        Those before `start` are taken and thrown away: a frame's index does not depend on where a run begins.
         """
         chosen = place.position * self.stride if place else 0
         for index, (pts, item) in enumerate(timed, place.index if place else 0):

@@ -6,10 +6,12 @@ was cut off tells its full length to the end: what is missing of it is counted, 
 
 from __future__ import annotations
 
+import math
 import re
+from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from fractions import Fraction
-from itertools import chain, dropwhile, islice
+from itertools import chain, islice
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -22,17 +24,21 @@ from av.video.stream import VideoStream
 from ..errors import SourceError
 from ..frames import Frame, Place, VideoInfo
 from .decoder import FileDecoder
+from .deinterlace import Deinterlace, deinterlaced, how_to_deinterlace
 from .display import Display
 from .hardware_decode import HardwareDecoder
 from .opening import MAX_PIXELS
 from .pixels import network_input
 from .place import FrameClock, Selection, look_of
-from .video_stream import info_of
+from .video_stream import info_of, picture_times
 
 _FROM_ITS_OWN_0 = ("matroska", "nut")  # containers whose declared length is where their last frame ends
 
 InputSize = Callable[[VideoInfo], tuple[int, int]]  # the network's (height, width) for a video
 
+# Pixels before `start` up to which all of it is decoded, which takes half a second: the surest way to count frames.
+_DECODED_BEFORE_START = 1 << 27
+_AGREEING = 25  # pictures at the beginning that must be shown when the packets tell
 _LEAST_FRAMES = 2  # fewer are what containers round away
 _LEAST_S = Fraction(1, 10)
 _UNDECLARED = ("mpegts", "mpeg")  # FFmpeg tells what it finds at their ends
@@ -86,6 +92,7 @@ def open_source(
     hardware: HardwareDecoder | None = None,
     max_pixels: int = MAX_PIXELS,
     stream: int | None = None,
+    deinterlace: Deinterlace = "auto",
 ) -> Source:
     """Open a video file and decode its first frame.
 
@@ -99,6 +106,7 @@ def open_source(
         max_pixels: larger pictures are not decoded; no memory is taken for them.
         stream: which of the file's video streams, from 0; `None` for the one that the file calls its default,
             else the largest; no cover picture.
+        deinterlace: "auto" for pictures that say that they are interlaced, "on" for all, "off" for none.
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
@@ -113,7 +121,14 @@ def open_source(
     2 0.08 yuv420p (64, 96, 3)
     """
     selection = Selection(start or Fraction(0), end, stride, max_frames)
-    return FileSource(Path(url), selection=selection, hardware=hardware, max_pixels=max_pixels, stream=stream)
+    return FileSource(
+        Path(url),
+        selection=selection,
+        hardware=hardware,
+        max_pixels=max_pixels,
+        stream=stream,
+        deinterlace=deinterlace,
+    )
 
 
 class FileSource:
@@ -125,6 +140,7 @@ class FileSource:
         hardware: to decode with, where it starts; `None` for software.
         max_pixels: larger pictures are not decoded; no memory is taken for them.
         stream: which of the file's video streams; see `open_source`.
+        deinterlace: see `open_source`.
 
     Raises:
         SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
@@ -138,6 +154,7 @@ class FileSource:
         hardware: HardwareDecoder | None,
         max_pixels: int = MAX_PIXELS,
         stream: int | None = None,
+        deinterlace: Deinterlace = "auto",
     ) -> None:
         self.dropped = 0
         self.missing_s = Fraction(0)
@@ -152,6 +169,7 @@ class FileSource:
             self._first_pts = FrameClock(self.info.time_base, self.info.rate).pts(first)
             self._first = [first]  # until it is given
             self._declared_s = declared_s(self._decoder.container, self._decoder.stream)
+            self._deinterlace = how_to_deinterlace(deinterlace, self._decoder.stream)
         except BaseException:
             self._decoder.close()
             raise
@@ -164,7 +182,8 @@ class FileSource:
         size = input_size(self.info)
         reformatter = VideoReformatter()
         given = 0
-        timed = self._to_the_end(self._from(place) if place else self._clocked(self._all()))
+        place, timed = self._from(place) if place else self._from_start()
+        timed = self._to_the_end(timed)
         wanted = self._selection.of(timed, self.info.time_base, place=place, first_pts=self._first_pts)
         for index, pts, picture in wanted:
             damaged = self._decoder.is_damaged(picture)
@@ -191,7 +210,10 @@ class FileSource:
 
     def _clocked(self, pictures: Iterable[av.VideoFrame]) -> Iterator[tuple[int, av.VideoFrame]]:
         clock = FrameClock(self.info.time_base, self.info.rate)
-        return ((clock.pts(picture), picture) for picture in pictures)
+        timed = ((clock.pts(picture), picture) for picture in pictures)
+        return deinterlaced(
+            timed, self._deinterlace, picture_of=lambda item: item[1], replaced=lambda item, picture: (item[0], picture)
+        )
 
     def _to_the_end(self, timed: Iterable[tuple[int, av.VideoFrame]]) -> Iterator[tuple[int, av.VideoFrame]]:
         """The pictures; after the last it is known how much is missing."""
@@ -203,14 +225,62 @@ class FileSource:
         if not self._decoder.closed:
             self.missing_s = missing_s(self._declared_s, (until - begin) * self.info.time_base, self.info.rate)
 
-    def _from(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
+    def _from_start(self) -> tuple[Place | None, Iterator[tuple[int, av.VideoFrame]]]:
+        """The pictures from the first one that `start` does not leave out, and its place; or all, and none.
+
+        By a jump, where the packets tell which picture it is, and where what is decoded at the beginning and from some
+        way before the picture agrees.
+        """
+        info, start = self.info, self._selection.start
+        if not start or start * (info.rate or 25) * info.width * info.height < _DECODED_BEFORE_START:
+            return None, self._clocked(self._all())
+        start_pts = self._first_pts + math.ceil(start / info.time_base)
+        known = picture_times(self._path, info.stream, lambda pts: pts >= start_pts)
+        if known is None:
+            return None, self._clocked(self._all())
+        times = [pts for pts in known[0] if pts >= self._first_pts]  # earlier ones give no picture
+        begin = [pts for pts, _ in islice(self._clocked(self._all()), _AGREEING)]
+        if begin == times[: len(begin)]:
+            index = min(bisect_left(times, start_pts), len(times) - 1)
+            place = Place(0, index, times[index])
+            if (timed := self._jumped(place, times)) is not None:
+                return place, timed
+        self._decoder.begin_again()
+        return None, self._clocked(self._decoder.pictures)
+
+    def _from(self, place: Place) -> tuple[Place, Iterator[tuple[int, av.VideoFrame]]]:
         """The pictures from a place on; by a jump where that leads there, else by decoding all before it."""
+        return place, self._jumped(place) or self._walked(place)
+
+    def _jumped(self, place: Place, times: list[int] | None = None) -> Iterator[tuple[int, av.VideoFrame]] | None:
+        """The pictures from a place on; `None` where others are met.
+
+        Args:
+            place: to jump to.
+            times: of the pictures up to there, as the packets tell; those that are decoded on the way must agree.
+        """
         self._first.clear()
-        self._decoder.jump_before(place.pts)
-        timed = dropwhile(lambda item: item[0] < place.pts, self._clocked(self._decoder.pictures))
-        known, is_it = self._met(place, timed)
-        self._decoder.given = place.index + len(known)
-        return chain(known, timed) if is_it else self._walked(place)
+        undecodable = self._decoder.undecodable
+        whole_from = self._decoder.jump_before(place.pts)
+        timed = self._clocked(self._decoder.pictures)
+        before: list[int] = []
+        damaged = False
+        for met in timed:
+            pts, picture = met
+            damaged |= picture.is_corrupt and pts >= (whole_from or pts)
+            if pts >= place.pts:
+                break
+            before.append(pts)
+        else:
+            return None
+        known, is_it = self._met(place, chain([met], timed))
+        if times is not None and whole_from is not None:
+            is_it = is_it and not damaged and _since(whole_from, before) == _since(whole_from, times[: place.index])
+        if not is_it or whole_from is None:
+            return None
+        self._decoder.undecodable = undecodable  # after a jump some lack what they are made from
+        self._decoder.given += place.index - len(before)
+        return chain(known, timed)
 
     def _walked(self, place: Place) -> Iterator[tuple[int, av.VideoFrame]]:
         self._decoder.begin_again()
@@ -239,6 +309,10 @@ class FileSource:
 
     def __exit__(self, *_: object) -> None:
         self._decoder.close()
+
+
+def _since(begin: int, times: list[int]) -> list[int]:
+    return [time for time in times if time >= begin]
 
 
 def declared_s(container: InputContainer, stream: VideoStream) -> Fraction | None:

@@ -22,7 +22,7 @@ from av.filter import Graph
 from av.video.reformatter import ColorRange, Colorspace, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from .pixels import planar_rgb
+from .pixels import converted, planar_rgb
 
 PQ, HLG = 16, 18  # transfer characteristics, by ITU-T H.273
 _BT709, _LIMITED = 1, 1
@@ -59,14 +59,13 @@ class ToneMapper:
         if self._graph is None or shape != self._shape:
             self._graph, self._shape = _graph(colors, picture.color_trc), shape
         self._graph.vpush(colors)
-        mapped = self._to_yuv.reformat(
+        mapped = converted(
             self._graph.vpull(),
-            format="yuv420p",
-            src_color_range=ColorRange.JPEG,
-            dst_colorspace=Colorspace.ITU709,
-            dst_color_range=ColorRange.MPEG,
+            "yuv420p",
+            self._to_yuv,
+            of=(None, ColorRange.JPEG),
+            to=(Colorspace.ITU709, ColorRange.MPEG),
             interpolation=Interpolation.BILINEAR | Interpolation.ACCURATE_RND,
-            threads=1,
         )
         mapped.colorspace = mapped.color_primaries = mapped.color_trc = _BT709
         mapped.color_range = _LIMITED

@@ -1,19 +1,26 @@
-"""Which stream of a container is the video, and what is known of it before it is decoded."""
+"""Which stream of a container is the video, and what is known of its pictures before they are decoded."""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
 
 import av
 from av.container import InputContainer
+from av.index import IndexEntry
 from av.stream import Disposition
 from av.video.stream import VideoStream
 
 from ..errors import SourceError
 from ..frames import VideoInfo
 from .display import rotation
+from .opening import open_container
 
+_LENGTH_SIZE_AT = {"h264": 4, "hevc": 21}  # where a codec's header says in how many bytes its units' lengths are
+_SENT = ("mpegts", "mpeg")  # formats in which packets get lost, and a gap in their times is all that is left of them
 _MOST_ASPECT = 8  # of a pixel: one that is wider or higher is damage, and would make pictures of no height
 
 
@@ -54,11 +61,13 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
     if turn in (90, 270):
         width, height, aspect = height, width, 1 / aspect
     assert stream.time_base is not None, "every stream that gave a frame has one"
+    count, note = _counted(container, stream)
     return VideoInfo(
         width=width,
         height=height,
         rate=stream.average_rate or stream.guessed_rate or None,  # PyAV gives 0 or None where it does not know
-        frame_count=stream.frames or None,
+        frame_count=count,
+        count_note=note,
         duration=_duration(container, stream),
         time_base=Fraction(stream.time_base),
         rotation=turn,
@@ -70,6 +79,101 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
         stream=container.streams.video.index(stream),
         streams=len(_without_covers(container)),
     )
+
+
+def _counted(container: InputContainer, stream: VideoStream) -> tuple[int | None, str]:
+    """How many pictures the file holds, as its index tells; and why that is not what it declares."""
+    declared, entries = stream.frames, stream.index_entries
+    if not declared:
+        return None, f"not counted: {container.format.name} declares none, and decoding tells"
+    if len(entries) < declared or not entries[0].size:
+        return declared, "as declared: the index does not tell of all"
+    end = container.size
+    fates = Counter(_fate(entry, end) for entry in entries)
+    held = fates.pop("", 0)
+    note = ", ".join(f"{count} {fate}" for fate, count in fates.items())
+    return held, f"{declared} declared: {note}" if note else ""
+
+
+def _fate(entry: IndexEntry, end: int) -> str:
+    """Why a picture of the index is none of the video's, in a file of `end` bytes; empty where it is one."""
+    if entry.is_discard:
+        return "left out by an edit list"
+    size = entry.size
+    if not size:
+        return "empty"
+    return "behind the end of the file" if entry.pos + size > end else ""
+
+
+def picture_times(
+    path: Path, number: int | None, reached: Callable[[int], bool] = lambda _: False
+) -> tuple[list[int], Fraction] | None:
+    """The pts of the pictures in order, and their unit, as the packets tell: quick, as nothing is decoded.
+
+    Args:
+        path: of the file.
+        number: of the video stream.
+        reached: whether a pts is enough: the first one to be so is the last of the list.
+
+    Returns:
+        `None` where they cannot be relied on: not each is a picture that is shown at a time of its own.
+    """
+    try:
+        with open_container(path) as container:
+            stream = video_stream(container, path, number)
+            times = _told_times(container, stream, reached) if stream.time_base else None
+            return (times, Fraction(stream.time_base)) if times and stream.time_base else None
+    except (av.FFmpegError, OSError):
+        return None  # decoding finds out how much of it can be read, and tells
+
+
+def _told_times(container: InputContainer, stream: VideoStream, reached: Callable[[int], bool]) -> list[int] | None:
+    assert stream.time_base is not None
+    told: set[int] = set()
+    last: int | None = None  # the first that is enough
+    is_whole, is_sent = _wholeness(stream), container.format.name in _SENT
+    reset = round(1 / stream.time_base)  # back by more than this is a clock that starts again, as for `FrameClock`
+    highest, due = -sys.maxsize, sys.maxsize
+    for packet in container.demux(stream):
+        pts, dts = packet.pts, packet.dts
+        if packet.size == 0 or packet.is_discard:
+            continue
+        if last is not None and dts is not None and dts > last:
+            break  # all that follow are shown later
+        is_sure = pts is not None and pts not in told and pts >= highest - reset and (dts or 0) <= due
+        if pts is None or not is_sure or packet.is_corrupt or not is_whole(packet):
+            return None
+        told.add(pts)
+        highest = max(highest, pts)
+        if is_sent and dts is not None and packet.duration:
+            due = dts + 2 * packet.duration
+        if reached(pts):
+            last = pts if last is None else min(last, pts)
+    return sorted(pts for pts in told if last is None or pts <= last)
+
+
+def _wholeness(stream: VideoStream) -> Callable[[av.Packet[VideoStream]], bool]:
+    """What tells whether a packet is a picture that is shown, as far as that can be seen without decoding it."""
+    head, name = stream.codec_context.extradata or b"", stream.codec_context.name
+    if name == "vp8":
+        return lambda packet: bool(memoryview(packet)[0] & 0x10)  # others are only referred to
+    if name in ("mpeg1video", "mpeg2video", "mpeg4") or (name in _LENGTH_SIZE_AT and head[:1] != b"\x01"):
+        return lambda packet: bytes(memoryview(packet)[:4]).lstrip(b"\0")[:1] == b"\1"  # a start code
+    if name not in _LENGTH_SIZE_AT:
+        return lambda _: True
+    size = (head[_LENGTH_SIZE_AT[name]] & 3) + 1
+
+    def is_filled(packet: av.Packet[VideoStream]) -> bool:
+        """Whether the lengths before its units lead to its end."""
+        content, at = memoryview(packet), 0
+        while at < len(content):
+            unit = int.from_bytes(content[at : at + size], "big")
+            if not unit:
+                return False
+            at += size + unit
+        return at == len(content)
+
+    return is_filled
 
 
 def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:

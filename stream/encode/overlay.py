@@ -14,7 +14,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Colorspace
 from numpy.typing import NDArray
 
-from ..decode.pixels import Plane, color_range, matrix, planes_of, rgb_to_yuv
+from ..decode.pixels import Plane, color_range, converted, matrix, planes_of, rgb_to_yuv
 from ..errors import RoadmaskError
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
@@ -181,12 +181,9 @@ def _as_yuv420p(picture: av.VideoFrame) -> av.VideoFrame:
     """The picture itself where it is 8 bit 4:2:0 already, which nearly all video is. RGB becomes BT.709."""
     if picture.format.name in ("yuv420p", "yuvj420p"):
         return picture
-    # One thread: with several, swscale writes over the ends of other threads' rows at some widths.
     if not picture.format.is_rgb:
-        return picture.reformat(format="yuv420p", threads=1)
-    result = picture.reformat(
-        format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG, threads=1
-    )
+        return converted(picture, "yuv420p")
+    result = converted(picture, "yuv420p", to=(Colorspace.ITU709, ColorRange.MPEG))
     _copy_colors(picture, result)
     result.colorspace, result.color_range = Colorspace.ITU709, ColorRange.MPEG  # which players need not guess
     return result

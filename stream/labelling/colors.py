@@ -20,6 +20,7 @@ from av.video.stream import VideoStream
 from numpy.typing import NDArray
 
 from ..archive.png import png
+from ..decode.pixels import converted
 from ..encode.overlay import legend_picture
 from ..encode.video_sink import COMMENT
 from ..errors import OutputError
@@ -79,7 +80,7 @@ class ColorVideoWriter:
                 "name a folder or a .zip"
             )
         picture = av.VideoFrame.from_ndarray(colored(frame.labels, self._lookup), format="bgr24")
-        picture = picture.reformat(format=self._format)
+        picture = converted(picture, self._format)
         picture.pts, picture.time_base = record.pts - self._shift, record.time_base
         self._container.mux(stream.encode(picture))
 

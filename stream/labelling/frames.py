@@ -25,7 +25,7 @@ from ..spec import PixelClass, select_classes
 PictureFormat = Literal["jpg", "png"]
 
 UNDECIDED = 255  # in a mask: a pixel of no class
-_NO_INPUT = (1, 1)  # size of the network's input, which nobody looks at
+_NO_INPUT = (2, 2)  # size of the network's input, which nobody looks at
 _JPEG_QUALITY = 95
 
 

@@ -24,7 +24,7 @@ import numpy as np
 from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
-from ..decode.pixels import color_range, matrix
+from ..decode.pixels import color_range, converted, matrix
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
 
@@ -47,16 +47,14 @@ def shown(result: SegmentedFrame, reformatter: VideoReformatter, *, max_width: i
     full_width = max(round(picture.width * result.frame.info.sample_aspect_ratio), 1)
     width = min(full_width, max_width or full_width)
     height = max(round(picture.height * width / full_width), 1)
-    small = reformatter.reformat(
+    small = converted(
         picture,
-        width=width,
-        height=height,
-        format="bgr24",
-        src_colorspace=matrix(picture),
-        src_color_range=color_range(picture),
-        dst_color_range=ColorRange.JPEG,
+        "bgr24",
+        reformatter,
+        size=(height, width),
+        of=(matrix(picture), color_range(picture)),
+        to=(None, ColorRange.JPEG),
         interpolation=Interpolation.BILINEAR,
-        threads=1,  # as in network_input: the cores have work already
     )
     mask = cv2.resize(result.mask, (width, height), interpolation=cv2.INTER_NEAREST)
     return Shown(np.asarray(small.to_ndarray(), np.uint8), np.asarray(mask, np.uint8))

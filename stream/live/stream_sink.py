@@ -20,7 +20,7 @@ from typing import Literal, Self
 
 from av.video.frame import VideoFrame
 
-from ..decode.pixels import color_range, matrix, planes_of
+from ..decode.pixels import color_range, converted, matrix, planes_of
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
 from ..errors import OutputError
 from ..frames import SegmentedFrame, Sink
@@ -108,9 +108,8 @@ class StreamSink(Sink):
         self._notice_size(picture)
         width, height = self._size
         if (picture.width, picture.height) != self._size or self._format == "bgr24":
-            picture = picture.reformat(
-                width, height, self._format, src_colorspace=matrix(picture), src_color_range=color_range(picture)
-            )
+            colors = (matrix(picture), color_range(picture))
+            picture = converted(picture, self._format, size=(height, width), of=colors)
         if self._format == "bgr24":
             yield picture.to_ndarray().tobytes()
         else:

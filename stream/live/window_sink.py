@@ -15,7 +15,7 @@ from typing import Any, Self
 import cv2
 from av.video.frame import VideoFrame
 
-from ..decode.pixels import color_range, matrix
+from ..decode.pixels import color_range, converted, matrix
 from ..errors import OutputError
 from ..frames import SegmentedFrame, Sink
 from ..system.helper_process import HelperGone, HelperProcess
@@ -66,9 +66,7 @@ class WindowSink(Sink):
     def _draw(self) -> None:
         while (result := self._next()) is not None:
             picture = self._render(result)
-            shown = picture.reformat(
-                format="bgr24", src_colorspace=matrix(picture), src_color_range=color_range(picture)
-            )
+            shown = converted(picture, "bgr24", of=(matrix(picture), color_range(picture)))
             with suppress(HelperGone):  # `_end` tells it
                 self._helper.send(HEAD.pack(shown.height, shown.width) + shown.to_ndarray().tobytes())
 

@@ -17,6 +17,7 @@ from av.video.reformatter import ColorRange
 
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.masked_frames import Gaps, MaskedVideo
+from ..decode.deinterlace import Deinterlace
 from ..decode.pixels import color_range, planes_of
 from ..decode.source import Source, open_source
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
@@ -29,7 +30,7 @@ from ..spec import PixelClass, select_classes
 from ..system.stop import end_if_set
 
 _AHEAD = 4  # items that wait between two stages
-_NO_INPUT = (1, 1)  # size of the network's input, which nobody looks at
+_NO_INPUT = (2, 2)  # size of the network's input, which nobody looks at; interlaced, 1 row cannot be made
 
 View = Literal["overlay", "mask", "side-by-side"]
 Draw = Callable[[SegmentedFrame], av.VideoFrame]
@@ -53,6 +54,7 @@ class PreviewSettings:
     legend: bool = False
     start: Fraction | None = None  # seconds from the video's first frame
     end: Fraction | None = None
+    deinterlace: Deinterlace = "auto"  # as the run that made the masks
     encoder: EncoderChoice = "auto"
     crf: int = DEFAULT_CRF
     preset: Preset = DEFAULT_PRESET
@@ -103,7 +105,13 @@ def preview_video(
         with ExitStack() as stack:
             pair = MaskedVideo(stack.enter_context(open_masks(settings.masks)), settings.video)
             source = stack.enter_context(
-                open_source(settings.video, start=settings.start, end=settings.end, stream=pair.masks.header.stream)
+                open_source(
+                    settings.video,
+                    start=settings.start,
+                    end=settings.end,
+                    stream=pair.masks.header.stream,
+                    deinterlace=settings.deinterlace,
+                )
             )
             pair.refuse_other_size(source.info)
             classes = pair.masks.classes

@@ -211,19 +211,27 @@ def open_video(
     settings: SegmentSettings, model: Model, stop: Event | None = None, status: CameraStatus | None = None
 ) -> Source:
     """The source of a run, as its settings say. Raises `SourceError`."""
+    hardware = decoder_for(settings.decode, model.device)
     if isinstance(settings.source, Camera):
-        selection = Selection(settings.start or Fraction(0), settings.end, settings.stride, settings.max_frames)
-        status = status or CameraStatus(settings.name)
-        return LiveSource(settings.source, status=status, stop=stop or Event(), selection=selection)
+        return LiveSource(
+            settings.source,
+            status=status or CameraStatus(settings.name),
+            stop=stop or Event(),
+            selection=Selection(settings.start or Fraction(0), settings.end, settings.stride, settings.max_frames),
+            hardware=hardware,
+            max_pixels=settings.max_pixels,
+            deinterlace=settings.deinterlace,
+        )
     return open_source(
         settings.source,
         start=settings.start,
         end=settings.end,
         stride=settings.stride,
         max_frames=settings.max_frames,
-        hardware=decoder_for(settings.decode, model.device),
+        hardware=hardware,
         max_pixels=settings.max_pixels,
         stream=settings.stream,
+        deinterlace=settings.deinterlace,
     )
 
 

@@ -11,8 +11,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ..camera.camera import Camera
+from ..decode.deinterlace import Deinterlace
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from ..errors import SourceError
 from ..network.model import Model
 
 _ENDS = 1 << 20  # bytes of a file's beginning and of its end that are compared
@@ -51,6 +53,7 @@ class SegmentSettings:
     smooth: bool = True  # blend the scores over time, so that masks are steady
     reuse: bool = False  # keep a mask while the picture stays as it is, for a second at most
     max_pixels: int = MAX_PIXELS  # of a picture; larger ones are not decoded
+    deinterlace: Deinterlace = "auto"  # pictures that say that they are interlaced, all or none
     decode: str = "auto"  # in software or hardware, as `decoder_for` takes it
     encoder: EncoderChoice = "auto"  # of the overlay, as `choose_encoder` takes it, and the two below
     crf: int = DEFAULT_CRF
@@ -146,6 +149,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
         "--end": in_json(settings.end),
         "--stride": settings.stride,
         "--max-frames": settings.max_frames,
+        "--deinterlace": settings.deinterlace,
         "--smooth": settings.smooth,
         "--reuse": settings.reuse,
         "--alpha": settings.alpha,
@@ -166,12 +170,19 @@ def in_json(value: object) -> object:
 
 
 def source_identity(path: Path) -> str:
-    """Its length and a checksum of its ends: the same for a copy elsewhere, and quick for any length."""
-    size = path.stat().st_size
-    with path.open("rb") as file:
-        checksum = zlib.crc32(file.read(_ENDS))
-        file.seek(max(size - _ENDS, 0))
-        checksum = zlib.crc32(file.read(_ENDS), checksum)
+    """Its length and a checksum of its ends: the same for a copy elsewhere, and quick for any length.
+
+    Raises:
+        SourceError: they cannot be read.
+    """
+    try:
+        size = path.stat().st_size
+        with path.open("rb") as file:
+            checksum = zlib.crc32(file.read(_ENDS))
+            file.seek(max(size - _ENDS, 0))
+            checksum = zlib.crc32(file.read(_ENDS), checksum)
+    except OSError as exc:
+        raise SourceError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
     return f"{size} bytes, {checksum:08x}"
 
 

@@ -165,8 +165,10 @@ def damaged(clip: Path, path: Path) -> Path:
 
 def test_a_damaged_video_is_none_to_be_cut(clip: Path, model: Model, tmp_path: Path) -> None:
     job = job_for(damaged(clip, tmp_path / "drive.mp4"), tmp_path)
-    with pytest.raises(NotAsPlanned, match=r"damaged|fewer frames"):
-        joined(job, model)
+    assert wanted_frames(job) is None  # which its packets tell; where they do not, it is noticed
+    cut = cut_up(job_for(clip, tmp_path))
+    with StretchFolder(job, model) as folder, pytest.raises(NotAsPlanned, match=r"damaged|fewer frames"):
+        list(make(job, model, folder, cut))
 
 
 def test_frames_that_are_not_where_the_packets_say_are_noticed(clip: Path, model: Model, tmp_path: Path) -> None:
