@@ -8,11 +8,13 @@ to nothing by then. The pieces of a run are the same wherever it was begun, brok
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -29,6 +31,9 @@ PIECE = 250  # frames written; about ten seconds, as many as x264's own keyframe
 # Frames before a piece that its smoother sees. What was before these weighs 0.9 ** 48 = 0.006 at most: see
 # `smooth._MAX_MEMORY`. They are smoothed twice, which takes a fifth more of the smoother's time.
 WARM_UP = 48
+
+# Of a camera's sound that waits for its pictures: as long as these may be under way. A frame has 10 ms at least.
+_HEARD_S, _MOST_HEARD = 30, 3000
 
 # A frame's, in a run: how many frames the run writes before it. A run, or one of its outputs, goes on at that of the
 # first frame that it lacks.
@@ -56,6 +61,47 @@ class VideoInfo:
     count_note: str = ""  # why `frame_count` is not what the container declares, or is not known
 
 
+class HeardSound:
+    """The last seconds of what a camera's microphone hears, decoded. One thread adds to it, any other may read.
+
+    Args:
+        codec: that it comes in.
+        rate: samples a second, as declared; 0 where it is not.
+        channels: likewise.
+    """
+
+    def __init__(self, codec: str, rate: int, channels: int) -> None:
+        self.codec = codec
+        self.rate = rate
+        self.channels = channels
+        self._frames: deque[tuple[Fraction, av.AudioFrame]] = deque()
+        self._gone = 0  # frames that have been forgotten
+        self._changing = Lock()
+
+    def add(self, time: Fraction, frame: av.AudioFrame) -> None:
+        """What is heard from `time` on, in seconds on the camera's clock."""
+        self.rate, self.channels = frame.sample_rate, frame.layout.nb_channels
+        with self._changing:
+            self._frames.append((time, frame))
+            while time - self._frames[0][0] > _HEARD_S or len(self._frames) > _MOST_HEARD:
+                self._frames.popleft()
+                self._gone += 1
+
+    def since(self, number: int) -> tuple[int, list[tuple[Fraction, av.AudioFrame]]]:
+        """How many frames were added by now, and those after the first `number`, each with its time."""
+        with self._changing:
+            new = list(islice(self._frames, max(number - self._gone, 0), None))
+            return self._gone + len(self._frames), new
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Moment:
+    """When a camera's frame is, among what its microphone hears."""
+
+    sound: HeardSound  # of the connection that it came by
+    time: Fraction  # seconds
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One decoded picture, upright, and its place in the video."""
@@ -70,6 +116,7 @@ class Frame:
     damaged: bool = False  # a decoder has patched it up
     undecodable: int = 0  # packets that gave no frame, of those that were read before it came out
     unchanged: bool = False  # since the last frame that is not: takes its mask, the mask of the frame before
+    heard: Moment | None = None  # with a camera's frame; None where it has no microphone
 
     @property
     def time(self) -> Fraction:
@@ -173,6 +220,11 @@ class Sink(Protocol):
     def append(self, piece: Piece) -> None:  # noqa: ARG002 - of those that can
         """Write what such a sink has written elsewhere, as it is. An `OutputError` where that is damaged."""
         raise OutputError(f"{type(self).__name__}: cannot be made in pieces")
+
+    @property
+    def sound(self) -> str:
+        """What became of the source's sound, in words; empty where it is as it was, or none of this output's."""
+        return ""
 
     def sync(self) -> None:
         """What has been written is on disk when this returns, and survives a power cut."""

@@ -22,6 +22,7 @@ from ..errors import ArchiveError, OutputError
 from ..frames import Ending
 from ..spec import PixelClass
 from .manifest import (
+    CLASSES_NAME,
     ArchiveHeader,
     MaskFormat,
     MaskRecord,
@@ -41,6 +42,9 @@ _UNREADABLE = (
     *(OSError, LookupError, ValueError, TypeError, RuntimeError, ArithmeticError, EOFError, MemoryError),
     *(struct.error, zipfile.BadZipFile, zlib.error, lzma.LZMAError, av.FFmpegError),
 )
+
+
+_TOLD = 3  # archives, of those that a folder of results holds
 
 
 class Store(Protocol):
@@ -247,6 +251,11 @@ def open_masks(path: str | Path) -> MaskArchive:
     if not path.is_dir() and not path.is_file():
         raise ArchiveError(f"{path}: neither a file nor a folder, but a pipe, a device or a socket")
     kind = _kind(path)
+    if kind == "folder" and not (path / CLASSES_NAME).exists() and (inside := _archives_in(path)):
+        more = f", ... {len(inside)} in all" if len(inside) > _TOLD else ""
+        raise ArchiveError(
+            f"{path}: a folder of results; name the masks of one: {', '.join(map(str, inside[:_TOLD]))}{more}"
+        )
     try:
         store = _store(path, kind)
     except _UNREADABLE as exc:
@@ -256,6 +265,14 @@ def open_masks(path: str | Path) -> MaskArchive:
     except BaseException:
         store.close()
         raise
+
+
+def _archives_in(folder: Path) -> list[Path]:
+    """As `roadmask run` lays them out, also in folders of folders."""
+    depths = ("", "*/", "*/*/")
+    folders = (item.parent for depth in depths for item in folder.glob(f"{depth}*/{CLASSES_NAME}"))
+    files = (item for depth in depths for item in folder.glob(f"{depth}*_masks.[zmn]*"))
+    return sorted({*folders, *files})
 
 
 def _kind(path: Path) -> MaskFormat:

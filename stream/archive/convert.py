@@ -16,7 +16,7 @@ from .archive import MaskArchive, open_masks
 from .manifest import MaskRecord, mask_format
 from .mask_sink import archive_sink, refuse_other_size
 from .npz import write_npz
-from .zarr import MARKER, write_zarr
+from .zarr import MARKER, NAMES, write_zarr
 
 log = logging.getLogger(__name__)
 
@@ -57,7 +57,7 @@ def _write_arrays(
     records = [replace(record, file=None) for record in masks.records]
     for record in records:
         refuse_other_size(target, record, records[0])
-    with PartialOutput(target, overwrite=overwrite, marker=marker) as output, writing(target):
+    with PartialOutput(target, overwrite=overwrite, marker=marker, ours=NAMES) as output, writing(target):
         pixels = (mask for _, mask in _whole(masks, on_mask))
         write(output.path, masks.header, records, pixels, masks.ending)
         output.used = True

@@ -32,7 +32,7 @@ from .manifest import (
     record_line,
     record_of,
 )
-from .png import FolderWriter, ZipWriter, png
+from .png import FOLDER_NAMES, FolderWriter, ZipWriter, png
 from .video import VideoWriter, encoded, mask_encoder
 from .zip_journal import ZipJournal, content_of, read_entries
 
@@ -64,7 +64,7 @@ def archive_sink(path: Path, header: ArchiveHeader, *, overwrite: bool = False) 
     """As `open_archive_sink`, with a header that is made already."""
     match mask_format(path):
         case "folder":
-            return MaskSink(path, header, FolderWriter, marker=CLASSES_NAME, overwrite=overwrite)
+            return MaskSink(path, header, FolderWriter, marker=CLASSES_NAME, ours=FOLDER_NAMES, overwrite=overwrite)
         case "zip":
             return MaskSink(path, header, ZipWriter, overwrite=overwrite)
         case "ffv1":
@@ -113,6 +113,7 @@ class MaskSink(Sink):
         header: what it tells of all masks.
         make: the writer.
         marker: where the archive is a folder, a file in it that only such folders have.
+        ours: which names it has, as `PartialOutput` takes it.
         one_size: masks of another size than the first are refused.
         overwrite: replace what is there.
     """
@@ -124,13 +125,14 @@ class MaskSink(Sink):
         make: Open,
         *,
         marker: str | None = None,
+        ours: str = ".*",
         one_size: bool = False,
         overwrite: bool = False,
     ) -> None:
         self._path = path
         self._header = header
         self._make = make
-        self._output = PartialOutput(path, overwrite=overwrite, marker=marker)
+        self._output = PartialOutput(path, overwrite=overwrite, marker=marker, ours=ours)
         self._one_size = one_size
         self._first: MaskRecord | None = None
         self._kept = 0
@@ -177,23 +179,16 @@ class MaskSink(Sink):
     def tell(self, ending: Ending) -> None:
         self._ending = ending
 
-    def _open(self) -> MaskWriter:
-        try:
-            return self._make(self._output.path, self._header, self._kept)
-        except ValueError as exc:
-            raise OutputError(f"{self._output.path}: cannot be gone on with ({exc}); {_ANEW}") from exc
-
-    def _finish(self) -> None:
-        assert self._writer is not None
-        self._writer.finish(self._ending)
-
     def __enter__(self) -> Self:
         with ExitStack() as stack:
             stack.enter_context(self._output)
             with writing(self._path):
-                self._writer = self._open()
-            stack.callback(self._writer.close)
-            stack.push(closing(self._path, self._finish))
+                try:
+                    self._writer = writer = self._make(self._output.path, self._header, self._kept)
+                except ValueError as exc:
+                    raise OutputError(f"{self._output.path}: cannot be gone on with ({exc}); {_ANEW}") from exc
+            stack.callback(writer.close)
+            stack.push(closing(self._path, lambda: writer.finish(self._ending)))
             self._stack = stack.pop_all()
         return self
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from itertools import islice, pairwise
@@ -29,12 +29,18 @@ class MaskedVideo:
     video: Path  # its name, for messages
 
     def frames(
-        self, frames: Iterable[Frame], *, gaps: Gaps = "skip", to_the_end: bool = False
+        self,
+        frames: Iterable[Frame],
+        *,
+        gaps: Gaps = "skip",
+        to_the_end: bool = False,
+        only: Container[int] | None = None,
     ) -> Iterator[SegmentedFrame]:
         """Those of the video's frames that have a mask, with it: matched by index, and the times must agree.
 
         Those before the first mask are left out, and so are those after the last one has been held for the usual step.
-        With `to_the_end` the frames are the video's last ones too, so no mask may be left over.
+        With `to_the_end` the frames are the video's last ones too, so no mask may be left over. With `only`, masks at
+        other positions are not read.
 
         Raises:
             ArchiveError: a mask cannot be read, or the video is not the one that they were made from.
@@ -51,6 +57,8 @@ class MaskedVideo:
                 self._refuse_other_frame(frame, records[following])
                 following += 1
             elif gaps == "skip" or following == 0:
+                continue
+            if only is not None and following - 1 not in only:
                 continue
             if loaded != following - 1:
                 loaded = following - 1

@@ -200,7 +200,10 @@ class FolderWriter:
         kept = manifest.read_bytes().splitlines(keepends=True)[:keep] if keep else []
         if keep:
             (path / ENDING_NAME).unlink(missing_ok=True)
-            _remove_others(path, {parse_record(line.decode()).file for line in kept})
+            names = {parse_record(line.decode()).file for line in kept}
+            for other in path.iterdir():  # what a run that goes on will write again
+                if other.name.startswith("frame_") and other.name not in names:
+                    other.unlink()
         else:
             (path / CLASSES_NAME).write_text(header_text(header), encoding="utf-8", newline="\n")
         self._manifest = AppendedFile(manifest, keep=sum(map(len, kept)))
@@ -270,6 +273,9 @@ class ZipWriter:
         self._zip.close()
 
 
+FOLDER_NAMES = rf"{CLASSES_NAME}|{MANIFEST_NAME}|{ENDING_NAME}|frame_\d+\.png(\.tmp)?|\.DS_Store|Thumbs\.db"
+
+
 def png_name(record: MaskRecord) -> str:
     return f"frame_{record.index:06d}.png"
 
@@ -278,13 +284,6 @@ def png(mask: NDArray[np.uint8]) -> bytes:
     encoded, content = cv2.imencode(".png", mask, _PNG_OPTIONS)
     assert encoded, "a PNG can hold any 8-bit mask"
     return content.tobytes()
-
-
-def _remove_others(folder: Path, kept: set[str | None]) -> None:
-    """What a run that goes on will write again."""
-    for path in folder.iterdir():
-        if path.name.startswith("frame_") and path.name not in kept:
-            path.unlink()
 
 
 def read_inside(folder: Path, name: str, most: int) -> bytes:

@@ -39,6 +39,7 @@ from .png import open_inside, read_inside, refuse_larger
 
 SHARD = 16  # masks a file, which are in memory at once; 1.0.0 had 64
 MARKER = "manifest/zarr.json"  # which hardly another group has
+NAMES = r"zarr\.json|masks|manifest|pts|time|crc32|index|\.DS_Store"  # in the folder
 _ENTRY = struct.Struct("<QQ")  # of a shard's index: offset and size of a chunk
 _MISSING = b"\xff" * _ENTRY.size  # of a chunk that was not written
 _MOST_CHUNK = MOST_PIXELS + (1 << 24)  # bytes: what cannot be compressed grows a little

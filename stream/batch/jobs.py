@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from ..camera.camera import Camera
 from ..decode.opening import is_sequence, sequence_name
@@ -14,6 +15,7 @@ from ..errors import OutputError, SourceError
 from ..network.model import Model
 from ..run.outputs import refuse_bad_outputs
 from ..run.settings import Report, SegmentSettings, run_identity
+from ..system.disk import fitting
 from .batch import DoneBefore, RunJob
 from .remote import is_done
 from .summary import Entry, Summary, recorded
@@ -116,7 +118,7 @@ def results_stem(path: Path) -> str:
 
 def _folders_apart(files: dict[int, VideoFile]) -> dict[int, Path]:
     """Of each, its folder below the one that holds them all."""
-    parents = {number: file.path.resolve().parent for number, file in files.items()}
+    parents = {number: Path(os.path.realpath(file.path)).parent for number, file in files.items()}
     try:
         common = os.path.commonpath(parents.values())
     except ValueError:  # there are none, or they are on several drives of Windows; equal names are refused then
@@ -145,10 +147,10 @@ def _into_folder(job: SegmentSettings, place: Path) -> SegmentSettings:
 
 def _without_results(jobs: list[SegmentSettings], sources: Sequence[VideoFile | Camera]) -> list[SegmentSettings]:
     """Leave out what was found and is another job's result: that of an earlier run into the sources' own folder."""
-    of_output = {output.resolve(): job for job in jobs for output in job.outputs}
+    of_output = {os.path.realpath(output): job for job in jobs for output in job.outputs}
     kept = []
     for job, source in zip(jobs, sources, strict=True):
-        other = of_output.get(job.file.resolve()) if job.file else None
+        other = of_output.get(os.path.realpath(job.file)) if job.file else None
         if other is None or other is job:
             kept.append(job)
         elif isinstance(source, VideoFile) and source.named:
@@ -174,7 +176,7 @@ def _refuse_equal_names(jobs: list[SegmentSettings]) -> None:
 
 def record_path(job: SegmentSettings) -> Path:
     """Where a call for this one file writes down what became of it."""
-    return job.outputs[0].with_name(f"{results_stem(job.file or Path())}_run.json")
+    return job.outputs[0].with_name(fitting(f"{results_stem(job.file or Path())}_run.json"))
 
 
 def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
@@ -183,7 +185,7 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
     def run(job: SegmentSettings) -> Report:
         if job.remote and not job.overwrite and is_done(job):
             raise DoneBefore
-        if job.file is None or not job.file.is_file():
+        if job.file is None or not os.path.isfile(job.file):  # noqa: PTH113 - pathlib raises for names too long
             return run_job(job)  # which says what is wrong with it
         identity = run_identity(job, model)
         job = _due(job, summary.entry(job) or recorded(record_path(job), job), identity)
@@ -194,7 +196,7 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
     return run
 
 
-def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, str]) -> SegmentSettings:
+def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any]) -> SegmentSettings:
     """The job, allowed to replace what an earlier call left of it.
 
     Raises:
@@ -215,9 +217,15 @@ def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, str])
     return job if differing else replace(job, overwrite=True)
 
 
-def _differing(before: Mapping[str, str], now: Mapping[str, str]) -> list[str]:
+def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
     return [
-        f"{name} was {before.get(name, 'not known')}, is now {value}"
-        for name, value in now.items()
-        if before.get(name) != value and name not in _NO_MATTER
+        f"{name} was {was}, is now {value}"
+        for name, (was, value) in told.items()
+        if was != value and name not in _NO_MATTER
     ]
+
+
+def _told(value: object) -> str:
+    """Also as summaries of version 1.0.0 hold it."""
+    return ",".join(value) if isinstance(value, list) else str(value)

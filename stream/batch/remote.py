@@ -7,17 +7,26 @@ whole command a `Depot` stands for them here, until each job fetches and sends.
 from __future__ import annotations
 
 import glob
+import logging
+import shutil
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path, PurePosixPath
-from tempfile import TemporaryDirectory
+from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
+
+import av
 
 from ..errors import OutputError, RoadmaskError, SourceError
 from ..run.settings import Remote, Report, SegmentSettings
+from .footage import says_so, told, videos_among
 from .summary import SUMMARY_NAME
-from .video_files import VIDEO_SUFFIXES, VideoFile, find_sources
+from .video_files import VideoFile, find_sources
+
+log = logging.getLogger(__name__)
 
 # What is stored whole or not at all; elsewhere a file gets its name when it is whole.
 _OBJECT_STORES = frozenset({"s3", "s3a", "gs", "gcs", "az", "abfs", "abfss", "adl", "oss"})
@@ -66,12 +75,13 @@ def is_done(job: SegmentSettings) -> bool:
     return bool(urls) and all(map(_exists, urls))
 
 
-def find_remote(url: str, suffixes: frozenset[str]) -> list[tuple[str, Path, bool]]:
+def find_remote(url: str) -> list[tuple[str, Path, bool]]:
     """URL, folder below the one that was named, and whether it was named itself, of each video that a URL means.
 
     Raises:
         SourceError: there is none, or the store cannot be asked.
     """
+    passed: Counter[str] = Counter()
     with _asked(url, SourceError):
         system, path = _system(url)
         if glob.has_magic(path):
@@ -80,13 +90,24 @@ def find_remote(url: str, suffixes: frozenset[str]) -> list[tuple[str, Path, boo
             found, top = system.find(path), path
         else:
             return [(url, Path(), True)]
-        paths = sorted(item for item in found if PurePosixPath(item).suffix.lower() in suffixes)
+        paths = sorted(videos_among(map(PurePosixPath, found), passed, partial(_is_result, system)))
     if not paths:
-        raise SourceError(f"{url}: no videos there ({', '.join(sorted(suffixes))})")
-    return [
-        (system.unstrip_protocol(item), Path(PurePosixPath(item).relative_to(top.rstrip("/")).parent), False)
-        for item in paths
-    ]
+        raise SourceError(f"{url}: no videos there{f', {told(passed)}' if passed else ''}")
+    if passed:
+        log.info("%s: %s", url, told(passed))
+    top = top.rstrip("/")
+    return [(system.unstrip_protocol(str(item)), Path(item.relative_to(top).parent), False) for item in paths]
+
+
+def _is_result(system: Any, path: PurePosixPath) -> bool:
+    """As of a file that is here; to ask costs time, so only what is called as `-o DIR/` calls overlays is looked at."""
+    if not path.stem.endswith("_overlay"):
+        return False
+    with suppress(av.FFmpegError, OSError), system.open(str(path), "rb") as file:
+        options = {"codec_whitelist": "none", "protocol_whitelist": ""}
+        with av.open(file, options=options, metadata_errors="replace") as container:
+            return says_so(container)
+    return False
 
 
 def fetch(url: str, path: Path) -> None:
@@ -109,9 +130,14 @@ def send(path: Path, url: str) -> None:
 
 
 def _exists(url: str) -> bool:
+    """Not by `exists` of fsspec, to which whatever cannot be asked for is not there."""
     with _asked(url, OutputError):
         system, place = _system(url)
-        return bool(system.exists(place))
+        try:
+            system.info(place)
+        except FileNotFoundError:
+            return False
+        return True
 
 
 def _fixed_part(pattern: str) -> str:
@@ -163,7 +189,7 @@ class Depot:
         here = [word for word in words if not is_remote(word)]
         found = find_sources(here) if here else []
         for word in filter(is_remote, words):
-            for url, folder, named in find_remote(word, VIDEO_SUFFIXES):
+            for url, folder, named in find_remote(word):
                 path = self._here / "sources" / str(len(self._urls)) / url.rpartition("/")[2]
                 self._urls[path] = url
                 found.append(VideoFile(path, folder, named))
@@ -187,13 +213,23 @@ class Depot:
             return
         path, url = self._base / SUMMARY_NAME, f"{self._url}/{SUMMARY_NAME}"
         self._base.mkdir(parents=True)
-        with suppress(SourceError):
+        if _exists(url):  # else what earlier calls noted would be replaced by what this one does
             fetch(url, path)
         try:
             yield
         finally:
             if path.exists():
-                send(path, url)
+                _send_or_keep(path, url)
+
+
+def _send_or_keep(path: Path, url: str) -> None:
+    """Where it cannot be sent, what hours of work have noted is not lost with the temporary folder."""
+    try:
+        send(path, url)
+    except OutputError as exc:
+        kept = Path(mkdtemp(prefix="roadmask-")) / path.name
+        shutil.copy(path, kept)
+        raise OutputError(f"{exc}; it is kept as {kept}") from exc
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """`summary.json`: what became of every source, for programs, and for the next call, which does only what is missing.
 
-It is replaced whole after each job, and holds what earlier calls into the same folder have made, too. Beside it lies a
-lock while a call goes on.
+It holds what earlier calls into the same folder have made, too. It is written whole when a call begins and when it
+ends: after each of thousands of jobs, that would be most of what goes to the disk. In between, what becomes of a job is
+a line in `.summary.json.journal`, on disk before anything relies on it; who reads a summary reads both. Beside it lies
+a lock, too, while a call goes on.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +21,7 @@ from typing import Any, Literal
 from ..errors import OutputError
 from ..network.model import Model
 from ..run.settings import SegmentSettings, run_identity
-from ..system.disk import Taken, hold, replace_file, writing
+from ..system.disk import AppendedFile, Taken, fitting, hold, replace_file, writing
 from .batch import STATES, Outcome, State
 
 SUMMARY_NAME = "summary.json"
@@ -46,7 +48,7 @@ class Entry:
     processor_s: Mapping[str, float] = field(default_factory=dict)  # a core's time by stage
     started: str | None = None  # UTC
     ended: str | None = None
-    identity: Mapping[str, str] = field(default_factory=dict)  # of all that changes a byte; empty where none was begun
+    identity: Mapping[str, Any] = field(default_factory=dict)  # of all that changes a byte; empty where none was begun
     traceback: str | None = None  # where it failed by a fault of roadmask's
 
 
@@ -59,18 +61,37 @@ class Summary:
         self._started = _utc(datetime.now(UTC))
         self._counts: dict[str, int] = dict.fromkeys(STATES, 0)
         self._refused: list[dict[str, str]] = []
-        self._identities: dict[tuple[str, ...], Mapping[str, str]] = {}  # of what is running
+        self._identities: dict[tuple[str, ...], Mapping[str, Any]] = {}  # of what is running
         self._entries = _read(path)
-        # As text: a call into a folder of thousands of results would spend its time on making it anew for each.
-        self._texts = {key: _text(entry) for key, entry in self._entries.items()}
+        self._journal: AppendedFile | None = None
         self._lock = threading.Lock()
+
+    @contextmanager
+    def journal(self) -> Iterator[None]:
+        """Within, what is told is on disk; before and after, all of it is in the summary itself.
+
+        Raises:
+            OutputError: one of the two cannot be written.
+        """
+        self.write()  # a place that cannot be written to is found before the work
+        path = _journal_path(self.path)
+        with writing(self.path):
+            self._journal = AppendedFile(path)
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._journal.close()
+                self._journal = None
+                self.write()
+            path.unlink()  # if it could be written: else it stays, and is read with what was there before
 
     def entry(self, job: SegmentSettings) -> Entry | None:
         """What is known of the job from before."""
         with self._lock:
             return self._entries.get(self._key(job))
 
-    def begin(self, job: SegmentSettings, identity: Mapping[str, str]) -> None:
+    def begin(self, job: SegmentSettings, identity: Mapping[str, Any]) -> None:
         """To be told before the first of its files is touched: from then on they are its own.
 
         Raises:
@@ -80,9 +101,8 @@ class Summary:
         with self._lock:
             self._identities[self._key(job)] = identity
             self._set(job, Entry(_absolute(job), "running", self._outputs(job), started=started, identity=identity))
-            self.write()
 
-    def end(self, outcome: Outcome, identity: Mapping[str, str] | None = None) -> None:
+    def end(self, outcome: Outcome, identity: Mapping[str, Any] | None = None) -> None:
         """To be told what became of each job; `identity` where it was not begun here.
 
         Raises:
@@ -93,8 +113,6 @@ class Summary:
             if identity is not None:
                 self._identities[self._key(outcome.job)] = identity
             self._note(outcome)
-            if outcome.state != "skipped":  # of thousands that were done before, none is worth a write
-                self.write()
 
     def _note(self, outcome: Outcome) -> None:
         identity = self._identities.pop(self._key(outcome.job), None)
@@ -103,19 +121,22 @@ class Summary:
             known = self._entries.get(self._key(outcome.job))
             if known is not None and known.identity:
                 return  # it was not begun: what an earlier call has made of it is as it was
-        if outcome.state != "skipped":
+        if outcome.state != "skipped":  # it is as it was
             self._set(outcome.job, _entry(outcome, self._outputs(outcome.job), identity or {}))
 
     def write(self) -> None:
         call = {"started": self._started, "ended": _utc(datetime.now(UTC)), **self._counts, "refused": self._refused}
         head = json.dumps(self._facts | {"last_call": call}, indent=1)
-        entries = ",\n".join(self._texts.values())
+        entries = ",\n".join(map(_text, self._entries.values()))
         with writing(self.path):
             replace_file(self.path, f'{head[:-2]},\n "sources": [\n{entries}\n ]\n}}\n'.encode())
 
     def _set(self, job: SegmentSettings, entry: Entry) -> None:
         self._entries[self._key(job)] = entry
-        self._texts[self._key(job)] = _text(entry)
+        if self._journal:
+            with writing(self.path):
+                self._journal.append(f"{_text(entry)}\n".encode())
+                self._journal.sync()
 
     def _key(self, job: SegmentSettings) -> tuple[str, ...]:
         return tuple(sorted(self._outputs(job).values()))
@@ -142,9 +163,8 @@ def open_summary(path: Path, facts: Mapping[str, Any]) -> Iterator[Summary]:
     try:
         with hold(path.with_name(f".{path.name}.lock")):
             summary = Summary(path, _with_schema(facts))
-            summary.write()  # a place that cannot be written to is found before the work
-            yield summary
-            summary.write()
+            with summary.journal():
+                yield summary
     except Taken as exc:
         raise OutputError(
             f"{path}: another run is writing its results there; wait for its end, or name another folder"
@@ -169,7 +189,9 @@ def record_run(path: Path, facts: Mapping[str, Any], model: Model, outcome: Outc
         path.unlink(missing_ok=True)
     job = outcome.job
     is_known = outcome.report is not None and job.file is not None and job.file.is_file()
-    Summary(path, _with_schema(facts)).end(outcome, run_identity(job, model) if is_known else None)
+    summary = Summary(path, _with_schema(facts))
+    summary.end(outcome, run_identity(job, model) if is_known else None)
+    summary.write()
 
 
 def _with_schema(facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -200,8 +222,7 @@ def _read(path: Path) -> dict[tuple[str, ...], Entry]:
         content = json.loads(path.read_text(encoding="utf-8"))
         if (schema := content["schema"]) != _SCHEMA:
             raise OutputError(f"{path}: of another roadmask (schema {schema}); name another file: --summary FILE")
-        names = {item.name for item in fields(Entry)}
-        entries = [Entry(**{name: entry[name] for name in entry if name in names}) for entry in content["sources"]]
+        entries = map(_known, (*content["sources"], *_lines(_journal_path(path))))
         return {tuple(sorted(entry.outputs.values())): entry for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise OutputError(
@@ -209,7 +230,24 @@ def _read(path: Path) -> dict[tuple[str, ...], Entry]:
         ) from exc
 
 
-def _entry(outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, str]) -> Entry:
+def _journal_path(path: Path) -> Path:
+    return path.with_name(fitting(f".{path.name}.journal"))
+
+
+def _lines(journal: Path) -> Iterator[dict[str, Any]]:
+    """Those that are whole of what a call that was killed left; a torn one is the last."""
+    with suppress(FileNotFoundError, ValueError):
+        for line in journal.read_bytes().splitlines():
+            yield json.loads(line)
+
+
+def _known(entry: Mapping[str, Any]) -> Entry:
+    """Without what only a later roadmask would know."""
+    names = {item.name for item in fields(Entry)}
+    return Entry(**{name: entry[name] for name in entry if name in names})
+
+
+def _entry(outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, Any]) -> Entry:
     report = outcome.report
     return Entry(
         _absolute(outcome.job),

@@ -191,8 +191,10 @@ def _decoded(opened: Callable[[], Source], size: tuple[int, int]) -> int:
 
 
 def _segmented(template: SegmentSettings, model: Model) -> int:
-    limits = {"max_frames": template.max_frames, "batch": template.batch}
-    return _count(segment_video(template.source, model=model, smooth=template.smooth, **limits))
+    results = segment_video(
+        template.source, model=model, max_frames=template.max_frames, batch=template.batch, smooth=template.smooth
+    )
+    return _count(results)
 
 
 def _count(items: Iterator[object]) -> int:

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
+from typing import Any
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -27,8 +28,10 @@ from ..decode.hardware_decode import HardwareDecoder, as_software
 from ..decode.opening import MAX_PIXELS
 from ..decode.video_stream import pixels_of, video_stream
 from ..errors import SourceError
+from ..frames import HeardSound
 from ..pipeline import Cancelled, Channel
 from .camera import SPARE_S, Camera
+from .ear import Ear
 from .http import Web, WebFile
 from .jpegs import jpegs
 from .lost import reason_of
@@ -64,6 +67,7 @@ class Picture:
     rate: Fraction | None
     sample_aspect_ratio: Fraction
     codec: str
+    sound: HeardSound | None = None  # that it comes with
 
 
 class Connection:
@@ -208,7 +212,13 @@ class Connection:
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
         reformatter = VideoReformatter() if stream.codec_context.is_hwaccel else None
         arrivals, had_key = _Arrivals(), False
-        for packet in container.demux(stream):
+        ear = Ear(container, self._camera.name)
+        packets: Iterator[Any] = container.demux([stream, *ear.tracks])  # what PyAV makes of each is its stream's
+        for packet in packets:
+            if packet.stream_index != stream.index:
+                ear.hear(packet)
+                continue
+            ear.see(packet)
             arrivals.note(packet)
             had_key = had_key or packet.is_keyframe
             if packet.size and not had_key:
@@ -223,7 +233,7 @@ class Connection:
             for picture in pictures:
                 had_key = False
                 software = as_software(picture, reformatter) if reformatter else picture
-                self._give(software, stream, arrivals.of(picture))
+                self._give(software, stream, arrivals.of(picture), ear.sound)
 
     def _open(self, source: Callable[[], str | WebFile], web: Web | None = None) -> InputContainer:
         """Have FFmpeg open what `source` gives, anew for each try; with `web` that is a playlist, with pieces there.
@@ -259,7 +269,7 @@ class Connection:
     def _too_large(self, are: str) -> Lost:
         return Lost(f"its pictures {are} larger than --max-pixels {self._max_pixels}", refused=True)
 
-    def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float) -> None:
+    def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float, sound: HeardSound | None) -> None:
         time_base = picture.time_base or stream.time_base
         assert time_base is not None, "every stream that gave a frame has one"
         self._put(
@@ -270,6 +280,7 @@ class Connection:
                 stream.average_rate or stream.guessed_rate or None,
                 Fraction(stream.sample_aspect_ratio or 1),
                 stream.codec_context.name,
+                sound,
             )
         )
 

@@ -27,7 +27,7 @@ from ..decode.pixels import network_input
 from ..decode.place import FrameClock, Selection
 from ..decode.source import InputSize
 from ..errors import SourceError, Stopped
-from ..frames import Frame, Place, VideoInfo
+from ..frames import Frame, Moment, Place, VideoInfo
 from .camera import Camera
 from .connection import Connection, Lost, Picture
 from .lost import pause_s
@@ -128,6 +128,7 @@ class LiveSource:
                 input=network_input(picture, size, self._reformatter),
                 info=info,
                 arrived=item.arrived,
+                heard=_moment(item),
             )
 
     def _timed(self) -> Iterator[tuple[int, Picture]]:
@@ -159,7 +160,7 @@ class LiveSource:
             sample_aspect_ratio=aspect,
             codec=item.codec,
             pixel_format=item.picture.format.name,
-            has_audio=False,  # none is kept
+            has_audio=item.sound is not None,
             live=self._camera.endless,
         )
 
@@ -257,6 +258,12 @@ def _look(item: Picture) -> tuple[object, ...]:
     """What no file can change in its middle."""
     picture = item.picture
     return picture.width, picture.height, rotation(picture), item.sample_aspect_ratio, item.codec
+
+
+def _moment(item: Picture) -> Moment | None:
+    if item.sound is None or item.picture.pts is None:
+        return None
+    return Moment(item.sound, item.picture.pts * item.time_base)
 
 
 def _describe(item: Picture) -> str:

@@ -70,6 +70,7 @@ class PartsSink(Sink):
         self._length = None if segment_time_s is None else Fraction(segment_time_s)
         self._keep_s = keep_s
         self._part: Sink | None = None
+        self._sound = ""
         self._stack = ExitStack()  # holds the part, and nothing else
         self._lock = ExitStack()
         self._cleaning: threading.Thread | None = None
@@ -79,6 +80,11 @@ class PartsSink(Sink):
             part = self._part_for(result.frame)
             # Of one place in time for every kind of output: a part's own beginning.
             part.write(replace(result, frame=replace(result.frame, pts=result.frame.pts - self._first_pts)))
+            self._sound = part.sound
+
+    @property
+    def sound(self) -> str:
+        return self._sound
 
     def _part_for(self, frame: Frame) -> Sink:
         if self._part is not None and not self._is_over(frame):

@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
+from functools import cached_property, partial
 from itertools import takewhile
 from pathlib import Path
 from threading import Event
@@ -24,16 +25,18 @@ from typing import Any
 
 os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # nothing leaves the machine
 
+import cv2
 import ray
 from ray.exceptions import RayActorError, RayError
 
 from ..batch.remote import run_remote
-from ..errors import DeviceError, RoadmaskError
+from ..errors import DeviceError
 from ..network.model import Model, bundled_models
 from ..run.outputs import refuse_bad_outputs
 from ..run.progress import has_state
 from ..run.segment import open_video, process_video
 from ..run.settings import ClusterSettings, Report, SegmentSettings
+from .failure import Failure
 from .stretch import NotAsPlanned, Stretch, run_stretch, stretch_count, stretches, wanted_frames
 from .stretch_join import StretchFolder, join
 
@@ -47,12 +50,18 @@ class Worker:
     """Makes one video at a time, or a stretch of one, in a process of its own on some machine."""
 
     def __init__(self, model: str | None, device: str, cpus: int) -> None:
-        self._model = Model.load(model, device=device, threads=cpus, workers=cpus)
+        self._load = partial(Model.load, model, device=device, threads=cpus, workers=cpus)
         self._stop = Event()
         self._frames = 0
+        cv2.setNumThreads(1)  # as in `roadmask run`: it would take as many as the machine has cores
 
-    def run(self, job: SegmentSettings) -> Report | RoadmaskError:
-        """What became of it: an error that is raised would come back with this machine's traceback in its words."""
+    @cached_property
+    def _model(self) -> Model:
+        """Loaded in the first call, which can say why not."""
+        return self._load()
+
+    def run(self, job: SegmentSettings) -> Report | Failure:
+        """What became of it."""
         self._begin()
 
         def process(local: SegmentSettings) -> Report:
@@ -60,16 +69,16 @@ class Worker:
 
         try:
             return run_remote(job, process) if job.remote else process(job)
-        except RoadmaskError as exc:
-            return exc
+        except Exception as exc:  # noqa: BLE001 - raised where the command is
+            return Failure.of(exc)
 
-    def run_stretch(self, job: SegmentSettings, stretch: Stretch, folder: Path) -> bool | RoadmaskError:
+    def run_stretch(self, job: SegmentSettings, stretch: Stretch, folder: Path) -> bool | Failure:
         """As `run`: whether it was finished."""
         self._begin()
         try:
             return run_stretch(job, self._model, stretch, folder, stop=self._stop, on_frame=self._count)
-        except RoadmaskError as exc:
-            return exc
+        except Exception as exc:  # noqa: BLE001 - as above
+            return Failure.of(exc)
 
     def frames(self) -> int:
         """Written so far; asked while it runs."""
@@ -123,8 +132,8 @@ class Cluster:
             return worker.run.remote(replace(job, resume=True) if deaths else job)
 
         result = self._on_some_worker(job, start, stop.is_set, on_frame)
-        assert isinstance(result, Report)
-        return result
+        assert not isinstance(result, bool)
+        return result or Report(0, 0, 0, 0.0, interrupted=True)
 
     def _run_in_stretches(self, job: SegmentSettings, stop: Event, on_frame: Callable[[int], None]) -> Report | None:
         """`None` for a video that is not worth it, or does not tell its frames."""
@@ -180,20 +189,25 @@ class Cluster:
         start: Callable[[Any, int], Any],
         is_over: Callable[[], bool],
         on_frame: Callable[[int], None],
-    ) -> Report | bool:
-        """What a call returns that `start` makes, given a worker and how many have died of it."""
+    ) -> Report | bool | None:
+        """What a call returns that `start` makes, given a worker and how many have died of it.
+
+        `None` where it is over before the worker has begun, as others have all cores.
+        """
         for deaths in range(_MOST_DEATHS):
             worker = self._idle.get() or self._new()
             try:
                 result = _result_of(worker, start(worker, deaths), is_over, on_frame)
+                if result is None:
+                    worker = None
             except RayActorError:
                 log.warning("%s: a worker has died; another one goes on", job.name)
                 worker = None
             except RayError as exc:
                 raise DeviceError(f"{job.name}: the cluster is lost ({_first_line(exc)})") from exc
             else:
-                if isinstance(result, RoadmaskError):
-                    raise result
+                if isinstance(result, Failure):
+                    raise result.error
                 return result
             finally:
                 self._idle.put(worker)
@@ -261,18 +275,22 @@ def _room(settings: ClusterSettings) -> int:
 
 def _result_of(
     worker: Any, result: Any, is_over: Callable[[], bool], on_frame: Callable[[int], None]
-) -> Report | bool | RoadmaskError:
-    told = False
-    while True:
-        ready, _ = ray.wait([result], timeout=_LOOK_S)
-        if ready:
-            outcome: Report | bool | RoadmaskError = ray.get(result)
-            return outcome
-        if is_over() and not told:
+) -> Report | bool | Failure | None:
+    asked, has_begun, is_told = worker.frames.remote(), False, False
+    while not ray.wait([result], timeout=_LOOK_S)[0]:
+        if ray.wait([asked], timeout=0)[0]:  # a worker that waits for a core answers nothing
+            has_begun = True
+            if frames := ray.get(asked):
+                on_frame(frames)
+            asked = worker.frames.remote()
+        if is_over() and not is_told:
+            if not has_begun:
+                ray.kill(worker)
+                return None
             worker.stop.remote()
-            told = True
-        if frames := ray.get(worker.frames.remote()):
-            on_frame(frames)
+            is_told = True
+    outcome: Report | bool | Failure = ray.get(result)
+    return outcome
 
 
 def _first_line(exc: BaseException) -> str:

@@ -93,7 +93,8 @@ def join(
                 missing_s=facts.missing_s if stretch.is_last else 0.0,
             )
             before = facts
-        report = replace(report, seconds=time.monotonic() - started, interrupted=report.frames < frames)
+        seconds, interrupted = time.monotonic() - started, report.frames < frames
+        report = replace(report, seconds=seconds, interrupted=interrupted, sound=outputs.sound)
         if report.interrupted:
             raise Stopped
     folder.is_over = not report.interrupted

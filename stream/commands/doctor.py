@@ -58,7 +58,7 @@ def doctor(
                 status.start()
             found.append((check, finding))
     states: Counter[State] = Counter(finding.state for _, finding in found)
-    worst = max(states, key=STATES.index, default="ok")
+    worst: State = max(states, key=STATES.index, default="ok")
     if as_json:
         told = {"state": worst, "findings": [{"check": check} | asdict(finding) for check, finding in found]}
         sys.stdout.write(json.dumps(told, indent=2) + "\n")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import asdict, dataclass
-from fractions import Fraction
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -25,7 +24,7 @@ from ..live.views import Views
 from ..network.model import Model
 from ..run.outputs import refuse_bad_outputs
 from ..run.segment import process_video
-from ..run.settings import ClusterSettings, Report, SegmentSettings
+from ..run.settings import ClusterSettings, Report, SegmentSettings, in_json
 from ..run.stages import batch_size, network_size
 from ..spec import select_classes
 from ..system.machine import usable_cores
@@ -215,5 +214,5 @@ def _facts(job: SegmentSettings, model: Model) -> Mapping[str, Any]:
     return {
         "roadmask": version("roadmask"),
         "model": {"file": model.path.name, "sha256": model.sha256(), "device": model.device},
-        "settings": {name: str(value) if isinstance(value, Fraction) else value for name, value in settings.items()},
+        "settings": {name: in_json(value) for name, value in settings.items()},
     }

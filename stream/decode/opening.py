@@ -183,7 +183,7 @@ def _is_text(head: bytes) -> bool:
 
 def is_sequence(path: Path) -> bool:
     """Whether a name stands for numbered files; a file of that very name is that file."""
-    return len(_NUMBER.findall(path.name)) == 1 and not path.exists()
+    return len(_NUMBER.findall(path.name)) == 1 and not os.path.exists(path)  # noqa: PTH110
 
 
 def sequence_name(path: Path) -> str:

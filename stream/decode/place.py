@@ -16,7 +16,7 @@ from .pixels import planes_of
 
 T = TypeVar("T")
 
-_RESET_S = 1  # a step back of more than this is a clock that started again, not jitter
+RESET_S = 1  # a step back of more than this is a clock that started again, not jitter
 _EVERY_ROW = 8
 
 
@@ -68,7 +68,7 @@ class FrameClock:
 
     def __init__(self, time_base: Fraction, rate: Fraction | None) -> None:
         self._step = max(round(1 / (rate or Fraction(25)) / time_base), 1)
-        self._reset = _RESET_S / time_base
+        self._reset = RESET_S / time_base
         self._offset = 0  # what has been added since a clock that started again
         self._last: int | None = None
         self._next = 0  # when the next frame is due, if it does not say

@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -66,7 +66,7 @@ def examine(checks: Sequence[str] = CHECKS, *, patience_s: float | None = None) 
                 yield waiting.pop(0), Finding("check", "problem", reason, REPORT)
 
 
-def _made(orders: dict[str, Any], patience_s: float | None) -> Iterator[tuple[str, Finding]]:
+def _made(orders: dict[str, Any], patience_s: float | None) -> Generator[tuple[str, Finding], None, str]:
     """What a process finds, whose checks are taken off those that wait; returns why it made no more of them."""
     words: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
     waiting, patience = orders["checks"], 0.0

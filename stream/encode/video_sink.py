@@ -1,11 +1,11 @@
-"""Write the overlay video: H.264 at the source's own frame times, with the source's sound."""
+"""Write the overlay video: H.264 at the source's own frame times, from 0 on, with the source's sound."""
 
 from __future__ import annotations
 
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import ExitStack, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -20,29 +20,30 @@ from av.video.stream import VideoStream
 
 from ..decode.opening import open_container
 from ..errors import OutputError, is_failure
-from ..frames import PIECE, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
-from ..system.disk import PartialOutput, closing, sync_file, writing
-from .audio_copy import AudioCopy
+from ..frames import PIECE, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
+from ..system.disk import PartialOutput, closing, fitting, sync_file, writing
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, KeyTimes, PiecewiseEncoder, add_video, choose_encoder, stamp
+from .sound import CameraSound, Sound, open_sound
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 PIECE_SUFFIX = ".mp4"
+COMMENT = "roadmask overlay"  # in the file's metadata, by which it is known not to be a source
 _MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
 
 
 class OverlayVideoSink(Sink):
     """A `Sink` that encodes what `render` draws.
 
-    Times are those of the source; where the run leaves out the source's beginning, they count from the first frame
-    written. The sound begins and ends with the pictures.
+    Times are those of the source, counted from the first frame of the run: players show nothing before a first picture
+    that comes later. The sound moves with the pictures, and begins and ends with them.
 
     Args:
         path: .mp4, .mov or .mkv.
         info: of the source.
         render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
-        source: the file whose sound to copy; None for none.
+        source: the file whose sound to take; None for none.
         began: where the run did, if not with the first frame written here.
         overwrite: replace what is there.
         encoder: "auto", "x264" or "nvenc"; see `choose_encoder`, also for the two below.
@@ -79,12 +80,12 @@ class OverlayVideoSink(Sink):
         self._output = PartialOutput(path, overwrite=overwrite)
         self._stack = ExitStack()
         self._container: OutputContainer | None = None
-        self._audio: AudioCopy | None = None
+        self._sound: Sound | None = None
         self._shift = 0  # taken from every pts
         self._keys = KeyTimes() if info.live else None  # a file's rate is known, and its pieces begin with one
         self._last_time: Fraction | None = None
         self._last_gap = 1 / (info.rate or USUAL_RATE)
-        self._earlier = path.with_name(f"{path.stem}.earlier{path.suffix}")
+        self._earlier = path.with_name(fitting(f"{path.stem}.earlier{path.suffix}"))
         self._frames_kept = self._written = 0
         self._began = began
         self._size: tuple[int, int] | None = None
@@ -93,8 +94,11 @@ class OverlayVideoSink(Sink):
         picture, time = self._render(result), result.frame.time
         with writing(self._path):
             if self._container is None:
-                self._open(picture, self._began or Place(0, result.frame.index, result.frame.pts))
+                began = self._began or Place(0, result.frame.index, result.frame.pts)
+                self._open(picture, began, result.frame.heard)
             self._notice_size(picture)
+            if self._sound:
+                self._sound.hear(result.frame)
             key = self._keys is not None and self._keys.is_due(result.frame)
             stamp(picture, result.frame, shift=self._shift, key=key)
             self._mux(self._encoder_of_pieces.encode(picture))
@@ -119,23 +123,25 @@ class OverlayVideoSink(Sink):
             self._last_gap = time - self._last_time
         self._last_time = time
 
-    def _open(self, picture: av.VideoFrame, began: Place) -> None:
+    def _open(self, picture: av.VideoFrame, began: Place, heard: Moment | None = None) -> None:
         """Make the file for pictures like the first: only with it are size and colours known.
 
         Args:
             picture: the first.
             began: where the run did.
+            heard: with it, by a camera.
         """
-        cut = began.index > 0
-        # Times below 0 are not shown by players, so a video that begins there is moved to 0.
-        self._shift = began.pts if cut or began.pts < 0 else 0
+        self._shift = began.pts
         time_base = self._info.time_base
         self._shift_s = self._shift * time_base
         self._container = av.open(self._output.path, "w", container_options=self._container_options(time_base))
+        self._container.metadata["comment"] = COMMENT
         self._stream = add_video(self._container, self._encoder, picture, self._info)
-        if self._source is not None and self._info.has_audio:
-            self._audio = AudioCopy(self._source, self._container, shift=self._shift_s, cut=cut)
         self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder)
+        if self._source is not None and self._info.has_audio:
+            self._sound = open_sound(self._source, self._container, shift=self._shift_s, cut=began.index > 0)
+        elif heard:
+            self._sound = CameraSound(str(self._path), self._container, shift=self._shift_s, first=heard)
         if self._frames_kept:
             self._copy_kept()
 
@@ -153,7 +159,7 @@ class OverlayVideoSink(Sink):
             "movflags": "+hybrid_fragmented+delay_moov",
             "frag_duration": "1000000",
             "video_track_timescale": timescale,
-            # The edit list counts in this one. Its default, 1/1000 s, would round a first pts that is not 0.
+            # The edit list counts in this one. Its default, 1/1000 s, would round when the sound begins.
             "movie_timescale": timescale,
         }
 
@@ -192,6 +198,10 @@ class OverlayVideoSink(Sink):
             yield packet.pts * packet.time_base + self._shift_s
             self._mux(map(self._encoder_of_pieces.take_over, with_start_codes.filter(packet)))
 
+    @property
+    def sound(self) -> str:
+        return self._sound.made if self._sound else ""
+
     def sync(self) -> None:
         if self._container is None:
             return
@@ -209,21 +219,28 @@ class OverlayVideoSink(Sink):
         assert self._container is not None
         for packet in packets:
             assert packet.pts is not None
-            self._advance_audio(packet.pts * packet.time_base + self._shift_s)
-            self._container.mux(packet)
+            if self._sound:
+                self._sound.advance(packet.pts * packet.time_base + self._shift_s)
+            with self._sound_blamed():
+                self._container.mux(packet)
 
-    def _advance_audio(self, until: Fraction) -> None:
-        if self._audio is not None:
-            self._audio.advance(until)
+    @contextmanager
+    def _sound_blamed(self) -> Iterator[None]:
+        """Go on without sound where a muxer refuses something: pictures of an encoder it does not."""
+        try:
+            yield
+        except av.FFmpegError as exc:
+            if self._sound is None or not self._sound.leave_out(exc):
+                raise
 
     def _close(self) -> None:
         """Write what the encoder still holds, the last of the sound, and the index."""
         if self._container is None:
             return
-        with self._container, self._audio or nullcontext():
+        with self._sound or nullcontext(), self._sound_blamed(), self._container:
             self._mux(self._encoder_of_pieces.encode(None))
-            if self._last_time is not None:
-                self._advance_audio(self._last_time + self._last_gap)
+            if self._sound and self._last_time is not None:
+                self._sound.finish(self._last_time + self._last_gap)
 
     def __enter__(self) -> Self:
         if not self._frames_kept:

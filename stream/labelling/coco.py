@@ -7,8 +7,11 @@ The runs of equal labels, of which Label Studio's masks are made, too, are found
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from itertools import chain
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -40,18 +43,38 @@ class CocoWriter:
         self._tree = tree
         self._table = table
         self._form = form
-        self._subset = subset
         self._header = header
         self._images = JsonItems(tree)
         self._annotations = JsonItems(tree)
+        self._file = f"annotations/instances_{subset}.json"
         self._images_folder = f"images/{subset}"
         tree.add_folder(self._images_folder)  # without it datumaro reads nothing, though it needs none of the pictures
         self._last_id = 0  # ids from 1: pycocotools takes 0 for "matched by none"
+        self._first_image_id = 0  # of the frame of number 0
+        if path := tree.existing(self._file):
+            self._take_over(path)
+
+    def _take_over(self, path: Path) -> None:
+        """What other drives have in the file; frames of this one have its prefix."""
+        own_name = re.compile(rf"{re.escape(self._tree.prefix)}frame_\d+\.\w+")
+        try:
+            content = json.loads(path.read_bytes())
+            images = [image for image in content["images"] if not own_name.fullmatch(image["file_name"])]
+            ids = {int(image["id"]) for image in images}
+            annotations = [item for item in content["annotations"] if item["image_id"] in ids]
+            self._last_id = max((int(item["id"]) for item in annotations), default=0)
+        except (ValueError, KeyError, TypeError) as exc:
+            raise OutputError(f"{path}: cannot be added to ({exc!r}); name another --subset or folder") from exc
+        self._first_image_id = max(ids, default=-1) + 1
+        for items, taken in ((self._images, images), (self._annotations, annotations)):
+            for item in taken:
+                items.add(item)
 
     def add(self, frame: LabelledFrame) -> None:
         record = frame.record
         file_name = f"{frame.name}.{self._form}"
-        self._images.add({"id": record.index, "file_name": file_name, "width": record.width, "height": record.height})
+        image_id = self._first_image_id + record.index
+        self._images.add({"id": image_id, "file_name": file_name, "width": record.width, "height": record.height})
         if frame.picture is not None:
             self._tree.add(f"{self._images_folder}/{file_name}", frame.picture)
         by_column = np.asarray(cv2.transpose(frame.labels), np.uint8).ravel()
@@ -62,7 +85,7 @@ class CocoWriter:
             self._annotations.add(
                 {
                     "id": self._last_id,
-                    "image_id": record.index,
+                    "image_id": image_id,
                     "category_id": label,
                     "iscrowd": 0,
                     "area": int(lengths[1::2].sum()),
@@ -80,7 +103,7 @@ class CocoWriter:
             self._annotations.parts(),
             (b"\n  ]\n}\n",),
         )
-        self._tree.add_parts(f"annotations/instances_{self._subset}.json", parts)
+        self._tree.add_merged(self._file, parts)
 
     def _info(self) -> dict[str, str]:
         made = f"masks of {self._header.source or 'a video'} by {self._header.model or 'a model'}"

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from ..archive.png import png
 from ..decode.pixels import converted
 from ..encode.overlay import legend_picture
+from ..encode.video_sink import COMMENT
 from ..errors import OutputError
 from ..spec import Color, PixelClass
 from ..system.disk import PartialOutput, writing
@@ -56,8 +57,8 @@ class ColorPngWriter:
 
     def finish(self) -> None:
         legend = legend_picture(self._classes, _LEGEND_HEIGHT, _LEGEND_HEIGHT)
-        self._tree.add("legend.csv", _legend(self._classes))
-        self._tree.add("legend.png", png(legend[..., ::-1]))
+        self._tree.add_table("legend.csv", _legend(self._classes))
+        self._tree.add_table("legend.png", png(legend[..., ::-1]))
 
 
 class ColorVideoWriter:
@@ -110,6 +111,7 @@ def color_video(path: Path, table: LabelTable, *, time_base: Fraction, overwrite
     with legend, PartialOutput(path, overwrite=overwrite) as video, writing(path):
         legend.path.write_bytes(_legend(classes))
         with av.open(video.path, "w", container_options=timescale) as container:
+            container.metadata["comment"] = COMMENT
             writer = ColorVideoWriter(path, container, classes)
             yield writer
             writer.finish()

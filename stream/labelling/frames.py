@@ -76,11 +76,12 @@ class LabelledFrame:
     record: MaskRecord
     labels: NDArray[np.uint8]  # (height, width), see `LabelTable`
     picture: bytes | None  # the frame itself, as a file; None where there is no video
+    prefix: str = ""  # of its name
 
     @property
     def name(self) -> str:
         """As CVAT calls the frames of a video, by their number in it."""
-        return f"frame_{self.record.index:06d}"
+        return f"{self.prefix}frame_{self.record.index:06d}"
 
 
 def labelled_frames(masks: MaskArchive, table: LabelTable, *, stride: int = 1) -> Iterator[LabelledFrame]:

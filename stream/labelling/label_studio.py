@@ -78,7 +78,7 @@ class LabelStudioWriter:
     def _write_tasks(self, *, more: bool) -> None:
         self._files += 1
         name = f"tasks_{self._files:03d}.json" if more or self._files > 1 else "tasks.json"
-        self._tree.add_parts(name, chain((b"[\n",), self._tasks.parts(), (b"\n]\n",)))
+        self._tree.add_parts(f"{self._tree.prefix}{name}", chain((b"[\n",), self._tasks.parts(), (b"\n]\n",)))
         self._tasks.clear()
 
     def finish(self) -> None:
@@ -95,4 +95,4 @@ class LabelStudioWriter:
             "  </BrushLabels>",
             "</View>",
         ]
-        self._tree.add("label_config.xml", text_lines(lines))
+        self._tree.add_table("label_config.xml", text_lines(lines))

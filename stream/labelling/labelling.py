@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, closing, contextmanager
-from dataclasses import dataclass
+from contextlib import closing, contextmanager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, Protocol
 
@@ -18,13 +18,12 @@ from .colors import VIDEO_SUFFIXES, ColorPngWriter, color_video
 from .frames import LabelledFrame, LabelTable, PictureFormat, labelled_frames, pictured_frames
 from .label_studio import LabelStudioWriter, local_files_root
 from .png_trees import CamvidWriter, CvatWriter, FiftyOneWriter
-from .tree import FolderTree, Tree, ZipTree, json_text
+from .shared_folder import MARKER, open_shared
+from .tree import Tree, ZipTree, json_text
 
 log = logging.getLogger(__name__)
 
 Tool = Literal["cvat", "camvid", "coco", "label-studio", "fiftyone", "color"]
-
-MARKER = "roadmask.json"  # in a folder: it was made here, and may be replaced
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +79,10 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
             log.warning("%s: was not finished; the %d masks that are whole are taken", settings.masks, len(masks))
         table = LabelTable.of(masks.classes, only=settings.classes, exclude=settings.exclude)
         total = len(range(0, len(masks), settings.stride))
-        with _opened(settings, masks, table) as writer:
+        with _opened(settings, masks, table) as (writer, prefix):
             _warn_of_missing_pictures(settings)
             for done, frame in enumerate(_frames(settings, masks, table), start=1):
-                writer.add(frame)
+                writer.add(replace(frame, prefix=prefix))
                 if on_mask:
                     on_mask(done, total)
         return total
@@ -115,24 +114,30 @@ def _frames(settings: LabellingSettings, masks: MaskArchive, table: LabelTable) 
     return pictured_frames(masks, table, settings.video, settings.pictures, stride=settings.stride)
 
 
-def _opened(settings: LabellingSettings, masks: MaskArchive, table: LabelTable) -> AbstractContextManager[LabelWriter]:
-    if settings.output.suffix.lower() in VIDEO_SUFFIXES:
-        time_base = masks.records[0].time_base
-        return color_video(settings.output, table, time_base=time_base, overwrite=settings.overwrite)
-    return _tree_written(settings, masks.header, table)
-
-
 @contextmanager
-def _tree_written(settings: LabellingSettings, header: ArchiveHeader, table: LabelTable) -> Iterator[LabelWriter]:
-    """The folder or zip is there when it is whole, and nothing of it else: the masks are still there to begin anew."""
-    is_zip = settings.output.suffix.lower() == ".zip"
-    output = PartialOutput(settings.output, overwrite=settings.overwrite, marker=None if is_zip else MARKER)
-    with output, writing(settings.output), closing((ZipTree if is_zip else FolderTree)(output.path)) as tree:
-        writer = _writer(settings, header, table, tree)
-        tree.add(MARKER, json_text(_origin(settings, header, table)))
-        yield writer
+def _opened(settings: LabellingSettings, masks: MaskArchive, table: LabelTable) -> Iterator[tuple[LabelWriter, str]]:
+    """What writes, and what the names of frames begin with.
+
+    The output is there when it is whole, and nothing of it else: the masks are still there to begin anew.
+    """
+    output, suffix, overwrite = settings.output, settings.output.suffix.lower(), settings.overwrite
+    if suffix in VIDEO_SUFFIXES:
+        with color_video(output, table, time_base=masks.records[0].time_base, overwrite=overwrite) as video:
+            yield video, ""
+        return
+    classes, facts = [item.name for item in table.classes], _facts(settings, masks.header)
+    if suffix != ".zip":
+        with open_shared(output, settings.tool, classes, facts, overwrite=overwrite) as folder:
+            writer = _writer(settings, masks.header, table, folder)
+            yield writer, folder.prefix
+            writer.finish()
+        return
+    with PartialOutput(output, overwrite=overwrite) as file, writing(output), closing(ZipTree(file.path)) as tree:
+        writer = _writer(settings, masks.header, table, tree)
+        tree.add(MARKER, json_text({"tool": settings.tool, "classes": classes} | facts))
+        yield writer, ""
         writer.finish()
-        output.used = True
+        file.used = True
 
 
 def _writer(settings: LabellingSettings, header: ArchiveHeader, table: LabelTable, tree: Tree) -> LabelWriter:
@@ -153,13 +158,13 @@ def _writer(settings: LabellingSettings, header: ArchiveHeader, table: LabelTabl
             return ColorPngWriter(tree, table)
 
 
-def _origin(settings: LabellingSettings, header: ArchiveHeader, table: LabelTable) -> dict[str, object]:
+def _facts(settings: LabellingSettings, header: ArchiveHeader) -> dict[str, object]:
+    """Of what is given."""
     return {
-        "tool": settings.tool,
+        "subset": settings.subset,
+        "source": header.source or settings.masks.name,
         "masks": settings.masks.name,
         "every": settings.stride,
-        "source": header.source,
         "model": header.model,
         "model_sha256": header.model_sha256,
-        "classes": [item.name for item in table.classes],
     }

@@ -52,8 +52,8 @@ class CamvidWriter:
 
     def finish(self) -> None:
         lines = [f"{' '.join(map(str, item.color))} {item.name}" for item in self._classes]
-        self._tree.add("label_colors.txt", text_lines(lines))
-        self._tree.add(f"{self._subset}.txt", text_lines(self._pairs))
+        self._tree.add_table("label_colors.txt", text_lines(lines))
+        self._tree.add_lines(f"{self._subset}.txt", self._pairs)
 
 
 def _as_camvid(classes: Sequence[PixelClass]) -> list[PixelClass]:
@@ -96,8 +96,8 @@ class CvatWriter:
     def finish(self) -> None:
         lines = [PixelClass(self._background(), BLACK), *distinctly_colored(self._table.classes)]
         text = [f"{item.name}:{','.join(map(str, item.color))}::" for item in lines]
-        self._tree.add("labelmap.txt", text_lines(["# label:color_rgb:parts:actions", *text]))
-        self._tree.add(f"ImageSets/Segmentation/{self._subset}.txt", text_lines(self._names))
+        self._tree.add_table("labelmap.txt", text_lines(["# label:color_rgb:parts:actions", *text]))
+        self._tree.add_lines(f"ImageSets/Segmentation/{self._subset}.txt", self._names)
 
     def _background(self) -> str:
         """The name of label 0: CVAT lets no other be absent from its labels, but a class may have it."""
@@ -118,6 +118,6 @@ class FiftyOneWriter:
             self._tree.add(f"data/{frame.name}.{self._form}", frame.picture)
 
     def finish(self) -> None:
-        self._tree.add(
+        self._tree.add_table(
             "mask_targets.json", json_text({str(label): item.name for label, item in self._table.numbered()})
         )

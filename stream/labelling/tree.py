@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import tempfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import BinaryIO
@@ -19,6 +19,8 @@ CHUNK_BYTES = 1 << 20
 
 class Tree(ABC):
     """What fails raises OSError."""
+
+    prefix = ""  # of the names of frames, where others of the same numbers are there
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -35,6 +37,22 @@ class Tree(ABC):
     @abstractmethod
     def add_folder(self, name: str) -> None:
         """One that may stay empty; those of files need not be added."""
+
+    def add_table(self, name: str, content: bytes) -> None:
+        """A file that tells of the classes, whatever the frames."""
+        self.add(name, content)
+
+    def add_lines(self, name: str, lines: Sequence[str]) -> None:
+        """A file of lines, to which those of other drives may belong."""
+        self.add(name, text_lines(lines))
+
+    def existing(self, name: str) -> Path | None:  # noqa: ARG002 - in most trees there is none
+        """A file of all drives, where others have theirs in it."""
+        return None
+
+    def add_merged(self, name: str, parts: Iterable[bytes]) -> None:
+        """In place of `existing`."""
+        self.add_parts(name, parts)
 
     def scratch(self) -> BinaryIO:
         """A file without a name, on the same disk, for what is added later."""

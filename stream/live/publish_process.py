@@ -11,28 +11,31 @@ import io
 import os
 import struct
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
+from av.audio.stream import AudioStream
+from av.container import OutputContainer
 from av.stream import Stream
 
 from ..camera.camera import Camera
 from ..camera.lost import reason_of
 from ..system.helper_process import say, take_orders
 
-_HEAD = struct.Struct(">IqqB")  # bytes that follow, pts, dts, whether it is a keyframe
+_HEAD = struct.Struct(">IqqBB")  # bytes that follow, pts, dts, whether it is a keyframe, and whether it is sound
 _SPARE_S = 1.0  # by which the watchdog comes later than FFmpeg's own time-outs, which tell more
 
 
-def packed(packet: av.Packet[av.VideoStream]) -> bytes:
+def packed(packet: av.Packet[Any]) -> bytes:
     """A packet as `main` reads it."""
     content = bytes(packet)
     assert packet.pts is not None
     assert packet.dts is not None
-    return _HEAD.pack(len(content), packet.pts, packet.dts, packet.is_keyframe) + content
+    is_sound = isinstance(packet.stream, AudioStream)
+    return _HEAD.pack(len(content), packet.pts, packet.dts, packet.is_keyframe, is_sound) + content
 
 
 def main() -> None:
@@ -47,12 +50,16 @@ def main() -> None:
         with av.open(io.BytesIO(pipe.read(orders["sample_bytes"])), format="mpegts") as sample:
             with _watchdog(timeout_s):
                 container = av.open(orders["url"], "w", format=orders["format"], options=orders["options"])
-                stream = container.add_stream_from_template(sample.streams.video[0])
+                streams: list[Stream] = [container.add_stream_from_template(sample.streams.video[0])]
+                units = [Fraction(*orders["time_base"])]
+                if orders["sound"]:
+                    streams.append(sound := _add_sound(container, *orders["sound"]))
+                    units.append(Fraction(1, sound.rate))
                 container.start_encoding()
             opened = True
             say(event="opened")
-            for packet in _packets(pipe, Fraction(*orders["time_base"])):
-                packet.stream = stream
+            for number, packet in _packets(pipe, units):
+                packet.stream = streams[number]
                 with _watchdog(timeout_s):
                     container.mux(packet)
             with _watchdog(timeout_s):
@@ -65,19 +72,31 @@ def main() -> None:
     os._exit(0)
 
 
-def _packets(pipe: BinaryIO, time_base: Fraction) -> Iterator[av.Packet[Stream]]:
-    first_dts: int | None = None
+def _add_sound(container: OutputContainer, rate: int, layout: str) -> AudioStream:
+    """As another process encodes it: such encoders have one header."""
+    stream = container.add_stream("aac", rate=rate)
+    assert isinstance(stream, AudioStream)
+    stream.layout = layout
+    return stream
+
+
+def _packets(pipe: BinaryIO, units: Sequence[Fraction]) -> Iterator[tuple[int, av.Packet[Stream]]]:
+    """The number of its stream and the packet; `units` are those of the streams' times."""
+    began: Fraction | None = None
     while len(head := pipe.read(_HEAD.size)) == _HEAD.size:
-        size, pts, dts, is_key = _HEAD.unpack(head)
+        size, pts, dts, is_key, number = _HEAD.unpack(head)
         content = pipe.read(size)
         if len(content) < size:
             return
-        if first_dts is None:
-            first_dts = dts  # each connection begins at 0, however long the run has been going on
+        if began is None:
+            began = dts * units[number]  # each connection begins at 0, however long the run has been going on
+        shift = round(began / units[number])
+        if dts < shift:
+            continue  # sound from before the first picture
         packet = av.Packet(content)
-        packet.pts, packet.dts, packet.time_base = pts - first_dts, dts - first_dts, time_base
+        packet.pts, packet.dts, packet.time_base = pts - shift, dts - shift, units[number]
         packet.is_keyframe = bool(is_key)
-        yield packet
+        yield number, packet
 
 
 @contextmanager

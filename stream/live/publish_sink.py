@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from contextlib import closing
 from functools import partial
 from typing import Self
 
@@ -80,9 +81,10 @@ class PublishSink(Sink):
         """The first picture, or the first after a change, only shows the server what is to come."""
         self._close()
         picture = self._render(result)
+        with closing(self._new_encoder(picture, result.frame, silent=True)) as encoder:
+            sample = encoder.mpegts(encoder.encode(picture, result.frame))
         self._encoder = self._new_encoder(picture, result.frame)
-        packets = self._encoder.encode(picture, result.frame)
-        self._publisher.publish(Sample(self._encoder.mpegts(packets), result.frame.time_base))
+        self._publisher.publish(Sample(sample, result.frame.time_base, self._encoder.sound))
         self._queue.drop()
 
     def _close(self) -> None:

@@ -13,6 +13,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..camera.lost import pause_s
+from ..encode.sound_tracks import AacKind
 from ..errors import OutputError
 from ..system.helper_process import HelperGone, HelperProcess
 from ..system.url import UnclearUrl, Url, parse_url, redacted
@@ -34,7 +35,8 @@ class Sample:
     """What a server must know of a stream before its packets."""
 
     mpegts: bytes  # its tables and first keyframe
-    time_base: Fraction  # of its packets
+    time_base: Fraction  # of its pictures
+    sound: AacKind | None  # that comes with them
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,6 +150,7 @@ class Publisher:
             "format": self._target.format,
             "options": dict(self._target.options),
             "timeout_s": self._timeout_s,
+            "sound": [sample.sound.rate, sample.sound.layout] if sample.sound else None,
             "time_base": [sample.time_base.numerator, sample.time_base.denominator],
             "sample_bytes": len(sample.mpegts),
         }
@@ -191,7 +194,8 @@ def parse_target(url: str, *, timeout_s: float) -> PublishTarget:
         raise OutputError(f"{name}: cannot publish to {scheme}://; known are {', '.join(_MUXERS)}")
     if not address.host or (scheme == "udp" and not address.port):
         raise OutputError(f"{name}: an address to publish to has a host{' and a port' if scheme == 'udp' else ''}")
-    options = {"flush_packets": "1"}
+    # Pictures wait no longer than that (microseconds) for sound that does not come.
+    options = {"flush_packets": "1", "max_interleave_delta": "200000"}
     if _MUXERS[scheme] == "rtsp":
         # Over TCP: what is published is passed on by a server, which would pass on the gaps as well.
         options |= {"rtsp_transport": "tcp", "timeout": str(round(timeout_s * 1e6))}

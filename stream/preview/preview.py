@@ -69,10 +69,12 @@ class PreviewReport:
     seconds: float
     interrupted: bool
     processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
+    sound: str = ""  # what became of it, in words; empty where it is as it was
 
     def __str__(self) -> str:
         rate, rest = self.frames / (self.seconds or 1), ", interrupted" if self.interrupted else ""
-        return f"{self.frames} frames, {self.seconds:.1f} s, {rate:.1f} fps{rest}"
+        told = f"; sound: {self.sound}" if self.sound else ""
+        return f"{self.frames} frames, {self.seconds:.1f} s, {rate:.1f} fps{rest}{told}"
 
 
 def preview_video(
@@ -97,7 +99,7 @@ def preview_video(
         if settings.output.exists() and taken.exists() and settings.output.samefile(taken):
             raise OutputError(f"{settings.output}: is one of the inputs; choose another name for the output")
     started, writing_started = time.monotonic(), time.thread_time()
-    frames, interrupted = 0, False
+    frames, interrupted, sound = 0, False, ""
     pipeline = Pipeline()
     try:
         with ExitStack() as stack:
@@ -122,7 +124,7 @@ def preview_video(
             stack.enter_context(pipeline)
             for result in _results(settings, pair, source, draw, pipeline):
                 sink.write(result)
-                frames += 1
+                frames, sound = frames + 1, sink.sound
                 if on_frame:
                     on_frame(frames)
                 end_if_set(stop)
@@ -132,7 +134,7 @@ def preview_video(
     except Stopped:
         interrupted = True
     processor_s = pipeline.processor_s | {"write": time.thread_time() - writing_started}
-    return PreviewReport(frames, time.monotonic() - started, interrupted, processor_s)
+    return PreviewReport(frames, time.monotonic() - started, interrupted, processor_s, sound)
 
 
 def _sink(settings: PreviewSettings, info: VideoInfo) -> OverlayVideoSink:

@@ -82,12 +82,11 @@ def _visited(pair: MaskedVideo, positions: Sequence[int]) -> Iterator[tuple[int,
         pair.refuse_other_size(source.info)
         can_jump = records[0].time_base == source.info.time_base
     for _, group in groupby(enumerate(positions), key=lambda item: item[1] - item[0] if can_jump else 0):
-        run = [position for _, position in group]  # one behind the other
-        visited = run if can_jump else range(run[-1] + 1)
+        run = [position for _, position in group]  # one behind the other, or all that there are
         with opened() as source:
-            place = place_of(records[visited[0]], source.info)
-            frames = pair.frames(source.frames(lambda _: _NO_INPUT, place=place), to_the_end=True)
-            yield from (item for item in zip(visited, frames, strict=False) if item[0] in run)
+            place = place_of(records[run[0]], source.info)
+            frames = pair.frames(source.frames(lambda _: _NO_INPUT, place=place), to_the_end=True, only=frozenset(run))
+            yield from zip(run, frames, strict=False)
 
 
 def _size(height: int, width: int) -> tuple[int, int]:
@@ -98,4 +97,4 @@ def _size(height: int, width: int) -> tuple[int, int]:
 def _uri(rgb: NDArray[np.uint8]) -> str:
     encoded, content = cv2.imencode(".jpg", cv2.cvtColor(rgb, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
     assert encoded, "a JPEG can hold any small picture"
-    return f"data:image/jpeg;base64,{base64.b64encode(content).decode()}"
+    return f"data:image/jpeg;base64,{base64.b64encode(content.tobytes()).decode()}"

@@ -118,8 +118,7 @@ class MaskScan:
     @property
     def changed_share(self) -> float:
         """As `changed`, over all pairs of masks; nan without a pair."""
-        known = self.changed[~np.isnan(self.changed)]
-        return float(known.mean()) if len(known) else float("nan")
+        return float(np.nanmean(self.changed)) if np.isfinite(self.changed).any() else float("nan")
 
 
 def scan_masks(masks: MaskArchive, on_mask: Callable[[int], None] | None = None) -> MaskScan:
@@ -195,7 +194,7 @@ def problems_of(scan: MaskScan, statistics: ShareTable | None = None, *, is_fini
     usual = float(np.median(gaps)) if len(gaps) else 0.0
     back = np.flatnonzero(follows & (gaps <= 0))
     wide = np.flatnonzero(follows & (gaps > _GAP * usual)) if usual > 0 else back[:0]
-    texts += _first([_hole(scan, at) for at in np.flatnonzero(~follows)], "such places")
+    texts += _first([_hole(scan, at) for at in np.flatnonzero(~follows).tolist()], "such places")
     texts += _first(
         [f"Time does not rise from frame {scan.indices[at]} to the next mask." for at in back], "such places"
     )

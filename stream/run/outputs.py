@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
@@ -17,37 +18,60 @@ from ..camera.parts import PartsSink
 from ..encode.overlay import Overlay
 from ..encode.video_sink import PIECE_SUFFIX as _VIDEO
 from ..encode.video_sink import OverlayVideoSink
-from ..errors import OutputError, is_failure
+from ..errors import OutputError, SourceError, is_failure
 from ..frames import Ending, Piece, Place, Position, Sink, VideoInfo
 from ..masks.deciding import Decided
 from ..network.model import Model
 from ..spec import select_classes
 from ..stats.stats import PIECE_SUFFIX as _ROWS
 from ..stats.stats import CsvStatsSink, open_stats_sink, refuse_bad_stats
+from ..system.disk import NAME_BYTES
 from .progress import Lost, Progress, Saved, progress_folder
 from .settings import SegmentSettings
+
+_PART_BYTES = 40  # that a part's name has more: its time, a number, and what it is
 
 
 def refuse_bad_outputs(settings: SegmentSettings) -> None:
     """Look at every path before anything is opened: a file opened for writing is lost already.
 
     Raises:
-        OutputError: an output is the source or another output, or exists and may not be replaced.
+        OutputError: an output is the source or another output, exists and may not be replaced, or has too long a name.
+        SourceError: the system does not say whether the source is there.
     """
     if settings.stats is not None:
         refuse_bad_stats(settings.stats)
+    if settings.file is not None:
+        _refuse_out_of_reach(settings.file)
     goes_on = settings.resume and bool(settings.outputs) and progress_folder(settings.outputs).exists()
-    seen: set[Path] = set()
+    seen: set[str] = set()
     for output in settings.outputs:
+        most = NAME_BYTES - (_PART_BYTES if settings.is_endless else 0)
+        if (size := len(os.fsencode(output.name))) > most:
+            raise OutputError(
+                f"{output}: this name has {size} bytes, and may have at most {most}; "
+                "name each output: --overlay FILE --masks FILE --stats FILE"
+            )
         if output.exists() and settings.file and settings.file.exists() and output.samefile(settings.file):
             raise OutputError(f"{output}: is the source itself; choose another name for the output")
-        if output.resolve() in seen:
+        real = os.path.realpath(output)
+        if real in seen:
             raise OutputError(f"{output}: named for two outputs")
-        seen.add(output.resolve())
+        seen.add(real)
         may_exist = settings.overwrite or settings.is_endless or goes_on  # a camera's parts have names of their own
         if output.exists() and not may_exist:
             finished = ", and no run is left to go on with: it is finished" if settings.resume else ""
             raise OutputError(f"{output}: exists{finished}; pass --overwrite to replace it")
+
+
+def _refuse_out_of_reach(source: Path) -> None:
+    """Not one that is not there: that is told by who opens it."""
+    try:
+        source.stat()
+    except (FileNotFoundError, NotADirectoryError):
+        pass
+    except OSError as exc:  # in a folder that nobody may look into, a loop of links, a name that is too long
+        raise SourceError(f"{source}: cannot be read ({exc.strerror})") from exc
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -119,6 +143,11 @@ class Outputs:
     def position(self) -> Position:
         """Of the first frame that an output lacks."""
         return min((output.position for output in self._outputs), default=0)
+
+    @property
+    def sound(self) -> str:
+        """What became of it in them, in words."""
+        return ", ".join(filter(None, (sink.sound for sink in self._sinks)))
 
     def write(self, decided: Decided, lost: Lost) -> None:
         """A frame, to the outputs that lack it; so much was lost up to there."""

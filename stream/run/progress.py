@@ -24,7 +24,7 @@ from ..errors import OutputError
 from ..frames import Place, Position, Sink
 from ..masks.deciding import Decided
 from ..masks.deciding_state import DecidingState, pack_state, unpack_state
-from ..system.disk import partial_path, replace_file, writing
+from ..system.disk import fitting, partial_path, replace_file, writing
 from .mask_log import LoggedFrame, MaskLog, log_begin, read_log
 
 EVERY_S = 2.0  # between two times that the outputs and the state go to disk; half of it is lost on average
@@ -192,7 +192,7 @@ def has_state(outputs: Sequence[Path]) -> bool:
 
 def progress_folder(outputs: Sequence[Path]) -> Path:
     """Where the progress of a run into these outputs is."""
-    return outputs[0].with_name(f".{outputs[0].name}.progress")
+    return outputs[0].with_name(fitting(f".{outputs[0].name}.progress"))
 
 
 def _reopen(output: Path) -> None:

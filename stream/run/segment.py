@@ -72,6 +72,7 @@ def process_video(
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
             outputs = Outputs(_outputs(settings, source.info, model, also, saved), progress, tally.ending)
+            tally.outputs = outputs
             stack.enter_context(outputs)
             stack.enter_context(pipeline)
             place = saved.place_for(outputs.position) if saved else None
@@ -95,6 +96,7 @@ class _Tally:
         self.frames = 0  # in every output
         self.position: Position = 0  # where this run goes on: what is before is in every output already
         self.source: Source | None = None  # once it is open
+        self.outputs: Outputs | None = None  # likewise
         self._pipeline = pipeline
         self._reused = 0
         self._before = Lost()  # by the earlier run
@@ -135,6 +137,7 @@ class _Tally:
             failure=source.failure if source else None,
             damaged=self.lost.damaged,
             missing_s=float(source.missing_s) if source else 0.0,
+            sound=self.outputs.sound if self.outputs else "",
         )
 
     def ending(self, interrupted: bool) -> Ending:

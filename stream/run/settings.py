@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from ..camera.camera import Camera
 from ..decode.deinterlace import Deinterlace
@@ -100,6 +100,7 @@ class Report:
     failure: str | None = None  # why a camera was given up; the outputs are whole up to there
     damaged: int = 0  # frames, of all, that a decoder has patched up
     missing_s: float = 0.0  # that a file declares at its end, and does not hold
+    sound: str = ""  # what became of it, in words; empty where it is as it was
 
     @property
     def state(self) -> Literal["done", "partial", "interrupted"]:
@@ -127,14 +128,15 @@ class Report:
             f"{self.dropped} dropped, {self.undecodable} undecodable"
             + (f", {self.reused} reused" if self.reused else "")
             + (", interrupted" if self.interrupted else "")
+            + (f"; sound: {self.sound}" if self.sound else "")
             + (f"; partial: {self.lost}" if self.lost else "")
         )
 
 
-def run_identity(settings: SegmentSettings, model: Model) -> dict[str, str]:
+def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
     """Names and values, as users know them, of all that changes a byte of the outputs.
 
-    The batch, threads, workers and devices of one kind do not.
+    The batch, threads, workers and devices of one kind do not. Values are as JSON has them.
     """
     assert settings.file is not None
     return {
@@ -143,22 +145,29 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, str]:
         "device": model.device.partition(":")[0],
         "source": f"{settings.file.name} ({source_identity(settings.file)})",
         "outputs": ", ".join(output.name for output in settings.outputs),
-        "--stream": str(settings.stream),
-        "--start": str(settings.start),
-        "--end": str(settings.end),
-        "--stride": str(settings.stride),
-        "--max-frames": str(settings.max_frames),
+        "--stream": settings.stream,
+        "--start": in_json(settings.start),
+        "--end": in_json(settings.end),
+        "--stride": settings.stride,
+        "--max-frames": settings.max_frames,
         "--deinterlace": settings.deinterlace,
-        "--smooth": str(settings.smooth),
-        "--reuse": str(settings.reuse),
-        "--alpha": str(settings.alpha),
-        "--classes": ",".join(settings.classes),
-        "--exclude": ",".join(settings.exclude),
-        "--legend": str(settings.legend),
+        "--smooth": settings.smooth,
+        "--reuse": settings.reuse,
+        "--alpha": settings.alpha,
+        "--classes": list(settings.classes),
+        "--exclude": list(settings.exclude),
+        "--legend": settings.legend,
         "--encoder": settings.encoder,
-        "--crf": str(settings.crf),
+        "--crf": settings.crf,
         "--preset": settings.preset,
     }
+
+
+def in_json(value: object) -> object:
+    """Fractions as numbers: 60, 90.5."""
+    if not isinstance(value, Fraction):
+        return value
+    return int(value) if value.denominator == 1 else float(value)
 
 
 def source_identity(path: Path) -> str:

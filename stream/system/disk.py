@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import shutil
 import sys
 import tempfile
+import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -23,6 +25,7 @@ from ..errors import OutputError, is_failure
 
 log = logging.getLogger(__name__)
 
+NAME_BYTES = 255  # of a file's name, on nearly all file systems
 Exit = Callable[[type[BaseException] | None, BaseException | None, TracebackType | None], None]
 
 
@@ -37,17 +40,19 @@ class PartialOutput:
         overwrite: what has that name now may be replaced, when the new one is whole.
         marker: None for a file. For a folder, the name of a file that only folders made by this sink hold: a folder
             without it is never replaced, as it holds something of the user's.
+        ours: a regular expression for the names in such a folder: one with others in it is not replaced, either.
 
     Raises:
         OutputError: it exists and may not be replaced, or cannot be written. Also on entering and leaving.
     """
 
-    def __init__(self, final: Path, *, overwrite: bool = False, marker: str | None = None) -> None:
+    def __init__(self, final: Path, *, overwrite: bool = False, marker: str | None = None, ours: str = ".*") -> None:
         self.final = final
         self.path = partial_path(final)
         self.used = False  # whether something worth keeping has been written
         self.keep_partial = False  # set it before entering to go on with what an earlier run left there
         self._marker = marker
+        self._ours = re.compile(ours, re.DOTALL)
         self._check(overwrite)
 
     def _check(self, overwrite: bool) -> None:
@@ -61,6 +66,9 @@ class PartialOutput:
             raise OutputError(f"{self.final}: exists; pass --overwrite to replace it")
         if self._marker is not None and any(self.final.iterdir()) and not (self.final / self._marker).exists():
             raise OutputError(f"{self.final}: holds no {self._marker}, so it is not replaced; name another folder")
+        for item in self.final.iterdir() if self._marker is not None else ():
+            if not self._ours.fullmatch(item.name):
+                raise OutputError(f"{item}: was not made here, so {self.final} is not replaced; move it away")
 
     def __enter__(self) -> Self:
         with writing(self.final):
@@ -96,7 +104,7 @@ class PartialOutput:
             self.path.replace(self.final)
             return
         # A folder cannot be put in place of another in one step: move the old one away, and back if that fails.
-        away = Path(tempfile.mkdtemp(prefix=f".{self.final.name}.", dir=self.final.parent))
+        away = Path(tempfile.mkdtemp(prefix=".replaced.", dir=self.final.parent))
         old = self.final.replace(away / self.final.name)
         try:
             self.path.replace(self.final)
@@ -109,7 +117,16 @@ class PartialOutput:
 
 def partial_path(final: Path) -> Path:
     """`out.mp4` to `out.partial.mp4`: the suffix stays, so that players and muxers know the format."""
-    return final.with_name(f"{final.stem}.partial{final.suffix}")
+    return final.with_name(fitting(f"{final.stem}.partial{final.suffix}"))
+
+
+def fitting(name: str) -> str:
+    """The name of a file that is only for a while: cut in its middle where it is too long, and still no other's."""
+    encoded = os.fsencode(name)
+    if len(encoded) <= NAME_BYTES:
+        return name
+    head, tail = (part.decode(errors="ignore") for part in (encoded[:200], encoded[-32:]))
+    return f"{head}~{zlib.crc32(encoded):08x}~{tail}"
 
 
 @contextmanager
@@ -206,7 +223,7 @@ class AppendedFile:
 
 def replace_file(path: Path, content: bytes) -> None:
     """`path` has either the content it had or this one, whenever the power goes."""
-    unnamed = path.with_name(f"{path.name}.tmp")
+    unnamed = path.with_name(fitting(f"{path.name}.tmp"))
     with unnamed.open("wb") as file:
         file.write(content)
         file.flush()
@@ -247,6 +264,7 @@ def hold(path: Path) -> Iterator[None]:
         Taken: it is held, by this process or another one.
         OSError: it cannot be made.
     """
+    path = path.with_name(fitting(path.name))
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
     try:
         try:

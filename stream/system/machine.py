@@ -89,11 +89,7 @@ def cache_folder() -> Path:
 
 
 def make_folder(folder: Path) -> Path:
-    """`folder`, which is there then.
-
-    Raises:
-        DeviceError: it cannot be made.
-    """
+    """`folder`, which is there then. Raises `DeviceError`."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:

@@ -122,3 +122,14 @@ def test_progress_is_told(tmp_path: Path) -> None:
     told: list[tuple[int, int]] = []
     convert_archive(write(tmp_path / "masks"), tmp_path / "masks.mkv", on_mask=lambda *done: told.append(done))
     assert told == [(number, 9) for number in range(1, 10)]
+
+
+@pytest.mark.parametrize("name", ["masks", "masks.zarr"])
+def test_a_folder_of_masks_with_something_of_the_user_s_in_it_is_not_replaced(tmp_path: Path, name: str) -> None:
+    source, target = write(tmp_path / "from.zip"), tmp_path / name
+    convert_archive(source, target)
+    (target / "notes.txt").write_text("mine")
+    with pytest.raises(OutputError, match=r"notes\.txt: was not made here, so .* is not replaced; move it away"):
+        convert_archive(source, target, overwrite=True)
+    (target / "notes.txt").unlink()
+    convert_archive(source, target, overwrite=True)

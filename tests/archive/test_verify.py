@@ -284,3 +284,19 @@ def test_a_mask_is_found_by_its_frames_index_and_by_time(tmp_path: Path, name: s
             masks.position(15)
         with pytest.raises(Exception, match=r"shows no mask yet at 0.399 s; it holds 12, from frame 10"):
             masks.at(0.399)
+
+
+def test_a_folder_of_runs_is_told_as_such_with_the_archives_to_name(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a_masks", "monday/b_masks", "c_masks.zip", "d_masks.mkv"):
+        (tmp_path / "results" / name).parent.mkdir(parents=True, exist_ok=True)
+        write(tmp_path / "results" / name)
+    (tmp_path / "results/summary.json").write_text("{}")
+    results = tmp_path / "results"
+    assert main(["verify", str(results)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == (
+        f"roadmask: {results}: a folder of results; name the masks of one: "
+        f"{results}/a_masks, {results}/c_masks.zip, {results}/d_masks.mkv, ... 4 in all"
+    )

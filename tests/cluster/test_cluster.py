@@ -2,29 +2,38 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
+import pickle
 import shutil
 import signal
 import subprocess
 import sys
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import cv2
 import pytest
 
+from roadmask.stream.batch.batch import is_disk_full
 from roadmask.stream.commands.run_files import open_cluster
-from roadmask.stream.errors import DeviceError, SourceError
+from roadmask.stream.errors import DeviceError, ModelError, OutputError, SourceError
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.settings import ClusterSettings, SegmentSettings
 from roadmask.stream.system.stop import Stop
 from tests.support.clips import cfr, make_clip
 from tests.support.file_content import pictures_of
+from tests.support.full_disk import full_disk
 from tests.support.run_command import run
 
 pytest.importorskip("ray", reason="needs the extra ray")
+from roadmask.stream.cluster.cluster import Worker
+from roadmask.stream.cluster.failure import Failure
+
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Ray has no clusters there"),
     pytest.mark.timeout(300),  # processes of several workers are started
@@ -162,6 +171,99 @@ def test_a_run_on_a_cluster_that_is_stopped_finishes_its_files(
     assert report.interrupted
     assert 0 < report.frames < LONG
     assert (tmp_path / "masks.zip").exists()
+
+
+@pytest.mark.logs_errors
+def test_a_full_disk_of_a_worker_ends_all_as_on_one_machine(
+    address: str, drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import ray
+
+    def fill_disk() -> None:
+        """In each worker: what it writes to an output does not fit."""
+        import errno
+
+        from roadmask.stream.system.disk import AppendedFile
+
+        def full(*_: object) -> None:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        AppendedFile._write = full  # type: ignore[method-assign]
+
+    folder = tmp_path / "in"
+    folder.mkdir()
+    for name in ("a", "b", "c", "d", "e", "f"):
+        shutil.copy(drives / "a.mp4", folder / f"{name}.mp4")
+    environment = {"worker_process_setup_hook": fill_disk}
+    ray.init(address, runtime_env=environment, log_to_driver=False)
+    try:
+        assert run(folder, "-o", f"{tmp_path}/out/", "--ray", address, "--ray-workers", 1, model=model) == 1
+    finally:
+        ray.shutdown()
+    assert "the disk is full, so nothing more was begun; free some space" in capsys.readouterr().err
+    assert {name: entry["state"] for name, entry in summary(tmp_path / "out").items()} == {"a": "failed"}
+
+
+def test_a_stop_is_seen_while_workers_wait_for_cores(address: str, drives: Path, model: Path, tmp_path: Path) -> None:
+    import ray
+
+    @ray.remote(num_cpus=1)
+    class Other:
+        def works(self) -> bool:
+            return True
+
+    stop, reports, loaded = Stop(), [], Model.load(model)
+    with open_cluster(loaded, ClusterSettings(address)) as cluster:
+        others = [Other.remote() for _ in range(2)]
+        assert all(ray.get([other.works.remote() for other in others]))
+        job = SegmentSettings(drives / "a.mp4", masks=tmp_path / "masks.zip")
+        thread = threading.Thread(target=lambda: reports.append(cluster.run(job, stop, lambda _: None)), daemon=True)
+        thread.start()
+        stop.set()
+        thread.join(60)
+        for other in others:
+            ray.kill(other)
+        assert not thread.is_alive(), "it waits for the cores of others"
+    (report,) = reports
+    assert report.interrupted
+    assert report.frames == 0
+
+
+def test_what_goes_wrong_in_a_worker_comes_back_as_what_it_is(drives: Path, model: Path, tmp_path: Path) -> None:
+    worker = Worker(str(model), "cpu", 1)
+    with full_disk(10):
+        result = worker.run(SegmentSettings(drives / "a.mp4", masks=tmp_path / "masks.zip"))
+    crossed = pickle.loads(pickle.dumps(result)).error
+    assert isinstance(crossed, OutputError)
+    assert isinstance(crossed.__cause__, OSError)
+    assert crossed.__cause__.errno == errno.EFBIG
+    missing = pickle.loads(pickle.dumps(Worker("gone.onnx", "cpu", 1).run(SegmentSettings(drives / "a.mp4")))).error
+    assert isinstance(missing, ModelError)
+
+
+def test_a_fault_in_a_worker_keeps_its_traceback_and_what_cannot_cross_its_words_and_number() -> None:
+    class OddError(OSError):
+        def __init__(self, words: str, *, number: int) -> None:
+            super().__init__(number, words)
+
+    fault = ZeroDivisionError("by zero")
+    fault.__cause__ = OddError("full", number=errno.ENOSPC)
+    with pytest.raises(ZeroDivisionError):
+        raise fault
+    crossed = pickle.loads(pickle.dumps(Failure.of(fault))).error
+    assert type(crossed) is ZeroDivisionError
+    assert is_disk_full(crossed)
+    assert "in test_a_fault_in_a_worker" in "".join(traceback.format_exception(crossed))
+
+
+def test_a_worker_takes_one_thread_of_opencv(model: Path) -> None:
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(4)
+    try:
+        Worker(str(model), "cpu", 1)
+        assert cv2.getNumThreads() == 1
+    finally:
+        cv2.setNumThreads(before)
 
 
 def test_more_cores_a_worker_than_there_are_is_refused(address: str, drives: Path, model: Path, tmp_path: Path) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import logging
 import signal
 import subprocess
 from collections.abc import Callable
@@ -70,11 +69,11 @@ SCHEDULES = {
 
 @pytest.mark.parametrize("schedule", SCHEDULES)
 @pytest.mark.parametrize("suffix", [".mp4", ".mov", ".mkv"])
-def test_every_frame_keeps_its_time(tmp_path: Path, suffix: str, schedule: str) -> None:
+def test_every_frame_keeps_its_time_from_the_first_on(tmp_path: Path, suffix: str, schedule: str) -> None:
     time_base, pts = SCHEDULES[schedule]
     source = make_clip(tmp_path / "clip.mp4", pts, time_base=time_base)
     times = times_of(rewrite(source, tmp_path / f"out{suffix}"))
-    expected = [time * time_base for time in pts]
+    expected = [(time - pts[0]) * time_base for time in pts]
     if suffix == ".mkv":  # counts in milliseconds
         assert len(times) == len(expected)
         assert max(abs(one - other) for one, other in zip(times, expected, strict=True)) <= MILLISECOND
@@ -87,7 +86,7 @@ def test_every_frame_keeps_its_time_with_a_preset_that_reorders_them(tmp_path: P
     time_base, pts = SCHEDULES[schedule]
     source = make_clip(tmp_path / "clip.mp4", pts, time_base=time_base)
     out = rewrite(source, tmp_path / "out.mp4", preset="veryfast")
-    assert times_of(out) == [time * time_base for time in pts]
+    assert times_of(out) == [(time - pts[0]) * time_base for time in pts]
     with av.open(out) as container:
         order = [packet.pts for packet in container.demux(video=0) if packet.pts is not None]
     assert order != sorted(order)
@@ -129,28 +128,6 @@ def test_the_sound_stops_with_the_last_frame(tmp_path: Path) -> None:
     source = make_clip(tmp_path / "clip.mp4", cfr(100), sound_s=[4])
     out = rewrite(source, tmp_path / "out.mp4", max_frames=25)
     assert Fraction(9, 10) < sound_times_of(out)[-1] < 1
-
-
-def test_sound_that_the_container_cannot_hold_is_left_out_with_a_warning(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
-    source = tmp_path / "clip.mov"
-    with av.open(source, "w") as container:
-        video = container.add_stream("libx264", rate=25, width=64, height=48)
-        sound = container.add_stream("pcm_mulaw", rate=48000, layout="mono")
-        for number in range(20):
-            container.mux(video.encode(av.VideoFrame.from_ndarray(np.zeros((48, 64, 3), np.uint8))))
-            frame = av.AudioFrame.from_ndarray(np.zeros((1, 1920), np.int16), format="s16", layout="mono")
-            frame.sample_rate, frame.pts = 48000, 1920 * number
-            container.mux(sound.encode(frame))
-        container.mux(video.encode(None))
-        container.mux(sound.encode(None))
-    with caplog.at_level(logging.WARNING):
-        out = rewrite(source, tmp_path / "out.mp4")
-    assert [record.getMessage() for record in caplog.records] == [
-        f"{source}: a .mp4 file cannot hold pcm_mulaw sound, so it is left out"
-    ]
-    assert len(times_of(out)) == 20
 
 
 def test_a_source_without_sound_gives_a_video_without_sound(tmp_path: Path) -> None:

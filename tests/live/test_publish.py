@@ -26,6 +26,7 @@ from roadmask.stream.live.live_encoding import PacketQueue
 from roadmask.stream.live.publish_sink import PublishSink
 from roadmask.stream.live.publisher import parse_target
 from tests.support.clips import SPEC, TICK, video_info
+from tests.support.heard import with_tone
 from tests.support.own_process import python
 from tests.support.seen import seen
 from tests.support.server_process import a_free_port
@@ -63,6 +64,11 @@ class Peer:
         """Time, whether it is a keyframe, width."""
         words = [line.split() for line in list(self.lines)]
         return [(float(word[0]), word[1] == "1", int(word[2])) for word in words if len(word) == 3]
+
+    @property
+    def heard(self) -> list[float]:
+        """When each packet of sound begins."""
+        return [float(line.removeprefix("heard ")) for line in list(self.lines) if line.startswith("heard ")]
 
     def kill(self) -> None:
         self.process.kill()
@@ -156,6 +162,18 @@ def test_a_listener_gets_every_frame_from_a_keyframe_on_at_its_time(kind: str) -
     assert listener.frames[0][1]
     times = [time for time, *_ in listener.frames][20:]  # RTSP's clocks are still being set in the beginning
     assert [round((time - times[0]) * 25) for time in times] == list(range(len(times)))
+    assert sink.connections == 1
+
+
+@pytest.mark.parametrize("kind", ["rtsp", "flv", "mpegts"])
+def test_a_listener_hears_what_the_camera_does(kind: str) -> None:
+    port = a_free_port()
+    frames = with_tone((seen(1, first=number)[0] for number in count()), from_s=0)
+    with peer(kind, port) as listener, PublishSink(url_of(kind, port), render) as sink, Run(sink, frames):
+        until(lambda: len(listener.frames) > 50 and len(listener.heard) > 15, 60, what="pictures and sound arrive")
+    assert listener.heard == sorted(listener.heard)
+    times = [time for time, *_ in listener.frames]
+    assert abs(listener.heard[-1] - times[-1]) < 1
     assert sink.connections == 1
 
 

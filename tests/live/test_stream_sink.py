@@ -23,6 +23,7 @@ from roadmask.stream.errors import OutputError
 from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.live.stream_sink import StreamFormat, StreamSink
 from tests.support.clips import RATE, SPEC, video_info
+from tests.support.heard import heard, sound_of, with_tone
 from tests.support.own_process import python
 from tests.support.seen import seen
 from tests.support.waiting import until
@@ -69,6 +70,16 @@ def test_a_stream_has_every_frame_at_its_time(tmp_path: Path) -> None:
     frames = decoded(written(seen(120)), tmp_path / "out.ts")
     times = [frame.time for frame in frames]
     assert [round((time - times[0]) * 25, 3) for time in times] == list(range(120))
+
+
+def test_the_sound_of_a_camera_comes_in_step_with_its_pictures(tmp_path: Path) -> None:
+    stream = written(list(with_tone(seen(60), from_s=1)))
+    (tmp_path / "out.ts").write_bytes(stream)
+    with av.open(tmp_path / "out.ts") as container:
+        first = next(container.decode(video=0)).time
+    assert sound_of(tmp_path / "out.ts") == [("aac", 8000, "mono")]
+    assert heard(tmp_path / "out.ts") - first == pytest.approx(1, abs=0.01)
+    assert len(decoded(stream, tmp_path / "again.ts")) == 60
 
 
 def test_a_reader_can_join_every_two_seconds_as_each_keyframe_has_its_parameters(tmp_path: Path) -> None:

@@ -237,6 +237,21 @@ def test_with_the_video_keyframes_are_overlays_and_flicker_is_measured(tmp_path:
     assert pictures[0] != pictures[1]
 
 
+@pytest.mark.parametrize("suffix", [".mp4", ".mkv"])  # in the second, times are in other units: no jump finds a frame
+def test_with_the_video_a_mask_that_cannot_be_read_is_told_and_the_others_are_shown(
+    suffix: str, tmp_path: Path
+) -> None:
+    clip = make_clip(tmp_path / f"drive{suffix}", cfr(40), size=(HEIGHT, WIDTH))
+    path, page = save(tmp_path / "masks", [bands(10)] * 40), tmp_path / "page.html"
+    for number in (0, 7, 20):
+        (path / f"frame_{number:06d}.png").unlink()
+    assert report(path, "--video", clip, "-o", page) == 0
+    text = page.read_text(encoding="utf-8")
+    assert "3 masks missing or damaged: frames 0, 7, 20." in text
+    assert text.count("data:image/jpeg") == 12
+    assert "<dt>Flicker</dt>" in text
+
+
 def test_another_video_is_refused_and_no_page_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     clip = make_clip(tmp_path / "other.mp4", [*cfr(20), *cfr(20, first=21 * 512)], size=(HEIGHT, WIDTH))
     path = save(tmp_path / "masks", [bands(10)] * 40)

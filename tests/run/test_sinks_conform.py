@@ -60,6 +60,11 @@ def overlay(path: Path) -> Sink:
     return OverlayVideoSink(path, INFO, Overlay(SPEC.classes).render, preset="ultrafast", began=RUN)
 
 
+def overlay_times(path: Path) -> list[Fraction]:
+    """An overlay's begin at 0."""
+    return [time + RUN.pts * TICK for time in times_of(path)]
+
+
 def masks(path: Path) -> Sink:
     return open_archive_sink(path, INFO, SPEC, source="drive.mp4")
 
@@ -112,7 +117,7 @@ class FileKind:
 
 # An encoder's delay may differ where it begins anew, so of a video it is pictures and times that count.
 FILES = [
-    *(FileKind(f"seen.{suffix}", overlay, times_of, pictures_of) for suffix in ("mp4", "mov", "mkv")),
+    *(FileKind(f"seen.{suffix}", overlay, overlay_times, pictures_of) for suffix in ("mp4", "mov", "mkv")),
     *(FileKind(name, masks, mask_times) for name in ("masks", "masks.zip", "masks.mkv")),
     FileKind("shares.csv", stats, csv_times),
     FileKind("shares.parquet", stats, parquet_times),

@@ -24,6 +24,7 @@ class Faults:
     auth: Scheme = "digest"
     sends_to: str | None = None  # another address, in answer to DESCRIBE
     media: Literal["video", "audio", "both"] = "video"
+    sound: str = "0 PCMU"  # the sound's payload type, and what it says that this is
     stalled: Literal["no", "video", "all"] = "no"  # what is not sent though the connection stands; reports are
     reports: bool = True  # RTCP sender reports
     loss: float = 0.0  # share of the RTP packets that do not come; audio's do

@@ -103,7 +103,8 @@ class Session:
 
     def _description(self, film: Film) -> str:
         head = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=numbers\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n"
-        sound = f"m=audio 0 RTP/AVP 0\r\na=rtpmap:0 PCMU/{_SOUND_RATE}\r\na=control:audio\r\n"
+        number, codec = self._faults.sound.split()
+        sound = f"m=audio 0 RTP/AVP {number}\r\na=rtpmap:{number} {codec}/{_SOUND_RATE}\r\na=control:audio\r\n"
         media = self._faults.media
         return head + (media_description(film) if media != "audio" else "") + (sound if media != "video" else "")
 

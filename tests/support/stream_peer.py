@@ -1,7 +1,7 @@
 """A server that takes one published stream, as a process of its own that is given its URL and format.
 
 FFmpeg's own listeners, so a real handshake. A line for each frame decoded: its time, whether it is a keyframe, its
-width. Killed and stopped from outside.
+width; and one for each of sound with its time. Killed and stopped from outside.
 """
 
 from __future__ import annotations
@@ -22,8 +22,12 @@ def main() -> None:
     _say("listening")
     with av.open(url, format=kind, options={"analyzeduration": "100000", **_OPTIONS[kind]}) as container:
         _say("connected")
-        for frame in container.decode(video=0):
-            _say(f"{float(frame.time or 0):.3f} {int(frame.key_frame)} {frame.width}")
+        for packet in container.demux([*container.streams.video, *container.streams.audio]):
+            for frame in packet.decode():
+                if isinstance(frame, av.VideoFrame):
+                    _say(f"{float(frame.time or 0):.3f} {int(frame.key_frame)} {frame.width}")
+                else:
+                    _say(f"heard {float(frame.time or 0):.3f}")
     _say("ended")
 
 
