@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 import time
 from fractions import Fraction
+from pathlib import Path
 
 import pytest
 
 from roadmask.stream.camera import status as status_module
+from roadmask.stream.camera.camera import CameraSettings, Policy
 from roadmask.stream.camera.live import TIME_BASE, LiveClock
 from roadmask.stream.camera.status import CameraState, CameraStatus, rate_text
+from tests.support.clips import cfr, make_clip
 from tests.support.live_viewer import RATE, TIMEOUT_S, WATCHFUL, LiveViewer
 from tests.support.numbered_camera import Film
+from tests.support.odd_http import head, odd_server
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
 
@@ -112,3 +117,30 @@ def test_a_film_over_rtsp_at_four_times_its_speed_has_its_own_length() -> None:
         assert first.number is not None
         assert last.number is not None
         assert (last.pts - first.pts) * TIME_BASE == Fraction(last.number - first.number, RATE)
+
+
+@pytest.mark.parametrize("name", ["drive.ts", "drive.mp4"])
+@pytest.mark.parametrize("policy", ["latest", "every-frame"])
+def test_a_file_over_http_keeps_its_length(name: str, policy: Policy, tmp_path: Path) -> None:
+    content = make_clip(tmp_path / name, cfr(600)).read_bytes()
+
+    def answer(request: str) -> list[bytes]:
+        """Of a mp4 the index stands at its end: it is asked for by its range."""
+        asked = re.search(r"Range: bytes=(\d+)-", request)
+        first = int(asked[1]) if asked else 0
+        length = str(len(content) - first)
+        return [
+            head("206 Partial Content" if asked else "200 OK", Accept_Ranges="bytes", Content_Length=length),
+            content[first:],
+        ]
+
+    settings = CameraSettings(policy=policy, timeout_s=5, max_retries=0)
+    with odd_server(answer) as server, LiveViewer(f"{server.url}/{name}", settings) as viewer:
+        viewer.until(lambda: viewer.is_over, 30)
+    assert viewer.failure == "the stream ended; given up after 1 try"
+    length_s = float((viewer.seen[-1].pts - viewer.seen[0].pts) * TIME_BASE)
+    if policy == "every-frame":
+        assert len(viewer.seen) == 600
+        assert length_s == pytest.approx(599 / 25, abs=0.001)
+    else:
+        assert length_s > 5, "of what came within less than a second, and the first of which are dropped"
