@@ -218,6 +218,7 @@ def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any])
 
 
 def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    before = {"--deinterlace": "auto", **before}  # which 1.0.0 had not
     told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
     return [
         f"{name} was {was}, is now {value}"

@@ -48,7 +48,7 @@ class Ear:
             return
         try:
             frames = packet.decode()
-        except av.FFmpegError:
+        except (av.FFmpegError, ValueError, RuntimeError):  # PyAV's own, too
             return  # it is silent there
         for frame in frames:
             if frame.pts is None or not frame.time_base or self._seen is None:

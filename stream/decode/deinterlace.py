@@ -19,7 +19,7 @@ Deinterlace = Literal["auto", "on", "off"]
 
 T = TypeVar("T")
 
-_MIN_SIDE = 3  # what the filter takes
+_MIN_SIDE = 16  # smaller planes than of that, with any chroma, the filter does not take
 _INTERLACED = range(2, 6)  # AVFieldOrder: first the top or the bottom field
 _TELLING = ("h264", "hevc", "mpeg1video", "mpeg2video", "mpeg4", "vc1", "wmv3")  # codecs that say it of each picture
 

@@ -48,6 +48,7 @@ _UNREADABLE = (errno.EIO, errno.ESTALE, errno.EACCES, errno.ENAMETOOLONG, errno.
 
 _NUMBER = re.compile(r"%(?:0(\d+))?d")
 PICTURE_MS = 40  # from one to the next
+_NO_PICTURE = b"\0"  # which no decoder takes for one, and so is counted as damage
 _CODECS = {
     ".png": b"MPNG",
     ".jpg": b"MJPG",
@@ -233,8 +234,13 @@ def sequence_stream(path: Path, opened: Callable[[Path], BinaryIO]) -> io.RawIOB
 
 def _contents(paths: Sequence[Path], opened: Callable[[Path], BinaryIO]) -> Iterator[tuple[int, bytes]]:
     for number, path in enumerate(paths):
-        with opened(path) as file:
-            yield number * PICTURE_MS, file.read()
+        try:
+            with opened(path) as file:
+                content = file.read()
+        except OSError as exc:
+            log.warning("%s: cannot be read (%s)", path, exc.strerror or exc)
+            content = _NO_PICTURE
+        yield number * PICTURE_MS, content
 
 
 class _Stream(io.RawIOBase):

@@ -244,7 +244,9 @@ class FileSource:
         if not start or start * (info.rate or 25) * info.width * info.height < _DECODED_BEFORE_START:
             return None, self._clocked(self._all())
         start_pts = self._first_pts + math.ceil(start / info.time_base)
-        known = picture_times(self._path, info.stream, lambda pts: pts >= start_pts)
+        known = picture_times(self._path, info.stream, lambda pts: pts >= start_pts or self._decoder.closed)
+        if self._decoder.closed:
+            return None, iter(())
         if known is None:
             return None, self._clocked(self._all())
         times = [pts for pts in known[0] if pts >= self._first_pts]  # earlier ones give no picture

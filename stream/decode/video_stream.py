@@ -85,7 +85,7 @@ def _counted(container: InputContainer, stream: VideoStream) -> tuple[int | None
     """How many pictures the file holds, as its index tells; and why that is not what it declares."""
     declared, entries = stream.frames, stream.index_entries
     if not declared:
-        return None, f"not counted: {container.format.name} declares none, and decoding tells"
+        return None, "the file declares no number; decoding tells"
     if len(entries) < declared or not entries[0].size:
         return declared, "as declared: the index does not tell of all"
     end = container.size

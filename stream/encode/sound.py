@@ -30,6 +30,7 @@ _AHEAD_S = 10
 _AHEAD_BYTES = 64 << 20
 _LOOKED_AT = 8  # packets of a track, to see what it is: decoders give nothing for the first
 _USUAL_RATE = 48_000  # where a camera does not tell
+_JITTER_S = Fraction(1, 10)  # of a camera's times, some of which are those of its sending
 
 
 class Sound:
@@ -111,6 +112,7 @@ class CameraSound(Sound):
         self._sound, self._taken = first.sound, 0
         rate, channels = first.sound.rate or _USUAL_RATE, first.sound.channels or 1
         self._track = AacTrack(first.sound.codec, rate, channels, target)
+        self._track.tolerance_s = _JITTER_S
         self._tracks[0] = self._track
         self.kind = self._track.kind
 

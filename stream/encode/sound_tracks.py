@@ -244,10 +244,10 @@ class AacTrack:
         self._twin.layout = self._layout
         self._twin.bit_rate = self._twin.layout.nb_channels * min(self._rate * _BITS_A_SAMPLE, _MOST_BITS_S)
         self._twin.time_base = self._twin.codec_context.time_base = Fraction(1, self._rate)
-        self._samples: NDArray[np.float32] = np.zeros(
-            (self._twin.layout.nb_channels, 0), np.float32
-        )  # that are not encoded yet
-        self._begin: int | None = None  # of them, in samples from the target's 0
+        self.tolerance_s = Fraction(_BLOCK, self._rate)  # of the source's times against the samples that it has
+        # Those that are not encoded yet, and when they begin, in samples from the target's 0.
+        self._samples: NDArray[np.float32] = np.zeros((self._twin.layout.nb_channels, 0), np.float32)
+        self._begin: int | None = None
         self._unwanted = 0  # samples still to come that were there before, or are from before 0
         self._resampler: AudioResampler | None = None
         self._kind: tuple[object, ...] = ()  # of what the resampler takes
@@ -267,7 +267,7 @@ class AacTrack:
     def take_frame(self, frame: AudioFrame, time: Fraction) -> None:
         """Sound of `time`, on the target's clock."""
         kind = (frame.format.name, frame.layout.name, frame.sample_rate)
-        if kind != self._kind or abs(time - self._next_s) * self._rate > _BLOCK:
+        if kind != self._kind or abs(time - self._next_s) > self.tolerance_s:
             self._take_resampled(None)
             self._kind, self._next_s = kind, time
             self._resampler = AudioResampler(format="fltp", layout=self._layout, rate=self._rate)

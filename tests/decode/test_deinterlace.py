@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 from fractions import Fraction
 from pathlib import Path
@@ -145,6 +146,19 @@ def test_a_run_goes_on_only_as_it_began(
         words = (clip, "-o", f"{tmp_path}/results/", "--deinterlace", deinterlace)
         assert run(*words, "--resume", model=model) == code
     assert "--deinterlace was off" in capsys.readouterr().err
+
+
+def test_what_a_version_without_the_option_has_done_is_done(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = (clip, film(tmp_path / "other.mp4", 3, interlaced=False), "-o", f"{tmp_path}/results/")
+    assert run(*words, model=model) == 0
+    summary = tmp_path / "results" / "summary.json"
+    told = summary.read_text()
+    summary.write_text(re.sub(r'"--deinterlace": "auto",\s*', "", told))
+    assert summary.read_text() != told
+    assert run(*words, model=model) == 0
+    assert "2 done before" in capsys.readouterr().err
 
 
 def pictures(path: Path) -> list[bytes]:

@@ -9,6 +9,7 @@ from av.video.reformatter import Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from roadmask.stream.decode.pixels import color_range, network_input
+from tests.support.own_process import ROOT
 
 SIZE = (32, 48)
 
@@ -84,3 +85,10 @@ def test_a_coloured_edge_stays_in_its_place(ratio: int) -> None:
         share = np.clip((small[:, :, channel] - left) / (right - left), 0, 1)  # of magenta
         # The area right of the edge is half of the picture: a shift of a quarter pixel would show.
         assert abs(share.sum(axis=1) - 48).max() < 0.25
+
+
+def test_pixels_are_converted_in_one_place_which_owns_the_number_of_threads() -> None:
+    # With several, swscale writes over the ends of other threads' rows at some widths.
+    code = {path.name: path.read_text(encoding="utf-8") for path in (ROOT / "stream").rglob("*.py")}
+    assert [name for name, text in code.items() if ".reformat(" in text] == ["pixels.py"]
+    assert "threads=1" in code["pixels.py"]

@@ -58,6 +58,18 @@ def test_a_damaged_picture_costs_itself(model: Path, tmp_path: Path) -> None:
         assert len(list(masks)) == FRAMES - 1
 
 
+def test_a_picture_that_cannot_be_read_costs_itself(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sequence = pictures(tmp_path / "drive", "%d.png", range(FRAMES))
+    (tmp_path / "drive/5.png").unlink()
+    (tmp_path / "drive/5.png").mkdir()
+    assert run(sequence, "--masks", tmp_path / "masks", model=model) == 3
+    assert "5.png: cannot be read (not a regular file)" in capsys.readouterr().err
+    with open_masks(tmp_path / "masks") as masks:
+        assert [record.time for record in masks.records] == [Fraction(n, 25) for n in range(FRAMES) if n != 5]
+
+
 @pytest.mark.parametrize(
     ("name", "told"),
     [

@@ -118,7 +118,7 @@ def test_info_and_run_agree_on_the_number_of_frames_or_info_says_why_not(
         "whole.mp4": None,
         "edited.mp4": "25 declared: 5 left out by an edit list",
         "cut.mp4": "behind the end of the file",
-        "whole.mkv": "not counted: matroska,webm declares none, and decoding tells",
+        "whole.mkv": "the file declares no number; decoding tells",
     }
     for name, note in notes.items():
         assert main(["info", str(tmp_path / name), "--json"]) == 0
