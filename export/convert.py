@@ -13,8 +13,8 @@ import torch
 
 from ..stream import Model
 from ..training.checkpoint import Checkpoint, load
+from ..training.settings import check_size
 from .deploy import DeployedNetwork
-from .errors import ExportError
 from .metadata import INPUT_NAME, OUTPUT_NAME, metadata
 from .model_file import check_output, placed, write
 from .pictures import samples
@@ -47,13 +47,14 @@ def export_model(
 
     Raises:
         ExportError: `output` cannot or must not be written, or the model disagrees with its checkpoint.
-        CheckpointError: not a checkpoint.
+        CheckpointError: not a checkpoint, or a damaged one.
+        TrainingError: `size` is none that a network can have.
         DataError: one of `pictures` is no picture.
     """
     check_output(output, checkpoint_path, source_kind="checkpoint", overwrite=overwrite)
     checkpoint = _resized(load(checkpoint_path), size)
     compared = samples(checkpoint, pictures)
-    network = _deployed(checkpoint, checkpoint_path)
+    network = DeployedNetwork(checkpoint)
     graph = _to_onnx(network, checkpoint, opset)
     onnx.helper.set_model_props(graph, metadata(checkpoint))
     onnx.checker.check_model(graph, full_check=True)
@@ -66,16 +67,8 @@ def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint
     if size is None or size == (checkpoint.input_height, checkpoint.input_width):
         return checkpoint
     height, width = size
-    if height < 1 or width < 1 or height % checkpoint.stride or width % checkpoint.stride:
-        raise ExportError(f"size {height}x{width}: height and width must be multiples of {checkpoint.stride}")
+    check_size(size)
     return replace(checkpoint, input_height=height, input_width=width, scores={})
-
-
-def _deployed(checkpoint: Checkpoint, path: Path) -> DeployedNetwork:
-    try:
-        return DeployedNetwork(checkpoint)
-    except RuntimeError as exc:  # torch names every tensor of a misfit, on a line each
-        raise ExportError(f"{path}: the weights do not fit the network it describes; is it damaged?") from exc
 
 
 def _to_onnx(network: DeployedNetwork, checkpoint: Checkpoint, opset: int) -> onnx.ModelProto:

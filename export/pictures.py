@@ -46,7 +46,7 @@ def samples(checkpoint: Checkpoint, paths: Sequence[Path] | None) -> Samples:
         data = checkpoint.settings["data"]
         dataset = open_dataset(split_map(data if isinstance(data, str) else data[0])[0])  # 1.0 knew one folder
         return _read([example.picture for example in dataset.examples], f"data set {dataset.root.name}")
-    except (DataError, OSError, KeyError):  # OSError: a folder that may not be looked into
+    except (DataError, OSError, LookupError):  # OSError: a folder that may not be looked into; LookupError: none named
         size = checkpoint.input_height, checkpoint.input_width
         drawn = tuple(draw(*size, seed=seed) for seed in range(SAMPLE_COUNT // 2))
         return Samples(drawn, "drawn pictures, as the training data is no longer in its place")

@@ -23,6 +23,8 @@ from .errors import ModelError, RoadmaskError
 METADATA_KEY = "roadmask.spec"
 LATEST_SCHEMA = 1
 MAX_NAME = 100  # characters of a class's
+MAX_PIXELS = 4096 * 2304  # of the network's picture, 4K: a network takes some 350 bytes for each, a call
+_MAX_STRIDE = 256  # of usual networks 32; the least picture of the most aspect is 16 times its square
 _MOST_ASPECT = 16  # of the network's picture, wide or high: beyond it, it would have hardly any other side
 MAX_CLASSES = 255  # a mask is 8 bit, and 255 stays free for "not decided"
 
@@ -133,6 +135,11 @@ def _spec(content: dict[str, Any]) -> ModelSpec:
     height, width, stride = (_positive(inputs, key) for key in ("height", "width", "stride"))
     if height % stride or width % stride:
         raise ValueError(f"input {height}x{width} is not a multiple of the stride {stride}")
+    if stride > _MAX_STRIDE or height * width > MAX_PIXELS:
+        raise ValueError(
+            f"input {width}x{height} in steps of {stride} is too large; {MAX_PIXELS} pixels "
+            f"in steps of {_MAX_STRIDE} at most are possible"
+        )
     provenance = dict(content["provenance"])
     scores = {str(key): float(value) for key, value in provenance.pop("scores", {}).items()}
     if not all(map(math.isfinite, scores.values())):

@@ -11,7 +11,8 @@ import torch
 
 from roadmask.export.metadata import metadata
 from roadmask.stream.errors import ModelError
-from roadmask.stream.spec import METADATA_KEY, parse_spec
+from roadmask.stream.spec import MAX_PIXELS, METADATA_KEY, parse_spec
+from roadmask.training import encoder
 from roadmask.training.checkpoint import Checkpoint
 from roadmask.training.unet import UNetSettings
 from tests.support.own_process import ROOT
@@ -116,6 +117,13 @@ def drop(*path: str | int) -> Callable[[Content], None]:
     return change
 
 
+def both(side: int, *, stride: int = 32) -> Callable[[Content], None]:
+    def change(content: Content) -> None:
+        content["input"] |= {"height": side, "width": side, "stride": stride}
+
+    return change
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -133,6 +141,9 @@ def drop(*path: str | int) -> Callable[[Content], None]:
         (spoil("output", "kind", to="labels"), "'labels', not 'scores'"),
         (spoil("input", "height", to=0), "height is 0"),
         (spoil("input", "height", to=33), "not a multiple of the stride"),
+        (spoil("input", "height", to=4096 * 2304 + 32), "pixels in steps of"),
+        (both(8192), "input 8192x8192 in steps of 32 is too large"),
+        (both(2048, stride=2048), "input 2048x2048 in steps of 2048 is too large"),
         (spoil("provenance", "scores", "miou", to=float("nan")), "not a finite number"),
         (spoil("provenance", "scores", "miou", to=10**400), "too large"),
         (spoil("classes", 0, "color", to=[True, 0, 0]), "not three numbers"),
@@ -168,3 +179,14 @@ def test_what_is_no_spec_at_all_is_told_in_one_line(text: str) -> None:
 def test_a_tensor_among_the_scores_is_written_as_a_number() -> None:
     written = metadata(checkpoint(scores={"miou": torch.tensor(0.5)}))[METADATA_KEY]
     assert parse_spec(written, "model.onnx").scores == {"miou": 0.5}
+
+
+def test_the_largest_input_that_a_file_may_ask_for_takes_no_other_shape_of_many_more_pixels() -> None:
+    content = json.loads(GOLDEN.read_text(encoding="utf-8"))
+    assert MAX_PIXELS == encoder.MAX_PIXELS  # what can be trained can be run
+    for side, stride in ((3072, 256), (256, 256), (3072, 1)):
+        both(side, stride=stride)(content)
+        spec = parse_spec(json.dumps(content), "model.onnx")
+        for height, width in ((1080, 1920), (1, 100_000), (100_000, 1)):
+            rows, columns = spec.input_size(height, width)
+            assert rows * columns <= 1.5 * MAX_PIXELS

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from .errors import DataError
 from .files import Color as Color
-from .files import read_label_colors, read_label_ids, read_lines, read_list
+from .files import is_class_name, read_label_colors, read_label_ids, read_lines, read_list
 from .files import read_picture as read_picture  # for export too
 
 VOID = 255  # in masks as training sees them: pixels that neither the loss nor a score counts
@@ -295,6 +295,9 @@ def _codes(root: Path, layout: Layout) -> tuple[str, ...]:
             return SEGNET_NAMES
         raise DataError(f"{root}: no codes.txt with the class names, one a line in the order of the ids")
     codes = tuple(read_lines(path))
+    for code in codes:
+        if not is_class_name(code):
+            raise DataError(f"{path}: {code!r:.40} is no name of a class; take up to 100 letters")
     if len(set(codes)) != len(codes):
         raise DataError(f"{path}: a class is named twice")
     if not 2 <= len(codes) <= 255:

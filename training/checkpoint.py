@@ -2,22 +2,31 @@
 
 from __future__ import annotations
 
+import json
+import math
 import os
-import pickle
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from .camvid import Color
+from .camvid import VOID, Color
+from .encoder import MAX_PIXELS, STRIDE
 from .errors import CheckpointError
+from .field_types import fits, misfit
+from .files import is_class_name
+from .settings import TrainSettings
 from .unet import UNet, UNetSettings
 
 _FORMAT = "roadmask-checkpoint"
 VERSION = 1
+_MOST_CHANNELS = 4096  # of a stage of the decoder; 256 is a lot
+_MOST_TEXT = 1_000_000  # characters of all settings and notes together: they go into every model
+_SETTINGS = {**get_type_hints(TrainSettings), "data": str | tuple[str, ...]}  # of 1.0: one folder
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -35,7 +44,7 @@ class Checkpoint:
     stride: int
     settings: dict[str, Any]  # of the run, as `roadmask train` was given them
     provenance: dict[str, str]  # data, licence note, versions, commit
-    scores: dict[str, Any]  # on the validation pictures
+    scores: dict[str, float]  # on the validation pictures
     progress: dict[str, Any] | None  # what resume needs; None in a finished model
 
     def build(self) -> UNet:
@@ -78,17 +87,30 @@ def load(path: Path) -> Checkpoint:
         # The first checkpoints hold torch's version in its own class, a str and nothing more.
         with torch.serialization.safe_globals([TorchVersion]):
             content = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, LookupError, TypeError, ValueError) as exc:
-        # Each of these is what torch says of some kind of foreign file; a text file can be a LookupError.
+    except Exception as exc:  # torch has an error of another kind for each kind of foreign file
         raise CheckpointError(f"{path}: not a checkpoint, or damaged") from exc
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
         raise CheckpointError(f"{path}: not a checkpoint written by 'roadmask train'")
+    version = content.get("version")
+    if not fits(version, int):
+        raise CheckpointError(f"{path}: a checkpoint of roadmask, but its version is missing or no number")
+    if version > VERSION:
+        raise CheckpointError(f"{path}: version {version} is newer than this roadmask; upgrade it")
+    return checked(content, f"{path}: a checkpoint of roadmask, but")
+
+
+def checked(content: Mapping[str, Any], begin: str) -> Checkpoint:
+    """A checkpoint of fields that may come from anywhere.
+
+    Raises:
+        CheckpointError: one is missing or wrong; the message goes on from `begin`.
+    """
     try:
-        if content["version"] > VERSION:
-            raise CheckpointError(f"{path}: version {content['version']} is newer than this roadmask; upgrade it")
-        return _from_content(content)
-    except (LookupError, TypeError) as exc:
-        raise CheckpointError(f"{path}: a checkpoint of roadmask, but {exc} is missing or wrong") from exc
+        return _checked(content)
+    except KeyError as exc:
+        raise CheckpointError(f"{begin} {exc} is missing") from exc
+    except (TypeError, ValueError, RecursionError) as exc:
+        raise CheckpointError(f"{begin} {exc}") from exc
 
 
 def finished(checkpoint: Checkpoint) -> Checkpoint:
@@ -102,14 +124,58 @@ def halved(checkpoint: Checkpoint) -> Checkpoint:
     return replace(checkpoint, weights=weights, progress=None)
 
 
-def _from_content(content: dict[str, Any]) -> Checkpoint:
-    network = {**content["network"], "decoder_channels": tuple(content["network"]["decoder_channels"])}
+def _checked(content: Mapping[str, Any]) -> Checkpoint:
+    """Raises `KeyError`, or `TypeError` or `ValueError` that says what is wrong."""
     fields = {name: content[name] for name in Checkpoint.__slots__}
-    fields["network"] = UNetSettings(**network)
+    if wrong := misfit(fields, get_type_hints(Checkpoint)):
+        raise TypeError(f"its {wrong}")
+    fields["network"] = network = _network(fields["network"])
+    fields["class_names"] = names = tuple(fields["class_names"])
+    fields["class_colors"] = colors = tuple(tuple(color) for color in fields["class_colors"])
     fields["provenance"] = {key: str(value) for key, value in fields["provenance"].items()}
-    fields["class_names"] = tuple(fields["class_names"])
-    fields["class_colors"] = tuple(tuple(color) for color in fields["class_colors"])
+    height, width, stride = fields["input_height"], fields["input_width"], fields["stride"]
+    if not network.class_count == len(names) == len(colors) == len({name.lower() for name in names}):
+        raise ValueError(f"it has {network.class_count} classes, {len(names)} names and {len(colors)} colours of them")
+    if not all(map(is_class_name, names)):
+        raise ValueError("a class's name is no word")
+    if not all(0 <= value < 256 for color in colors for value in color):
+        raise ValueError("a class's colour is not three numbers of 0 to 255")
+    if not (math.isfinite(fields["input_mean"]) and 0 < fields["input_std"] < math.inf):
+        raise ValueError("its input_mean and input_std are no statistics")
+    is_possible = min(height, width) > 0 and height * width <= MAX_PIXELS
+    if stride != STRIDE or not is_possible or height % stride or width % stride:
+        raise ValueError(f"its input of {width}x{height} in steps of {stride} is none that the network can have")
+    if len(json.dumps([fields["settings"], fields["provenance"]])) > _MOST_TEXT:
+        raise ValueError("its settings and provenance are of no size that training writes")
+    if wrong := misfit(fields["settings"], _SETTINGS):
+        raise ValueError(f"its settings' {wrong}")
+    if not _fit(fields["weights"], network):
+        raise ValueError("the weights do not fit the network that it describes")
     return Checkpoint(**fields)
+
+
+def _network(content: Mapping[str, Any]) -> UNetSettings:
+    network = UNetSettings(**{**content, "decoder_channels": tuple(content["decoder_channels"])})
+    if not (
+        0 < network.class_count <= VOID
+        and all(0 < channels <= _MOST_CHANNELS for channels in network.decoder_channels)
+        and 0 <= network.dropout <= 1
+    ):
+        raise ValueError("its network is of no shape that can be")
+    return network
+
+
+def _fit(weights: Mapping[str, Tensor], settings: UNetSettings) -> bool:
+    """Whether they are those of such a network, by name, shape and kind."""
+    with torch.device("meta"):  # no memory is taken for what a stranger's numbers ask for
+        own = UNet(settings).state_dict()
+    return weights.keys() == own.keys() and all(
+        given.shape == own[name].shape
+        and given.is_floating_point() == own[name].is_floating_point()
+        and not given.is_complex()
+        and (given.layout, given.device.type) == (torch.strided, "cpu")
+        for name, given in weights.items()
+    )
 
 
 def _fields(checkpoint: Checkpoint) -> dict[str, Any]:

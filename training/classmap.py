@@ -8,6 +8,7 @@ from pathlib import Path
 
 from .camvid import CAMVID32_TO_11, VOID_NAMES, Dataset
 from .errors import DataError
+from .files import is_class_name
 
 # As written: "Car"; "Sidewalk|Tree", one of several classes that the label does not tell apart; or "void".
 ClassMap = Mapping[str, str]
@@ -41,7 +42,7 @@ def targets(text: str) -> tuple[str, ...]:
     """
     names = [name.strip() for name in text.split("|")]
     is_void = [name.lower() in VOID_NAMES for name in names]
-    if not all(names):
+    if not all(map(is_class_name, names)):
         raise DataError(f"{text!r} lacks the name of a class")
     if any(is_void) and not all(is_void):
         raise DataError(f"{text} is void and a class; it is one or the other")

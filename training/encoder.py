@@ -23,6 +23,7 @@ INPUT_MEAN = 127.0
 INPUT_STD = 128.0
 SCALES = 5  # features at strides 2, 4, 8, 16, 32
 STRIDE = 32
+MAX_PIXELS = 4096 * 2304  # of a picture, 4K; stream/spec.py allows no more
 _BATCH_NORM_EPS = 1e-3  # TensorFlow's, which the ImageNet weights expect
 _WIDTH_AND_DEPTH: dict[EncoderName, tuple[float, float]] = {"lite0": (1, 1), "lite1": (1, 1.1), "lite2": (1.1, 1.2)}
 # (output channels, kernel, stride, expansion, repeats) of each stage of Lite0.

@@ -15,6 +15,7 @@ from .errors import DataError
 
 Color = tuple[int, int, int]
 Picture = NDArray[np.uint8]  # (height, width, 3) RGB
+_MOST_NAME = 100  # characters of a class's
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -66,6 +67,8 @@ def read_label_colors(path: Path) -> tuple[tuple[str, ...], dict[Color, int]]:
         if match is None or max(color) > 255:
             raise DataError(f"{path}: {line!r} is not R G B NAME, such as 128 64 128 Road")
         red, green, blue = color
+        if not is_class_name(match[4]):
+            raise DataError(f"{path}: {match[4]!r:.40} is no name of a class; take up to {_MOST_NAME} letters")
         if match[4] in codes or (red, green, blue) in id_of_color:
             raise DataError(f"{path}: {line!r} has a name or colour that an earlier line has")
         id_of_color[red, green, blue] = len(codes)
@@ -77,6 +80,11 @@ def read_label_colors(path: Path) -> tuple[tuple[str, ...], dict[Color, int]]:
     if not 2 <= len(codes) <= 255:
         raise DataError(f"{path}: {len(codes)} classes; 2 to 255 can be told apart")
     return tuple(codes), id_of_color
+
+
+def is_class_name(text: str) -> bool:
+    """Whether it is one that a model file may have; `stream/spec.py` reads no others."""
+    return 0 < len(text) <= _MOST_NAME and text.isprintable()
 
 
 def read_list(path: Path) -> frozenset[str]:

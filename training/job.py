@@ -15,7 +15,7 @@ from .batches import Key, Pictures, steps_in
 from .camvid import VOID
 from .checkpoint import Checkpoint
 from .device import Autocast, choose_autocast, choose_device, precision_name
-from .encoder import STRIDE
+from .encoder import MAX_PIXELS, STRIDE
 from .errors import CheckpointError, DataError, TrainingError
 from .labels import Labels
 from .loss import LossWeights, class_weights
@@ -184,11 +184,14 @@ def _counted(part: Part) -> str:
 def _input_size(part: Part, pictures: Pictures) -> tuple[int, int]:
     """The first picture's size, down to multiples of the stride."""
     height, width = pictures.read(0, part.split.train[0])[1].shape
-    return max(height // STRIDE, 1) * STRIDE, max(width // STRIDE, 1) * STRIDE
+    size = max(height // STRIDE, 1) * STRIDE, max(width // STRIDE, 1) * STRIDE
+    if height * width > MAX_PIXELS:
+        raise DataError(f"{part.dataset.root}: pictures of {width}x{height} are too large for a network; pass --size")
+    return size
 
 
 def _check_batch_norm(job: Job) -> None:
     """Batch norm needs two values a channel; the deepest features have (height / 32) x (width / 32) of each picture."""
     height, width = job.crop
     if job.batch * (height // STRIDE) * (width // STRIDE) < 2:
-        raise DataError(f"one crop of {height}x{width} is too little for a batch; raise --batch or --crop")
+        raise DataError(f"one crop of {width}x{height} is too little for a batch; raise --batch or --crop")

@@ -83,15 +83,20 @@ def restore(job: Job, previous: Checkpoint) -> Learner:
     assert previous.progress is not None  # `load_previous` refuses others
     progress = previous.progress
     network = _make_network(job)
-    network.load_state_dict(progress["weights"])
     average = {name: value.to(job.device) for name, value in previous.weights.items()}
     optimizer = make_optimizer(network, job.settings)
     try:
+        network.load_state_dict(progress["weights"])
         optimizer.load_state_dict(progress["optimizer"])
     except ValueError as exc:  # there the encoder was one group, now each of its scales is
         raise CheckpointError(
             "the run is of an older roadmask, whose optimizer this one cannot go on with; begin another run with its "
             "weights (--start-from)"
+        ) from exc
+    except (LookupError, TypeError, AttributeError, RuntimeError) as exc:  # torch names every tensor, on a line each
+        raise CheckpointError(
+            "the run's weights or optimizer are not those of its network; begin another run with its best weights "
+            "(--start-from)"
         ) from exc
     return Learner(
         network,

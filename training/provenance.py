@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
+import math
 import platform
 import subprocess
 from collections.abc import Sequence
@@ -52,8 +53,9 @@ def _ancestry(parent: Checkpoint) -> str:
     if not parent.settings:
         return f"a model file, trained on {data}; {parent.provenance.get('recipe', '')}, {made_by}"
     done, budget_s = (parent.progress or {}).get("epoch", "the best"), parent.settings.get("budget_s")
-    of = f"in {budget_s:g} s" if budget_s else f"of {parent.settings['epochs']}"
-    return f"epoch {done} {of} on {data}; lr {parent.settings['lr']}, mIoU {parent.scores['miou']:.4f}, {made_by}"
+    of = f"in {budget_s:g} s" if budget_s else f"of {parent.settings.get('epochs', '?')}"
+    lr, miou = parent.settings.get("lr", "?"), parent.scores.get("miou", math.nan)
+    return f"epoch {done} {of} on {data}; lr {lr}, mIoU {miou:.4f}, {made_by}"
 
 
 def versions() -> dict[str, str]:

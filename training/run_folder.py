@@ -6,11 +6,15 @@ import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint
 from .command import train_command
 from .errors import CheckpointError
+from .field_types import misfit
 from .provenance import versions
 from .settings import TrainSettings, from_plain, plain
 
@@ -19,6 +23,17 @@ BEST = "best.pt"  # the model with the best validation mIoU: the one to export
 HISTORY = "history.csv"  # a row an epoch
 STEPS = "steps.csv"
 SETTINGS = "settings.json"
+_NEEDED = ("epoch", "weights", "optimizer", "best", "history")  # 1.0 did not write the others
+_PROGRESS = {
+    "epoch": int,
+    "steps": int,
+    "seconds": float,
+    "weights": dict[str, Tensor],
+    "optimizer": dict[str, Any],
+    "best": float,
+    "history": list[dict[str, Any]],
+    "meanings": list[dict[str, str]],
+}
 _MAY_CHANGE = frozenset({"device", "loaders"})  # where a run is computed, not what
 _SHAPE = frozenset({"encoder", "decoder", "convolution", "context"})  # stands in the checkpoint, and need not be told
 
@@ -37,8 +52,13 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
     previous = checkpoints.load(last)
     if previous.progress is None:
         raise CheckpointError(f"{last}: a finished model, without what resuming needs; choose another folder")
+    if wrong := misfit(previous.progress, _PROGRESS, needed=_NEEDED):
+        raise CheckpointError(f"{last}: cannot be gone on with: its {wrong}; choose another folder")
     now = plain(settings)
-    before = plain(from_plain(previous.settings))  # an older run does not name newer settings
+    try:
+        before = plain(from_plain(previous.settings))  # an older run does not name newer settings
+    except (LookupError, TypeError) as exc:
+        raise CheckpointError(f"{last}: its settings are not those of a run ({exc}); choose another folder") from exc
     for name in now:
         is_same = before.get(name) == now[name] or (name in _SHAPE and now[name] is None)
         if name not in _MAY_CHANGE and not is_same:
@@ -60,7 +80,10 @@ def check_same_data(previous: Checkpoint, class_names: tuple[str, ...], meanings
             f"the classes of the data ({', '.join(class_names)}) are no longer those of the run "
             f"({', '.join(previous.class_names)})"
         )
-    for before, now in zip((previous.progress or {}).get("meanings", meanings), meanings, strict=True):
+    known = (previous.progress or {}).get("meanings", meanings)
+    if len(known) != len(meanings):
+        raise CheckpointError(f"the run had {len(known)} data sets, not {len(meanings)}; choose another folder")
+    for before, now in zip(known, meanings, strict=True):
         for name in before.keys() | now.keys():
             if before.get(name) != now.get(name):
                 raise CheckpointError(

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from .augment import AugmentSettings
-from .encoder import SCALES, STRIDE, EncoderName, Weights, nearest_multiple
+from .encoder import MAX_PIXELS, SCALES, STRIDE, EncoderName, Weights, nearest_multiple
 from .errors import TrainingError
 from .unet import Context, Convolution
 
@@ -131,8 +131,10 @@ def check(settings: TrainSettings) -> None:
 
 def check_size(size: tuple[int, int]) -> None:
     height, width = size
+    if height * width > MAX_PIXELS:
+        raise TrainingError(f"{width}x{height}: the network takes pictures of {MAX_PIXELS} pixels at most")
     if height % STRIDE or width % STRIDE or min(height, width) < STRIDE:
-        nearest = "x".join(str(nearest_multiple(side)) for side in size)
+        nearest = f"{nearest_multiple(width)}x{nearest_multiple(height)}"
         raise TrainingError(
-            f"{height}x{width}: the network's height and width must be multiples of {STRIDE}; the nearest is {nearest}"
+            f"{width}x{height}: the network's width and height must be multiples of {STRIDE}; the nearest is {nearest}"
         )

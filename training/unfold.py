@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import asdict
 from itertools import pairwise, product
 from pathlib import Path
-from typing import TYPE_CHECKING, cast, get_args
+from typing import TYPE_CHECKING, Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
 
-from .checkpoint import Checkpoint
+from .checkpoint import Checkpoint, checked
 from .encoder import INPUT_MEAN, INPUT_STD, STRIDE, EncoderName
 from .errors import CheckpointError
-from .files import Color
 from .unet import Context, Convolution, UNet, UNetSettings
 
 if TYPE_CHECKING:
@@ -24,18 +23,6 @@ if TYPE_CHECKING:
 _SPEC = "roadmask.spec"  # what the file says of itself, as JSON; `export/metadata.py` writes it
 _CONVOLUTIONS_IN_A_BLOCK: dict[Convolution, int] = {"separable": 5, "plain": 3}
 _Folded = list[tuple[Tensor, Tensor]]  # weight and bias of each convolution
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Spec:
-    """What a model file says of itself; `stream/spec.py` has all of it."""
-
-    class_names: tuple[str, ...]
-    class_colors: tuple[Color, ...]
-    height: int
-    width: int
-    provenance: dict[str, str]
-    scores: dict[str, float]
 
 
 def read_model(path: Path) -> Checkpoint:
@@ -49,28 +36,21 @@ def read_model(path: Path) -> Checkpoint:
     """
     model = _load(path)
     spec = _spec(model, path)
-    if rounded := spec.provenance.get("quantization", "").partition(":")[0]:
+    if rounded := str(spec["provenance"].get("quantization", "")).partition(":")[0]:
         raise CheckpointError(f"{path}: its weights are rounded ({rounded}); give {_float_twin(path)}")
     folded = _convolutions(model, path)
     network = UNet(_shape(folded, path))
-    if network.settings.class_count != len(spec.class_names):
-        raise CheckpointError(f"{path}: names {len(spec.class_names)} classes, scores {network.settings.class_count}")
     _fill(network, folded)
-    return Checkpoint(
-        network=network.settings,
-        weights=network.state_dict(),
-        class_names=spec.class_names,
-        class_colors=spec.class_colors,
-        input_mean=INPUT_MEAN,
-        input_std=INPUT_STD,
-        input_height=spec.height,
-        input_width=spec.width,
-        stride=STRIDE,
-        settings={},  # a model file does not keep them
-        provenance=spec.provenance,
-        scores=spec.scores,
-        progress=None,
-    )
+    fields = {
+        "network": asdict(network.settings),
+        "weights": network.state_dict(),
+        "input_mean": INPUT_MEAN,
+        "input_std": INPUT_STD,
+        "stride": STRIDE,
+        "settings": {},  # a model file does not keep them
+        "progress": None,
+    }
+    return checked({**spec, **fields}, f"{path}: a model of roadmask, but")
 
 
 @torch.no_grad()
@@ -99,6 +79,8 @@ def renew_norms(network: UNet, pictures: Tensor) -> None:
 
 
 def _load(path: Path) -> ModelProto:
+    if path.exists() and not path.is_file():  # a pipe would be waited for
+        raise CheckpointError(f"{path}: not a file")
     try:
         import onnx
     except ModuleNotFoundError as exc:
@@ -111,26 +93,22 @@ def _load(path: Path) -> ModelProto:
         raise CheckpointError(f"{path}: not an ONNX file, or damaged") from exc
 
 
-def _spec(model: ModelProto, path: Path) -> _Spec:
+def _spec(model: ModelProto, path: Path) -> dict[str, Any]:
+    """What a model file says of itself, as fields of a checkpoint; `stream/spec.py` has all of it."""
     text = next((item.value for item in model.metadata_props if item.key == _SPEC), "")
     try:
         content = json.loads(text)
-        provenance = {str(key): value for key, value in content["provenance"].items()}
-        scores = provenance.pop("scores", {})
-        return _Spec(
-            class_names=tuple(str(item["name"]) for item in content["classes"]),
-            class_colors=tuple(_color(*item["color"]) for item in content["classes"]),
-            height=int(content["input"]["height"]),
-            width=int(content["input"]["width"]),
-            provenance={key: str(value) for key, value in provenance.items()},
-            scores={str(key): float(value) for key, value in scores.items()},
-        )
-    except (LookupError, TypeError, ValueError, AttributeError) as exc:
+        provenance = dict(content["provenance"])
+        return {
+            "class_names": [item["name"] for item in content["classes"]],
+            "class_colors": [item["color"] for item in content["classes"]],
+            "input_height": content["input"]["height"],
+            "input_width": content["input"]["width"],
+            "scores": provenance.pop("scores", {}),
+            "provenance": provenance,
+        }
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError) as exc:
         raise CheckpointError(f"{path}: does not describe itself ({_SPEC}), as a model of roadmask does") from exc
-
-
-def _color(red: int, green: int, blue: int) -> Color:
-    return int(red), int(green), int(blue)
 
 
 def _float_twin(path: Path) -> str:
@@ -149,10 +127,13 @@ def _convolutions(model: ModelProto, path: Path) -> _Folded:
         for node in model.graph.node:
             if node.op_type == "Conv":
                 values = (numpy_helper.to_array(tensors[name]).copy() for name in node.input[1:])
-                weight, *bias = map(torch.from_numpy, values)
-                found.append((weight, bias[0] if bias else torch.zeros(len(weight))))
-    except (KeyError, ValueError, TypeError) as exc:
+                weight, *others = map(torch.from_numpy, values)
+                bias = others[0] if others else torch.zeros(len(weight))
+                found.append((weight, bias))
+    except (KeyError, ValueError, TypeError, MemoryError) as exc:
         raise CheckpointError(f"{path}: its weights are not all in the file, as numbers") from exc
+    if not all(weight.dim() == 4 and weight.numel() and bias.shape == weight.shape[:1] for weight, bias in found):
+        raise CheckpointError(f"{path}: its weights are not those of convolutions")
     return found
 
 

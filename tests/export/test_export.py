@@ -23,7 +23,7 @@ from roadmask.stream.errors import ModelError
 from roadmask.stream.network.model import Model
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training.checkpoint import Checkpoint
-from roadmask.training.errors import CheckpointError, DataError
+from roadmask.training.errors import CheckpointError, DataError, TrainingError
 from roadmask.training.unet import UNetSettings
 from tests.support.own_process import ROOT
 from tests.support.untrained import HEIGHT, NAMES, WIDTH, untrained_checkpoint
@@ -142,7 +142,7 @@ def test_another_size_is_asked_for_and_claims_no_scores(checkpoint_path: Path, t
     spec = Model.load(tmp_path / "fine.onnx").spec
     assert (spec.height, spec.width) == (96, 128)
     assert not spec.scores
-    with pytest.raises(ExportError, match="size 96x100: height and width must be multiples of 32"):
+    with pytest.raises(TrainingError, match="100x96: the network's width and height must be multiples of 32"):
         export_model(checkpoint_path, tmp_path / "odd.onnx", size=(96, 100))
     assert main(["export", str(checkpoint_path), "-o", str(tmp_path / "odd.onnx"), "--size", "big"]) == 2
     assert not (tmp_path / "odd.onnx").exists()
@@ -220,7 +220,7 @@ def test_an_output_that_cannot_be_is_found_before_any_work(name: str, tmp_path: 
 def test_weights_of_another_network_are_told_in_one_line(checkpoint: Checkpoint, tmp_path: Path) -> None:
     other = dataclasses.replace(checkpoint, network=UNetSettings(2, decoder_channels=(16, 8, 8, 8)))
     checkpoints.save(other, tmp_path / "best.pt")
-    with pytest.raises(ExportError, match="do not fit") as caught:
+    with pytest.raises(CheckpointError, match="do not fit") as caught:
         export_model(tmp_path / "best.pt", tmp_path / "model.onnx")
     assert "\n" not in str(caught.value)
 
