@@ -134,7 +134,7 @@ def _checked(content: Mapping[str, Any]) -> Checkpoint:
     fields["class_colors"] = colors = tuple(tuple(color) for color in fields["class_colors"])
     fields["provenance"] = {key: str(value) for key, value in fields["provenance"].items()}
     height, width, stride = fields["input_height"], fields["input_width"], fields["stride"]
-    if not network.class_count == len(names) == len(colors) == len({name.lower() for name in names}):
+    if not network.class_count == len(names) == len(colors):
         raise ValueError(f"it has {network.class_count} classes, {len(names)} names and {len(colors)} colours of them")
     if not all(map(is_class_name, names)):
         raise ValueError("a class's name is no word")

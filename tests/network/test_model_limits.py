@@ -129,6 +129,29 @@ def test_a_network_that_gives_other_scores_than_it_says_is_told(tmp_path: Path) 
         model.scores(PICTURES)
 
 
+@pytest.mark.parametrize("added", [float("nan"), float("inf"), float("-inf")])
+def test_scores_that_are_no_numbers_end_the_run_with_one_line_and_no_output(
+    added: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    model = write_color_model(tmp_path / "broken.onnx", added=added)
+    clip = make_clip(tmp_path / "drive.mp4", cfr(3), picture=BLACK)
+    assert main(["run", str(clip), "-o", f"{tmp_path}/out.mp4", "--model", str(model), "--device", "cpu"]) == 1
+    (fault,) = [line for line in capsys.readouterr().err.splitlines() if "roadmask: " in line]
+    assert "the network gives scores that are no numbers (NaN or infinite)" in fault
+    assert not (tmp_path / "out.mp4").exists()
+
+
+def test_a_spec_that_asks_for_a_huge_picture_takes_no_memory(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    asked = {**SPEC["input"], "height": 8192, "width": 8192}
+    model = write_color_model(tmp_path / "huge.onnx", metadata={**SPEC, "input": asked})
+    for command in (["warmup", "--model", str(model)], ["info", str(model)], ["bench", "--model", str(model)]):
+        assert main(command) == 1
+        (fault,) = capsys.readouterr().err.splitlines()
+        assert "input 8192x8192 in steps of 32 is too large" in fault
+
+
 def test_what_a_limited_call_returns_or_raises_comes_through() -> None:
     late = ModelError("late")
     assert within(5, lambda: 7, cancel=lambda: None, late=late) == 7

@@ -40,9 +40,15 @@ def write_color_model(
     metadata: dict[str, Any] | str | None = SPEC,
     input_type: int = TensorProto.UINT8,
     batch: int | str = "batch",
+    added: float = 0.0,
 ) -> Path:
-    """At half the input's size, score[c] = 2 color[c] . pixel - |color[c]|^2: largest for the nearest colour."""
+    """At half the input's size, score[c] = 2 color[c] . pixel - |color[c]|^2: largest for the nearest colour.
+
+    `added` is to the score of the first class.
+    """
     colors = np.array(list(COLORS.values()), np.float32)
+    bias = -(colors**2).sum(axis=1)
+    bias[0] += added
     weights = (2 * colors)[:, :, None, None]
     nodes = [
         helper.make_node("Transpose", ["image"], ["planes"], perm=[0, 3, 1, 2]),
@@ -57,7 +63,7 @@ def write_color_model(
         [helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["batch", len(colors), "h", "w"])],
         [
             numpy_helper.from_array(weights, "weights"),
-            numpy_helper.from_array(-(colors**2).sum(axis=1), "bias"),
+            numpy_helper.from_array(bias, "bias"),
         ],
     )
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
