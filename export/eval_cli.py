@@ -13,7 +13,7 @@ from rich.console import Console
 
 from ..stream import RoadmaskError
 from ..stream.commands import options as of
-from ..stream.system.talk import counted, progress_bar
+from ..stream.system.talk import counted, printable, progress_bar
 from ..training.errors import TrainingError
 from .choice import Choice, Folder, everything, in_folder, of_drive, on_list, own_choice
 from .errors import ExportError
@@ -98,7 +98,7 @@ def evaluate(
     else:
         show(evaluation)
     for path in result_paths(output) if output else ():
-        Console(stderr=True).print(f"wrote {path}", markup=False, highlight=False, soft_wrap=True)
+        Console(stderr=True).print(printable(f"wrote {path}"), markup=False, highlight=False, soft_wrap=True)
 
 
 def _choice(drives: Sequence[str], list_file: Path | None, folder: Folder | None, *, every: bool) -> Choice:

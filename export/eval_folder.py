@@ -11,6 +11,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from ..stream.system.talk import cell_text
 from .errors import ExportError
 from .eval_report import plain
 from .scores import Evaluation, FrameScore
@@ -94,8 +95,8 @@ def _frame_row(frame: FrameScore) -> list[object]:
 def _write_csv(path: Path, header: Sequence[str], rows: Iterable[list[object]]) -> None:
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)
+        for row in (header, *rows):
+            writer.writerow([cell_text(value) if isinstance(value, str) else value for value in row])
 
 
 def _cell(value: float) -> str:

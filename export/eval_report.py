@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from ..stream.system.talk import printable
 from .scores import Evaluation
 
 
@@ -64,7 +65,7 @@ def _class_table(evaluation: Evaluation) -> Table:
     table.add_column("of the pixels", justify="right")
     pixels = evaluation.confusion.sum(axis=1)
     for (name, value), share in zip(evaluation.iou.items(), pixels / max(int(pixels.sum()), 1), strict=True):
-        table.add_row(escape(name), _figure(value), f"{share:.2%}")
+        table.add_row(escape(printable(name)), _figure(value), f"{share:.2%}")
     table.add_section()
     table.add_row("mIoU", _figure(evaluation.mean_iou), "")
     table.add_row("accuracy", _figure(evaluation.accuracy), "")
@@ -78,14 +79,14 @@ def _drive_table(evaluation: Evaluation) -> Table:
         table.add_column(heading, justify="right")
     for name, scores in evaluation.drives.items():
         figures = (scores.mean_iou, scores.accuracy, scores.flicker)
-        table.add_row(escape(name), str(scores.frame_count), *map(_figure, figures))
+        table.add_row(escape(printable(name)), str(scores.frame_count), *map(_figure, figures))
     table.add_section()
     table.add_row("mean over drives", "", *map(_figure, evaluation.mean_over_drives), "")
     return table
 
 
 def _line(console: Console, text: str) -> None:
-    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    console.print(printable(text), markup=False, highlight=False, soft_wrap=True)
 
 
 def _figure(value: float) -> str:

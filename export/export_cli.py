@@ -13,7 +13,7 @@ from rich.table import Table
 from ..stream import RoadmaskError
 from ..stream.commands import options as of
 from ..stream.network.model import bundled_models, find_model
-from ..stream.system.talk import counted, progress_bar
+from ..stream.system.talk import counted, printable, progress_bar
 from ..training.checkpoint import load
 from ..training.errors import TrainingError
 from ..training.options import parse_size
@@ -114,7 +114,7 @@ def export(
             report = export_model(checkpoint, model, pictures=paths, size=parse_size(size, "--size"))
             _show_parity("checkpoint (torch) against model (ONNX Runtime)", report)
             _quantize(model, output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
-    typer.echo(f"{output} ({output.stat().st_size / 1e6:.1f} MB)")
+    typer.echo(f"{printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
 def _default_output(source: Path, twin: str) -> Path:
@@ -168,5 +168,5 @@ def _show_parity(what: str, report: ParityReport) -> None:
             f"{case.equal_labels:.4%}",
         )
     console = Console(stderr=True)
-    console.print(f"{what} on {report.origin}:", markup=False, highlight=False)
+    console.print(printable(f"{what} on {report.origin}:"), markup=False, highlight=False)
     console.print(table)

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from ..stream.system.talk import printable
 from ..training.camvid import VOID
 from ..training.labels import Labels
 from ..training.sheet import Cell, draw_sheet, paint
@@ -51,7 +52,7 @@ class WorstFrames:
 def _row(frame: DecidedFrame, score: FrameScore, labels: Labels) -> list[Cell]:
     picture, truth = frame.labelled.picture, frame.labelled.truth
     return [
-        Cell(f"{score.name}: mIoU {score.mean_iou:.3f}, accuracy {score.accuracy:.3f}", _fitted(picture)),
+        Cell(f"{printable(score.name)}: mIoU {score.mean_iou:.3f}, accuracy {score.accuracy:.3f}", _fitted(picture)),
         Cell("truth (void is uncoloured)", _fitted(paint(picture, truth, labels.colors))),
         Cell("prediction", _fitted(paint(picture, frame.predicted, labels.colors))),
         Cell("wrong in red, void in black", _fitted(_differences(picture, truth, frame.predicted, labels))),

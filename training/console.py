@@ -21,10 +21,10 @@ class Talk:
     """Lines on stderr, and below them a bar that nobody sees unless stderr is a terminal."""
 
     def __init__(self, label: str) -> None:
-        self._label = label
+        self._label = printable(label)
         self._console = Console(stderr=True)
         self._progress = Progress(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
             TimeRemainingColumn(),
@@ -45,7 +45,7 @@ class Talk:
         self._progress.stop()
 
     def say(self, message: str) -> None:
-        self._console.print(message, markup=False, highlight=False, soft_wrap=True)
+        self._console.print(printable(message), markup=False, highlight=False, soft_wrap=True)
 
     def step(self, done: int, total: int, note: str = "") -> None:
         if self._task is None:  # a resumed run starts in the middle, which says nothing about its speed
@@ -75,10 +75,15 @@ def print_class_table(
     table.add_column(heading, justify="right")
     for name, (red, green, blue), value in zip(names, colors, values, strict=True):
         swatch = [f"[on rgb({red},{green},{blue})]   [/]"] if console.is_terminal else []
-        table.add_row(*swatch, escape(name), value)
+        table.add_row(*swatch, escape(printable(name)), value)
     console.print(table)
 
 
 def print_line(text: str) -> None:
-    """On stdout, as it is: no markup, no wrapping."""
-    Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    """On stdout, printable: no markup, no wrapping."""
+    Console().print(printable(text), markup=False, highlight=False, soft_wrap=True)
+
+
+def printable(text: str) -> str:
+    """On one line; what a terminal would obey, and what is not shown, as Python writes it."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)

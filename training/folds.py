@@ -15,7 +15,7 @@ from .camvid import class_shares, open_dataset
 from .checkpoint import Checkpoint, load
 from .classmap import split_map
 from .command import train_command
-from .console import print_line
+from .console import print_line, printable
 from .errors import DataError, TrainingError
 from .history import Row, write_history
 from .metrics import mean_of
@@ -120,7 +120,7 @@ def _print_rows(rows: Sequence[Row], class_names: Sequence[str]) -> None:
     print_line("IoU on the drive that each run did not see, after its last epoch")
     table = Table("class", box=None, pad_edge=False)
     for row in rows:
-        table.add_column(row["drive"], justify="right", no_wrap=True)
+        table.add_column(printable(row["drive"]), justify="right", no_wrap=True)
     for name, label in [*((f"iou_{name}", name) for name in class_names), ("miou", "mIoU"), ("accuracy", "accuracy")]:
         table.add_row(label, *("-" if np.isnan(row[name]) else f"{row[name]:.4f}" for row in rows))
     console = Console()

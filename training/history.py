@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from .labels import Groups
 from .metrics import iou, mean_of
 
 Row = dict[str, Any]
+_FORMULA = re.compile("(^|[;,|])(?=\\s*[=+@\\-\uff1d\uff0b\uff20\uff0d])")  # in a spreadsheet; some split cells at ;
 _NO_SCORES = frozenset({"epoch", "train_loss", "valid_loss", "lr", "seconds", "peak_memory_mb"})
 
 
@@ -85,7 +87,12 @@ def write_history(history: Sequence[Row], path: Path) -> None:
     """Whole, and by way of a temporary file, so that a reader never meets half a table."""
     temporary = path.with_suffix(".tmp")
     with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.DictWriter(file, fieldnames=list(history[0]))
-        writer.writeheader()
-        writer.writerows(history)
+        writer = csv.writer(file)
+        writer.writerow(map(_cell, history[0]))
+        writer.writerows([_cell(row.get(name, "")) for name in history[0]] for row in history)
     temporary.replace(path)
+
+
+def _cell(value: Any) -> Any:
+    """A name with ' where a spreadsheet would take it for a formula."""
+    return _FORMULA.sub(r"\1'", value) if isinstance(value, str) else value

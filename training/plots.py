@@ -77,7 +77,7 @@ def loss_and_miou(history: Sequence[Row], step_rows: Sequence[StepRow] = ()) -> 
     of_others = [name for name in history[0] if name.endswith("_miou")]
     for axes, names in ((losses, ["train_loss", "valid_loss"]), (scores, ["miou", "accuracy", *of_others])):
         for name in names:
-            label = _LABELS.get(name, f"mean IoU, {name.removesuffix('_miou')}")
+            label = _LABELS.get(name, f"mean IoU, {name.removesuffix('_miou')}").replace("$", r"\$")
             axes.plot(epochs, [row[name] for row in history], marker=marker, label=label)
         _finish(axes, "epoch")
     if step_rows:

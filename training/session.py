@@ -65,7 +65,8 @@ def interruption(command: str) -> Iterator[None]:
 
 def print_stopped(checkpoint: Checkpoint, command: str) -> None:
     done = how_far(from_plain(checkpoint.settings), *_spent(checkpoint))
-    print_line(f"stopped after {done}, as its time was over; go on with\n  {command}")
+    print_line(f"stopped after {done}, as its time was over; go on with")
+    print_line(f"  {command}")
 
 
 def _spent(checkpoint: Checkpoint) -> tuple[int, float]:

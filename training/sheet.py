@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
 from .camvid import Color, Dataset, Example
+from .console import printable
 
 _GAP, _CAPTION_HEIGHT, _LEGEND_HEIGHT, _FONT_SIZE = 8, 24, 30, 16
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
@@ -62,7 +63,7 @@ def label_sheet(dataset: Dataset, examples: Sequence[Example], *, columns: int =
     cells = []
     for example in examples:
         picture, mask = dataset.read(example)
-        cells.append(Cell(example.name, paint(picture, mask, dataset.class_colors)))
+        cells.append(Cell(printable(example.name), paint(picture, mask, dataset.class_colors)))
     rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
     return draw_sheet(rows, dataset.class_names, dataset.class_colors)
 

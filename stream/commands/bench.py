@@ -20,6 +20,7 @@ from ..network.model import Model
 from ..run.settings import SegmentSettings
 from ..run.stages import batch_size
 from ..system.machine import usable_cores
+from ..system.talk import printable
 from . import options as of
 
 _STAGES = ("all", "decode", "infer", "decide", "write", "libraries")
@@ -108,7 +109,7 @@ def _plain(prepared: Bench) -> list[dict[str, Any]]:
 
 def _table(prepared: Bench, facts: dict[str, Any]) -> str:
     lines = [
-        *(f"{name}: {facts[name]}" for name in ("clip", "model", "machine")),
+        *(printable(f"{name}: {facts[name]}") for name in ("clip", "model", "machine")),
         *("", _HEADER, *(_row(case, prepared) for case in prepared.cases), ""),
         "of bare, of both: the rate by that of the bare model, called as it comes, and side by side as run does.",
         "ms: of a core, a frame, medians; libraries: threads of codecs and ONNX Runtime. MB: the process's peak.",

@@ -10,6 +10,7 @@ import numpy as np
 import typer
 
 from ..network.model import Model
+from ..system.talk import printable
 from . import options as of
 
 
@@ -44,7 +45,7 @@ def warmup(
     second = time.perf_counter() - first
     folder = network.compiled_folder(batch, (height, width))
     sys.stdout.write(
-        f"{network.path.stem} on {network.device}, network {width}x{height}, batch {batch}\n"
+        f"{printable(network.path.stem)} on {network.device}, network {width}x{height}, batch {batch}\n"
         f"opened in {opened - started:.1f} s, first batch in {first - opened:.2f} s, next in {second:.3f} s\n"
         f"compiled files: {folder or 'none; this device needs none'}\n"
     )

@@ -26,6 +26,7 @@ from ..encode.video_sink import COMMENT
 from ..errors import OutputError
 from ..spec import Color, PixelClass
 from ..system.disk import PartialOutput, writing
+from ..system.talk import cell_text
 from .frames import LabelledFrame, LabelTable
 from .tree import Tree
 
@@ -122,7 +123,7 @@ def _legend(classes: Sequence[PixelClass]) -> bytes:
     text = io.StringIO()
     rows = csv.writer(text, lineterminator="\n")
     rows.writerow(("class", "red", "green", "blue"))
-    rows.writerows((item.name, *item.color) for item in classes)
+    rows.writerows((cell_text(item.name), *item.color) for item in classes)
     rows.writerow(("", *BLACK))
     return text.getvalue().encode()
 

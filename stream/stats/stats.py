@@ -21,6 +21,7 @@ from ..errors import OutputError, RoadmaskError
 from ..frames import Piece, Position, SegmentedFrame, Sink
 from ..spec import ModelSpec
 from ..system.disk import AppendedFile, PartialOutput, writing
+from ..system.talk import cell_text
 
 SUFFIXES = (".csv", ".parquet")
 PIECE_SUFFIX = ".csv"  # of a table of either kind
@@ -118,7 +119,7 @@ class ShareRows:
     def __init__(self, path: Path, class_names: Sequence[str]) -> None:
         self._path = path
         self._class_count = len(class_names)
-        self._head = _line(["index", "time", *class_names])
+        self._head = _line(["index", "time", *map(cell_text, class_names)])
         self._kept = 0  # bytes
 
     def keep(self, rows: int) -> None:
@@ -201,7 +202,7 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
         names, columns = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     except (OSError, ValueError) as exc:  # pyarrow's own are ValueErrors
         raise RoadmaskError(f"{path}: statistics that cannot be read ({exc})") from exc
-    if names != ["index", "time", *class_names]:
+    if [*map(cell_text, names)] != ["index", "time", *map(cell_text, class_names)]:
         raise RoadmaskError(f"{path}: its columns are {', '.join(names)}; these masks have {', '.join(class_names)}")
     return ShareTable(path.name, columns[0].astype(np.int64), np.stack(columns[2:], axis=1))
 

@@ -30,6 +30,7 @@ LogFormat = Literal["text", "json"]
 
 # Control characters, line ends, changes of direction, and bytes of a name that are no text.
 _NOT_SHOWN = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+_FORMULA = re.compile("(^|[;,|])(?=\\s*[=+@\\-\uff1d\uff0b\uff20\uff0d])")  # in a spreadsheet; some split cells at ;
 _NAME_WIDTH, _BAR_WIDTH = 36, 30  # of a line of progress
 _NOBODY = (errno.EPIPE, errno.EIO)  # has the other end of a pipe, of a terminal
 
@@ -87,6 +88,11 @@ class _Json(logging.Formatter):
 def printable(text: object) -> str:
     """On one line; what is not shown is as Python writes it, as an escape."""
     return _NOT_SHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def cell_text(name: str) -> str:
+    """A name as it stands in a CSV: with ' where a spreadsheet would take it for a formula, which may do anything."""
+    return _FORMULA.sub(r"\1'", name)
 
 
 def write_result(path: Path) -> None:

@@ -17,7 +17,7 @@ from roadmask.export.eval_folder import result_folder
 from roadmask.export.evaluate import evaluate_model
 from roadmask.export.worst import WorstFrames
 from roadmask.stream.cli import main
-from tests.support.color_model import write_color_model
+from tests.support.color_model import COLORS, spec, write_color_model
 from tests.support.labelled_colors import HEIGHT, QUARTER, WIDTH, street, street_ids, two_drives
 from tests.support.labelled_colors import add as add_frame
 
@@ -143,3 +143,16 @@ def test_the_confusion_picture_has_the_share_of_each_row_and_literal_names() -> 
 def test_a_confusion_picture_of_many_classes_leaves_the_numbers_to_the_csv_file() -> None:
     figure = confusion_plot(np.eye(41, dtype=np.int64), [f"class {index}" for index in range(41)], "title")
     assert not figure.axes[0].texts
+
+
+def test_a_frame_or_class_named_like_a_formula_is_text_in_the_tables(tmp_path: Path, data: Path) -> None:
+    content = spec(classes=[{"name": name, "color": list(color)} for name, color in COLORS.items()])
+    content["classes"][0]["name"] = "=1+1"
+    model = write_color_model(tmp_path / "formula.onnx", metadata=content)
+    add_frame(data, "=cmd_000001", street_ids())
+    mapped = ["--map", "Road==1+1"]
+    assert main(["eval", str(model), str(data), "--all", *mapped, "-o", str(tmp_path / "scores")]) == 0
+    header, first, *_ = rows_of(tmp_path / "scores" / "confusion.csv")
+    assert (header[1], first[0]) == ("'=1+1", "'=1+1")
+    names = [row[:2] for row in rows_of(tmp_path / "scores" / "frames.csv")]
+    assert ["'=cmd_000001", "'=cmd"] in names

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from roadmask.stream.errors import OutputError
-from roadmask.stream.stats.stats import CsvStatsSink, open_stats_sink, refuse_bad_stats
+from roadmask.stream.labelling.colors import _legend
+from roadmask.stream.spec import PixelClass
+from roadmask.stream.stats.stats import CsvStatsSink, open_stats_sink, read_shares, refuse_bad_stats
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of
 from tests.support.full_disk import full_disk
@@ -165,3 +168,20 @@ def test_without_pyarrow_parquet_is_refused_with_the_command_to_install_it(
 def test_a_suffix_that_is_no_table_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"shares.xlsx: statistics are .csv or .parquet"):
         refuse_bad_stats(tmp_path / "shares.xlsx")
+
+
+FORMULAS = ("=1+1", "@sum(a1)", "+a", "-b", "\uff1d1", " =2", "Car;=3")
+
+
+def test_a_class_named_like_a_formula_is_text_in_a_csv_and_is_read_back(tmp_path: Path) -> None:
+    spec = replace(SPEC, classes=tuple(PixelClass(name, (0, 0, 0)) for name in FORMULAS))
+    with CsvStatsSink(tmp_path / "stats.csv", spec) as sink:
+        sink.write(result_of(MASK, index=0, pts=0))
+    head, row = rows_of(tmp_path / "stats.csv")
+    assert head == ["index", "time", "'=1+1", "'@sum(a1)", "'+a", "'-b", "'\uff1d1", "' =2", "Car;'=3"]
+    assert row[2:5] == ["0.500000", "0.375000", "0.125000"]
+    assert read_shares(tmp_path / "stats.csv", FORMULAS).shares.shape == (1, len(FORMULAS))
+    with open_stats_sink(tmp_path / "stats.parquet", spec) as sink:
+        sink.write(result_of(MASK, index=0, pts=0))
+    assert pq.read_table(tmp_path / "stats.parquet").column_names[2:] == list(FORMULAS)
+    assert b"'=1+1,0,0,0" in _legend(spec.classes)

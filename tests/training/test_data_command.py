@@ -10,6 +10,7 @@ from PIL import Image
 
 from roadmask.stream.cli import main
 from roadmask.training.camvid import VOID, open_dataset
+from roadmask.training.history import write_history
 from roadmask.training.sheet import Cell, draw_sheet, evenly, paint
 from roadmask.training.survey import survey
 from tests.support.datasets import (
@@ -173,3 +174,40 @@ def test_frames_are_chosen_evenly(data: Path) -> None:
     examples = open_dataset(data).examples
     assert evenly(examples, 3) == [examples[0], examples[4], examples[7]]
     assert evenly(examples[:2], 5) == list(examples[:2])
+
+
+def test_names_that_a_terminal_or_rich_would_obey_are_shown_as_they_are(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "codes.txt").write_text("[red]Sky[/red]\nVoid\n[bold]Road\n=1+1\n", encoding="utf-8")
+    for name in ("[link]C\x1b[2J_0001", "C\rD_0002", "E\n[blink]_0003", "F\udcff_0004"):
+        for folder, end in (("images", ".png"), ("labels", "_P.png")):
+            made = next(path for path in (data / folder).iterdir() if path.name.startswith("A_"))
+            (data / folder / f"{name}{end}").write_bytes(made.read_bytes())
+    assert main(["data", str(data), "-o", str(tmp_path / "sheet.png")]) == 0
+    told = capsys.readouterr().out
+    assert {"\x1b", "\r", "\udcff"}.isdisjoint(told)
+    for shown in ("drive [link]C\\x1b[2J: 1", "drive C\\rD: 1", "drive E\\n[blink]: 1", "[red]Sky[/red]", "[bold]Road"):
+        assert shown in told
+    assert (tmp_path / "sheet.png").is_file()
+
+
+@pytest.mark.parametrize("name", ["Sky\x1b[2J", "x" * 101, "Sky\u202eyks"])
+def test_a_class_that_no_model_could_name_is_told_before_any_work(
+    name: str, data: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (data / "codes.txt").write_text(f"{name}\nVoid\nRoad\nCar\n", encoding="utf-8")
+    for command in (["data", str(data)], ["train", str(data), "-o", str(data / "run")]):
+        assert main(command) == 1
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith(f"roadmask: {data / 'codes.txt'}: ")
+        assert "is no name of a class" in line
+
+
+def test_a_drive_or_data_set_named_like_a_formula_is_text_in_a_run_s_tables(tmp_path: Path) -> None:
+    rows = [{"drive": "=1+1", "=cmd_miou": 0.5, "Car;@sum": -1.0, "iou_=1+1": 0.25}]
+    write_history(rows, tmp_path / "history.csv")
+    assert (tmp_path / "history.csv").read_text().splitlines() == [
+        "drive,'=cmd_miou,Car;'@sum,iou_=1+1",
+        "'=1+1,0.5,-1.0,0.25",
+    ]
