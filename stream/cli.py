@@ -14,7 +14,7 @@ from typing import Annotated
 import typer
 
 from .errors import RoadmaskError, Stopped
-from .system.talk import harmless_streams, lines_for_people, printable
+from .system.talk import harmless_streams, lines_for_people, printable, unwritten_results
 from .system.url import without_secrets
 
 
@@ -64,7 +64,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     interrupted.
     """
     with harmless_streams():
-        return _run(arguments)
+        code = _run(arguments)
+        if failure := unwritten_results():
+            return _fail(f"standard output cannot be written ({failure.strerror or failure})", code or 1)
+        return code
 
 
 def _run(arguments: Sequence[str] | None) -> int:

@@ -155,12 +155,11 @@ def claimed_stdout() -> Iterator[int]:
     Raises:
         OutputError: it is a terminal, or closed.
     """
-    try:
-        if os.isatty(1):
-            raise OutputError("-: standard output is a terminal; pipe the video into a player: ... -o - | mpv -")
-        own = os.dup(1)
-    except OSError as exc:
-        raise OutputError(f"-: standard output is closed ({exc.strerror})") from exc
+    if sys.__stdout__ is None:  # its number leads nowhere since then
+        raise OutputError("-: standard output is closed; pipe the video into a player: ... -o - | mpv -")
+    if os.isatty(1):
+        raise OutputError("-: standard output is a terminal; pipe the video into a player: ... -o - | mpv -")
+    own = os.dup(1)
     try:
         sys.stdout.flush()
         os.dup2(2, 1)

@@ -94,7 +94,8 @@ def within(limit_s: float, call: Callable[[], T], *, cancel: Callable[[], None],
 def leave(code: int) -> NoReturn:
     """End the process as `sys.exit` does; where a call goes on that was given up, without taking Python down first."""
     if wait(_left, GRACE_S).not_done:
-        sys.stdout.flush()
-        sys.stderr.flush()
+        for stream in (sys.stdout, sys.stderr):
+            if stream:  # `None` where it was closed when Python began
+                stream.flush()
         os._exit(code)
     sys.exit(code)

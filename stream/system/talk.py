@@ -10,6 +10,7 @@ import errno
 import io
 import json
 import logging
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -17,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO, cast
+from typing import TYPE_CHECKING, Any, Literal, TextIO
 
 from .url import is_secret, redacted, without_secrets
 
@@ -160,25 +161,43 @@ def hide_arguments(urls: list[str], token: str | None) -> None:
 
 
 class _Unheard(io.FileIO):
-    """Says to nobody what it is told; other failures, as of a full disk, stay failures."""
+    """Says to nobody what it is told; of other failures, as of a full disk, it keeps the first."""
+
+    failure: OSError | None = None
 
     def write(self, content: object) -> int:
         try:
             return super().write(content)  # type: ignore[arg-type]
         except OSError as exc:
             if exc.errno not in _NOBODY:
-                raise
+                self.failure = self.failure or exc
             return len(memoryview(content))  # type: ignore[arg-type]
+
+
+def unwritten_results() -> OSError | None:
+    """Why what was said on standard output is not all there, if so."""
+    sys.stdout.flush()
+    raw = getattr(getattr(sys.stdout, "buffer", None), "raw", None)
+    return raw.failure if isinstance(raw, _Unheard) else None
 
 
 @contextmanager
 def harmless_streams() -> Iterator[None]:
-    """Within, `sys.stdout` and `sys.stderr` are such, unless somebody else has put something in their place."""
+    """Within, to write to `sys.stdout` and `sys.stderr` never fails, unless they are somebody else's.
+
+    Those that are closed, as by `2>&-`, lead nowhere, for the whole process: else the next file that is opened, an
+    output perhaps, would have their number, and what libraries write there would go into it.
+    """
+    for number in range(3):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.set_inheritable(os.open(os.devnull, os.O_RDWR), True)  # the lowest number that is free
     if sys.stdout is not sys.__stdout__ or sys.stderr is not sys.__stderr__:
         yield
         return
     before = sys.stdout, sys.stderr
-    sys.stdout, sys.stderr = map(_harmless, before)
+    sys.stdout, sys.stderr = map(_harmless, before, (1, 2))
     try:
         yield
     finally:
@@ -188,10 +207,11 @@ def harmless_streams() -> Iterator[None]:
             stream.flush()
 
 
-def _harmless(stream: TextIO | None) -> TextIO:
-    """The same descriptor, text encoded as before; `None`, which is a closed stream of Windows, stays what it is."""
+def _harmless(stream: TextIO | None, number: int) -> TextIO:
+    """The same descriptor, text encoded as before; the one of that number where Python found it closed."""
+    stream = stream or open(number, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - none of ours to close
     if not isinstance(stream, io.TextIOWrapper):
-        return cast("TextIO", stream)
+        return stream
     stream.flush()
     return io.TextIOWrapper(
         io.BufferedWriter(_Unheard(stream.fileno(), "w", closefd=False)),
