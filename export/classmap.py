@@ -47,7 +47,7 @@ def parse_map(values: Sequence[str], dataset: Dataset) -> dict[str, str]:
         try:
             mapping |= _parsed(value, dataset)
         except DataError as exc:
-            raise ExportError(f"--map {exc}") from exc
+            raise ExportError(f"--map {exc}", usage=True) from exc
     return mapping
 
 
@@ -72,7 +72,8 @@ def match_classes(
         if absent and name in mapping:
             raise ExportError(
                 f"--map {name}={mapping[name]}: the model has no class {absent[0]}; it has {', '.join(class_names)}, "
-                "and void leaves a class out"
+                "and void leaves a class out",
+                usage=True,
             )
     if lacking := [name for name, absent in unknown.items() if absent]:
         raise ExportError(_mismatch(dataset, class_names, lacking, mapping))

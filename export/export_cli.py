@@ -17,6 +17,7 @@ from ..stream.system.talk import counted, printable, progress_bar
 from ..training.checkpoint import load
 from ..training.errors import TrainingError
 from ..training.options import parse_size
+from ..training.settings import check_size
 from .calibration import PICTURE_COUNT, given_samples
 from .convert import export_model
 from .errors import ExportError
@@ -96,14 +97,17 @@ def export(
         )
     if is_model and size:
         raise typer.BadParameter("a model file keeps the size it asks for; give its checkpoint", param_hint="--size")
+    asked = parse_size(size, "--size")
+    if asked:
+        check_size(asked)
     output = output or _default_output(checkpoint, "-int8" if int8 else "-fp16" if fp16 else "")
     paths = find_pictures(pictures) if pictures else None
     if fp16:
-        _halve(checkpoint, output, is_model=is_model, size=size, overwrite=overwrite, pictures=paths)
+        _halve(checkpoint, output, is_model=is_model, size=asked, overwrite=overwrite, pictures=paths)
     elif calibrate is None:
         _show_parity(
             "checkpoint (torch) against model (ONNX Runtime)",
-            export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=parse_size(size, "--size")),
+            export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=asked),
         )
     elif is_model:
         _quantize(find_model(checkpoint), output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
@@ -111,7 +115,7 @@ def export(
         check_output(output, checkpoint, source_kind="checkpoint", overwrite=overwrite)
         with TemporaryDirectory() as folder:
             model = Path(folder, output.name)
-            report = export_model(checkpoint, model, pictures=paths, size=parse_size(size, "--size"))
+            report = export_model(checkpoint, model, pictures=paths, size=asked)
             _show_parity("checkpoint (torch) against model (ONNX Runtime)", report)
             _quantize(model, output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
     typer.echo(f"{printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")
@@ -123,7 +127,13 @@ def _default_output(source: Path, twin: str) -> Path:
 
 
 def _halve(
-    source: Path, output: Path, *, is_model: bool, size: str | None, overwrite: bool, pictures: list[Path] | None
+    source: Path,
+    output: Path,
+    *,
+    is_model: bool,
+    size: tuple[int, int] | None,
+    overwrite: bool,
+    pictures: list[Path] | None,
 ) -> None:
     what = "float32 model against fp16 model"
     compared = given_samples(pictures) if pictures else None
@@ -133,7 +143,7 @@ def _halve(
     check_output(output, source, source_kind="checkpoint", overwrite=overwrite)
     with TemporaryDirectory() as folder:
         model = Path(folder, output.name)
-        report = export_model(source, model, pictures=pictures, size=parse_size(size, "--size"))
+        report = export_model(source, model, pictures=pictures, size=size)
         _show_parity("checkpoint (torch) against model (ONNX Runtime)", report)
         compared = samples(load(source), pictures)
         _show_parity(what, halve_model(model, output, samples=compared, overwrite=overwrite))

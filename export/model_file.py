@@ -19,7 +19,7 @@ def check_output(output: Path, source: Path, *, source_kind: str, overwrite: boo
         ExportError: it may not.
     """
     if output.suffix.lower() != ".onnx":
-        raise ExportError(f"{output}: a model file must end with .onnx")
+        raise ExportError(f"{output}: a model file must end with .onnx", usage=True)
     if not output.parent.is_dir():
         raise ExportError(f"{output.parent}: no such folder")
     if output.is_dir():

@@ -91,7 +91,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     try:
         _app(called, module)(arguments, prog_name="roadmask")
     except expected as exc:
-        return _fail(str(exc), 1)
+        return _fail(str(exc), 2 if getattr(exc, "usage", False) else 1)
     except Stopped:  # by a second Ctrl-C
         return _STOPPED
     except SystemExit as exc:  # how Typer ends, well or not

@@ -15,6 +15,11 @@ from __future__ import annotations
 class RoadmaskError(Exception):
     """The message is for the user: what was wrong, with the value, and what to do."""
 
+    def __init__(self, message: str = "", *, usage: bool = False) -> None:
+        """`usage`: it is the fault of a word of the command, whatever files and devices there are."""
+        super().__init__(message)
+        self.usage = usage
+
 
 class SourceError(RoadmaskError):
     """A video cannot be opened or decoded."""

@@ -117,7 +117,7 @@ def select_classes(
     for name in (*only, *exclude):
         if name.lower() not in names:
             known = ", ".join(item.name for item in classes)
-            raise RoadmaskError(f"class {name!r} is not known to this model; it has {known}")
+            raise RoadmaskError(f"class {name!r} is not known to this model; it has {known}", usage=True)
     wanted = {name.lower() for name in only} or set(names)
     return tuple(name in wanted and name not in {item.lower() for item in exclude} for name in names)
 

@@ -309,7 +309,7 @@ def of_drives(dataset: Dataset, candidates: list[Example], drives: frozenset[str
     known = sorted({example.drive for example in candidates})
     if unknown := sorted(drive for drive in drives if not any(is_drive(name, drive) for name in known)):
         some = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
-        raise DataError(f"{dataset.root}: no drive {', '.join(unknown)}; there are {some}")
+        raise DataError(f"{dataset.root}: no drive {', '.join(unknown)}; there are {some}", usage=True)
     return [example for example in candidates if any(is_drive(example.drive, drive) for drive in drives)]
 
 

@@ -20,11 +20,10 @@ from .errors import CheckpointError
 from .field_types import fits, misfit
 from .files import is_class_name
 from .settings import TrainSettings
-from .unet import UNet, UNetSettings
+from .unet import MAX_CHANNELS, UNet, UNetSettings
 
 _FORMAT = "roadmask-checkpoint"
 VERSION = 1
-_MOST_CHANNELS = 4096  # of a stage of the decoder; 256 is a lot
 _MOST_TEXT = 1_000_000  # characters of all settings and notes together: they go into every model
 _SETTINGS = {**get_type_hints(TrainSettings), "data": str | tuple[str, ...]}  # of 1.0: one folder
 
@@ -158,7 +157,7 @@ def _network(content: Mapping[str, Any]) -> UNetSettings:
     network = UNetSettings(**{**content, "decoder_channels": tuple(content["decoder_channels"])})
     if not (
         0 < network.class_count <= VOID
-        and all(0 < channels <= _MOST_CHANNELS for channels in network.decoder_channels)
+        and all(0 < channels <= MAX_CHANNELS for channels in network.decoder_channels)
         and 0 <= network.dropout <= 1
     ):
         raise ValueError("its network is of no shape that can be")

@@ -18,6 +18,7 @@ from .survey import Survey, survey
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 
 _SHEET_PICTURES = 12
+_SHEETS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pdf")
 
 
 def data(
@@ -48,6 +49,8 @@ def data(
     """  # noqa: D301
     if output is not None and output.exists() and not overwrite:
         raise TrainingError(f"{output}: exists; pass --overwrite to replace it")
+    if output is not None and output.suffix.lower() not in _SHEETS:
+        raise TrainingError(f"{output}: cannot be written; a sheet is one of {', '.join(_SHEETS)}", usage=True)
     root, mapped = split_map(data)
     dataset = open_dataset(root)
     given = read_map(mapped, dataset) if mapped else {}
@@ -95,5 +98,5 @@ def _print_split(dataset: Dataset, valid_list: Path | None, valid_drives: list[s
 def _save_sheet(dataset: Dataset, found: Survey, path: Path) -> None:
     try:
         label_sheet(dataset, evenly(found.usable, _SHEET_PICTURES)).save(path)
-    except (OSError, ValueError) as exc:  # ValueError: a suffix that Pillow does not know
+    except (OSError, ValueError) as exc:  # ValueError: more pixels than such a file can have
         raise TrainingError(f"{path}: cannot be written ({exc})") from exc

@@ -23,6 +23,9 @@ def choose_device(name: str) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(name)
+    except RuntimeError as exc:
+        raise TrainingError(f"device {name!r} is not known; choose auto, cpu, cuda, cuda:1, ...", usage=True) from exc
+    try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as exc:
         reason = str(exc).splitlines()[0]

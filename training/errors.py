@@ -11,6 +11,11 @@ from __future__ import annotations
 class TrainingError(Exception):
     """The message is for the user: what was wrong, and what to do."""
 
+    def __init__(self, message: str = "", *, usage: bool = False) -> None:
+        """`usage`: it is the fault of a word of the command, whatever files and devices there are."""
+        super().__init__(message)
+        self.usage = usage
+
 
 class DataError(TrainingError):
     """A data set or one of its files cannot be used."""

@@ -77,7 +77,9 @@ def plan(settings: TrainSettings, output: Path) -> list[Fold]:
         TrainingError: the settings choose the validation pictures themselves.
     """
     if settings.valid_drives or settings.valid_list:
-        raise TrainingError("--folds holds out every drive in turn: leave out --valid-drive and --valid-list")
+        raise TrainingError(
+            "--folds holds out every drive in turn: leave out --valid-drive and --valid-list", usage=True
+        )
     dataset = open_dataset(split_map(settings.data[0])[0])
     drives = {example.drive for example in dataset.examples if example.folder != "test"}
     if len(drives) < 2:

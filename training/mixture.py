@@ -174,7 +174,9 @@ def _splits(datasets: Sequence[Dataset], settings: TrainSettings) -> list[Split]
 def _shares(given: Sequence[float], counts: Sequence[int]) -> list[float]:
     """Of each batch; by the number of pictures where none are given."""
     if given and len(given) != len(counts):
-        raise DataError(f"{len(given)} shares for {len(counts)} data sets; give one for each, the unlabelled last")
+        raise DataError(
+            f"{len(given)} shares for {len(counts)} data sets; give one for each, the unlabelled last", usage=True
+        )
     if not given:
         return [count / sum(counts) for count in counts]
     return [share / sum(given) for share in given]

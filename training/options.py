@@ -59,9 +59,9 @@ def parse_duration(text: str | None, option: str) -> float | None:
     """Seconds of "90s", "8m" or "1.5h"."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d+(?:\.\d+)?)(s|m|h)", text.strip())
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)(s|m|h)", text.strip(), re.ASCII)
     if match is None:
-        raise typer.BadParameter(f"{text!r} is not a time such as 90s, 8m or 1.5h", param_hint=option)
+        raise typer.BadParameter(f"{text!r:.40} is not a time such as 90s, 8m or 1.5h", param_hint=option)
     return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
 
 
@@ -69,7 +69,7 @@ def parse_size(text: str | None, option: str) -> tuple[int, int] | None:
     """(height, width) of "480x352", as sizes are written on a command line."""
     if text is None:
         return None
-    width, x, height = text.lower().partition("x")
-    if not (x and height.isdecimal() and width.isdecimal()):
-        raise typer.BadParameter(f"{text!r} is not WIDTHxHEIGHT, such as 480x352", param_hint=option)
-    return int(height), int(width)
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.lower(), re.ASCII)
+    if match is None:
+        raise typer.BadParameter(f"{text!r:.40} is not WIDTHxHEIGHT, such as 480x352", param_hint=option)
+    return int(match[2]), int(match[1])

@@ -9,8 +9,9 @@ from typing import Any, Literal
 from .augment import AugmentSettings
 from .encoder import MAX_PIXELS, SCALES, STRIDE, EncoderName, Weights, nearest_multiple
 from .errors import TrainingError
-from .unet import Context, Convolution
+from .unet import MAX_CHANNELS, Context, Convolution
 
+_MOST_SCALE = 100.0  # of a picture
 Precision = Literal["auto", "fp32", "bf16"]
 
 
@@ -101,6 +102,9 @@ def check(settings: TrainSettings) -> None:
         ("average", settings.average, 0, 1),
         ("dropout", settings.dropout, 0, 1),
         ("class_weight_offset", settings.class_weight_offset, 1.001, 100),
+        ("lr", settings.lr, 0, 1000),
+        ("encoder_lr", settings.encoder_lr, 0, 1000),
+        *(("decoder", channels, 1, MAX_CHANNELS) for channels in settings.decoder or ()),
         ("weight_decay", settings.weight_decay, 0, 1),
         ("seed", settings.seed, 0, 2**31 - 1),
         ("loaders", settings.loaders or 0, 0, 1024),
@@ -115,15 +119,15 @@ def check(settings: TrainSettings) -> None:
     ]
     for name, value, least, most in ranges:
         if not least <= value <= most:
-            raise TrainingError(f"{name} {value:g} is not between {least:g} and {most:g}")
-    if not 0 < augment.scale_min <= augment.scale_max:
-        raise TrainingError(f"scale {augment.scale_min:g},{augment.scale_max:g}: give the least, then the most")
+            raise TrainingError(f"{name} {value:g} is not between {least:g} and {most:g}", usage=True)
+    if not 0 < augment.scale_min <= augment.scale_max <= _MOST_SCALE:
+        raise TrainingError(
+            f"scale {augment.scale_min:g},{augment.scale_max:g}: give the least, then the most", usage=True
+        )
     if settings.unlabelled and not settings.teachers:
-        raise TrainingError("unlabelled pictures need a teacher to say what they show: --teacher MODEL")
+        raise TrainingError("unlabelled pictures need a teacher to say what they show: --teacher MODEL", usage=True)
     if settings.distill and not settings.teachers:
-        raise TrainingError("--distill needs a teacher: --teacher MODEL")
-    if min(settings.lr, settings.encoder_lr) < 0 or min(settings.decoder or (1,)) < 1:
-        raise TrainingError("learning rates must not be negative, and every decoder stage needs a channel")
+        raise TrainingError("--distill needs a teacher: --teacher MODEL", usage=True)
     for size in (settings.size, settings.crop):
         if size is not None:
             check_size(size)
@@ -132,9 +136,10 @@ def check(settings: TrainSettings) -> None:
 def check_size(size: tuple[int, int]) -> None:
     height, width = size
     if height * width > MAX_PIXELS:
-        raise TrainingError(f"{width}x{height}: the network takes pictures of {MAX_PIXELS} pixels at most")
+        raise TrainingError(f"{width}x{height}: the network takes pictures of {MAX_PIXELS} pixels at most", usage=True)
     if height % STRIDE or width % STRIDE or min(height, width) < STRIDE:
         nearest = f"{nearest_multiple(width)}x{nearest_multiple(height)}"
         raise TrainingError(
-            f"{width}x{height}: the network's width and height must be multiples of {STRIDE}; the nearest is {nearest}"
+            f"{width}x{height}: the network's width and height must be multiples of {STRIDE}; the nearest is {nearest}",
+            usage=True,
         )

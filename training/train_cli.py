@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 from typing import Annotated, Literal
@@ -219,8 +220,8 @@ def _parse_decoder(text: str | None) -> tuple[int, int, int, int] | None:
     if text is None:
         return None
     parts = text.split(",")
-    if len(parts) != 4 or not all(part.strip().isdecimal() for part in parts):
-        raise typer.BadParameter(f"{text!r} is not four numbers, such as 128,64,48,32", param_hint="--decoder")
+    if len(parts) != 4 or not all(re.fullmatch(r"\s*\d{1,6}\s*", part, re.ASCII) for part in parts):
+        raise typer.BadParameter(f"{text!r:.40} is not four numbers, such as 128,64,48,32", param_hint="--decoder")
     first, second, third, fourth = map(int, parts)
     return first, second, third, fourth
 

@@ -13,6 +13,7 @@ from .encoder import STRIDE, EfficientNetLite, EncoderName
 
 Convolution = Literal["separable", "plain"]
 Context = Literal["none", "wide"]
+MAX_CHANNELS = 4096  # of a stage of the decoder; 256 is a lot
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,7 +93,8 @@ def mask_format(path: Path) -> MaskFormat:
     except KeyError:
         raise OutputError(
             f"{path}: no mask archive has the suffix {path.suffix}; "
-            "name a folder (no suffix), a .zip of PNG files, a .mkv (FFV1 video), a .npz (NumPy) or a .zarr"
+            "name a folder (no suffix), a .zip of PNG files, a .mkv (FFV1 video), a .npz (NumPy) or a .zarr",
+            usage=True,
         ) from None
 
 

@@ -70,8 +70,9 @@ def plan(
     if len(sources) > 1:
         raise OutputError(f"{len(sources)} sources cannot go into one file; name a folder: -o DIR/")
     if template.overlay is not None and template.overlay.suffix.lower() not in OVERLAY_SUFFIXES:
+        known = ", ".join(OVERLAY_SUFFIXES)
         raise OutputError(
-            f"{template.overlay}: overlay videos are {', '.join(OVERLAY_SUFFIXES)}; for a folder write {output}/"
+            f"{template.overlay}: overlay videos are {known}; for a folder write -o {template.overlay}/", usage=True
         )
     return [replace(template, source=_source(source)) for source in sources]
 

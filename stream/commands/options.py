@@ -9,6 +9,7 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
+import av
 import typer
 
 from ..decode.deinterlace import Deinterlace
@@ -17,6 +18,8 @@ from ..encode.h264 import EncoderChoice, Preset
 _Value = TypeVar("_Value")
 
 _UNITS_S = (86400, 3600, 60, 1)
+_LARGEST_VIDEO = 1 << 26  # pixels
+_LONGEST_S = 100 * 366 * 86400.0  # of any time
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
 
@@ -36,8 +39,8 @@ def _number_or_auto(text: str) -> int:
     """0 stands for "auto"."""
     if text == "auto":
         return 0
-    if not text.isdigit() or int(text) < 1:
-        raise ValueError(f"{text!r} is neither auto nor a positive number")
+    if not re.fullmatch(r"0*[1-9]\d{0,3}", text, re.ASCII):
+        raise ValueError(f"{text!r:.40} is neither auto nor a positive number up to 9999")
     return int(text)
 
 
@@ -52,10 +55,37 @@ def video_size(text: str) -> tuple[int, int]:
     Raises:
         typer.BadParameter: it is none.
     """
-    width, _, height = text.partition("x")
-    if not (width.isdigit() and height.isdigit() and int(width) * int(height)):
-        raise typer.BadParameter(f"{text!r} is no size such as 1280x720")
-    return int(height), int(width)
+    match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text, re.ASCII)
+    width, height = map(int, match.groups()) if match else (0, 0)
+    if not 0 < width * height <= _LARGEST_VIDEO:
+        raise typer.BadParameter(f"{text!r:.40} is no size such as 1280x720")
+    return height, width
+
+
+def input_size(text: str) -> str:
+    """As FFmpeg takes it, as all of the next three."""
+    video_size(text)
+    return text
+
+
+def input_rate(text: str) -> str:
+    if not re.fullmatch(r"\d{1,6}(\.\d{1,6}|/[1-9]\d{0,5})?", text, re.ASCII) or not Fraction(text):
+        raise typer.BadParameter(f"{text!r:.40} is no rate; write frames a second: 25, 29.97 or 30000/1001")
+    return text
+
+
+def input_pixels(text: str) -> str:
+    if text not in av.video.format.names:
+        raise typer.BadParameter(f"{text!r:.40} is none of FFmpeg's pixel formats, such as yuv420p, nv12, bgr24")
+    return text
+
+
+def input_format(text: str) -> str:
+    try:
+        av.ContainerFormat(text, "r")
+    except ValueError:
+        raise typer.BadParameter(f"{text!r:.40} is none of FFmpeg's formats, such as rawvideo, v4l2, mpegts") from None
+    return text
 
 
 def frame_rate(text: str) -> Fraction:
@@ -76,8 +106,8 @@ def parse_moment(text: str) -> Fraction:
     Raises:
         ValueError: it is no such time.
     """
-    if not re.fullmatch(r"(\d+:){0,2}\d+(\.\d+)?", text.strip()):
-        raise ValueError(f"{text!r} is not a time; write seconds (90) or 00:01:30")
+    if not re.fullmatch(r"(\d{1,9}:){0,2}\d{1,9}(\.\d{1,18})?", text.strip(), re.ASCII):
+        raise ValueError(f"{text!r:.40} is not a time; write seconds (90) or 00:01:30")
     seconds = Fraction(0)
     for part in text.strip().split(":"):
         seconds = seconds * 60 + Fraction(part)
@@ -93,14 +123,17 @@ def parse_duration(text: str) -> float:
     found = _DURATION.fullmatch(text.strip().lower().replace(" ", ""))
     numbers = found.groups("0") if found else ()
     seconds = sum(float(number) * unit_s for number, unit_s in zip(numbers, _UNITS_S, strict=False))
-    if not seconds:
-        raise ValueError(f"{text!r} is no length of time; write 90s, 10m, 1h30m, 48h or 7d")
+    if not 0 < seconds <= _LONGEST_S:
+        raise ValueError(f"{text!r:.40} is no length of time; write 90s, 10m, 1h30m, 48h or 7d")
     return seconds
 
 
 def names_of(text: str) -> tuple[str, ...]:
-    """The names in "road,car"."""
-    return tuple(name.strip() for name in text.split(",") if name.strip())
+    """The names in "road,car". Raises `typer.BadParameter` where a text holds none."""
+    names = tuple(name.strip() for name in text.split(",") if name.strip())
+    if text and not names:
+        raise typer.BadParameter(f"{text!r:.40} names no class; write road,car")
+    return names
 
 
 def refuse_empty_part(start: Fraction | None, end: Fraction | None) -> None:

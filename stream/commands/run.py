@@ -95,7 +95,7 @@ def run(
         str, typer.Option(help="auto, software, cuda, videotoolbox, ...; auto: on the network's own GPU.")
     ] = "auto",
     max_pixels: Annotated[
-        int, typer.Option(min=1, help="Of a picture; larger ones are not decoded, and take no memory.")
+        int, typer.Option(min=1, max=2**31 - 1, help="Of a picture; larger ones are not decoded, and take no memory.")
     ] = MAX_PIXELS,
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on where an earlier run of this command ended, inside a video, too.")
@@ -121,7 +121,7 @@ def run(
     ray_cpus: Annotated[int, typer.Option(min=1, help="Cores of each worker.")] = 1,
     policy: Annotated[Policy, typer.Option(help="Of a camera when the model is slower; auto: latest.")] = "auto",
     timeout: Annotated[
-        float, typer.Option(min=0.5, help="Seconds without a frame until a camera counts as lost.")
+        float, typer.Option(min=0.5, max=86400, help="Seconds without a frame until a camera counts as lost.")
     ] = 10,
     max_retries: Annotated[
         int | None, typer.Option(min=0, help="Of a lost camera, in a row; without, for ever.", show_default=False)
@@ -131,16 +131,32 @@ def run(
         bool, typer.Option("--allow-redirects", help="A camera may send us on to another host.")
     ] = False,
     input_format: Annotated[
-        str | None, typer.Option(help="FFmpeg's name for it: rawvideo, v4l2, mpegts, ...", show_default=False)
+        str | None,
+        typer.Option(
+            parser=of.input_format,
+            metavar="FORMAT",
+            help="FFmpeg's name for it: rawvideo, v4l2, mpegts, ...",
+            show_default=False,
+        ),
     ] = None,
     input_size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Of a webcam or raw video.", show_default=False)
+        str | None,
+        typer.Option(parser=of.input_size, metavar="WxH", help="Of a webcam or raw video.", show_default=False),
     ] = None,
     input_rate: Annotated[
-        str | None, typer.Option(metavar="FPS", help="Of a webcam, raw video or numbered pictures.", show_default=False)
+        str | None,
+        typer.Option(
+            parser=of.input_rate,
+            metavar="FPS",
+            help="Of a webcam, raw video or numbered pictures.",
+            show_default=False,
+        ),
     ] = None,
     input_pixels: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="Of a webcam or raw video: yuv420p, ...", show_default=False)
+        str | None,
+        typer.Option(
+            parser=of.input_pixels, metavar="FORMAT", help="Of a webcam or raw video: yuv420p, ...", show_default=False
+        ),
     ] = None,
     segment_time: Annotated[
         float | None,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import av
-from av.codec.hwaccel import HWAccel, hwdevices_available
+from av.codec.hwaccel import HWAccel, HWDeviceType, hwdevices_available
 from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 
@@ -29,6 +29,8 @@ _AS_SOFTWARE = {
     "p210le": "yuv422p10le",
     "p410le": "yuv444p10le",
 }
+
+_KINDS = tuple(kind.name for kind in HWDeviceType if kind.name != "none")  # that FFmpeg knows; this one may have fewer
 
 
 # What hardware raises: for a codec that it does not know, and without a driver.
@@ -83,8 +85,13 @@ def decoder_for(option: str, device: str) -> HardwareDecoder | None:
     """What `--decode` means beside a network on `device` ("cpu", "cuda:1", ...); `None` for software.
 
     "auto" decodes in hardware only on the GPU that the network runs on: its decoder is idle there, and the CPU busy.
+
+    Raises:
+        SourceError: it means nothing.
     """
     kind, _, unit = option.partition(":")
+    if kind not in ("auto", "software", *_KINDS):
+        raise SourceError(f"--decode {option}: no decoder; choose auto, software, {', '.join(_KINDS)}", usage=True)
     if kind == "auto":
         name, _, gpu = device.partition(":")
         return HardwareDecoder("cuda", gpu) if name in ("cuda", "tensorrt") else None

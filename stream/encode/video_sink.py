@@ -70,7 +70,7 @@ class OverlayVideoSink(Sink):
         preset: str = DEFAULT_PRESET,
     ) -> None:
         if path.suffix.lower() not in SUFFIXES:
-            raise OutputError(f"{path}: a video's suffix is one of {', '.join(SUFFIXES)}")
+            raise OutputError(f"{path}: a video's suffix is one of {', '.join(SUFFIXES)}", usage=True)
         self._info = info
         self._render = render
         self._source = source

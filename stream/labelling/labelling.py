@@ -93,7 +93,7 @@ def _refuse_bad_output(settings: LabellingSettings) -> None:
     videos = VIDEO_SUFFIXES if settings.tool == "color" else ()
     if suffix not in ("", ".zip", *videos):
         others = ", or a .mkv or .mp4" if videos else ""
-        raise OutputError(f"{output}: name a folder (no suffix) or a .zip{others} for {settings.tool}")
+        raise OutputError(f"{output}: name a folder (no suffix) or a .zip{others} for {settings.tool}", usage=True)
     for taken in (settings.masks, settings.video):
         if taken is not None and output.exists() and taken.exists() and output.samefile(taken):
             raise OutputError(f"{output}: is one of the inputs; choose another name for the output")

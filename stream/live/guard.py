@@ -181,7 +181,9 @@ def parse_address(text: str) -> Address:
     """
     match = re.fullmatch(r"(?:(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]/@\s]+)):)?(?P<port>[0-9]{1,5})", text)
     if not match or int(match["port"]) > _LARGEST_PORT:
-        raise OutputError(f"--serve {text}: is no address; name one like 127.0.0.1:8080, [::1]:8080 or 8080")
+        raise OutputError(
+            f"--serve {text}: is no address; name one like 127.0.0.1:8080, [::1]:8080 or 8080", usage=True
+        )
     return Address(match["v6"] or match["name"] or "127.0.0.1", int(match["port"]))
 
 

@@ -184,16 +184,19 @@ def parse_target(url: str, *, timeout_s: float) -> PublishTarget:
     try:
         address = parse_url(url)
     except UnclearUrl as exc:
-        raise OutputError(f"{redacted(url)}: {exc}") from None  # what it came from holds the password
+        raise OutputError(f"{redacted(url)}: {exc}", usage=True) from None  # what it came from holds the password
     name, scheme = _name(address), address.scheme
     if scheme == "srt":
         raise OutputError(
-            f"{name}: this FFmpeg has no SRT; publish to rtsp:// or udp://, from where a server passes it on"
+            f"{name}: this FFmpeg has no SRT; publish to rtsp:// or udp://, from where a server passes it on",
+            usage=True,
         )
     if scheme not in _MUXERS:
-        raise OutputError(f"{name}: cannot publish to {scheme}://; known are {', '.join(_MUXERS)}")
+        raise OutputError(f"{name}: cannot publish to {scheme}://; known are {', '.join(_MUXERS)}", usage=True)
     if not address.host or (scheme == "udp" and not address.port):
-        raise OutputError(f"{name}: an address to publish to has a host{' and a port' if scheme == 'udp' else ''}")
+        raise OutputError(
+            f"{name}: an address to publish to has a host{' and a port' if scheme == 'udp' else ''}", usage=True
+        )
     # Pictures wait no longer than that (microseconds) for sound that does not come.
     options = {"flush_packets": "1", "max_interleave_delta": "200000"}
     if _MUXERS[scheme] == "rtsp":

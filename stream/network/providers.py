@@ -124,12 +124,12 @@ def placements(device: str) -> tuple[Placement, ...]:
         return tuple(Placement(DEVICES[name]) for name in _AUTO if DEVICES[name].provider in available)
     name, colon, unit = device.lower().partition(":")
     if name not in DEVICES:
-        raise DeviceError(f"device {device!r} is not known; choose auto, {', '.join(DEVICES)}")
+        raise DeviceError(f"device {device!r} is not known; choose auto, {', '.join(DEVICES)}", usage=True)
     found = DEVICES[name]
+    if colon and not (found.units and re.fullmatch(found.units, unit)):
+        raise DeviceError(f"device {device!r}: {_what_may_follow(found)}", usage=True)
     if found.provider not in available:
         raise DeviceError(_missing(found, device, available))
-    if colon and not (found.units and re.fullmatch(found.units, unit)):
-        raise DeviceError(f"device {device!r}: {_what_may_follow(found)}")
     return (Placement(found, unit),)
 
 

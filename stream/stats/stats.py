@@ -34,7 +34,7 @@ def refuse_bad_stats(path: Path) -> None:
         OutputError: the suffix means no table, or what writes such a table is not installed.
     """
     if path.suffix.lower() not in SUFFIXES:
-        raise OutputError(f"{path}: statistics are {' or '.join(SUFFIXES)}; give it one of these suffixes")
+        raise OutputError(f"{path}: statistics are {' or '.join(SUFFIXES)}; give it one of these suffixes", usage=True)
     if path.suffix.lower() == ".parquet":
         from .parquet_stats import refuse_missing_pyarrow
 

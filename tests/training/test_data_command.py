@@ -135,7 +135,7 @@ def test_a_sheet_is_drawn_where_asked_and_written_over_only_when_told(
     assert main(["data", str(data), "-o", str(sheet)]) == 1
     assert "pass --overwrite" in capsys.readouterr().err
     assert main(["data", str(data), "-o", str(sheet), "--overwrite"]) == 0
-    assert main(["data", str(data), "-o", str(tmp_path / "sheet.nonsense")]) == 1
+    assert main(["data", str(data), "-o", str(tmp_path / "sheet.nonsense")]) == 2
     assert "cannot be written" in capsys.readouterr().err
 
 
