@@ -12,9 +12,10 @@ import onnx
 import torch
 
 from ..stream import Model
+from ..stream.spec import MAX_PIXELS
 from ..training.checkpoint import Checkpoint, load
-from ..training.settings import check_size
 from .deploy import DeployedNetwork
+from .errors import ExportError
 from .metadata import INPUT_NAME, OUTPUT_NAME, metadata
 from .model_file import check_output, placed, write
 from .pictures import samples
@@ -48,7 +49,6 @@ def export_model(
     Raises:
         ExportError: `output` cannot or must not be written, or the model disagrees with its checkpoint.
         CheckpointError: not a checkpoint, or a damaged one.
-        TrainingError: `size` is none that a network can have.
         DataError: one of `pictures` is no picture.
     """
     check_output(output, checkpoint_path, source_kind="checkpoint", overwrite=overwrite)
@@ -67,7 +67,10 @@ def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint
     if size is None or size == (checkpoint.input_height, checkpoint.input_width):
         return checkpoint
     height, width = size
-    check_size(size)
+    if height < 1 or width < 1 or height % checkpoint.stride or width % checkpoint.stride:
+        raise ExportError(f"size {width}x{height}: width and height must be multiples of {checkpoint.stride}")
+    if height * width > MAX_PIXELS:
+        raise ExportError(f"size {width}x{height}: a model takes pictures of {MAX_PIXELS} pixels at most")
     return replace(checkpoint, input_height=height, input_width=width, scores={})
 
 

@@ -17,7 +17,6 @@ from ..stream.system.talk import counted, printable, progress_bar
 from ..training.checkpoint import load
 from ..training.errors import TrainingError
 from ..training.options import parse_size
-from ..training.settings import check_size
 from .calibration import PICTURE_COUNT, given_samples
 from .convert import export_model
 from .errors import ExportError
@@ -98,8 +97,6 @@ def export(
     if is_model and size:
         raise typer.BadParameter("a model file keeps the size it asks for; give its checkpoint", param_hint="--size")
     asked = parse_size(size, "--size")
-    if asked:
-        check_size(asked)
     output = output or _default_output(checkpoint, "-int8" if int8 else "-fp16" if fp16 else "")
     paths = find_pictures(pictures) if pictures else None
     if fp16:

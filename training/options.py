@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from .encoder import Weights
-from .settings import Precision
+from .settings import Precision, check_size
 
 DataFolders = Annotated[
     list[str],
@@ -66,10 +66,16 @@ def parse_duration(text: str | None, option: str) -> float | None:
 
 
 def parse_size(text: str | None, option: str) -> tuple[int, int] | None:
-    """(height, width) of "480x352", as sizes are written on a command line."""
+    """(height, width) of "480x352", as sizes are written on a command line.
+
+    Raises:
+        typer.BadParameter, TrainingError: it is none that the network can have.
+    """
     if text is None:
         return None
     match = re.fullmatch(r"(\d{1,5})x(\d{1,5})", text.lower(), re.ASCII)
     if match is None:
         raise typer.BadParameter(f"{text!r:.40} is not WIDTHxHEIGHT, such as 480x352", param_hint=option)
-    return int(match[2]), int(match[1])
+    size = int(match[2]), int(match[1])
+    check_size(size)
+    return size

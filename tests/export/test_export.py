@@ -23,7 +23,7 @@ from roadmask.stream.errors import ModelError
 from roadmask.stream.network.model import Model
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training.checkpoint import Checkpoint
-from roadmask.training.errors import CheckpointError, DataError, TrainingError
+from roadmask.training.errors import CheckpointError, DataError
 from roadmask.training.unet import UNetSettings
 from tests.support.own_process import ROOT
 from tests.support.untrained import HEIGHT, NAMES, WIDTH, untrained_checkpoint
@@ -142,7 +142,7 @@ def test_another_size_is_asked_for_and_claims_no_scores(checkpoint_path: Path, t
     spec = Model.load(tmp_path / "fine.onnx").spec
     assert (spec.height, spec.width) == (96, 128)
     assert not spec.scores
-    with pytest.raises(TrainingError, match="100x96: the network's width and height must be multiples of 32"):
+    with pytest.raises(ExportError, match="size 100x96: width and height must be multiples of 32"):
         export_model(checkpoint_path, tmp_path / "odd.onnx", size=(96, 100))
     assert main(["export", str(checkpoint_path), "-o", str(tmp_path / "odd.onnx"), "--size", "big"]) == 2
     assert not (tmp_path / "odd.onnx").exists()
