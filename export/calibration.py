@@ -81,7 +81,7 @@ def _of_video(path: Path, spec: ModelSpec, count: int) -> Calibration:
     """Its frames scaled as `run` scales them, so that some 700 kB each are kept."""
     wanted = count + SAMPLE_COUNT
     with open_source(path) as source:
-        size = spec.input_size(source.info.height, source.info.width)
+        size = spec.input_size(source.info.height, source.info.shown_width)
         total = _frame_count(source.info) or sum(1 for _ in source.frames(lambda _: size))
     with open_source(path, stride=max(total // wanted, 1), max_frames=wanted) as source:
         frames = [frame.input for frame in source.frames(lambda _: size)]

@@ -11,6 +11,7 @@ from difflib import SequenceMatcher
 import numpy as np
 from numpy.typing import NDArray
 
+from ..stream.system.talk import did_you_mean
 from ..training.camvid import VOID, Color, Dataset
 from ..training.classmap import MAPS, ClassMap, checked_map, meanings, read_map, targets
 from ..training.errors import DataError
@@ -72,7 +73,7 @@ def match_classes(
         if absent and name in mapping:
             raise ExportError(
                 f"--map {name}={mapping[name]}: the model has no class {absent[0]}; it has {', '.join(class_names)}, "
-                "and void leaves a class out",
+                f"and void leaves a class out{did_you_mean(absent[0], class_names)}",
                 usage=True,
             )
     if lacking := [name for name, absent in unknown.items() if absent]:

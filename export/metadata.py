@@ -101,7 +101,8 @@ def _recipe(checkpoint: Checkpoint) -> str:
         if key == "epochs" and settings.get("budget_s"):
             continue  # it ended by its time
         if isinstance(value, (list, tuple)):
-            value = ("x" if key in ("size", "crop") else "-").join(map(str, value))
+            is_size = key in ("size", "crop")  # kept height first, said width first
+            value = ("x" if is_size else "-").join(map(str, reversed(value) if is_size else value))
         elif value is None or (isinstance(value, str) and not value.isidentifier()):
             continue
         facts.append(f"{key} {value}")

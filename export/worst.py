@@ -64,7 +64,7 @@ def _differences(
 ) -> NDArray[np.uint8]:
     """The picture in pale grey under its errors, so that what they are on can still be seen."""
     grey = picture.mean(axis=2, keepdims=True)
-    shown = np.repeat(128 + grey / 2, 3, axis=2)
+    shown = np.repeat(np.minimum(128 + grey / 2, 255), 3, axis=2)
     is_known = truth != VOID
     is_wrong = is_known & ~labels.members[truth * is_known, predicted]
     shown[is_wrong] = 0.3 * shown[is_wrong] + 0.7 * np.array(_WRONG)

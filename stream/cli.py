@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+import re
+import shlex
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Annotated
 
@@ -15,7 +18,7 @@ import typer
 
 from .errors import RoadmaskError, Stopped
 from .system.talk import harmless_streams, lines_for_people, printable, unwritten_results
-from .system.url import without_secrets
+from .system.url import redacted, without_secrets
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +81,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         return 0
     logging.basicConfig(handlers=[lines_for_people()], level=logging.WARNING)
     first = (arguments if typed is None else typed)[:1]
+    if first and typed is None and _is_source(first[0]):
+        word = redacted(first[0])
+        return _fail(f"{word} is no command; did you mean: roadmask run {shlex.quote(word)}", 2)
     called = next((command for command in _COMMANDS if command.name in first), None)
     module: ModuleType | None = None
     if called is not None:
@@ -97,6 +103,13 @@ def _run(arguments: Sequence[str] | None) -> int:
     except SystemExit as exc:  # how Typer ends, well or not
         return exc.code if isinstance(exc.code, int) else 0
     return 0
+
+
+def _is_source(word: str) -> bool:
+    """Whether it is something to run, and no command, well or badly spelled."""
+    if word.startswith("-") or any(word == command.name for command in _COMMANDS):
+        return False
+    return bool(re.search(r"[./\\*]", word)) or Path(word).exists()
 
 
 def _words_to_complete() -> list[str] | None:

@@ -101,6 +101,11 @@ class Moment:
     sound: HeardSound  # of the connection that it came by
     time: Fraction  # seconds
 
+    @property
+    def shown_width(self) -> int:
+        """Of the picture with square pixels, as high as it is."""
+        return round(self.width * self.sample_aspect_ratio)
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:

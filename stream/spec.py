@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from typing import Any, TypeGuard
 
 from .errors import ModelError, RoadmaskError
+from .system.talk import did_you_mean
 
 METADATA_KEY = "roadmask.spec"
 LATEST_SCHEMA = 1
@@ -116,8 +117,11 @@ def select_classes(
     names = [item.name.lower() for item in classes]
     for name in (*only, *exclude):
         if name.lower() not in names:
-            known = ", ".join(item.name for item in classes)
-            raise RoadmaskError(f"class {name!r} is not known to this model; it has {known}", usage=True)
+            known = [item.name for item in classes]
+            meant = did_you_mean(name, known)
+            raise RoadmaskError(
+                f"class {name!r} is not known to this model; it has {', '.join(known)}{meant}", usage=True
+            )
     wanted = {name.lower() for name in only} or set(names)
     return tuple(name in wanted and name not in {item.lower() for item in exclude} for name in names)
 

@@ -57,7 +57,7 @@ def test_what_export_writes_stream_reads() -> None:
     assert (spec.height, spec.width, spec.stride) == (64, 96, 32)
     assert (spec.input_name, spec.output_name) == ("image", "scores")
     assert spec.provenance["license_note"] == "mine"
-    assert spec.provenance["recipe"] == "epochs 3, crop 32x64, lr 0.003, weights imagenet"
+    assert spec.provenance["recipe"] == "epochs 3, crop 64x32, lr 0.003, weights imagenet"
     assert "commit" not in spec.provenance  # not known
 
 

@@ -29,7 +29,7 @@ def train_command(settings: TrainSettings, run: Path) -> str:
         elif field.name == "learn_all":
             words.append("--learn-all")
         else:
-            words += [f"--{field.name.replace('_', '-')}", _option_text(field.name, value)]
+            words += [f"--{field.name.replace('_', '-')}", option_text(field.name, value)]
     return shlex.join([*words, *_augment_words(settings.augment)])
 
 
@@ -46,7 +46,8 @@ def _augment_words(settings: AugmentSettings) -> list[str]:
     return words
 
 
-def _option_text(name: str, value: object) -> str:
-    if isinstance(value, tuple):
+def option_text(name: str, value: object) -> str:
+    """The value of a setting as its option is written."""
+    if isinstance(value, tuple | list):
         return "x".join(map(str, reversed(value))) if name in ("size", "crop") else ",".join(map(str, value))
     return str(value)

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint
-from .command import train_command
+from .command import option_text, train_command
 from .errors import CheckpointError
 from .field_types import misfit
 from .provenance import versions
@@ -63,7 +63,8 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
         is_same = before.get(name) == now[name] or (name in _SHAPE and now[name] is None)
         if name not in _MAY_CHANGE and not is_same:
             raise CheckpointError(
-                f"{run}: was started with {name} = {before.get(name)}, not {now[name]}; resume with the same "
+                f"{run}: was started with {name} = {option_text(name, before.get(name))}, not "
+                f"{option_text(name, now[name])}; resume with the same "
                 f"settings (the command is in {run / SETTINGS}), or choose another folder"
             )
     return previous

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from difflib import get_close_matches
 from pathlib import Path
 
 from . import checkpoint as checkpoints
@@ -22,7 +23,9 @@ def load_trained(name: str) -> Checkpoint:
         return read_model(_in_box().get(name, Path(name)))
     if Path(name).is_file() or Path(name).name != name:
         return checkpoints.load(Path(name))
-    raise CheckpointError(f"{name}: no such checkpoint, and no such model in the box ({', '.join(_in_box())})")
+    close = get_close_matches(name.lower(), _in_box(), n=1)
+    meant = f"; did you mean {close[0]}?" if close else ""
+    raise CheckpointError(f"{name}: no such checkpoint, and no such model in the box ({', '.join(_in_box())}){meant}")
 
 
 def is_model(name: str) -> bool:

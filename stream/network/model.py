@@ -22,6 +22,7 @@ from ..errors import DeviceError, ModelError
 from ..frames import Frame, ScoredFrames
 from ..spec import METADATA_KEY, ModelSpec, parse_spec
 from ..system.machine import usable_cores
+from ..system.talk import did_you_mean
 from .model_file import refuse_bad_model
 from .networks import FixedSize, FreeSize, Network, SharedNetwork
 from .providers import Placement, Work, placements
@@ -169,7 +170,8 @@ def find_model(name: Path | str | None = None) -> Path:
     if path.is_file():
         return path
     if is_bare:
-        raise ModelError(f"{name}: no such model file, and the box has only {', '.join(bundled_models())}")
+        meant = did_you_mean(path.name, bundled_models())
+        raise ModelError(f"{name}: no such model file, and the box has only {', '.join(bundled_models())}{meant}")
     raise ModelError(f"{path}: no such model file")
 
 

@@ -98,7 +98,7 @@ def batch_size(model: Model, batch: int | None) -> int:
 
 def network_size(model: Model, info: VideoInfo) -> tuple[int, int]:
     """The network's (height, width) for a video, as it is shown: pixels may be wider than high."""
-    return model.spec.input_size(info.height, round(info.width * info.sample_aspect_ratio))
+    return model.spec.input_size(info.height, info.shown_width)
 
 
 def most_waiting(model: Model, batch: int | None) -> tuple[int, int, int]:

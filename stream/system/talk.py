@@ -13,10 +13,11 @@ import logging
 import os
 import re
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, is_dataclass
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TextIO
 
@@ -89,6 +90,13 @@ class _Json(logging.Formatter):
 def printable(text: object) -> str:
     """On one line; what is not shown is as Python writes it, as an escape."""
     return _NOT_SHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """What to add to a message about a word that is none of those known; nothing where none is like it."""
+    spelled = {name.lower(): name for name in known}
+    close = get_close_matches(word.lower(), spelled, n=1)
+    return f"; did you mean {spelled[close[0]]}?" if close else ""
 
 
 def cell_text(name: str) -> str:

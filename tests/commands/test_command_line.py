@@ -15,6 +15,9 @@ import pytest
 import typer
 
 from roadmask.stream.cli import _COMMANDS, main
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
+from tests.support.datasets import make_fastai
 
 ROADMASK = Path(sys.executable).with_name("roadmask")
 
@@ -116,3 +119,43 @@ def test_the_examples_in_its_help_have_options_that_exist(command: str, capsys: 
         for word in words:
             if word.startswith("-") and word != "-":
                 assert re.search(rf"(?<![\w-]){re.escape(word)}(?![\w-])", text.partition("Options:")[2]), line
+
+
+@pytest.mark.parametrize(
+    ("word", "meant"),
+    [
+        ("drive.mp4", "roadmask run drive.mp4"),
+        ("my drive.mp4", "roadmask run 'my drive.mp4'"),
+        ("dashcam/", "roadmask run dashcam/"),
+        ("rtsp://joe:secret@camera/live", "roadmask run rtsp://camera/live"),
+        ("exprot", "Did you mean 'export'?"),
+    ],
+)
+def test_a_source_or_a_misspelled_word_in_place_of_a_command_is_answered_with_the_one_that_is_meant(
+    word: str, meant: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([word]) == 2
+    told = " ".join(capsys.readouterr().err.split())
+    assert meant in told
+    assert "secret" not in told
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"),
+    [
+        ("run drive.mp4 -m camvid-lite", "did you mean camvid-lite0?"),
+        ("train data -o run --start-from camvid-lite0-in8", "did you mean camvid-lite0-int8?"),
+        ("run drive.mp4 -m colors.onnx --classes rode", "did you mean Road?"),
+        ("run drive.mp4 -m colors.onnx --exclude SKYE", "did you mean Sky?"),
+        ("eval colors.onnx data --map Sky=Rood", "did you mean Road?"),
+    ],
+)
+def test_a_misspelled_model_or_class_is_answered_with_the_one_that_is_meant(
+    command: str, meant: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_clip(tmp_path / "drive.mp4", cfr(1))
+    make_fastai(tmp_path / "data")
+    write_color_model(tmp_path / "colors.onnx")
+    assert main(command.split()) in (1, 2)
+    assert meant in capsys.readouterr().err

@@ -18,7 +18,7 @@ from roadmask.export.evaluate import evaluate_model
 from roadmask.export.worst import WorstFrames
 from roadmask.stream.cli import main
 from tests.support.color_model import COLORS, spec, write_color_model
-from tests.support.labelled_colors import HEIGHT, QUARTER, WIDTH, street, street_ids, two_drives
+from tests.support.labelled_colors import HEIGHT, QUARTER, WIDTH, start, street, street_ids, two_drives
 from tests.support.labelled_colors import add as add_frame
 
 FILES = {"scores.json", "confusion.csv", "confusion.png", "worst.png", "frames.csv"}
@@ -122,6 +122,18 @@ def test_the_sheet_holds_the_worst_frames_and_the_worst_first(model_path: Path, 
     first_row = last_column[: HEIGHT + 32]
     assert first_row.sum() == QUARTER  # of the worst frame, each pixel that is wrong and no other
     assert last_column.sum() == (32 + 30 + 20) * WIDTH // 2
+
+
+def test_what_is_white_in_the_picture_is_white_under_its_errors(tmp_path: Path, model_path: Path) -> None:
+    root = tmp_path / "white"
+    start(root)
+    add_frame(root, "b_1", street_ids(), np.full((HEIGHT, WIDTH, 3), 255, np.uint8))
+    (root / "valid.txt").write_text("b_1.png\n", encoding="utf-8")
+    worst = WorstFrames(1)
+    result = evaluate_model(model_path, root, on_frame=worst.add)
+    last = np.asarray(worst.sheet(result.labels))[32 : 32 + HEIGHT, 3 * (WIDTH + 8) + 8 :][:, :WIDTH]
+    assert (last == 255).all(axis=2).any()
+    assert not (last == 0).all(axis=2).any()
 
 
 def test_large_pictures_are_shrunk_to_fit_the_sheet(model_path: Path, data: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
@@ -18,9 +19,11 @@ from roadmask.export.errors import ExportError
 from roadmask.export.pictures import SAMPLE_COUNT, draw, fit
 from roadmask.export.quantize import quantize_model
 from roadmask.export.verify import ParityReport
+from roadmask.stream import open_source
 from roadmask.stream.cli import main
 from roadmask.stream.errors import ModelError, SourceError
 from roadmask.stream.network.model import Model
+from roadmask.stream.run.stages import network_size
 from roadmask.stream.spec import ModelSpec
 from roadmask.training.camvid import read_picture
 from tests.support.clips import cfr, make_clip
@@ -197,6 +200,17 @@ def test_frames_are_spread_over_a_video(tmp_path: Path, spec: ModelSpec) -> None
     assert calibration.count == len(list(calibration.pictures)) == 4
     assert len(calibration.compared.pictures) == 12 // 4 < SAMPLE_COUNT
     assert calibration.compared.origin == "other frames of drive.mp4"
+
+
+def test_a_video_of_wide_pixels_calibrates_at_the_size_that_a_run_of_it_has(
+    tmp_path: Path, float_path: Path, spec: ModelSpec
+) -> None:
+    clip = make_clip(tmp_path / "wide.mp4", cfr(12), size=(96, 96), sample_aspect_ratio=Fraction(2))
+    calibration = find_calibration(clip, spec, 4)
+    with open_source(clip) as source:
+        size = network_size(Model.load(float_path, device="cpu"), source.info)
+    assert size != spec.input_size(96, 96)
+    assert {picture.shape[:2] for picture in (*calibration.pictures, *calibration.compared.pictures)} == {size}
 
 
 def test_what_is_neither_pictures_nor_video_is_told_in_one_line(tmp_path: Path, spec: ModelSpec) -> None:

@@ -185,6 +185,19 @@ def test_a_run_that_cannot_be_gone_on_with_is_one_line(
     assert "\n" not in str(caught.value)
 
 
+def test_sizes_are_told_width_first(written: Content, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    progress = {"epoch": 1, "weights": {}, "optimizer": {}, "best": 0.5, "history": []}
+    before, now = TrainSettings(("drives",), crop=(288, 384)), TrainSettings(("drives",), crop=(64, 96))
+    torch.save({**written, "settings": plain(before), "progress": progress}, tmp_path / "last.pt")
+    with pytest.raises(CheckpointError, match="was started with crop = 384x288, not 96x64"):
+        load_previous(tmp_path, now, resume=True)
+    assert main(["train", "drives", "-o", "run", "--crop", "100x64"]) == 2
+    assert (
+        "100x64: the network's width and height must be multiples of 32; the nearest is 96x64"
+        in capsys.readouterr().err
+    )
+
+
 # Model files to train on
 
 
