@@ -20,7 +20,6 @@ from .errors import ExportError
 from .eval_folder import result_folder, result_paths, write_results
 from .eval_report import plain, show
 from .evaluate import evaluate_model
-from .worst import WorstFrames
 
 ERRORS: tuple[type[Exception], ...] = (ExportError, TrainingError, RoadmaskError)
 
@@ -76,6 +75,8 @@ def evaluate(
     roadmask eval street.onnx idd/ --map idd-lite            in groups of classes, as its labels are sets of them
     roadmask eval street.onnx mine/ --all --json > scores.json
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
+    from .worst import WorstFrames  # and Pillow, which --help must do without
+
     choice = _choice(drive or (), list_file, folder, every=every)
     worst_frames = WorstFrames(worst)
     with ExitStack() as stack:

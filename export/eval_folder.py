@@ -10,12 +10,15 @@ from contextlib import ExitStack, contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 from ..stream.system.talk import cell_text
 from .errors import ExportError
 from .eval_report import plain
 from .scores import Evaluation, FrameScore
-from .worst import WorstFrames
+
+if TYPE_CHECKING:  # Pillow, which --help must do without
+    from .worst import WorstFrames
 
 SCORES, CONFUSION, CONFUSION_PLOT = "scores.json", "confusion.csv", "confusion.png"
 WORST, FRAMES = "worst.png", "frames.csv"

@@ -1,30 +1,21 @@
-"""`roadmask export`: options in, a table out."""
+"""`roadmask export`: its options; what they ask for is done in `make`."""
 
 from __future__ import annotations
 
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Annotated
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from ..stream import RoadmaskError
 from ..stream.commands import options as of
-from ..stream.network.model import bundled_models, find_model
-from ..stream.system.talk import counted, printable, progress_bar
-from ..training.checkpoint import load
+from ..stream.network.model import bundled_models
+from ..stream.system.talk import printable
 from ..training.errors import TrainingError
 from ..training.options import parse_size
-from .calibration import PICTURE_COUNT, given_samples
-from .convert import export_model
+from .calibration import PICTURE_COUNT
 from .errors import ExportError
-from .half import halve_model
-from .model_file import check_output
-from .pictures import find_pictures, samples
-from .quantize import quantize_model
-from .verify import ParityReport
+from .pictures import find_pictures
 
 ERRORS: tuple[type[Exception], ...] = (ExportError, TrainingError, RoadmaskError)
 
@@ -97,83 +88,25 @@ def export(
     if is_model and size:
         raise typer.BadParameter("a model file keeps the size it asks for; give its checkpoint", param_hint="--size")
     asked = parse_size(size, "--size")
-    output = output or _default_output(checkpoint, "-int8" if int8 else "-fp16" if fp16 else "")
-    paths = find_pictures(pictures) if pictures else None
+    twin = "-int8" if int8 else "-fp16" if fp16 else ""
+    output = output or checkpoint.with_name(f"{checkpoint.stem}{twin}.onnx")
+    given = find_pictures(pictures) if pictures else None
+
+    from .make import make_half, make_int8, make_model  # and torch and onnx, which --help must do without
+
     if fp16:
-        _halve(checkpoint, output, is_model=is_model, size=asked, overwrite=overwrite, pictures=paths)
+        make_half(checkpoint, output, is_model=is_model, size=asked, overwrite=overwrite, pictures=given)
     elif calibrate is None:
-        _show_parity(
-            "checkpoint (torch) against model (ONNX Runtime)",
-            export_model(checkpoint, output, overwrite=overwrite, pictures=paths, size=asked),
-        )
-    elif is_model:
-        _quantize(find_model(checkpoint), output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
+        make_model(checkpoint, output, size=asked, overwrite=overwrite, pictures=given)
     else:
-        check_output(output, checkpoint, source_kind="checkpoint", overwrite=overwrite)
-        with TemporaryDirectory() as folder:
-            model = Path(folder, output.name)
-            report = export_model(checkpoint, model, pictures=paths, size=asked)
-            _show_parity("checkpoint (torch) against model (ONNX Runtime)", report)
-            _quantize(model, output, calibrate, calibrate_pictures, overwrite=overwrite, pictures=paths)
-    typer.echo(f"{printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")
-
-
-def _default_output(source: Path, twin: str) -> Path:
-    """Beside its source; for a model in the box, in the working folder."""
-    return source.with_name(f"{source.stem}{twin}.onnx")
-
-
-def _halve(
-    source: Path,
-    output: Path,
-    *,
-    is_model: bool,
-    size: tuple[int, int] | None,
-    overwrite: bool,
-    pictures: list[Path] | None,
-) -> None:
-    what = "float32 model against fp16 model"
-    compared = given_samples(pictures) if pictures else None
-    if is_model:
-        _show_parity(what, halve_model(find_model(source), output, samples=compared, overwrite=overwrite))
-        return
-    check_output(output, source, source_kind="checkpoint", overwrite=overwrite)
-    with TemporaryDirectory() as folder:
-        model = Path(folder, output.name)
-        report = export_model(source, model, pictures=pictures, size=size)
-        _show_parity("checkpoint (torch) against model (ONNX Runtime)", report)
-        compared = samples(load(source), pictures)
-        _show_parity(what, halve_model(model, output, samples=compared, overwrite=overwrite))
-
-
-def _quantize(
-    model: Path, output: Path, data: Path, count: int, *, overwrite: bool, pictures: list[Path] | None
-) -> None:
-    with progress_bar() as progress:
-        report = quantize_model(
-            model,
+        make_int8(
+            checkpoint,
             output,
-            data,
-            count=count,
+            calibrate,
+            calibrate_pictures,
+            is_model=is_model,
+            size=asked,
             overwrite=overwrite,
-            pictures=pictures,
-            on_picture=counted(progress, "calibrating"),
+            pictures=given,
         )
-    _show_parity("float32 model against int8 model", report)
-
-
-def _show_parity(what: str, report: ParityReport) -> None:
-    table = Table("pictures", "batch", "network input", "mean difference", "largest", "scores span", "equal labels")
-    for case in report.cases:
-        table.add_row(
-            str(case.picture_count),
-            str(case.batch),
-            f"{case.width}x{case.height}",
-            f"{case.mean_difference:.1e}",
-            f"{case.max_difference:.1e}",
-            f"{case.score_range:.1f}",
-            f"{case.equal_labels:.4%}",
-        )
-    console = Console(stderr=True)
-    console.print(printable(f"{what} on {report.origin}:"), markup=False, highlight=False)
-    console.print(table)
+    typer.echo(f"{printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")

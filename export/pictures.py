@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..training.camvid import open_dataset, read_picture
-from ..training.checkpoint import Checkpoint
 from ..training.classmap import split_map
 from ..training.errors import DataError
 from .errors import ExportError
+
+if TYPE_CHECKING:  # torch, which --help must do without
+    from ..training.checkpoint import Checkpoint
 
 Picture = NDArray[np.uint8]  # (height, width, 3) RGB
 

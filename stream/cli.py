@@ -17,7 +17,7 @@ from typing import Annotated
 import typer
 
 from .errors import RoadmaskError, Stopped
-from .system.talk import harmless_streams, lines_for_people, printable, unwritten_results
+from .system.talk import harmless_streams, install_command, lines_for_people, printable, unwritten_results
 from .system.url import redacted, without_secrets
 
 
@@ -85,23 +85,25 @@ def _run(arguments: Sequence[str] | None) -> int:
         word = redacted(first[0])
         return _fail(f"{word} is no command; did you mean: roadmask run {shlex.quote(word)}", 2)
     called = next((command for command in _COMMANDS if command.name in first), None)
-    module: ModuleType | None = None
-    if called is not None:
-        try:
-            module = import_module(f"roadmask.{called.module}")
-        except ModuleNotFoundError as exc:
-            return _missing_package(called, exc)
-        if hasattr(module, "as_typer_takes_them") and typed is None:
-            arguments = module.as_typer_takes_them(arguments)
+    try:
+        return _call(called, arguments, completes=typed is not None)
+    except ModuleNotFoundError as exc:  # of an extra, which the help of a command is told without
+        return _missing_package(called, exc)
+    except Stopped:  # by a second Ctrl-C
+        return _STOPPED
+    except SystemExit as exc:  # how Typer ends, well or not
+        return exc.code if isinstance(exc.code, int) else 0
+
+
+def _call(called: _Command | None, arguments: list[str], *, completes: bool) -> int:
+    module = import_module(f"roadmask.{called.module}") if called else None
+    if hasattr(module, "as_typer_takes_them") and not completes:
+        arguments = module.as_typer_takes_them(arguments)
     expected: tuple[type[Exception], ...] = (RoadmaskError, *getattr(module, "ERRORS", ()))
     try:
         _app(called, module)(arguments, prog_name="roadmask")
     except expected as exc:
         return _fail(str(exc), 2 if getattr(exc, "usage", False) else 1)
-    except Stopped:  # by a second Ctrl-C
-        return _STOPPED
-    except SystemExit as exc:  # how Typer ends, well or not
-        return exc.code if isinstance(exc.code, int) else 0
     return 0
 
 
@@ -158,11 +160,10 @@ def _not_called() -> None:
     """Stands for a command in the list of commands."""
 
 
-def _missing_package(command: _Command, exc: ModuleNotFoundError) -> int:
-    if exc.name is None or exc.name.partition(".")[0] == "roadmask":
+def _missing_package(command: _Command | None, exc: ModuleNotFoundError) -> int:
+    if command is None or exc.name is None or exc.name.partition(".")[0] == "roadmask":
         raise exc
-    package = f"roadmask[{command.extra}]" if command.extra else "roadmask"
-    return _fail(f"'{command.name}' needs {exc.name}, which is not installed: pip install '{package}'", 1)
+    return _fail(f"'{command.name}' needs {exc.name}, which is not installed: {install_command(command.extra)}", 1)
 
 
 def _fail(message: str, code: int) -> int:

@@ -12,9 +12,9 @@ import torch
 from roadmask.export.metadata import metadata
 from roadmask.stream.errors import ModelError
 from roadmask.stream.spec import MAX_PIXELS, METADATA_KEY, parse_spec
-from roadmask.training import encoder
+from roadmask.training import shape
 from roadmask.training.checkpoint import Checkpoint
-from roadmask.training.unet import UNetSettings
+from roadmask.training.shape import UNetSettings
 from tests.support.own_process import ROOT
 
 # Written by hand when schema 1 was settled. Files like it are in use: never edit it, add spec_v2.json beside it.
@@ -183,7 +183,7 @@ def test_a_tensor_among_the_scores_is_written_as_a_number() -> None:
 
 def test_the_largest_input_that_a_file_may_ask_for_takes_no_other_shape_of_many_more_pixels() -> None:
     content = json.loads(GOLDEN.read_text(encoding="utf-8"))
-    assert MAX_PIXELS == encoder.MAX_PIXELS  # what can be trained can be run
+    assert MAX_PIXELS == shape.MAX_PIXELS  # what can be trained can be run
     for side, stride in ((3072, 256), (256, 256), (3072, 1)):
         both(side, stride=stride)(content)
         spec = parse_spec(json.dumps(content), "model.onnx")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -11,23 +9,12 @@ from numpy.typing import NDArray
 from .camvid import VOID
 from .files import Picture
 from .harsh import make_harsh
+from .settings import AugmentSettings
 
 Mask = NDArray[np.uint8]  # (height, width)
 Crop = tuple[Picture, Mask]
 Soft = NDArray[np.uint8]  # (height, width, classes) probabilities in 255ths
 _FILL = (127.0, 127.0, 127.0)  # around a picture smaller than the crop; the network's zero
-
-
-@dataclass(frozen=True, slots=True)
-class AugmentSettings:
-    scale_min: float = 0.75  # relative to the size at validation, a factor drawn log-uniformly from this range
-    scale_max: float = 2.0
-    flip: float = 0.5  # probability of mirroring left and right
-    brightness: float = 0.3  # largest relative change; 0.3 means times 0.7 to 1.3
-    contrast: float = 0.3
-    saturation: float = 0.4
-    hue_degrees: float = 8.0
-    harsh: float = 0.0  # probability of night, bad weather, a bad camera
 
 
 def augment(

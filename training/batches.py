@@ -18,10 +18,11 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
-from .augment import AugmentSettings, Crop, Soft, augment
+from .augment import Crop, Soft, augment
 from .camvid import Example
 from .encoder import INPUT_MEAN, INPUT_STD
 from .mixture import Part
+from .settings import AugmentSettings
 
 Key = tuple[int, Path]  # number of a part, and file of a picture: names may be in two folders of a data set
 _MEMORY_SHARE = 0.25  # of the machine's, that decoded pictures may take

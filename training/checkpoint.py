@@ -15,12 +15,12 @@ from torch import Tensor
 from torch.torch_version import TorchVersion
 
 from .camvid import VOID, Color
-from .encoder import MAX_PIXELS, STRIDE
 from .errors import CheckpointError
 from .field_types import fits, misfit
 from .files import is_class_name
 from .settings import TrainSettings
-from .unet import MAX_CHANNELS, UNet, UNetSettings
+from .shape import MAX_CHANNELS, MAX_PIXELS, STRIDE, UNetSettings
+from .unet import UNet
 
 _FORMAT = "roadmask-checkpoint"
 VERSION = 1

@@ -6,8 +6,7 @@ import shlex
 from dataclasses import fields
 from pathlib import Path
 
-from .augment import AugmentSettings
-from .settings import TrainSettings
+from .settings import AugmentSettings, TrainSettings
 
 _REPEATABLE = {"valid_drives": "--valid-drive", "unlabelled": "--unlabelled", "teachers": "--teacher"}
 _AUGMENT_OPTIONS = ("flip", "brightness", "contrast", "saturation", "harsh")

@@ -12,7 +12,6 @@ from .classmap import read_map, split_map
 from .console import Talk, print_class_table, print_line
 from .errors import DataError, TrainingError
 from .options import ValidDrive, ValidList
-from .sheet import evenly, label_sheet
 from .survey import Survey, survey
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
@@ -96,6 +95,8 @@ def _print_split(dataset: Dataset, valid_list: Path | None, valid_drives: list[s
 
 
 def _save_sheet(dataset: Dataset, found: Survey, path: Path) -> None:
+    from .sheet import evenly, label_sheet  # and Pillow, which --help must do without
+
     try:
         label_sheet(dataset, evenly(found.usable, _SHEET_PICTURES)).save(path)
     except (OSError, ValueError) as exc:  # ValueError: more pixels than such a file can have

@@ -10,20 +10,15 @@ from __future__ import annotations
 import importlib
 import math
 from itertools import pairwise
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
-EncoderName = Literal["lite0", "lite1", "lite2"]
-Weights = Literal["imagenet", "none"]
+from .shape import EncoderName
 
 # The ImageNet weights were trained on (pixel - 127) / 128 (TensorFlow TPU, efficientnet/lite).
 INPUT_MEAN = 127.0
 INPUT_STD = 128.0
-SCALES = 5  # features at strides 2, 4, 8, 16, 32
-STRIDE = 32
-MAX_PIXELS = 4096 * 2304  # of a picture, 4K; stream/spec.py allows no more
 _BATCH_NORM_EPS = 1e-3  # TensorFlow's, which the ImageNet weights expect
 _WIDTH_AND_DEPTH: dict[EncoderName, tuple[float, float]] = {"lite0": (1, 1), "lite1": (1, 1.1), "lite2": (1.1, 1.2)}
 # (output channels, kernel, stride, expansion, repeats) of each stage of Lite0.
@@ -96,11 +91,6 @@ def load_imagenet(encoder: EfficientNetLite) -> None:
     state = torch.load(path, map_location="cpu", weights_only=True)
     classifier = ("_conv_head.", "_bn1.", "_fc.")
     encoder.load_state_dict({name: value for name, value in state.items() if not name.startswith(classifier)})
-
-
-def nearest_multiple(side: float) -> int:
-    """Of `STRIDE`, as the sides of the network's input must be; one at least."""
-    return max(round(side / STRIDE), 1) * STRIDE
 
 
 def imagenet_package(name: EncoderName) -> str:

@@ -14,10 +14,10 @@ from torch.nn import functional
 
 from .batches import resize_picture, to_input
 from .device import Autocast
-from .encoder import nearest_multiple
 from .files import Picture
 from .loss import LossWeights, segmentation_loss
 from .metrics import confusion_matrix
+from .shape import nearest_multiple
 from .unet import UNet
 
 

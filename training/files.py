@@ -6,12 +6,15 @@ import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, UnidentifiedImageError
 
 from .errors import DataError
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 Color = tuple[int, int, int]
 Picture = NDArray[np.uint8]  # (height, width, 3) RGB
@@ -103,6 +106,8 @@ def read_lines(path: Path) -> list[str]:
 
 @contextmanager
 def _opened(path: Path) -> Iterator[Image.Image]:
+    from PIL import Image, UnidentifiedImageError  # of an extra, which --help of the commands must do without
+
     if not path.is_file():
         raise DataError(f"{path}: no such file")
     try:

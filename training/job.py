@@ -15,7 +15,6 @@ from .batches import Key, Pictures, steps_in
 from .camvid import VOID
 from .checkpoint import Checkpoint
 from .device import Autocast, choose_autocast, choose_device, precision_name
-from .encoder import MAX_PIXELS, STRIDE
 from .errors import CheckpointError, DataError, TrainingError
 from .labels import Labels
 from .loss import LossWeights, class_weights
@@ -23,8 +22,8 @@ from .mixture import Mixture, Part, meaning, open_mixture
 from .provenance import provenance
 from .run_folder import check_same_data
 from .settings import TrainSettings
+from .shape import MAX_PIXELS, STRIDE, UNetSettings
 from .trained import load_trained
-from .unet import UNetSettings
 
 OnMessage = Callable[[str], None]
 

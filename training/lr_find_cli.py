@@ -12,8 +12,6 @@ from . import options as of
 from .command import train_command
 from .console import Talk, print_line
 from .errors import TrainingError
-from .lr_find import lr_find as find_rate
-from .lr_find import suggest, write_points
 from .settings import TrainSettings
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
@@ -67,6 +65,8 @@ def lr_find(
 
 
 def _find(settings: TrainSettings, output: Path) -> None:
+    from .lr_find import lr_find as find_rate  # and torch, which --help must do without
+    from .lr_find import suggest, write_points
     from .plots import draw_lr_find  # matplotlib takes a second, and wrong usage should not
 
     with Talk("raising the rate") as talk:

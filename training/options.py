@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from .encoder import Weights
 from .settings import Precision, check_size
+from .shape import Weights
 
 DataFolders = Annotated[
     list[str],

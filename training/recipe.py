@@ -18,13 +18,12 @@ from pathlib import Path
 import typer
 
 from . import checkpoint as checkpoints
-from .augment import AugmentSettings
 from .console import Talk
 from .device import choose_device
 from .errors import TrainingError
 from .options import parse_duration
 from .run_folder import LAST
-from .settings import TrainSettings
+from .settings import AugmentSettings, TrainSettings
 from .train import train
 
 HELD_OUT = ("train_*7",)  # drives of IDD-Lite, 172 of its pictures

@@ -6,13 +6,33 @@ import json
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
-from .augment import AugmentSettings
-from .encoder import MAX_PIXELS, SCALES, STRIDE, EncoderName, Weights, nearest_multiple
 from .errors import TrainingError
-from .unet import MAX_CHANNELS, Context, Convolution
+from .shape import (
+    MAX_CHANNELS,
+    MAX_PIXELS,
+    SCALES,
+    STRIDE,
+    Context,
+    Convolution,
+    EncoderName,
+    Weights,
+    nearest_multiple,
+)
 
 _MOST_SCALE = 100.0  # of a picture
 Precision = Literal["auto", "fp32", "bf16"]
+
+
+@dataclass(frozen=True, slots=True)
+class AugmentSettings:
+    scale_min: float = 0.75  # relative to the size at validation, a factor drawn log-uniformly from this range
+    scale_max: float = 2.0
+    flip: float = 0.5  # probability of mirroring left and right
+    brightness: float = 0.3  # largest relative change; 0.3 means times 0.7 to 1.3
+    contrast: float = 0.3
+    saturation: float = 0.4
+    hue_degrees: float = 8.0
+    harsh: float = 0.0  # probability of night, bad weather, a bad camera
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from torch.nn import functional
 
 from .augment import Soft
 from .batches import Key, resize_picture, to_input
-from .encoder import nearest_multiple
 from .files import Picture
 from .job import Job, OnMessage
+from .shape import nearest_multiple
 from .unet import UNet
 
 _TELL_EVERY = 500  # pictures

@@ -17,7 +17,7 @@ from .allocator import keep_freed_memory
 from .average import update_average, with_weights
 from .batches import Batch, Crops, draw, train_batches
 from .checkpoint import Checkpoint, finished
-from .encoder import INPUT_MEAN, INPUT_STD, SCALES, STRIDE
+from .encoder import INPUT_MEAN, INPUT_STD
 from .errors import TrainingError
 from .evaluate import evaluate
 from .history import EpochScores, PartScores, scores_in, write_history
@@ -26,6 +26,7 @@ from .learner import Learner, restore, start
 from .optimizer import rates, set_rates, set_training
 from .run_folder import BEST, HISTORY, LAST, STEPS, load_previous, make_folder
 from .settings import TrainSettings, check, plain
+from .shape import SCALES, STRIDE
 from .step import take_step
 from .step_log import StepLog, StepRow
 from .teacher import soft_labels

@@ -10,13 +10,9 @@ from typing import Annotated, Literal
 import typer
 
 from . import options as of
-from .augment import AugmentSettings
-from .encoder import EncoderName
 from .errors import TrainingError
-from .folds import train_in_folds
-from .session import train_once
-from .settings import TrainSettings
-from .unet import Context, Convolution, UNetSettings
+from .settings import AugmentSettings, TrainSettings
+from .shape import Context, Convolution, EncoderName, UNetSettings
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 Folds = Literal["drives"]
@@ -209,6 +205,9 @@ def _shape_default(field: str) -> str:
 def _train(
     settings: TrainSettings, output: Path, *, folds: Folds | None, resume: bool, stop_after: float | None
 ) -> None:
+    from .folds import train_in_folds  # and torch, which --help must do without
+    from .session import train_once
+
     stop_at = None if stop_after is None else time.monotonic() + 60 * stop_after
     if folds is None:
         train_once(settings, output, resume=resume, stop_at=stop_at)

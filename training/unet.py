@@ -2,30 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from .encoder import STRIDE, EfficientNetLite, EncoderName
-
-Convolution = Literal["separable", "plain"]
-Context = Literal["none", "wide"]
-MAX_CHANNELS = 4096  # of a stage of the decoder; 256 is a lot
-
-
-@dataclass(frozen=True, slots=True)
-class UNetSettings:
-    """What rebuilds a network of the same shape; stored in every checkpoint."""
-
-    class_count: int
-    decoder_channels: tuple[int, int, int, int] = (128, 64, 48, 32)  # at strides 16, 8, 4, 2
-    convolution: Convolution = "separable"
-    dropout: float = 0.1  # share of channels dropped before the classifier, in training
-    encoder: EncoderName = "lite0"
-    context: Context = "none"  # what the deepest features see beside their neighbours
+from .encoder import EfficientNetLite
+from .shape import STRIDE, Convolution, UNetSettings
 
 
 class UNet(nn.Module):

@@ -13,9 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from .checkpoint import Checkpoint, checked
-from .encoder import INPUT_MEAN, INPUT_STD, STRIDE, EncoderName
+from .encoder import INPUT_MEAN, INPUT_STD
 from .errors import CheckpointError
-from .unet import Context, Convolution, UNet, UNetSettings
+from .shape import STRIDE, Context, Convolution, EncoderName, UNetSettings
+from .unet import UNet
 
 if TYPE_CHECKING:
     from onnx import ModelProto
@@ -84,7 +85,7 @@ def _load(path: Path) -> ModelProto:
     try:
         import onnx
     except ModuleNotFoundError as exc:
-        raise CheckpointError(f"{path}: to read a model file, install onnx: pip install 'roadmask[export]'") from exc
+        raise CheckpointError(f"{path}: to read a model file, install onnx: pip install onnx") from exc
     try:
         return onnx.load(path, load_external_data=False)
     except OSError as exc:

@@ -22,6 +22,7 @@ import av
 
 from ..errors import OutputError, RoadmaskError, SourceError
 from ..run.settings import Remote, Report, SegmentSettings
+from ..system.talk import install_command
 from .footage import says_so, told, videos_among
 from .summary import SUMMARY_NAME
 from .video_files import VideoFile, find_sources
@@ -164,7 +165,7 @@ def _asked(url: str, error: type[RoadmaskError]) -> Iterator[None]:
     except FileNotFoundError as exc:
         raise error(f"{url}: no such file") from exc
     except ImportError as exc:
-        what = "fsspec: pip install 'roadmask[remote]'" if exc.name == "fsspec" else f"more: {_first_line(exc)}"
+        what = f"fsspec: {install_command('remote')}" if exc.name == "fsspec" else f"more: {_first_line(exc)}"
         raise error(f"{url}: such URLs need {what}") from exc
     except Exception as exc:  # each store's library has errors of its own
         raise error(f"{url}: {_first_line(exc)}") from exc

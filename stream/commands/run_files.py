@@ -29,6 +29,7 @@ from ..run.stages import batch_size, network_size
 from ..spec import select_classes
 from ..system.machine import usable_cores
 from ..system.stop import Stop, stop_on_signal
+from ..system.talk import install_command
 
 if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
@@ -174,7 +175,7 @@ def open_cluster(model: Model, settings: ClusterSettings) -> AbstractContextMana
     try:
         from ..cluster.cluster import open_cluster as opened
     except ModuleNotFoundError as exc:
-        raise DeviceError(f"--ray needs {exc.name}: pip install 'roadmask[ray]'") from exc
+        raise DeviceError(f"--ray needs {exc.name}: {install_command('ray')}") from exc
     return opened(model, settings)
 
 

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..archive.manifest import ArchiveHeader
 from ..errors import OutputError
+from ..system.talk import install_command
 from .frames import LabelledFrame, LabelTable, PictureFormat
 from .tree import JsonItems, Tree, json_text
 
@@ -38,7 +39,7 @@ class CocoWriter:
         try:
             from pycocotools import mask as coco_mask
         except ImportError as exc:
-            raise OutputError("--to coco needs pycocotools: pip install 'roadmask[coco]'") from exc
+            raise OutputError(f"--to coco needs pycocotools: {install_command('coco')}") from exc
         self._coco = coco_mask
         self._tree = tree
         self._table = table

@@ -32,9 +32,10 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from ..errors import OutputError, RoadmaskError
 from ..spec import PixelClass, select_classes
+from .address import Address
 from .events import Journal
 from .feed import Bell, CameraFeed, Encoding
-from .guard import Address, Guard
+from .guard import Guard
 from .health import CameraCollector, exposition, health
 from .pictures import snapshot
 

@@ -1,4 +1,4 @@
-"""Where the live view listens, who may see it, and what a browser may do with it.
+"""Who may see the live view, and what a browser may do with it.
 
 Without a token it listens on loopback only, and takes no request for another host's name: else a page from anywhere
 could point its own name at 127.0.0.1 and read what the cameras see. With a token, every path but /healthz asks for it:
@@ -14,10 +14,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import os
-import re
-import socket
-from dataclasses import dataclass
 from http.cookies import CookieError, SimpleCookie
 from ipaddress import ip_address
 from urllib.parse import parse_qs, urlsplit
@@ -26,7 +22,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import PlainTextResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from ..errors import OutputError
+from .address import Address
 
 _HEADERS = {
     "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; "
@@ -39,9 +35,6 @@ _HEADERS = {
     "X-Frame-Options": "DENY",
 }
 _COOKIE_AGE_S = 30 * 24 * 3600
-_LARGEST_PORT = 65535
-# What may wait for one viewer: some pictures. The system's own choice of megabytes would show a slow one the past.
-_SEND_BUFFER = 1 << 18
 _MOST_ANSWERS = 256  # at a time; what a machine asks of /healthz is answered beside them
 
 
@@ -146,64 +139,3 @@ def _password(credentials: str) -> str:
         return base64.b64decode(credentials, validate=True).decode().partition(":")[2]
     except (binascii.Error, UnicodeDecodeError):
         return ""
-
-
-@dataclass(frozen=True, slots=True)
-class Address:
-    """A host, by name or number and without brackets, and a port; 0 for any that is free."""
-
-    host: str
-    port: int
-
-    @property
-    def is_loopback(self) -> bool:
-        """Whether only this machine reaches it. Of names this is believed of `localhost` alone."""
-        try:
-            return ip_address(self.host).is_loopback
-        except ValueError:
-            return self.host == "localhost"
-
-    @property
-    def url(self) -> str:
-        """For a browser; where it listens on every address of the machine, by the machine's name."""
-        everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-        return f"http://{Address(socket.gethostname(), self.port) if everywhere else self}/"
-
-    def __str__(self) -> str:
-        return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-def parse_address(text: str) -> Address:
-    """`HOST:PORT`, or a port alone, which is on 127.0.0.1.
-
-    Raises:
-        OutputError: it is neither.
-    """
-    match = re.fullmatch(r"(?:(?:\[(?P<v6>[0-9a-fA-F:.]+)\]|(?P<name>[^:\[\]/@\s]+)):)?(?P<port>[0-9]{1,5})", text)
-    if not match or int(match["port"]) > _LARGEST_PORT:
-        raise OutputError(
-            f"--serve {text}: is no address; name one like 127.0.0.1:8080, [::1]:8080 or 8080", usage=True
-        )
-    return Address(match["v6"] or match["name"] or "127.0.0.1", int(match["port"]))
-
-
-def listen(address: Address) -> socket.socket:
-    """A socket that takes connections from now on.
-
-    Raises:
-        OutputError: the address is in use, not of this machine, or not for this user.
-    """
-    try:
-        family, _, _, _, name = _resolved(address)
-        listener = socket.create_server((name[0], name[1]), family=family)
-    except OSError as exc:
-        # Of the system's errors without what Python adds, which says the address again; of names not found as it is.
-        reason = os.strerror(exc.errno) if exc.errno and not isinstance(exc, socket.gaierror) else exc.strerror
-        raise OutputError(f"--serve {address}: cannot be listened on ({reason}); name another HOST:PORT") from exc
-    listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
-    return listener
-
-
-def _resolved(address: Address) -> tuple[socket.AddressFamily, int, int, str, tuple[object, ...]]:
-    found = socket.getaddrinfo(address.host, address.port, type=socket.SOCK_STREAM)
-    return min(found, key=lambda item: item[0] != socket.AF_INET)  # `localhost` is 127.0.0.1 to most who type it

@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Self
 from ..camera.status import CameraEvent, CameraStatus
 from ..errors import OutputError
 from ..spec import PixelClass
+from ..system.talk import install_command
+from .address import Address, listen
 from .events import Journal
 from .feed import Bell, CameraFeed, Studio
-from .guard import Address, listen
 
 if TYPE_CHECKING:
     from .app import ViewServer
@@ -49,7 +50,7 @@ class LiveView:
         self, address: Address, classes: Sequence[PixelClass], *, token: str | None = None, max_width: int = 960
     ) -> None:
         if any(find_spec(name) is None for name in _NEEDED):
-            raise OutputError("--serve needs starlette: pip install 'roadmask[serve]'")
+            raise OutputError(f"--serve needs starlette: {install_command('serve')}")
         if token is None and not address.is_loopback:
             raise OutputError(
                 f"--serve {address}: is open to other machines; pass --token WORD, which viewers then have to know"

@@ -12,7 +12,7 @@ from ..network.model import Model
 from ..run.outputs import overlay_of
 from ..run.settings import SegmentSettings
 from ..system.stop import Stop
-from .guard import parse_address
+from .address import parse_address
 from .live_view import LiveView
 from .publish_sink import PublishSink
 from .publisher import is_published, parse_target

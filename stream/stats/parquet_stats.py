@@ -21,6 +21,7 @@ from ..errors import OutputError, is_failure
 from ..frames import Position
 from ..spec import ModelSpec
 from ..system.disk import partial_path, sync_file, writing
+from ..system.talk import install_command
 from .stats import CsvStatsSink, ShareRows
 
 if TYPE_CHECKING:
@@ -36,7 +37,7 @@ def refuse_missing_pyarrow(path: Path) -> None:
     try:
         import pyarrow.parquet  # noqa: F401 - the question is whether it can be
     except ImportError as exc:
-        raise OutputError(f"{path}: Parquet needs pyarrow: pip install 'roadmask[parquet]', or name a .csv") from exc
+        raise OutputError(f"{path}: Parquet needs pyarrow: {install_command('parquet')}, or name a .csv") from exc
 
 
 class ParquetStatsSink(CsvStatsSink):

@@ -92,6 +92,23 @@ def printable(text: object) -> str:
     return _NOT_SHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))
 
 
+def install_command(extra: str = "") -> str:
+    """For people: what installs this roadmask with an extra from where it came; it need not be on an index."""
+    name = f"[{extra}]" if extra else ""
+    checkout = Path(__file__).parents[2]
+    if (checkout / "pyproject.toml").is_file():
+        return f"pip install -e '{checkout}{name}'"
+    from importlib.metadata import PackageNotFoundError, distribution  # 40 ms that only a hint should pay
+
+    try:
+        origin = json.loads(distribution("roadmask").read_text("direct_url.json") or "{}")  # PEP 610
+    except (PackageNotFoundError, ValueError):
+        origin = {}
+    vcs = origin.get("vcs_info")
+    url = f"{vcs['vcs']}+{origin['url']}@{vcs['commit_id']}" if vcs else origin.get("url", "")
+    return f"pip install 'roadmask{name}{f' @ {url}' if url else ''}'"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """What to add to a message about a word that is none of those known; nothing where none is like it."""
     spelled = {name.lower(): name for name in known}
@@ -162,7 +179,8 @@ def hide_arguments(urls: list[str], token: str | None) -> None:
     except ImportError:
         log.warning(
             "the password in the command is shown to all users of this machine, in the list of processes; "
-            "to hide it: pip install 'roadmask[serve]'"
+            "to hide it: %s",
+            install_command("serve"),
         )
     else:
         setproctitle(" ".join(["roadmask", *shown]))

@@ -14,6 +14,7 @@ import pytest
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.batch.remote import is_remote
 from roadmask.stream.commands.run import as_typer_takes_them
+from roadmask.stream.system.talk import install_command
 from tests.support.clips import cfr, make_clip, times_of
 from tests.support.run_command import run
 
@@ -109,7 +110,7 @@ def test_without_the_extra_one_line_says_what_to_install(
 ) -> None:
     monkeypatch.setitem(sys.modules, "fsspec", None)
     assert run("memory://in/a.mp4", "-o", tmp_path / "seen.mp4", model=model) == 1
-    assert "such URLs need fsspec: pip install 'roadmask[remote]'" in capsys.readouterr().err
+    assert f"such URLs need fsspec: {install_command('remote')}" in capsys.readouterr().err
 
 
 def test_what_is_a_stream_or_a_file_is_no_such_url() -> None:

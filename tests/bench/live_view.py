@@ -21,8 +21,8 @@ from pathlib import Path
 
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.address import Address
 from roadmask.stream.live.feed import CameraFeed
-from roadmask.stream.live.guard import Address
 from roadmask.stream.live.live_view import LiveView
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video

@@ -25,6 +25,7 @@ from roadmask.stream.errors import DeviceError, ModelError, OutputError, SourceE
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.settings import ClusterSettings, SegmentSettings
 from roadmask.stream.system.stop import Stop
+from roadmask.stream.system.talk import install_command
 from tests.support.clips import cfr, make_clip
 from tests.support.file_content import pictures_of
 from tests.support.full_disk import full_disk
@@ -281,4 +282,4 @@ def test_without_the_extra_one_line_says_what_to_install(
     monkeypatch.setitem(sys.modules, "ray", None)
     monkeypatch.delitem(sys.modules, "roadmask.stream.cluster.cluster", raising=False)
     assert run(drives, "-o", f"{tmp_path}/out/", "--ray", "local", model=model) == 1
-    assert "--ray needs ray: pip install 'roadmask[ray]'" in capsys.readouterr().err
+    assert f"--ray needs ray: {install_command('ray')}" in capsys.readouterr().err

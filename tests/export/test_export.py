@@ -24,7 +24,7 @@ from roadmask.stream.network.model import Model
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training.checkpoint import Checkpoint
 from roadmask.training.errors import CheckpointError, DataError
-from roadmask.training.unet import UNetSettings
+from roadmask.training.shape import UNetSettings
 from tests.support.own_process import ROOT
 from tests.support.untrained import HEIGHT, NAMES, WIDTH, untrained_checkpoint
 

@@ -27,6 +27,7 @@ from roadmask.stream.labelling.coco import CocoWriter
 from roadmask.stream.labelling.frames import LabelledFrame, LabelTable
 from roadmask.stream.labelling.labelling import Tool
 from roadmask.stream.labelling.tree import FolderTree
+from roadmask.stream.system.talk import install_command
 from roadmask.training.camvid import open_dataset
 from tests.support.clips import SPEC, cfr, make_clip, times_of
 from tests.support.file_content import content
@@ -125,7 +126,7 @@ def test_coco_without_pycocotools_tells_how_to_install_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "pycocotools", None)
     assert convert(masks, "--to", "coco", "-o", tmp_path / "there" / "out") == 1
-    assert "needs pycocotools: pip install 'roadmask[coco]'" in said(capsys)
+    assert f"needs pycocotools: {install_command('coco')}" in said(capsys)
     assert list((tmp_path / "there").iterdir()) == []
 
 

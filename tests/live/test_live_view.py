@@ -14,8 +14,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from roadmask.stream.camera.status import CameraState
 from roadmask.stream.errors import OutputError
-from roadmask.stream.live.guard import Address, parse_address
+from roadmask.stream.live.address import Address, parse_address
 from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.system.talk import install_command
 from tests.support.clips import SPEC
 from tests.support.live_client import Viewer, connection_to, get
 from tests.support.live_results import ANYWHERE, camera, noisy, striped
@@ -64,7 +65,7 @@ def test_an_address_in_use_is_one_line(running: LiveView) -> None:
 
 def test_without_starlette_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("roadmask.stream.live.live_view.find_spec", lambda _: None)
-    with pytest.raises(OutputError, match=re.escape("--serve needs starlette: pip install 'roadmask[serve]'")):
+    with pytest.raises(OutputError, match=re.escape(f"--serve needs starlette: {install_command('serve')}")):
         LiveView(ANYWHERE, SPEC.classes)
 
 

@@ -10,8 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from roadmask.training.augment import AugmentSettings
-from roadmask.training.settings import TrainSettings
+from roadmask.training.settings import AugmentSettings, TrainSettings
 
 CODES = ("Sky", "Void", "Road", "Car")  # void is not last, so that a shifted class shows
 NAMES = ("Sky", "Road", "Car")

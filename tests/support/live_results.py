@@ -6,8 +6,8 @@ import numpy as np
 
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.address import Address
 from roadmask.stream.live.feed import CameraFeed
-from roadmask.stream.live.guard import Address
 from roadmask.stream.live.live_view import LiveView
 from tests.support.clips import result_of
 

@@ -10,7 +10,8 @@ import torch
 from roadmask.export.pictures import draw
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training.checkpoint import Checkpoint
-from roadmask.training.unet import UNet, UNetSettings
+from roadmask.training.shape import UNetSettings
+from roadmask.training.unet import UNet
 
 NAMES = ("Sky", "Road", "Car", "Tree", "Fence")
 COLORS = ((128, 128, 128), (128, 64, 128), (64, 0, 128), (128, 128, 0), (64, 64, 128))

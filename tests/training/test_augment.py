@@ -12,8 +12,9 @@ from hypothesis import strategies as st
 from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
-from roadmask.training.augment import AugmentSettings, augment
+from roadmask.training.augment import augment
 from roadmask.training.camvid import VOID
+from roadmask.training.settings import AugmentSettings
 from tests.support.datasets import ID_COLORS, STILL, draw_ids
 
 GEOMETRY = AugmentSettings(brightness=0, contrast=0, saturation=0, hue_degrees=0)

@@ -18,7 +18,7 @@ from roadmask.training.checkpoint import load
 from roadmask.training.errors import DataError, TrainingError
 from roadmask.training.pack import pack
 from roadmask.training.recipe import run_recipe, stages
-from roadmask.training.unet import UNetSettings
+from roadmask.training.shape import UNetSettings
 from tests.support.datasets import make_fastai, make_unlabelled
 
 

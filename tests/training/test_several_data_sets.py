@@ -20,9 +20,10 @@ from roadmask.training.job import Job, prepare
 from roadmask.training.learner import start
 from roadmask.training.plots import draw_run
 from roadmask.training.settings import TrainSettings
+from roadmask.training.shape import UNetSettings
 from roadmask.training.teacher import soft_labels
 from roadmask.training.train import epoch_batches, train
-from roadmask.training.unet import UNet, UNetSettings
+from roadmask.training.unet import UNet
 from tests.support.datasets import NAMES, make_coarse, make_fastai, make_unlabelled, tiny_settings
 from tests.support.same_run import KilledError, assert_same_run, kill_at_step, table
 

@@ -12,11 +12,9 @@ from PIL import Image
 
 import roadmask.training.plots
 import roadmask.training.session
-import roadmask.training.train_cli
 from roadmask.stream.cli import main
-from roadmask.training.augment import AugmentSettings
 from roadmask.training.command import train_command
-from roadmask.training.settings import TrainSettings, from_plain, plain
+from roadmask.training.settings import AugmentSettings, TrainSettings, from_plain, plain
 from tests.support.datasets import NAMES, make_fastai, tiny_settings
 
 PLOTS = ("loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png")
@@ -81,7 +79,7 @@ def parsed(arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> TrainSettin
         assert stop_at is None
         seen.append(settings)
 
-    monkeypatch.setattr(roadmask.training.train_cli, "train_once", note)
+    monkeypatch.setattr(roadmask.training.session, "train_once", note)
     assert main(arguments) == 0
     return seen[0]
 

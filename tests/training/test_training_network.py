@@ -16,10 +16,11 @@ from torch import Tensor
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training.camvid import VOID
 from roadmask.training.checkpoint import Checkpoint, finished, load, save
-from roadmask.training.encoder import EfficientNetLite, EncoderName, imagenet_package, load_imagenet
+from roadmask.training.encoder import EfficientNetLite, imagenet_package, load_imagenet
 from roadmask.training.errors import CheckpointError
 from roadmask.training.loss import LossWeights, class_weights, segmentation_loss
-from roadmask.training.unet import Convolution, UNet, UNetSettings, WideContext
+from roadmask.training.shape import Convolution, EncoderName, UNetSettings
+from roadmask.training.unet import UNet, WideContext
 
 
 def small_network() -> UNet:

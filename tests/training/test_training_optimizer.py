@@ -18,9 +18,10 @@ from roadmask.training.job import prepare
 from roadmask.training.learner import start
 from roadmask.training.optimizer import DECODER, make_optimizer, rates, set_rates, set_training
 from roadmask.training.settings import TrainSettings
+from roadmask.training.shape import UNetSettings
 from roadmask.training.step import take_step
 from roadmask.training.train import epoch_batches
-from roadmask.training.unet import UNet, UNetSettings
+from roadmask.training.unet import UNet
 from tests.support.datasets import make_fastai, tiny_settings
 
 

