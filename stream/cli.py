@@ -89,6 +89,10 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _call(called, arguments, completes=typed is not None)
     except ModuleNotFoundError as exc:  # of an extra, which the help of a command is told without
         return _missing_package(called, exc)
+    except OSError as exc:  # of a name that no file can have, for one: too long, or a loop of links
+        if not isinstance(exc.filename, str):
+            raise
+        return _fail(f"{exc.filename}: {exc.strerror}", 1)
     except Stopped:  # by a second Ctrl-C
         return _STOPPED
     except SystemExit as exc:  # how Typer ends, well or not
@@ -97,7 +101,7 @@ def _run(arguments: Sequence[str] | None) -> int:
 
 def _call(called: _Command | None, arguments: list[str], *, completes: bool) -> int:
     module = import_module(f"roadmask.{called.module}") if called else None
-    if hasattr(module, "as_typer_takes_them") and not completes:
+    if module and hasattr(module, "as_typer_takes_them") and not completes:
         arguments = module.as_typer_takes_them(arguments)
     expected: tuple[type[Exception], ...] = (RoadmaskError, *getattr(module, "ERRORS", ()))
     try:

@@ -40,5 +40,6 @@ def fits(value: object, kind: Any) -> bool:
     if is_dataclass(kind):
         return isinstance(value, dict) and misfit(value, get_type_hints(kind)) is None
     if kind in (int, float):
-        return type(value) in (int, kind) and (isinstance(value, float) or -_MOST < value < _MOST)  # True is no number
+        is_whole = isinstance(value, int) and not isinstance(value, bool) and -_MOST < value < _MOST
+        return is_whole or (kind is float and isinstance(value, float))
     return isinstance(value, kind)

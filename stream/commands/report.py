@@ -40,6 +40,8 @@ def report(
     roadmask report masks.zip --stats shares.csv -o drive.html
     roadmask report results/ --video dashcam/              all runs of a folder on one page
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
+    if not output.name:
+        raise typer.BadParameter("name a file for the page", param_hint="-o")
     cv2.setNumThreads(1)  # every stage has a thread already
     settings = ReportSettings(tuple(masks), output, video, stats, overwrite)
     with progress_bar(quiet=quiet) as progress:

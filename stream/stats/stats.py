@@ -25,6 +25,7 @@ from ..system.talk import cell_text
 
 SUFFIXES = (".csv", ".parquet")
 PIECE_SUFFIX = ".csv"  # of a table of either kind
+_MOST = 2.0**53  # of an index
 
 
 def refuse_bad_stats(path: Path) -> None:
@@ -198,12 +199,16 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
         RoadmaskError: it is not there, no such table, or of other classes.
     """
     refuse_bad_stats(path)
+    if not path.is_file():
+        raise RoadmaskError(f"{path}: no such file")
     try:
         names, columns = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
-    except (OSError, ValueError) as exc:  # pyarrow's own are ValueErrors
+    except (OSError, ValueError, csv.Error) as exc:  # pyarrow's own are ValueErrors
         raise RoadmaskError(f"{path}: statistics that cannot be read ({exc})") from exc
     if [*map(cell_text, names)] != ["index", "time", *map(cell_text, class_names)]:
         raise RoadmaskError(f"{path}: its columns are {', '.join(names)}; these masks have {', '.join(class_names)}")
+    if not all((np.abs(column) < _MOST).all() for column in columns):  # nor is it where it is no number
+        raise RoadmaskError(f"{path}: statistics that cannot be read (not all are numbers)")
     return ShareTable(path.name, columns[0].astype(np.int64), np.stack(columns[2:], axis=1))
 
 
