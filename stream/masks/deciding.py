@@ -18,13 +18,13 @@ from numpy.typing import NDArray
 
 from ..frames import Frame, Position, ScoredFrames, SegmentedFrame, begins_piece, warms_up
 from .deciding_state import DecidingState, Known, PieceState
-from .mixed_cells import MixedCells
+from .mixed_cells import PIXELS_AT_A_TIME, MixedCells
 from .reuse import StillClock
 from .smooth import Smoother
 
 # Beyond these, enlarging everything is as quick. Measured with noise blurred to patches of many sizes.
-_MIN_ENLARGEMENT = 4  # pixels of the mask for each of the scores'
-_MAX_MIXED = 0.02  # mixed cells for each pixel of the mask
+MIN_ENLARGEMENT = 4.0  # pixels of the mask for each of the scores'
+MAX_MIXED = 0.02  # mixed cells for each pixel of the mask
 
 
 class Decided(NamedTuple):
@@ -117,10 +117,24 @@ class _Piece:
 
 
 class Decider:
-    """Decides masks; keeps its working memory between frames of one size. For one thread."""
+    """Decides masks; keeps its working memory between frames of one size. For one thread.
 
-    def __init__(self, class_count: int) -> None:
+    Args:
+        class_count: of the model.
+        min_enlargement, max_mixed: below and above which all is enlarged; the masks are the same, wherever they lie.
+        at_a_time: pixels of mixed cells to decide.
+    """
+
+    def __init__(
+        self,
+        class_count: int,
+        *,
+        min_enlargement: float = MIN_ENLARGEMENT,
+        max_mixed: float = MAX_MIXED,
+        at_a_time: int = PIXELS_AT_A_TIME,
+    ) -> None:
         self._class_count = class_count
+        self._min_enlargement, self._max_mixed, self._at_a_time = min_enlargement, max_mixed, at_a_time
         self._coarse, self._fine = _BestClass(), _BestClass()
         self._enlarged = np.empty((0, 0), np.float32)
         self._mixed_cells: MixedCells | None = None
@@ -134,14 +148,14 @@ class Decider:
         if len(scores) != self._class_count:
             raise ValueError(f"scores are of {len(scores)} classes, not {self._class_count}")
         grid = (scores.shape[1], scores.shape[2])
-        if height <= grid[0] or width <= grid[1] or height * width < _MIN_ENLARGEMENT * grid[0] * grid[1]:
+        if height <= grid[0] or width <= grid[1] or height * width < self._min_enlargement * grid[0] * grid[1]:
             return self._enlarge_all(scores, height, width)
         coarse = self._coarse(scores)
         mixed = _mixed(coarse)
-        if len(mixed) > _MAX_MIXED * height * width:
+        if len(mixed) > self._max_mixed * height * width:
             return self._enlarge_all(scores, height, width)
         if self._mixed_cells is None or self._mixed_cells.shape != (grid, (height, width)):
-            self._mixed_cells = MixedCells(grid, (height, width))
+            self._mixed_cells = MixedCells(grid, (height, width), at_a_time=self._at_a_time)
         mask = self._mixed_cells.spread(coarse)
         self._mixed_cells.decide(scores, mixed, mask)
         return mask

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 T = TypeVar("T", np.float32, np.uint8, np.intp)
 
-_PIXELS_AT_A_TIME = 1 << 17  # bounds the working memory, to 2 MB
+PIXELS_AT_A_TIME = 1 << 17  # bounds the working memory, to 2 MB
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,15 +58,16 @@ class MixedCells:
     Args:
         grid: (h, w) of the scores.
         size: (height, width) of the masks, both larger.
+        at_a_time: pixels to decide; all cells come to the same.
     """
 
-    def __init__(self, grid: tuple[int, int], size: tuple[int, int]) -> None:
+    def __init__(self, grid: tuple[int, int], size: tuple[int, int], *, at_a_time: int = PIXELS_AT_A_TIME) -> None:
         self.shape = (grid, size)
         self._down, self._right = Side.of(grid[0], size[0]), Side.of(grid[1], size[1])
         self._row_starts = self._down.pixels * size[1]  # in the mask, flat
         self._grid_width = grid[1]
         self._block = (len(self._down.pixels), len(self._right.pixels))
-        self._at_a_time = max(_PIXELS_AT_A_TIME // math.prod(self._block), 1)
+        self._at_a_time = max(at_a_time // math.prod(self._block), 1)
         pixels = self._at_a_time * math.prod(self._block)
         self._best, self._candidate = np.empty(pixels, np.float32), np.empty(pixels, np.float32)
         self._winner, self._wins = np.empty(pixels, np.uint8), np.empty(pixels, np.uint8)

@@ -144,7 +144,7 @@ def test_fused_integers_give_the_scores_of_the_graph_computed_in_float_step_by_s
 def test_a_mean_that_is_no_byte_is_subtracted_in_float(mean: float, is_folded: bool) -> None:
     pictures = np.stack([draw(HEIGHT, WIDTH, seed=seed) for seed in (0, 1)])
     graph = normalised_convolution(mean)
-    result = quantize._quantize(graph, quantize._Reader("image", iter(pictures)))
+    result = quantize.quantize_graph(graph, "image", iter(pictures))
     assert ("Sub" in {node.op_type for node in result.graph.node}) != is_folded
     expected, actual = (_run(model.SerializeToString(), pictures, "ORT_ENABLE_ALL") for model in (graph, result))
     # On the mean: one of 255 steps, half of one of the weights, and some clipping by ranges that are means.
@@ -224,7 +224,7 @@ def test_what_is_neither_pictures_nor_video_is_told_in_one_line(tmp_path: Path, 
 def test_a_twin_that_differs_too_much_is_not_written(
     float_path: Path, int8_path: Path, drawings: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(quantize, "_quantize", lambda *_: onnx.load_model(int8_path))
+    monkeypatch.setattr(quantize, "quantize_graph", lambda *_: onnx.load_model(int8_path))
     monkeypatch.setitem(verify.MIN_EQUAL_LABELS, "int8", 1.01)
     output = tmp_path / "model.onnx"
     output.write_text("older")

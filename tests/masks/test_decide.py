@@ -7,12 +7,13 @@ import itertools
 import cv2
 import numpy as np
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from roadmask.stream.masks import deciding, mixed_cells
+from roadmask.stream.masks import mixed_cells
 from roadmask.stream.masks.deciding import Decider
+from roadmask.stream.masks.mixed_cells import PIXELS_AT_A_TIME
 
 
 def enlarged(scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.float64]:
@@ -39,11 +40,9 @@ def assert_best(mask: NDArray[np.uint8], expected: NDArray[np.float64]) -> None:
     np.testing.assert_allclose(chosen, expected.max(axis=0), atol=1e-5)  # interpolation in float32
 
 
-@pytest.fixture
-def only_mixed_cells(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever the scores, never enlarge everything."""
-    monkeypatch.setattr(deciding, "_MAX_MIXED", 1.0)
-    monkeypatch.setattr(deciding, "_MIN_ENLARGEMENT", 0)
+def decider(classes: int, *, at_a_time: int = PIXELS_AT_A_TIME) -> Decider:
+    """One that never enlarges everything, whatever the scores."""
+    return Decider(classes, min_enlargement=0, max_mixed=1, at_a_time=at_a_time)
 
 
 CASES = given(
@@ -64,16 +63,15 @@ def test_the_mask_is_the_best_class_of_the_enlarged_scores(
     assert_best(Decider(classes).mask(scores, *high), enlarged(scores, *high))
 
 
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=80, deadline=None)
 @CASES
-@pytest.mark.usefixtures("only_mixed_cells")
 def test_enlarging_only_the_mixed_cells_gives_the_best_class_too(
     seed: int, classes: int, low: tuple[int, int], more: tuple[int, int]
 ) -> None:
     # Rounded, so that there are ties.
     scores = np.random.default_rng(seed).normal(size=(classes, *low)).round(1).astype(np.float32)
     high = (low[0] + more[0], low[1] + more[1])
-    assert_best(Decider(classes).mask(scores, *high), enlarged(scores, *high))
+    assert_best(decider(classes).mask(scores, *high), enlarged(scores, *high))
 
 
 def patches(classes: int, height: int, width: int, seed: int = 0) -> NDArray[np.float32]:
@@ -83,11 +81,10 @@ def patches(classes: int, height: int, width: int, seed: int = 0) -> NDArray[np.
 
 
 @pytest.mark.parametrize("size", [(720, 1280), (540, 960), (353, 641), (1081, 1919), (1280, 720)])
-@pytest.mark.usefixtures("only_mixed_cells")
 def test_large_masks_are_those_of_enlarging_everything_pixel_by_pixel(size: tuple[int, int]) -> None:
     scores = patches(11, *((176, 320) if size[0] < size[1] else (320, 176)))
-    everything = Decider(11)._enlarge_all(scores, *size)
-    differs = Decider(11).mask(scores, *size) != everything
+    everything = Decider(11, max_mixed=0).mask(scores, *size)
+    differs = decider(11).mask(scores, *size) != everything
     # The two round differently in the last bits of float32, which only decides what is as good as equal.
     best = np.sort([cv2.resize(of_class, size[::-1])[differs] for of_class in scores], axis=0)
     np.testing.assert_allclose(best[-1], best[-2], atol=1e-4)
@@ -100,24 +97,20 @@ def test_a_mask_full_of_edges_is_enlarged_as_a_whole_and_is_the_same(monkeypatch
     monkeypatch.setattr(mixed_cells.MixedCells, "decide", None)  # not called
     np.testing.assert_array_equal(Decider(5).mask(scores, 80, 120), mask)
     monkeypatch.undo()
-    monkeypatch.setattr(deciding, "_MAX_MIXED", 1.0)
-    np.testing.assert_array_equal(Decider(5).mask(scores, 80, 120), mask)
+    np.testing.assert_array_equal(decider(5).mask(scores, 80, 120), mask)
 
 
-@pytest.mark.usefixtures("only_mixed_cells")
 def test_a_class_that_is_second_at_both_points_wins_between_them() -> None:
     # At the points 10 > 8 > 0 and 0 < 8 < 10, half way 5 < 8 > 5.
     scores = np.array([[[10, 0]], [[8, 8]], [[0, 10]]], np.float32).repeat(2, axis=1)
-    mask = Decider(3).mask(scores, 6, 20)
+    mask = decider(3).mask(scores, 6, 20)
     assert [label for label, _ in itertools.groupby(mask[3].tolist())] == [0, 1, 2]
 
 
-@pytest.mark.usefixtures("only_mixed_cells")
-def test_masks_do_not_depend_on_how_many_cells_are_decided_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_masks_do_not_depend_on_how_many_cells_are_decided_at_a_time() -> None:
     scores = patches(7, 20, 30)
-    mask = Decider(7).mask(scores, 101, 149)
-    monkeypatch.setattr(mixed_cells, "_PIXELS_AT_A_TIME", 1)
-    np.testing.assert_array_equal(Decider(7).mask(scores, 101, 149), mask)
+    mask = decider(7).mask(scores, 101, 149)
+    np.testing.assert_array_equal(decider(7, at_a_time=1).mask(scores, 101, 149), mask)
 
 
 def test_of_equal_scores_the_first_class_wins() -> None:
