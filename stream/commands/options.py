@@ -75,8 +75,10 @@ def input_rate(text: str) -> str:
 
 
 def input_pixels(text: str) -> str:
-    if text not in av.video.format.names:
-        raise typer.BadParameter(f"{text!r:.40} is none of FFmpeg's pixel formats, such as yuv420p, nv12, bgr24")
+    try:
+        av.VideoFormat(text)
+    except ValueError:
+        raise typer.BadParameter(f"{text!r:.40} is none of FFmpeg's pixel formats, as yuv420p, nv12, bgr24") from None
     return text
 
 

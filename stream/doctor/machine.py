@@ -17,6 +17,7 @@ from pathlib import Path
 
 from ..errors import first_line
 from ..system.machine import cache_folder, usable_cores
+from ..system.talk import install_command
 from .doctor import Finding, State
 
 EXTRAS = {
@@ -80,14 +81,14 @@ def _library(module: str, least: dict[str, str]) -> Finding:
 
 
 def _extra(extra: str, gives: str, least: dict[str, str]) -> Finding:
-    name, command = f"[{extra}]", f"'roadmask[{extra}]'"
+    name, command = f"[{extra}]", install_command(extra)
     found = {package: _version(package) for package in least}
     if missing := [package for package in least if found[package] is None]:
-        return Finding(name, "ok", f"not installed: no {', '.join(missing)}", f"for {gives}: pip install {command}")
+        return Finding(name, "ok", f"not installed: no {', '.join(missing)}", f"for {gives}: {command}")
     if old := [
         f"{package} {found[package]}" for package in least if _numbers(found[package] or "") < _numbers(least[package])
     ]:
-        return Finding(name, "warning", f"too old for {gives}: {', '.join(old)}", f"pip install --upgrade {command}")
+        return Finding(name, "warning", f"too old for {gives}: {', '.join(old)}", f"{command} --upgrade")
     return Finding(name, "ok", gives)
 
 

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 
 from roadmask.stream.doctor import machine as doctor_machine
+from roadmask.stream.system.talk import install_command
 from tests.support.findings import broken, by_name
 from tests.support.own_process import ROOT
 
@@ -47,7 +48,7 @@ def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: py
     found = by_name(doctor_machine.versions())
     assert found["[ray]"].state == found["[train]"].state == "ok"
     assert found["[ray]"].found == "not installed: no ray"
-    assert found["[ray]"].advice == "for --ray, a cluster of machines: pip install 'roadmask[ray]'"
+    assert found["[ray]"].advice == f"for --ray, a cluster of machines: {install_command('ray')}"
 
 
 def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
