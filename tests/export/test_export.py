@@ -218,7 +218,7 @@ def test_an_output_that_cannot_be_is_found_before_any_work(name: str, tmp_path: 
 
 
 def test_weights_of_another_network_are_told_in_one_line(checkpoint: Checkpoint, tmp_path: Path) -> None:
-    other = dataclasses.replace(checkpoint, network=UNetSettings(2, decoder_channels=(16, 8, 8, 8)))
+    other = dataclasses.replace(checkpoint, network=UNetSettings(len(NAMES), decoder_channels=(16, 8, 8, 8)))
     checkpoints.save(other, tmp_path / "best.pt")
     with pytest.raises(CheckpointError, match="do not fit") as caught:
         export_model(tmp_path / "best.pt", tmp_path / "model.onnx")
