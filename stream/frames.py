@@ -60,6 +60,11 @@ class VideoInfo:
     streams: int = 1  # how many the file has, without cover pictures
     count_note: str = ""  # why `frame_count` is not what the container declares, or is not known
 
+    @property
+    def shown_width(self) -> int:
+        """Of the picture with square pixels, as high as it is."""
+        return round(self.width * self.sample_aspect_ratio)
+
 
 class HeardSound:
     """The last seconds of what a camera's microphone hears, decoded. One thread adds to it, any other may read.
@@ -100,11 +105,6 @@ class Moment:
 
     sound: HeardSound  # of the connection that it came by
     time: Fraction  # seconds
-
-    @property
-    def shown_width(self) -> int:
-        """Of the picture with square pixels, as high as it is."""
-        return round(self.width * self.sample_aspect_ratio)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
