@@ -72,7 +72,8 @@ def archive_sink(path: Path, header: ArchiveHeader, *, overwrite: bool = False) 
         case "npz" | "zarr":
             saved = path.with_suffix(".zip")
             raise OutputError(
-                f"{path}: is made of saved masks; name {saved}, and then roadmask convert {saved} -o {path}"
+                f"{path}: is made of saved masks; name {saved}, and then roadmask convert {saved} -o {path}",
+                usage=True,
             )
 
 
