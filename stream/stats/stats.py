@@ -200,7 +200,7 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
     """
     refuse_bad_stats(path)
     if not path.is_file():
-        raise RoadmaskError(f"{path}: no such file")
+        raise RoadmaskError(f"{path}: statistics that cannot be read (no such file)")
     try:
         names, columns = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     except (OSError, ValueError, csv.Error) as exc:  # pyarrow's own are ValueErrors
