@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ..errors import OutputError, is_failure
 from ..frames import Position
 from ..spec import ModelSpec
-from ..system.disk import partial_path, sync_file, writing
+from ..system.disk import partial_path, rows_path, sync_file, writing
 from .stats import CsvStatsSink, ShareRows
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class ParquetStatsSink(CsvStatsSink):
     def __init__(
         self, path: Path, spec: ModelSpec, facts: Mapping[str, str | None], *, overwrite: bool = False
     ) -> None:
-        self._journal = partial_path(path.with_name(f"{path.name}.csv"))
+        self._journal = partial_path(rows_path(path))
         super().__init__(path, spec, overwrite=overwrite, journal=self._journal)
         self._names = spec.class_names
         classes = [{"name": item.name, "color": list(item.color)} for item in spec.classes]
