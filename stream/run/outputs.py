@@ -175,8 +175,10 @@ class Outputs:
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         if not is_failure(exc):
             ending = self._ending(exc is not None)
-            for sink in (*self._sinks, *([self._progress] if self._progress else [])):
+            for sink in self._sinks:
                 sink.tell(ending)
+            if self._progress:
+                self._progress.tell(ending)
         self._stack.__exit__(kind, exc, at)
 
 
