@@ -19,13 +19,16 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from ..system.disk import fitting, left_of, refuse_left, remove_left, replace_file
+from ..system.disk import fitting, left_of, partial_path, refuse_left, remove_left, replace_file, rows_path
 from ..system.hold import held, mark_of, word_for, write_mark
 from .settings import SegmentSettings
 
 log = logging.getLogger(__name__)
 
 _RUN_NAME = "run.json"
+# Behind the word of a mark: when its run began there was something under the output's name, which it may replace; or
+# there was not.
+_REPLACES, _NEW = "+", "-"
 ANEW = "pass --overwrite without --resume to start anew"
 
 
@@ -60,16 +63,23 @@ class Claim:
     @property
     def is_ours(self) -> bool:
         """Whether what is there, whole or not, is this run's own."""
-        return all(mark_of(output) == self._word for output in self._outputs)
+        return all(map(self._has, self._outputs))
+
+    def _has(self, output: Path) -> bool:
+        return mark_of(output)[:-1] == self._word
 
     def refuse_what_is_left(self, *, resume: bool, overwrite: bool) -> None:
         """Raises `OutputError` where an earlier run's files may neither be gone on with nor thrown away."""
-        if (overwrite and not resume) or (resume and self.is_ours):
+        if resume and self.is_ours:
+            if not overwrite:
+                self._refuse_taken()
+            return
+        if overwrite and not resume:
             return
         if resume:
             self._refuse_other_run()
         for output in self._outputs:
-            if left_of(output) and mark_of(output) == self._word and not resume:
+            if left_of(output) and self._has(output) and not resume:
                 raise OutputError(
                     f"{output}: an earlier run was stopped; "
                     "pass --resume to go on from there, or --overwrite to start anew"
@@ -87,8 +97,15 @@ class Claim:
                 f"Take the same, or {ANEW}"
             )
         for output in self._outputs:
-            if mark_of(output) != self._word:
+            if not self._has(output):
                 raise OutputError(f"{output}: another run has written it since, so this one cannot go on; {ANEW}")
+
+    def _refuse_taken(self) -> None:
+        """What has come under an output's name since: this run has not, where its own is still unfinished."""
+        for output in self._outputs:
+            unfinished = any(partial_path(path).exists() for path in (output, rows_path(output)))
+            if output.exists() and unfinished and mark_of(output).endswith(_NEW):
+                raise OutputError(f"{output}: exists, and is not of this run; pass --overwrite to replace it")
 
     def before(self) -> Mapping[str, Any]:
         """What the earlier run is of; empty where there is none.
@@ -110,7 +127,7 @@ class Claim:
             OSError: something cannot be written.
         """
         for output in self._outputs:
-            write_mark(output, self._word)
+            write_mark(output, self._word + (_REPLACES if output.exists() else _NEW))
         for output in self._outputs:
             _discard(progress_folder([output]))
         new = _aside(self.folder)
@@ -122,7 +139,7 @@ class Claim:
 
     def end(self) -> None:
         """Nothing of this run is left but what it has finished; that is as good where something cannot be removed."""
-        ours = [output for output in self._outputs if mark_of(output) == self._word]
+        ours = list(filter(self._has, self._outputs))
         with self._tidying():
             for output in ours:
                 _discard(progress_folder([output]))

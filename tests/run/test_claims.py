@@ -235,6 +235,21 @@ def test_what_another_run_was_told_to_replace_is_not_taken_back(
     assert content(tmp_path) == before
 
 
+@pytest.mark.usefixtures("saves_always")
+def test_what_has_come_under_an_output_s_name_since_the_run_was_killed_is_not_replaced(
+    clip: Path, network: Model, tmp_path: Path
+) -> None:
+    settings = job(clip, tmp_path, "o.mp4", "s.csv")
+    killed_at(7, settings, network)
+    (tmp_path / "s.csv").write_text("mine")
+    before = content(tmp_path)
+    again = replace(settings, resume=True)
+    with pytest.raises(OutputError, match=r"s\.csv: exists, and is not of this run; pass --overwrite to replace it"):
+        process_video(again, network)
+    assert content(tmp_path) == before
+    assert process_video(replace(again, overwrite=True), network).resumed == 7
+
+
 # A run that is over.
 
 
