@@ -8,6 +8,7 @@ from __future__ import annotations
 import builtins
 import errno
 import fcntl
+import gc
 import io
 import os
 import sys
@@ -52,6 +53,7 @@ def in_fork(work: Callable[[], object], act: Act | None = None) -> int:
     sys.stderr.flush()
     child = os.fork()
     if child == 0:
+        gc.disable()  # codecs that wait here to be collected have their threads in the other process
         try:
             _count_calls(act or (lambda _number, _name: None))
             work()
