@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
 from ..system.disk import PartialOutput, writing
+from ..system.hold import held_to_make
 from .archive import MaskArchive, open_masks
 from .manifest import MaskRecord, mask_format
 from .mask_sink import archive_sink, refuse_other_size
@@ -36,7 +37,7 @@ def convert_archive(
     """
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the archive itself; choose another name")
-    with open_masks(source) as masks:
+    with held_to_make([target], source), open_masks(source) as masks:
         if not len(masks):
             raise ArchiveError(f"{source}: holds no masks")
         if mask_format(target) in ("npz", "zarr"):

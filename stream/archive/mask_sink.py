@@ -142,6 +142,7 @@ class MaskSink(Sink):
         self._stack = ExitStack()
 
     def resume(self, position: Position) -> Position:
+        self._output.is_ours = True
         if position:
             self._first = _first_of(self._output.path, self._header, position)
             self._output.keep_partial = True

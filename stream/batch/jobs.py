@@ -13,6 +13,8 @@ from ..camera.camera import Camera
 from ..decode.opening import is_sequence, sequence_name
 from ..errors import OutputError, SourceError
 from ..network.model import Model
+from ..run.claim import claimed
+from ..run.done import made_otherwise
 from ..run.outputs import refuse_bad_outputs
 from ..run.settings import Report, SegmentSettings, run_identity
 from ..system.disk import fitting
@@ -22,12 +24,6 @@ from .summary import Entry, Summary, recorded
 from .video_files import VideoFile
 
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
-
-_NO_MATTER = (
-    "roadmask",
-    "device",
-    "outputs",
-)  # in which a job that is done may differ from one that would be begun now
 
 
 def plan(
@@ -189,16 +185,17 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
         if job.file is None or not os.path.isfile(job.file):  # noqa: PTH113 - pathlib raises for names too long
             return run_job(job)  # which says what is wrong with it
         identity = run_identity(job, model)
-        job = _due(job, summary.entry(job) or recorded(record_path(job), job), identity)
-        refuse_bad_outputs(job)
-        summary.begin(job, identity)
-        return run_job(job)
+        with claimed(job) as held:
+            due = _due(held, summary.entry(job) or recorded(record_path(job), job), identity)
+            refuse_bad_outputs(due)
+            summary.begin(due, identity)
+            return run_job(due)
 
     return run
 
 
 def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any]) -> SegmentSettings:
-    """The job, allowed to replace what an earlier call left of it.
+    """The job, allowed to go on with what an earlier call left of it, and to replace it.
 
     Raises:
         DoneBefore: nothing is missing.
@@ -207,7 +204,7 @@ def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any])
     if entry is None or not entry.identity or (job.overwrite and not job.resume):
         return job
     there = [output.exists() for output in job.outputs]
-    differing = _differing(entry.identity, identity)
+    differing = made_otherwise(entry.identity, identity)
     if entry.state in ("done", "partial") and all(there) and not differing:
         raise DoneBefore
     if any(there) and differing and not job.overwrite:
@@ -215,19 +212,4 @@ def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any])
             f"{job.outputs[there.index(True)]}: made before, but {'; '.join(differing)}; "
             "pass --overwrite to make it anew"
         )
-    return job if differing else replace(job, overwrite=True)
-
-
-def _differing(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    before = {"--deinterlace": "auto", **before}  # which 1.0.0 had not
-    told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
-    return [
-        f"{name} was {was}, is now {value}"
-        for name, (was, value) in told.items()
-        if was != value and name not in _NO_MATTER
-    ]
-
-
-def _told(value: object) -> str:
-    """Also as summaries of version 1.0.0 hold it."""
-    return ",".join(value) if isinstance(value, list) else str(value)
+    return job if differing else replace(job, overwrite=True, resume=True)

@@ -61,7 +61,7 @@ def run_remote(job: SegmentSettings, run: Callable[[SegmentSettings], Report]) -
         overlay, masks, stats = (
             path and here / "results" / path.relative_to(remote.base) for path in (job.overlay, job.masks, job.stats)
         )
-        local = replace(local, overlay=overlay, masks=masks, stats=stats, resume=False)
+        local = replace(local, overlay=overlay, masks=masks, stats=stats, resume=False, held=False)
         report = run(local)
         if not report.interrupted:
             for path, output in zip(local.outputs, job.outputs, strict=True):

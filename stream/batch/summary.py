@@ -21,7 +21,8 @@ from typing import Any, Literal
 from ..errors import OutputError
 from ..network.model import Model
 from ..run.settings import SegmentSettings, run_identity
-from ..system.disk import AppendedFile, Taken, fitting, hold, replace_file, writing
+from ..system.disk import AppendedFile, fitting, replace_file, writing
+from ..system.hold import Taken, hold
 from .batch import STATES, Outcome, State
 
 SUMMARY_NAME = "summary.json"

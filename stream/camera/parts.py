@@ -29,7 +29,8 @@ from typing import Self
 from ..archive.manifest import CLASSES_NAME
 from ..errors import OutputError
 from ..frames import Frame, SegmentedFrame, Sink, VideoInfo
-from ..system.disk import Taken, hold, partial_path, writing
+from ..system.disk import partial_path, writing
+from ..system.hold import Taken, hold
 
 log = logging.getLogger(__name__)
 

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterable
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Self
 
 from ..errors import OutputError, Stopped
 from ..frames import VideoInfo
 from ..network.model import Model
+from ..run.claim import Claim, claimed
 from ..run.outputs import Outputs, file_outputs
-from ..run.progress import begin_folder, progress_folder, refuse_other_run
 from ..run.segment import ending_of
 from ..run.settings import Report, SegmentSettings, run_identity
 from ..system.disk import writing
@@ -23,7 +22,8 @@ from .stretch import NotAsPlanned, Stretch, StretchFacts, facts_path, parse_fact
 class StretchFolder:
     """Where the stretches of a run lie until they are joined, as a context manager: in the folder of its progress.
 
-    It is removed on leaving when all `is_over`; until then a run with `resume` finds what is done.
+    It is removed on leaving when all `is_over`, or is to be made otherwise; until then a run with `resume` finds what
+    is done.
 
     Raises:
         OutputError: what is there is another run's, or may neither be gone on with nor thrown away.
@@ -31,19 +31,16 @@ class StretchFolder:
 
     def __init__(self, job: SegmentSettings, model: Model) -> None:
         self._job = job
-        self._progress = progress_folder(job.outputs)
-        self._identity = run_identity(job, model)
-        self.path = self._progress / "stretches"
+        self._claim = Claim(job.outputs, run_identity(job, model))
+        self.path = self._claim.folder / "stretches"
         self.is_over = False  # set it when the outputs are whole
-        if not self._progress.is_dir() or (job.overwrite and not job.resume):
-            return
-        if job.resume:
-            refuse_other_run(job.outputs[0], self._progress, self._identity)
-        elif any(self.path.glob("*.json")):
+        self._stack = ExitStack()
+        if not (job.resume or job.overwrite) and any(self.path.glob("*.json")):
             raise OutputError(
                 f"{job.outputs[0]}: an earlier run was stopped; "
                 "pass --resume to go on from there, or --overwrite to start anew"
             )
+        self._claim.refuse_what_is_left(resume=job.resume, overwrite=job.overwrite)
 
     def count(self) -> int:
         """In how many stretches the run that left some was made; 0 where it has left none."""
@@ -54,15 +51,20 @@ class StretchFolder:
         return facts_path(self.path, stretch).exists()
 
     def __enter__(self) -> Self:
-        with writing(self._job.outputs[0]):
-            if not (self._job.resume and self.path.is_dir()):
-                begin_folder(self._progress, self._identity)
+        with ExitStack() as stack, writing(self._job.outputs[0]):
+            stack.enter_context(claimed(self._job))
+            if not (self._job.resume and self._claim.is_ours and self.path.is_dir()):
+                self._claim.begin()
                 self.path.mkdir()
+            self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        if self.is_over:
-            shutil.rmtree(self._progress, ignore_errors=True)
+    def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
+        with self._stack:
+            if self.is_over or isinstance(exc, NotAsPlanned):
+                self._claim.end()
+            elif not any(self.path.glob("*.json")):
+                self._claim.leave(finals=True)
 
 
 def join(

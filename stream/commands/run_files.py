@@ -22,6 +22,7 @@ from ..errors import DeviceError
 from ..frames import VideoInfo
 from ..live.views import Views
 from ..network.model import Model
+from ..run.claim import claimed
 from ..run.outputs import refuse_bad_outputs
 from ..run.segment import process_video
 from ..run.settings import ClusterSettings, Report, SegmentSettings, in_json
@@ -35,7 +36,7 @@ if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
 
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
-_NOT_SETTINGS = ("source", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume", "overwrite")
+_NOT_SETTINGS = ("source", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume", "overwrite", "held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +62,7 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
     """
     template = request.template
     named = (template.overlay, template.masks, template.stats, request.summary)
-    with open_depot(request.words, request.output, named) as depot:
+    with open_depot(request.words, request.output, named) as depot, ExitStack() as stack:
         output = depot.output if depot else request.output
         folder = results_folder(output)
         files = depot.find(request.words) if depot else find_sources(request.words, folder)
@@ -73,7 +74,8 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
         if depot:
             jobs = depot.attached(jobs)
         views.refuse_bad(jobs)
-        if not many:
+        if not many:  # before the model is loaded
+            jobs = [stack.enter_context(claimed(job)) for job in jobs]
             for job in jobs:
                 refuse_bad_outputs(job)
         model = load()

@@ -21,7 +21,7 @@ from av.video.stream import VideoStream
 from ..decode.opening import open_container
 from ..errors import OutputError, is_failure
 from ..frames import PIECE, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
-from ..system.disk import PartialOutput, closing, fitting, sync_file, writing
+from ..system.disk import PartialOutput, closing, earlier_path, partial_path, sync_file, writing
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, KeyTimes, PiecewiseEncoder, add_video, choose_encoder, stamp
 from .sound import CameraSound, Sound, open_sound
 
@@ -85,7 +85,7 @@ class OverlayVideoSink(Sink):
         self._keys = KeyTimes() if info.live else None  # a file's rate is known, and its pieces begin with one
         self._last_time: Fraction | None = None
         self._last_gap = 1 / (info.rate or USUAL_RATE)
-        self._earlier = path.with_name(fitting(f"{path.stem}.earlier{path.suffix}"))
+        self._earlier = partial_path(earlier_path(path))
         self._frames_kept = self._written = 0
         self._began = began
         self._size: tuple[int, int] | None = None
@@ -142,6 +142,11 @@ class OverlayVideoSink(Sink):
             self._sound = open_sound(self._source, self._container, shift=self._shift_s, cut=began.index > 0)
         elif heard:
             self._sound = CameraSound(str(self._path), self._container, shift=self._shift_s, first=heard)
+        try:
+            self._container.start_encoding()
+        except BaseException:
+            self._container = None  # FFmpeg crashes where it is given pictures after that has failed
+            raise
         if self._frames_kept:
             self._copy_kept()
 
@@ -175,6 +180,7 @@ class OverlayVideoSink(Sink):
             raise OutputError(
                 f"{self._output.path}: is not there any more, so the run cannot go on; pass --overwrite to start anew"
             )
+        self._output.is_ours = True
         left, left_before = _packets(self._output.path), _packets(self._earlier)
         self._frames_kept = min(max(left, left_before), position) // PIECE * PIECE
         with writing(self._path):
@@ -243,10 +249,13 @@ class OverlayVideoSink(Sink):
                 self._sound.finish(self._last_time + self._last_gap)
 
     def __enter__(self) -> Self:
-        if not self._frames_kept:
-            self._earlier.unlink(missing_ok=True)
-        self._stack.enter_context(self._output)
-        self._stack.push(closing(self._path, self._close))
+        with ExitStack() as stack:
+            stack.enter_context(self._output)
+            if not self._frames_kept:
+                with writing(self._path):
+                    self._earlier.unlink(missing_ok=True)  # now that the other is there: of the two one always is
+            stack.push(closing(self._path, self._close))
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:

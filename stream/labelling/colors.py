@@ -106,7 +106,7 @@ def color_video(path: Path, table: LabelTable, *, time_base: Fraction, overwrite
 
     `time_base` is that of the masks: an .mp4 then has their very times.
     """
-    legend = PartialOutput(path.with_name(f"{path.name}.legend.csv"), overwrite=overwrite)
+    legend = PartialOutput(legend_path(path), overwrite=overwrite)
     classes = distinctly_colored(table.classes)
     timescale = {"video_track_timescale": str(time_base.denominator)} if path.suffix.lower() == ".mp4" else {}
     with legend, PartialOutput(path, overwrite=overwrite) as video, writing(path):
@@ -117,6 +117,10 @@ def color_video(path: Path, table: LabelTable, *, time_base: Fraction, overwrite
             yield writer
             writer.finish()
         video.used = legend.used = True
+
+
+def legend_path(video: Path) -> Path:
+    return video.with_name(f"{video.name}.legend.csv")
 
 
 def _legend(classes: Sequence[PixelClass]) -> bytes:

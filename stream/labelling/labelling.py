@@ -13,8 +13,9 @@ from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
 from ..errors import ArchiveError, OutputError
 from ..system.disk import PartialOutput, writing
+from ..system.hold import held_to_make
 from .coco import CocoWriter
-from .colors import VIDEO_SUFFIXES, ColorPngWriter, color_video
+from .colors import VIDEO_SUFFIXES, ColorPngWriter, color_video, legend_path
 from .frames import LabelledFrame, LabelTable, PictureFormat, labelled_frames, pictured_frames
 from .label_studio import LabelStudioWriter, local_files_root
 from .png_trees import CamvidWriter, CvatWriter, FiftyOneWriter
@@ -72,7 +73,7 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
         RoadmaskError: a class that was named is none of the archive's.
     """
     _refuse_bad_output(settings)
-    with open_masks(settings.masks) as masks:
+    with held_to_make(_written(settings.output), settings.masks), open_masks(settings.masks) as masks:
         if not len(masks):
             raise ArchiveError(f"{settings.masks}: holds no masks")
         if not masks.is_finished:
@@ -86,6 +87,12 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
                 if on_mask:
                     on_mask(done, total)
         return total
+
+
+def _written(output: Path) -> list[Path]:
+    """The files; a folder is held by its own means."""
+    legend = [legend_path(output)] if output.suffix.lower() in VIDEO_SUFFIXES else []
+    return [output, *legend] if output.suffix else []
 
 
 def _refuse_bad_output(settings: LabellingSettings) -> None:

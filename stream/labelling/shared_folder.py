@@ -16,7 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from ..system.disk import Taken, hold, partial_path, replace_file, writing
+from ..system.disk import partial_path, replace_file, writing
+from ..system.hold import Taken, hold
 from .tree import FolderTree, json_text
 
 MARKER = "roadmask.json"

@@ -45,6 +45,7 @@ class Deciding:
         begin: that of the first whose mask is wanted; those before it warm the smoother up.
         state: of the frame before the first.
         every_s: a state is handed out with a frame about so often; None for never.
+        pieces: smooth each piece by itself. Without, as for what nobody can go on with, none is smoothed twice.
     """
 
     def __init__(
@@ -56,11 +57,13 @@ class Deciding:
         begin: Position = 0,
         state: DecidingState | None = None,
         every_s: float | None = None,
+        pieces: bool = True,
     ) -> None:
         self._decider = Decider(class_count)
         self._smooth = smooth
         self._first, self._begin = first, max(first, begin)
         self._every_s = every_s
+        self._pieces = pieces
         self._stated_at = time.monotonic()
         self._piece = _Piece(state.piece if state else None)
         self._next = _Piece(state.next_piece) if state and state.next_piece else None
@@ -82,7 +85,7 @@ class Deciding:
     def _smoothed(self, position: int, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         if begins_piece(position) and self._next:
             self._piece, self._next = self._next, None
-        elif warms_up(position):
+        elif warms_up(position) and self._pieces:
             self._next = _Piece()
         if self._next:
             self._next.blend(frame, scores)

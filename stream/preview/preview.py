@@ -27,6 +27,7 @@ from ..errors import ArchiveError, OutputError, Stopped
 from ..frames import SegmentedFrame, VideoInfo
 from ..pipeline import Pipeline
 from ..spec import PixelClass, select_classes
+from ..system.hold import held_to_make
 from ..system.stop import end_if_set
 
 _AHEAD = 4  # items that wait between two stages
@@ -103,6 +104,7 @@ def preview_video(
     pipeline = Pipeline()
     try:
         with ExitStack() as stack:
+            stack.enter_context(held_to_make([settings.output], settings.masks))
             pair = MaskedVideo(stack.enter_context(open_masks(settings.masks)), settings.video)
             source = stack.enter_context(
                 open_source(

@@ -14,6 +14,7 @@ from ..archive.archive import open_masks
 from ..archive.manifest import CLASSES_NAME
 from ..errors import ArchiveError, OutputError, RoadmaskError
 from ..system.disk import PartialOutput, writing
+from ..system.hold import held_to_make
 from .run import ReportSettings, RunLook, look_at
 from .sections import overview, run_section
 
@@ -32,7 +33,8 @@ def write_report(settings: ReportSettings, *, on_progress: Callable[[str, str, i
     archives = list(dict.fromkeys(found for path in settings.masks for found in _archives(path)))
     _refuse(settings, len(archives))
     keyframes = _FEW_KEYFRAMES if len(archives) >= _MANY_RUNS else _KEYFRAMES
-    with PartialOutput(settings.output, overwrite=settings.overwrite) as page:
+    page = PartialOutput(settings.output, overwrite=settings.overwrite)
+    with held_to_make([settings.output], *settings.masks), page:
         runs = [
             look_at(path, settings, keyframes=keyframes, number=number, on_progress=partial(on_progress, path.name))
             for number, path in enumerate(archives, 1)

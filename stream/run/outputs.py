@@ -26,7 +26,9 @@ from ..spec import select_classes
 from ..stats.stats import PIECE_SUFFIX as _ROWS
 from ..stats.stats import CsvStatsSink, open_stats_sink, refuse_bad_stats
 from ..system.disk import NAME_BYTES
-from .progress import Lost, Progress, Saved, progress_folder
+from .claim import has_trace
+from .done import find_done
+from .progress import Lost, Progress, Saved
 from .settings import SegmentSettings
 
 _PART_BYTES = 40  # that a part's name has more: its time, a number, and what it is
@@ -43,7 +45,8 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
         refuse_bad_stats(settings.stats)
     if settings.file is not None:
         _refuse_out_of_reach(settings.file)
-    goes_on = settings.resume and bool(settings.outputs) and progress_folder(settings.outputs).exists()
+    # Whether the earlier run was the same one is looked at when the model is there.
+    goes_on = settings.resume and (has_trace(settings.outputs) or find_done(settings.outputs) is not None)
     seen: set[str] = set()
     for output in settings.outputs:
         most = NAME_BYTES - (_PART_BYTES if settings.is_endless else 0)
@@ -174,6 +177,8 @@ class Outputs:
             ending = self._ending(exc is not None)
             for sink in self._sinks:
                 sink.tell(ending)
+            if self._progress:
+                self._progress.tell(ending)
         self._stack.__exit__(kind, exc, at)
 
 

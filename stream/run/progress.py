@@ -4,31 +4,31 @@ run.json        what the run is of: model, source, settings; another run may go 
 state.npz       how many frames are in the outputs, and what smoothing knows of them; replaced every few seconds
 00000750.masks  the frames from number 750 on, with their masks: see `mask_log`
 
-The outputs stay beside it under their partial names. When they are whole the folder is removed.
+The outputs stay beside it under their partial names. When they are whole the folder is removed: see `claim`.
 """
 
 from __future__ import annotations
 
-import json
-import shutil
 import zipfile
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
-from ..errors import OutputError
-from ..frames import Place, Position, Sink
+from ..errors import OutputError, is_failure
+from ..frames import Ending, Place, Position, Sink
 from ..masks.deciding import Decided
 from ..masks.deciding_state import DecidingState, pack_state, unpack_state
-from ..system.disk import fitting, partial_path, replace_file, writing
+from ..system.disk import partial_path, replace_file, writing
+from .claim import ANEW, Claim, progress_folder
+from .done import find_done, made_otherwise, note_done
 from .mask_log import LoggedFrame, MaskLog, log_begin, read_log
 
 EVERY_S = 2.0  # between two times that the outputs and the state go to disk; half of it is lost on average
-_RUN_NAME, _STATE_NAME = "run.json", "state.npz"
+_STATE_NAME = "state.npz"
 SEEN_AGAIN = 8  # frames by which a run that goes on makes sure that it has found its place in the video
 
 
@@ -57,10 +57,7 @@ class Saved:
         """
         begin, earliest = max(min(position, self.position - SEEN_AGAIN), 0), log_begin(self.folder)
         if begin < earliest:
-            raise OutputError(
-                f"{self.folder}: frames before number {earliest} are missing from the overlay; "
-                "pass --overwrite without --resume to start anew"
-            )
+            raise OutputError(f"{self.folder}: frames before number {earliest} are missing from the overlay; {ANEW}")
         known = list(islice(self.logged(begin), SEEN_AGAIN))
         seen = tuple((frame.index, frame.pts, frame.look) for frame in known)
         return Place(begin, known[0].index, known[0].pts, seen)
@@ -74,41 +71,67 @@ class Saved:
         try:
             yield from read_log(self.folder, position, self.position)
         except (OSError, ValueError) as exc:
-            raise OutputError(f"{self.folder}: {exc}; pass --overwrite without --resume to start anew") from exc
+            raise OutputError(f"{self.folder}: {exc}; {ANEW}") from exc
 
 
 class Progress:
     """Keeps a run's progress, as a context manager around its sinks.
 
     Args:
-        outputs: of the run.
+        outputs: of the run; they are `held`.
         identity: what must be the same for a run that goes on: names and values.
         resume: go on from what is there.
         overwrite: what is there may be thrown away.
+        inside: whether the source can be begun in the middle; of what cannot, a run that goes on begins anew.
 
     Raises:
-        OutputError: an earlier run's progress is there and may neither be gone on from nor thrown away; or it is that
+        OutputError: what an earlier run left is there and may neither be gone on with nor thrown away; or it is that
             of another model, source or setting.
     """
 
-    def __init__(self, outputs: Sequence[Path], identity: Mapping[str, str], *, resume: bool, overwrite: bool) -> None:
+    def __init__(
+        self,
+        outputs: Sequence[Path],
+        identity: Mapping[str, Any],
+        *,
+        resume: bool,
+        overwrite: bool,
+        inside: bool = True,
+    ) -> None:
         self._outputs = outputs
-        self._folder = progress_folder(outputs)
+        self._inside = inside
         self._identity = dict(identity)
+        self._claim = Claim(outputs, identity)
+        self._folder = self._claim.folder
         self._log: MaskLog | None = None
         self._began: Place | None = None
+        self._ending: Ending | None = None
         self.saved: Saved | None = None
-        if not self._folder.is_dir() or (overwrite and not resume):
+        self.done = self._finished(overwrite) if resume else None  # how the run ended, if nothing is left to do
+        # Whether whatever has the outputs' names is this run's own, or was to be replaced by it.
+        self.is_ours = resume and self._claim.is_ours
+        if self.done or (overwrite and not resume):
             return
-        if resume:
-            refuse_other_run(outputs[0], self._folder, self._identity)
-        saved = self._load()
-        if saved and not resume:
+        if not resume and not overwrite and (saved := self._load()):
             raise OutputError(
                 f"{outputs[0]}: an earlier run stopped after {saved.position} frames; "
                 "pass --resume to go on from there, or --overwrite to start anew"
             )
-        self.saved = saved
+        self._claim.refuse_what_is_left(resume=resume, overwrite=overwrite)
+        if self.is_ours and self._claim.before() == self._identity:
+            self.saved = self._load()
+
+    def _finished(self, overwrite: bool) -> Ending | None:
+        done = find_done(self._outputs)
+        differing = made_otherwise(done.identity, self._identity) if done else []
+        if done and not differing:
+            self._claim.end()  # it may have been killed on its way out
+            return done.ending
+        if differing and not overwrite and not self._claim.is_ours:
+            raise OutputError(
+                f"{self._outputs[0]}: made before, but {'; '.join(differing)}; pass --overwrite to make it anew"
+            )
+        return None
 
     def _load(self) -> Saved | None:
         path = self._folder / _STATE_NAME
@@ -124,21 +147,22 @@ class Progress:
             raise OutputError(f"{path}: cannot be read ({exc}); pass --overwrite to start anew") from exc
 
     def __enter__(self) -> Self:
-        with writing(self._outputs[0]):
+        with writing(self._outputs[0]), ExitStack() as stack:
+            stack.push(self._leave)
             if self.saved is None:
-                begin_folder(self._folder, self._identity)
+                self._claim.begin()
             else:
+                self._began = self.saved.began
                 for output in self._outputs:
                     _reopen(output)
-            self._log = MaskLog(self._folder, self.saved.position if self.saved else 0)
-        if self.saved:
-            self._began = self.saved.began
+            if self._inside:
+                self._log = MaskLog(self._folder, self.saved.position if self.saved else 0)
+            stack.pop_all()
         return self
 
     def note(self, decided: Decided, sinks: Sequence[Sink], lost: Lost) -> None:
         """To be told of each frame, once it is written to the sinks that lack it, and of what was lost up to there."""
-        assert self._log is not None
-        if decided.position < self._log.position:
+        if self._log is None or decided.position < self._log.position:
             return
         frame = decided.result.frame
         with writing(self._outputs[0]):
@@ -154,45 +178,29 @@ class Progress:
             replace_file(self._folder / _STATE_NAME, pack_state(facts, decided.state))
             self._log.forget_old()
 
+    def tell(self, ending: Ending) -> None:
+        """How the run ended, as its sinks are told."""
+        self._ending = ending
+
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         if self._log is not None:
             with suppress(OSError):  # its buffer, on a full disk; what counts has been synced
                 self._log.close()
-        if exc is None or not (self._folder / _STATE_NAME).exists():
-            shutil.rmtree(self._folder, ignore_errors=True)
+        if exc is None and self._ending is not None:
+            note_done(self._outputs, self._identity, self._ending)
+            self._claim.end()
+        else:
+            self._leave(kind, exc, at)
 
-
-def begin_folder(folder: Path, identity: Mapping[str, str]) -> None:
-    """Make the folder anew, for a run with this identity."""
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    replace_file(folder / _RUN_NAME, (json.dumps(identity, indent=2) + "\n").encode())
-
-
-def refuse_other_run(output: Path, folder: Path, identity: Mapping[str, str]) -> None:
-    """Raises `OutputError` where what is in the folder is of another run, and says what differs."""
-    try:
-        before: dict[str, str] = json.loads((folder / _RUN_NAME).read_text(encoding="utf-8"))
-    except (OSError, ValueError) as exc:
-        raise OutputError(f"{folder}: cannot be read ({exc}); pass --overwrite to start anew") from exc
-    differing = [
-        f"{name} was {before.get(name)}, now {value}" for name, value in identity.items() if before.get(name) != value
-    ]
-    if differing:
-        raise OutputError(
-            f"{output}: the earlier run cannot be gone on with: {'; '.join(differing)}. "
-            "Take the same, or pass --overwrite without --resume to start anew"
-        )
+    def _leave(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
+        """What another run needs stays: what was written, and whose it is."""
+        if not (self._folder / _STATE_NAME).exists():
+            self._claim.leave(finals=self.is_ours or not is_failure(exc))
 
 
 def has_state(outputs: Sequence[Path]) -> bool:
     """Whether a run into these outputs has left what another can go on from."""
     return (progress_folder(outputs) / _STATE_NAME).exists()
-
-
-def progress_folder(outputs: Sequence[Path]) -> Path:
-    """Where the progress of a run into these outputs is."""
-    return outputs[0].with_name(fitting(f".{outputs[0].name}.progress"))
 
 
 def _reopen(output: Path) -> None:

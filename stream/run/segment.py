@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
@@ -13,6 +14,7 @@ from ..camera.camera import Camera, parse_camera
 from ..camera.live import LiveSource
 from ..camera.status import CameraStatus
 from ..decode.hardware_decode import decoder_for
+from ..decode.opening import is_sequence
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
 from ..errors import Stopped
@@ -21,6 +23,7 @@ from ..masks.deciding import Decided
 from ..network.model import Model
 from ..pipeline import Pipeline
 from ..system.stop import end_if_set
+from .claim import claimed
 from .outputs import Output, Outputs, camera_outputs, file_outputs, refuse_bad_outputs
 from .progress import Lost, Progress, Saved
 from .settings import Report, SegmentSettings, run_identity
@@ -59,18 +62,24 @@ def process_video(
     >>> report.frames, report.state, report.lost
     (3, 'done', '')
     """
-    refuse_bad_outputs(settings)
     pipeline = Pipeline()
     tally = _Tally(pipeline)
     try:
         with ExitStack() as stack:
-            progress = _progress(settings, model, stack)
+            settings = stack.enter_context(claimed(settings))
+            refuse_bad_outputs(settings)
+            progress = _progress(settings, model)
+            if progress and progress.done:
+                return _done_before(progress.done)
             saved = progress.saved if progress else None
             tally.go_on_from(saved)
             tally.source = source = stack.enter_context(open_video(settings, model, stop, status))
             if on_open:
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
+            if progress:
+                stack.enter_context(progress)
+                settings = replace(settings, overwrite=settings.overwrite or progress.is_ours)
             outputs = Outputs(_outputs(settings, source.info, model, also, saved), progress, tally.ending)
             tally.outputs = outputs
             stack.enter_context(outputs)
@@ -178,6 +187,7 @@ def segment_video(
             which frames; `result.mask` is then the very array of the frame before.
 
     Raises:
+        ValueError: at once, where a number means nothing; it names the argument.
         SourceError: the source cannot be opened, or not one frame of it decoded.
         ModelError, DeviceError: as `Model.load`.
 
@@ -188,7 +198,6 @@ def segment_video(
     0.04 (96, 128) uint8
     0.08 (96, 128) uint8
     """
-    loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     if isinstance(source, str) and "://" in source:
         source = parse_camera(source)
     settings = SegmentSettings(
@@ -201,6 +210,11 @@ def segment_video(
         smooth=smooth,
         reuse=reuse,
     )
+    return _segmented(settings, model, device)
+
+
+def _segmented(settings: SegmentSettings, model: Model | Path | str | None, device: str) -> Iterator[SegmentedFrame]:
+    loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     stop = Event()
     with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:
         try:
@@ -244,13 +258,29 @@ def ending_of(report: Report) -> Ending:
     return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, report.lost)
 
 
-def _progress(settings: SegmentSettings, model: Model, stack: ExitStack) -> Progress | None:
-    """What keeps a file's run from being lost; `None` for what cannot be begun in the middle."""
-    if settings.file is None or not settings.file.is_file() or not settings.outputs:
+def _done_before(ending: Ending) -> Report:
+    return Report(
+        frames=ending.frames,
+        dropped=0,
+        undecodable=ending.undecodable,
+        seconds=0.0,
+        interrupted=False,
+        resumed=ending.frames,
+        damaged=ending.damaged,
+        missing_s=ending.missing_s,
+        before=True,
+    )
+
+
+def _progress(settings: SegmentSettings, model: Model) -> Progress | None:
+    """What keeps a run from being lost; `None` for what is not there a second time."""
+    file = settings.file
+    if file is None or not settings.outputs or not (file.is_file() or is_sequence(file)):
         return None
     identity = run_identity(settings, model)
-    progress = Progress(settings.outputs, identity, resume=settings.resume, overwrite=settings.overwrite)
-    return stack.enter_context(progress)
+    return Progress(
+        settings.outputs, identity, resume=settings.resume, overwrite=settings.overwrite, inside=file.is_file()
+    )
 
 
 def _outputs(

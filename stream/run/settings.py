@@ -34,7 +34,11 @@ class Remote:
 
 @dataclass(frozen=True, slots=True)
 class SegmentSettings:
-    """What to make of one video or camera. An output that is `None` is not made."""
+    """What to make of one video or camera. An output that is `None` is not made.
+
+    Raises:
+        ValueError: a number that means nothing; it names which.
+    """
 
     source: Path | Camera
     overlay: Path | None = None  # .mp4, .mov or .mkv
@@ -64,6 +68,16 @@ class SegmentSettings:
     remote: Remote | None = None  # where its file and outputs really are, if not here
     resume: bool = False  # go on from what an earlier run of this job left
     overwrite: bool = False
+    held: bool = False  # its outputs are: see `claimed`
+
+    def __post_init__(self) -> None:
+        least = {"stride": 1, "max_frames": 1, "batch": 1, "max_pixels": 1, "stream": 0, "start": 0, "end": 0}
+        for name, limit in least.items():
+            value = getattr(self, name)
+            if value is not None and value < limit:
+                raise ValueError(f"{name} is {value}; it must be {limit} or more")
+        if self.end is not None and self.end <= (self.start or 0):
+            raise ValueError(f"end is {self.end}; it must be more than start, which is {self.start or 0}")
 
     @property
     def is_endless(self) -> bool:
@@ -101,6 +115,7 @@ class Report:
     damaged: int = 0  # frames, of all, that a decoder has patched up
     missing_s: float = 0.0  # that a file declares at its end, and does not hold
     sound: str = ""  # what became of it, in words; empty where it is as it was
+    before: bool = False  # all of it was done by an earlier run, and this one has done nothing
 
     @property
     def state(self) -> Literal["done", "partial", "interrupted"]:
@@ -121,6 +136,8 @@ class Report:
         return (self.frames - self.resumed) / self.seconds if self.seconds else 0.0
 
     def __str__(self) -> str:
+        if self.before:
+            return f"{self.frames} frames, done before" + (f"; partial: {self.lost}" if self.lost else "")
         return (
             f"{self.frames} frames, "
             + (f"{self.resumed} of them from before, " if self.resumed else "")
@@ -173,10 +190,16 @@ def in_json(value: object) -> object:
 def source_identity(path: Path) -> str:
     """Its length and a checksum of its ends: the same for a copy elsewhere, and quick for any length.
 
+    Of numbered pictures, how many there are, and a checksum of their names and lengths.
+
     Raises:
         SourceError: they cannot be read.
     """
     try:
+        if not path.is_file():
+            pictures = sorted(path.parent.glob(f"*{path.suffix}"))
+            names = "".join(f"{item.name} {item.stat().st_size}\n" for item in pictures)
+            return f"{len(pictures)} pictures, {zlib.crc32(names.encode(errors='surrogateescape')):08x}"
         size = path.stat().st_size
         with path.open("rb") as file:
             checksum = zlib.crc32(file.read(_ENDS))

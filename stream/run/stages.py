@@ -75,7 +75,8 @@ def decided(
     scored = pipeline.parallel(
         "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
     )
-    every_s = EVERY_S if settings.outputs else None
+    goes_on = settings.outputs and settings.file is not None and settings.file.is_file()
+    every_s = EVERY_S if goes_on else None
     deciding = Deciding(
         len(model.spec.classes), smooth=settings.smooth, first=first, begin=begin, state=state, every_s=every_s
     )
@@ -87,7 +88,7 @@ def _masks_at_once(source: Source, model: Model, pipeline: Pipeline, settings: S
     frames = source.frames(partial(network_size, model))
     batches = batched(mark_unchanged(frames) if settings.reuse else frames, 1)
     scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=1)
-    deciding = Deciding(len(model.spec.classes), smooth=settings.smooth)
+    deciding = Deciding(len(model.spec.classes), smooth=settings.smooth, pieces=False)
     return pipeline.stage("decide", deciding.results(scored), depth=1)
 
 

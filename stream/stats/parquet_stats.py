@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from ..errors import OutputError, is_failure
 from ..frames import Position
 from ..spec import ModelSpec
-from ..system.disk import partial_path, sync_file, writing
+from ..system.disk import fitting, partial_path, rows_path, sync_file, writing
 from ..system.talk import install_command
 from .stats import CsvStatsSink, ShareRows
 
@@ -49,7 +49,7 @@ class ParquetStatsSink(CsvStatsSink):
     def __init__(
         self, path: Path, spec: ModelSpec, facts: Mapping[str, str | None], *, overwrite: bool = False
     ) -> None:
-        self._journal = partial_path(path.with_name(f"{path.name}.csv"))
+        self._journal = partial_path(rows_path(path))
         super().__init__(path, spec, overwrite=overwrite, journal=self._journal)
         self._names = spec.class_names
         classes = [{"name": item.name, "color": list(item.color)} for item in spec.classes]
@@ -60,16 +60,12 @@ class ParquetStatsSink(CsvStatsSink):
             self._write_journal_again()
         return super().resume(position)
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
-        super().__exit__(kind, exc, at)
-        if not is_failure(exc):
-            self._journal.unlink(missing_ok=True)
-
     def _finish(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
         """After the last row: make the table of them, unless the run failed and is to be gone on with."""
         if self._output.used and not is_failure(exc):
             with writing(self._output.final):
                 self._write_table()
+                self._journal.unlink()  # before the table has its name: then nothing unfinished is beside it
             self._output.path = self._whole
 
     def _write_table(self) -> None:
@@ -98,13 +94,15 @@ class ParquetStatsSink(CsvStatsSink):
         import pyarrow as pa
         import pyarrow.parquet as pq
 
+        unnamed = self._journal.with_name(fitting(f"{self._journal.name}.tmp"))  # until all are there
         try:
-            with pq.ParquetFile(self._whole) as table, ShareRows(self._journal, table.schema_arrow.names[2:]) as rows:
+            with pq.ParquetFile(self._whole) as table, ShareRows(unnamed, table.schema_arrow.names[2:]) as rows:
                 for batch in table.iter_batches(ROWS_AT_A_TIME):
                     for index, *numbers in zip(*(column.to_pylist() for column in batch.columns), strict=True):
                         rows.add_row([index, *(f"{number:.6f}" for number in numbers)])
+            unnamed.replace(self._journal)
         except (OSError, ValueError, pa.ArrowException) as exc:
-            self._journal.unlink(missing_ok=True)
+            unnamed.unlink(missing_ok=True)
             raise OutputError(f"{self._whole}: cannot be read ({exc}); pass --overwrite to start anew") from exc
 
 

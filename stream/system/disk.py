@@ -1,4 +1,4 @@
-"""Files that stay: named when they are whole, on disk before anything relies on them, gone on with, held.
+"""Files that stay: named when they are whole, on disk before anything relies on them, gone on with.
 
 An output has a temporary name until it is whole: `out.partial.mp4`, then `out.mp4`. So a crash leaves something to
 play, and nothing that is half done ever stands under the name the user chose.
@@ -10,8 +10,6 @@ import logging
 import os
 import re
 import shutil
-import sys
-import tempfile
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -37,7 +35,7 @@ class PartialOutput:
 
     Args:
         final: the name the user chose.
-        overwrite: what has that name now may be replaced, when the new one is whole.
+        overwrite: what has that name now may be replaced, when the new one is whole; and what has the temporary one.
         marker: None for a file. For a folder, the name of a file that only folders made by this sink hold: a folder
             without it is never replaced, as it holds something of the user's.
         ours: a regular expression for the names in such a folder: one with others in it is not replaced, either.
@@ -50,19 +48,23 @@ class PartialOutput:
         self.final = final
         self.path = partial_path(final)
         self.used = False  # whether something worth keeping has been written
-        self.keep_partial = False  # set it before entering to go on with what an earlier run left there
+        self.is_ours = False  # set it before entering: what is unfinished there is this run's, and may be replaced
+        self.keep_partial = False  # likewise: it is gone on with
         self._marker = marker
+        self._overwrite = overwrite
         self._ours = re.compile(ours, re.DOTALL)
-        self._check(overwrite)
+        self._check()
 
-    def _check(self, overwrite: bool) -> None:
+    def _check(self) -> None:
         if not self.final.exists():
             return
+        if not self.final.is_file() and not self.final.is_dir():
+            raise OutputError(f"{self.final}: is a device, a pipe or a socket, which is not replaced; name a file")
         if self._marker is None and self.final.is_dir():
             raise OutputError(f"{self.final}: is a folder; name a file")
         if self._marker is not None and not self.final.is_dir():
             raise OutputError(f"{self.final}: is a file; name a folder")
-        if not overwrite:
+        if not self._overwrite:
             raise OutputError(f"{self.final}: exists; pass --overwrite to replace it")
         if self._marker is not None and any(self.final.iterdir()) and not (self.final / self._marker).exists():
             raise OutputError(f"{self.final}: holds no {self._marker}, so it is not replaced; name another folder")
@@ -76,7 +78,9 @@ class PartialOutput:
                 self._refuse_missing()
                 return self
             self.final.parent.mkdir(parents=True, exist_ok=True)
-            _remove(self.path)  # left by an earlier run that crashed
+            if not (self._overwrite or self.is_ours):
+                refuse_left(self.final)
+            _remove(self.path)
             if self._marker is None:
                 self.path.touch()  # a place that cannot be written to is found before the work, not after
             else:
@@ -100,19 +104,21 @@ class PartialOutput:
             log.warning("%s: not finished; what was written is in %s", self.final, self.path)
 
     def _publish(self) -> None:
-        if not self.final.is_dir():
+        if self._marker is None:
             self.path.replace(self.final)
             return
         # A folder cannot be put in place of another in one step: move the old one away, and back if that fails.
-        away = Path(tempfile.mkdtemp(prefix=".replaced.", dir=self.final.parent))
-        old = self.final.replace(away / self.final.name)
+        replaced = self.final.with_name(fitting(f".{self.final.name}.replaced"))
+        if self.final.is_dir():
+            _remove(replaced)
+            self.final.replace(replaced)
         try:
             self.path.replace(self.final)
         except OSError:
-            old.replace(self.final)
+            if replaced.exists():
+                replaced.replace(self.final)
             raise
-        finally:
-            shutil.rmtree(away)
+        _remove(replaced)  # by a run that was killed in between, too
 
 
 def partial_path(final: Path) -> Path:
@@ -127,6 +133,43 @@ def fitting(name: str) -> str:
         return name
     head, tail = (part.decode(errors="ignore") for part in (encoded[:200], encoded[-32:]))
     return f"{head}~{zlib.crc32(encoded):08x}~{tail}"
+
+
+def left_of(final: Path) -> list[Path]:
+    """What was written and not finished, under the names that an output has in the making."""
+    names = [final]
+    if final.suffix.lower() in (".mp4", ".mov", ".mkv"):
+        names.append(earlier_path(final))
+    if final.suffix.lower() == ".parquet":
+        names.append(rows_path(final))
+    return [path for path in map(partial_path, names) if _holds_something(path)]
+
+
+def earlier_path(final: Path) -> Path:
+    """Of what a video's run takes over from the one before it; it has the partial name."""
+    return final.with_name(fitting(f"{final.stem}.earlier{final.suffix}"))
+
+
+def rows_path(final: Path) -> Path:
+    """Of the rows that a table is made of at its end; it has the partial name."""
+    return final.with_name(fitting(f"{final.name}.csv"))
+
+
+def refuse_left(final: Path) -> None:
+    """Raises `OutputError` where something is there that was not finished."""
+    for path in left_of(final):
+        raise OutputError(f"{path}: is there, and not of this run; move it away, or pass --overwrite to replace it")
+
+
+def remove_left(final: Path) -> None:
+    for path in left_of(final):
+        _remove(path)
+
+
+def _holds_something(path: Path) -> bool:
+    if path.is_dir() and not path.is_symlink():
+        return any(path.iterdir())
+    return path.is_symlink() or (path.exists() and path.stat().st_size > 0)
 
 
 @contextmanager
@@ -224,11 +267,16 @@ class AppendedFile:
 def replace_file(path: Path, content: bytes) -> None:
     """`path` has either the content it had or this one, whenever the power goes."""
     unnamed = path.with_name(fitting(f"{path.name}.tmp"))
-    with unnamed.open("wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    unnamed.replace(path)
+    try:
+        with unnamed.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        unnamed.replace(path)
+    except OSError:
+        with suppress(OSError):
+            unnamed.unlink()
+        raise
     sync_folder(path.parent)
 
 
@@ -250,43 +298,3 @@ def sync_folder(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
-
-
-class Taken(Exception):  # noqa: N818 - what is so, not what went wrong
-    """Somebody else holds it."""
-
-
-@contextmanager
-def hold(path: Path) -> Iterator[None]:
-    """Make the file `path`, hold it, and remove it in the end; one that a killed process left is no hindrance.
-
-    Raises:
-        Taken: it is held, by this process or another one.
-        OSError: it cannot be made.
-    """
-    path = path.with_name(fitting(path.name))
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        try:
-            _lock(descriptor)
-        except (BlockingIOError, PermissionError) as exc:
-            raise Taken from exc
-        except OSError:
-            pass  # some network drives have no locks: as well as one can
-        try:
-            yield
-        finally:
-            path.unlink(missing_ok=True)
-    finally:
-        os.close(descriptor)  # and so lets go
-
-
-def _lock(descriptor: int) -> None:
-    if sys.platform == "win32":
-        import msvcrt
-
-        msvcrt.locking(descriptor, msvcrt.LK_NBLCK, 1)
-    else:
-        import fcntl
-
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

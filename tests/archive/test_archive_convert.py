@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
@@ -18,6 +19,7 @@ from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of, video_info
 from tests.support.file_content import content, copy
+from tests.support.instants import in_fork
 from tests.support.tool_masks import any_archive
 
 NAMES = ["masks", "masks.zip", "masks.mkv", "masks.npz", "masks.zarr"]
@@ -133,3 +135,25 @@ def test_a_folder_of_masks_with_something_of_the_user_s_in_it_is_not_replaced(tm
         convert_archive(source, target, overwrite=True)
     (target / "notes.txt").unlink()
     convert_archive(source, target, overwrite=True)
+
+
+@pytest.mark.parametrize("name", ["there", "there.zip", "there.npz"])
+def test_what_a_killed_conversion_left_is_made_again_and_what_is_not_its_own_is_kept(tmp_path: Path, name: str) -> None:
+    source, target = write(tmp_path / "masks.mkv"), tmp_path / name
+
+    def die(done: int, _: int) -> None:
+        if done == 3:
+            os._exit(9)
+
+    partial = partial_path(target)
+    for _ in range(2):
+        assert in_fork(lambda: convert_archive(source, target, on_mask=die)) == 9
+        assert partial.exists()
+    other = write(tmp_path / "other.zip", MASKS[:4])
+    if name != "there.npz":  # which is written when all masks are read
+        before = content(partial)
+        with pytest.raises(OutputError, match=r"there\.partial.*: is there, and not of this run"):
+            convert_archive(other, target)
+        assert content(partial) == before
+    assert convert_archive(source, target) == len(MASKS)
+    assert {path.name for path in tmp_path.iterdir()} == {"masks.mkv", "other.zip", name}

@@ -19,7 +19,7 @@ from roadmask.stream.errors import OutputError
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import Report, SegmentSettings
-from roadmask.stream.system.disk import hold
+from roadmask.stream.system.hold import hold
 from roadmask.stream.system.stop import Stop
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model

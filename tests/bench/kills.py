@@ -21,7 +21,7 @@ import av
 sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
 from roadmask.stream.masks.deciding_state import unpack_state
-from roadmask.stream.run.progress import progress_folder
+from roadmask.stream.run.claim import progress_folder
 
 
 def main() -> None:

@@ -283,4 +283,4 @@ def test_another_program_that_finds_the_relay_is_let_to_nothing() -> None:
             with socket.create_connection(("127.0.0.1", port), 5) as curious:
                 curious.sendall(f"DESCRIBE {server.url} RTSP/1.0\r\nCSeq: 1\r\n\r\n".encode())
                 assert curious.recv(100) == b""
-        assert not server.sessions[0].requests
+        assert not any(session.requests for session in server.sessions)

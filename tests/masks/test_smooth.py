@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -13,12 +15,16 @@ from numpy.typing import NDArray
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.cli import main
+from roadmask.stream.decode.source import open_source
 from roadmask.stream.masks.deciding import Decider
 from roadmask.stream.masks.flicker import FlickerMeter
 from roadmask.stream.masks.flow import exposure, likely_exposure
 from roadmask.stream.masks.smooth import Smoother
 from roadmask.stream.network.model import Model
+from roadmask.stream.pipeline import Pipeline
 from roadmask.stream.run.segment import segment_video
+from roadmask.stream.run.settings import SegmentSettings
+from roadmask.stream.run.stages import masks_of as decided_masks
 from tests.support.color_model import COLORS
 from tests.support.moving_scene import blocks, doubled, scores_of, texture
 
@@ -261,3 +267,23 @@ def test_each_video_of_a_command_starts_anew(clip: Path, model: Path, tmp_path: 
 
 def test_a_stride_past_the_gap_leaves_every_frame_as_it_is(clip: Path, model: Path) -> None:
     assert masks_of(clip, model, stride=8) == masks_of(clip, model, stride=8, smooth=False)
+
+
+@pytest.mark.parametrize("is_camera", [True, False])
+def test_the_frames_of_a_camera_are_smoothed_once_as_nobody_goes_on_with_pieces_of_it(
+    clip: Path, model: Path, is_camera: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadmask.stream.frames.PIECE", 4)
+    monkeypatch.setattr("roadmask.stream.frames.WARM_UP", 2)
+    blend, blended = Smoother.blend, []
+
+    def counted(*arguments: Any, **named: Any) -> NDArray[np.float32]:
+        blended.append(1)
+        return blend(*arguments, **named)
+
+    monkeypatch.setattr(Smoother, "blend", counted)
+    with open_source(clip) as source, Pipeline() as pipeline:
+        monkeypatch.setattr(source, "info", replace(source.info, live=is_camera))
+        results = list(decided_masks(source, Model.load(model), pipeline, SegmentSettings(clip)))
+    assert len(results) == 8
+    assert len(blended) == (8 if is_camera else 12), "two frames before each piece are seen by its smoother, too"

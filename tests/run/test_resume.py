@@ -24,7 +24,7 @@ from roadmask.stream.masks.deciding_state import pack_state, unpack_state
 from roadmask.stream.masks.reuse import mark_unchanged
 from roadmask.stream.network.model import Model
 from roadmask.stream.run import stages
-from roadmask.stream.run.progress import progress_folder
+from roadmask.stream.run.claim import progress_folder
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import make_clip, sound_times_of

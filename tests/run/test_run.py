@@ -8,6 +8,7 @@ import subprocess
 import sys
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import cv2
@@ -223,6 +224,9 @@ def test_a_killed_run_leaves_playable_partial_files_and_nothing_under_the_final_
     process.communicate(timeout=LIMIT_S)
     assert {path.name for path in tmp_path.iterdir()} == {
         ".drive_overlay.mp4.progress",
+        ".drive_overlay.mp4.run",
+        ".drive_masks.run",
+        ".drive_stats.csv.run",
         "drive_overlay.partial.mp4",
         "drive_masks.partial",
         "drive_stats.partial.csv",
@@ -272,3 +276,23 @@ def test_leaving_the_api_s_loop_early_ends_its_threads(clip: Path, model: Path) 
     next(results)
     results.close()  # type: ignore[attr-defined]
     assert threading.active_count() == before
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"stride": 0}, "stride is 0; it must be 1 or more"),
+        ({"stride": -2}, "stride is -2"),
+        ({"max_frames": 0}, "max_frames is 0"),
+        ({"batch": -1}, "batch is -1"),
+        ({"start": Fraction(-1)}, "start is -1"),
+        ({"start": Fraction(2), "end": Fraction(2)}, "end is 2; it must be more than start, which is 2"),
+    ],
+)
+def test_a_number_that_means_nothing_is_a_value_error_that_names_the_argument_at_once(
+    clip: Path, changes: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        segment_video(clip, **changes)
+    with pytest.raises(ValueError, match=message):
+        SegmentSettings(clip, **changes)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -83,6 +84,14 @@ def test_a_file_and_a_folder_do_not_replace_each_other(tmp_path: Path) -> None:
         PartialOutput(tmp_path, overwrite=True)
 
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="pipes of POSIX")
+def test_what_is_no_file_is_not_replaced_whatever_is_told(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "out.csv")
+    with pytest.raises(OutputError, match=r"out\.csv: is a device, a pipe or a socket, which is not replaced"):
+        PartialOutput(tmp_path / "out.csv", overwrite=True)
+    assert (tmp_path / "out.csv").is_fifo()
+
+
 def test_ctrl_c_finishes_the_file(tmp_path: Path) -> None:
     final = tmp_path / "out.csv"
     with pytest.raises(KeyboardInterrupt):
@@ -103,11 +112,30 @@ def test_an_error_before_the_first_frame_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_what_a_crash_left_is_replaced(tmp_path: Path) -> None:
+def test_what_a_crash_left_or_somebody_put_there_is_replaced_only_when_told(tmp_path: Path) -> None:
     (tmp_path / "out.partial").mkdir()
     (tmp_path / "out.partial" / "frame.png").touch()
-    write_folder(tmp_path / "out")
+    with pytest.raises(OutputError, match=r"out\.partial: is there, and not of this run; .+ or pass --overwrite"):
+        write_folder(tmp_path / "out")
+    assert (tmp_path / "out.partial" / "frame.png").exists()
+    write_folder(tmp_path / "out", overwrite=True)
     assert [path.name for path in (tmp_path / "out").iterdir()] == [MARKER]
+
+
+def test_a_crash_that_left_nothing_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "out.partial").mkdir()
+    write_folder(tmp_path / "out")
+    (tmp_path / "out.partial.csv").touch()
+    write_file(tmp_path / "out.csv")
+    assert {path.name for path in tmp_path.iterdir()} == {"out", "out.csv"}
+
+
+def test_a_folder_whose_publishing_was_killed_in_between_comes_out_whole(tmp_path: Path) -> None:
+    write_folder(tmp_path / "out", "old")
+    (tmp_path / "out").rename(tmp_path / ".out.replaced")
+    write_folder(tmp_path / "out", "new")
+    assert (tmp_path / "out" / MARKER).read_text() == "new"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_a_place_that_cannot_be_written_to_is_found_on_entering(tmp_path: Path) -> None:
