@@ -29,7 +29,7 @@ pytestmark = [
 
 FRAMES = 5
 PIECE = 2  # so that a short run has several
-KINDS = os.environ.get("KINDS", "").split()
+KINDS = os.environ.get("KINDS", "").split()  # of archives, to try others than each test has: "zip folder mkv"
 FEWEST = 100  # calls of a run
 LOCKS_AND_MARKS = 3 * 3 + 3 * 4  # calls
 
