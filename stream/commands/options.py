@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from contextlib import suppress
 from fractions import Fraction
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -70,7 +69,7 @@ def input_size(text: str) -> str:
 
 def input_rate(text: str) -> str:
     if not re.fullmatch(r"\d{1,6}(\.\d{1,6}|/[1-9]\d{0,5})?", text, re.ASCII) or not Fraction(text):
-        raise typer.BadParameter(f"{text!r:.40} is no rate; write frames a second: 25, 29.97 or 30000/1001")
+        raise typer.BadParameter(f"{text!r:.40} is no rate such as 10, 29.97 or 30000/1001")
     return text
 
 
@@ -88,18 +87,6 @@ def input_format(text: str) -> str:
     except ValueError:
         raise typer.BadParameter(f"{text!r:.40} is none of FFmpeg's formats, such as rawvideo, v4l2, mpegts") from None
     return text
-
-
-def frame_rate(text: str) -> Fraction:
-    """Frames a second, of "10", "29.97" or "30000/1001".
-
-    Raises:
-        typer.BadParameter: it is none.
-    """
-    with suppress(ValueError, ZeroDivisionError):
-        if (rate := Fraction(text)) > 0:
-            return rate
-    raise typer.BadParameter(f"{text!r} is no rate such as 10 or 30000/1001")
 
 
 def parse_moment(text: str) -> Fraction:

@@ -6,6 +6,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -254,7 +255,7 @@ def run(
     views = Views(serve, token, show, output if to_stream else None, stdout_format, timeout)
     refuse_idle_options(context, sources, cameras)
     if input_rate and not cameras:
-        template = replace(template, picture_rate=of.frame_rate(input_rate))
+        template = replace(template, picture_rate=Fraction(input_rate))
     if ray is not None and views.any:
         raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
     load = partial(Model.load, model, device=device, threads=threads, workers=workers)
