@@ -199,6 +199,11 @@ def _with_schema(facts: Mapping[str, Any]) -> dict[str, Any]:
     return {"roadmask": facts["roadmask"], "schema": _SCHEMA} | dict(facts)
 
 
+def refuse_other_file(path: Path) -> None:
+    """Raises `OutputError` where what is to be replaced by a summary is none."""
+    _read(path)
+
+
 def recorded(path: Path, job: SegmentSettings) -> Entry | None:
     """What the file at `path` tells of the job; `None` where it tells nothing, or is none of ours."""
     if not is_summary(path):

@@ -14,7 +14,7 @@ from ..batch.batch import RunJob, run_batch
 from ..batch.ends import Ends
 from ..batch.jobs import only_missing, plan, record_path, results_folder
 from ..batch.remote import open_depot, run_remote
-from ..batch.summary import SUMMARY_NAME, open_summary, record_run
+from ..batch.summary import SUMMARY_NAME, open_summary, record_run, refuse_other_file
 from ..batch.talk import FilesTalk, ProgressKind
 from ..batch.video_files import find_sources
 from ..batch.workload import Workload, declared_frames
@@ -74,13 +74,15 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
         if depot:
             jobs = depot.attached(jobs)
         views.refuse_bad(jobs)
+        record = None if many or folder is None else record_path(jobs[0])
+        if record and not template.overwrite:
+            refuse_other_file(record)
         if not many:  # before the model is loaded
             jobs = [stack.enter_context(claimed(job)) for job in jobs]
             for job in jobs:
                 refuse_bad_outputs(job)
         model = load()
         select_classes(model.spec.classes, only=template.classes, exclude=template.exclude)
-        record = None if many or folder is None else record_path(jobs[0])
         with depot.summary() if depot else nullcontext(), stop_on_signal() as stop:
             return _run(request, jobs, model, views, stop, many=many, summary=summary, record=record)
 

@@ -155,11 +155,15 @@ class KeyTimes:
 
 
 class PiecewiseEncoder:
-    """Encodes the pictures of `stream`, which `add_video` has made with `encoder`, a piece at a time."""
+    """Encodes the pictures of `stream`, which `add_video` has made with `encoder`, a piece at a time.
 
-    def __init__(self, stream: VideoStream, encoder: H264Encoder) -> None:
+    What is `live` is one piece: no run goes on with it.
+    """
+
+    def __init__(self, stream: VideoStream, encoder: H264Encoder, *, live: bool) -> None:
         self._stream = stream
         self._encoder = encoder
+        self._live = live
         self._context: VideoCodecContext | None = None
         self._pictures = 0
         self._last_dts: Fraction | None = None  # seconds
@@ -167,7 +171,8 @@ class PiecewiseEncoder:
     def encode(self, picture: av.VideoFrame | None) -> list[Packet[VideoStream]]:
         """The packets that are ready once `picture` is taken; `None` asks for the rest."""
         packets = []
-        if self._context is not None and (picture is None or begins_piece(self._pictures)):
+        is_over = picture is None or (begins_piece(self._pictures) and not self._live)
+        if self._context is not None and is_over:
             packets = self._context.encode(None)
             self._context = None
         if picture is not None:

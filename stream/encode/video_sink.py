@@ -137,7 +137,7 @@ class OverlayVideoSink(Sink):
         self._container = av.open(self._output.path, "w", container_options=self._container_options(time_base))
         self._container.metadata["comment"] = COMMENT
         self._stream = add_video(self._container, self._encoder, picture, self._info)
-        self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder)
+        self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder, live=self._info.live)
         if self._source is not None and self._info.has_audio:
             self._sound = open_sound(self._source, self._container, shift=self._shift_s, cut=began.index > 0)
         elif heard:

@@ -114,7 +114,7 @@ def test_a_list_that_cannot_be_followed_is_refused_by_line(tmp_path: Path, conte
     [
         (["a.mp4", "b.mp4"], "out.mp4", "2 sources cannot go into one file"),
         (["a.mp4"], "out.txt", "overlay videos are .mp4, .mov, .mkv"),
-        (["a.mp4"], "out", "for a folder write out/"),
+        (["a.mp4"], "out", "for a folder write -o out/"),
     ],
 )
 def test_outputs_that_cannot_hold_the_sources_are_refused(sources: list[str], output: str | None, message: str) -> None:

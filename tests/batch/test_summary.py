@@ -205,3 +205,18 @@ def test_overlays_in_a_store_are_no_sources(store: Any, model: Path) -> None:
     assert run("memory://in/", "-o", "memory://out/", model=model) == 0
     assert names == set(store.find("/in"))
     assert not store.exists("/out/a_overlay_overlay.mp4")
+
+
+def test_a_file_of_the_user_s_where_a_run_is_noted_is_not_replaced(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(tmp_path / "drive.mp4", cfr(3))
+    noted = tmp_path / "out" / "drive_run.json"
+    noted.parent.mkdir()
+    noted.write_text("mine")
+    words = [tmp_path / "drive.mp4", "-o", f"{noted.parent}/", "-q"]
+    assert run(*words, model=model) == 1
+    assert "drive_run.json: not a summary of this program's" in capsys.readouterr().err
+    assert noted.read_text() == "mine"
+    assert [path.name for path in noted.parent.iterdir()] == ["drive_run.json"]
+    assert run(*words, "--overwrite", model=model) == 0

@@ -6,6 +6,7 @@ import itertools
 import signal
 import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -17,7 +18,7 @@ from roadmask.stream.decode.source import open_source
 from roadmask.stream.encode.h264 import DEFAULT_PRESET
 from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.errors import OutputError
-from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.frames import PIECE, SegmentedFrame
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import TICK, cfr, make_clip, result_of, sound_times_of, times_of, video_info
 from tests.support.full_disk import full_disk
@@ -223,3 +224,17 @@ def test_an_encoder_that_cannot_be_leaves_no_file(tmp_path: Path, wrong: dict[st
 def test_a_suffix_that_is_no_video_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match=r"a video's suffix is one of \.mp4, \.mov, \.mkv"):
         OverlayVideoSink(tmp_path / "out.avi", video_info(), redraw)
+
+
+def test_the_recording_of_a_camera_is_one_piece_that_nothing_goes_on_with(tmp_path: Path) -> None:
+    source = make_clip(tmp_path / "clip.mp4", list(range(260)), time_base=Fraction(1, 24))
+    out = tmp_path / "out.mp4"
+    with open_source(source) as opened:
+        info = replace(opened.info, live=True)
+        with OverlayVideoSink(out, info, redraw) as sink:
+            for frame in opened.frames(lambda _: (16, 16)):
+                sink.write(SegmentedFrame(frame, np.zeros((info.height, info.width), np.uint8)))
+    with av.open(out) as container:
+        keys = [number for number, packet in enumerate(container.demux(video=0)) if packet.size and packet.is_keyframe]
+    assert PIECE not in keys, "every piece of a file begins with one"
+    assert {0, 48, 96, 144, 192, 240} <= set(keys), "at most two seconds apart"
