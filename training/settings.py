@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
@@ -122,8 +123,8 @@ def check(settings: TrainSettings) -> None:
         ("average", settings.average, 0, 1),
         ("dropout", settings.dropout, 0, 1),
         ("class_weight_offset", settings.class_weight_offset, 1.001, 100),
-        ("lr", settings.lr, 0, 1000),
-        ("encoder_lr", settings.encoder_lr, 0, 1000),
+        ("lr", settings.lr, 0, sys.float_info.max),
+        ("encoder_lr", settings.encoder_lr, 0, sys.float_info.max),
         *(("decoder", channels, 1, MAX_CHANNELS) for channels in settings.decoder or ()),
         ("weight_decay", settings.weight_decay, 0, 1),
         ("seed", settings.seed, 0, 2**31 - 1),

@@ -21,6 +21,7 @@ from ..errors import RoadmaskError, first_line
 from ..frames import Frame
 from ..network.model import Model
 from ..network.providers import DEVICES, Device
+from ..run.done import forget_done
 from ..run.segment import process_video
 from ..run.settings import Report, SegmentSettings
 from ..spec import PixelClass
@@ -136,7 +137,10 @@ def selftest() -> Iterator[Finding]:
 
 def run(folder: Path, model: Model) -> Report:
     settings = SegmentSettings(folder / VIDEO, overlay=folder / OVERLAY, masks=folder / _MASKS, stats=folder / _STATS)
-    return process_video(settings, model)
+    try:
+        return process_video(settings, model)
+    finally:
+        forget_done(settings.outputs)
 
 
 def masks_problem(folder: Path) -> str:

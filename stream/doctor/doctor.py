@@ -77,7 +77,7 @@ def _made(orders: dict[str, Any], patience_s: float | None) -> Generator[tuple[s
                 patience = patience_s or (_SLOW_PATIENCE_S if waiting[0] in SLOW_CHECKS else _PATIENCE_S)
                 if (word := words.get(timeout=patience)) is None:
                     break
-                if word:
+                if word.pop("event") == "found":
                     yield waiting[0], Finding(**word)
                 else:
                     del waiting[0]
@@ -93,7 +93,7 @@ def _made(orders: dict[str, Any], patience_s: float | None) -> Generator[tuple[s
 
 
 def main() -> None:
-    """In that process: says of each check that was ordered what it has found, as it comes, and {} when it is done."""
+    """In that process: says of each check that was ordered what it has found, as it comes, and when it is made."""
     orders, _ = take_orders()
     logging.disable()  # what modules would warn of is found here, or told by the check
     with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as words:
@@ -102,8 +102,8 @@ def main() -> None:
             # A folder that goes with the other process, however this one ends; "disk" looks at the usual one.
             tempfile.tempdir = None if check == "disk" else orders["folder"]
             for finding in findings(check):
-                words.write(json.dumps(asdict(finding)) + "\n")
-            words.write("{}\n")
+                words.write(json.dumps({"event": "found"} | asdict(finding)) + "\n")
+            words.write('{"event": "made"}\n')
 
 
 def findings(check: str) -> Iterator[Finding]:

@@ -50,6 +50,13 @@ def find_done(outputs: Sequence[Path]) -> Done | None:
     return None
 
 
+def forget_done(outputs: Sequence[Path]) -> None:
+    """Of outputs that nobody will ask for again."""
+    with suppress(OSError, RuntimeError):
+        _place(outputs).unlink(missing_ok=True)
+        _place(outputs).parent.rmdir()  # if it is empty
+
+
 def made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of what matters to outputs that are finished is not the same, in words."""
     before = {"--deinterlace": "auto", **before}  # which 1.0.0 had not

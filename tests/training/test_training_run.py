@@ -279,8 +279,8 @@ def test_without_the_imagenet_package_the_ways_out_are_named(
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"crop": (60, 96)}, "60x96: .* multiples of 32; the nearest is 64x96"),
-        ({"size": (0, 96)}, "0x96: .* multiples of 32"),
+        ({"crop": (60, 96)}, "96x60: .* multiples of 32; the nearest is 96x64"),
+        ({"size": (0, 96)}, "96x0: .* multiples of 32"),
         ({"epochs": 0}, "epochs 0 is not between 1 and"),
         ({"batch": 0}, "batch 0 is not between 1 and"),
         ({"pct_start": 1.5}, r"pct_start 1\.5 is not between 0 and 1"),
@@ -293,7 +293,7 @@ def test_without_the_imagenet_package_the_ways_out_are_named(
         ({"of_set": 1.5}, r"of_set 1\.5 is not between 0 and 1"),
         ({"distill": -0.1}, r"distill -0\.1 is not between 0 and 1"),
         ({"lovasz_from": 2}, "lovasz_from 2 is not between 0 and 1"),
-        ({"device": "toaster"}, "device 'toaster' is not there"),
+        ({"device": "toaster"}, "device 'toaster' is not known"),
         ({"lr": 1e30, "encoder_lr": 1e30}, "the loss is .* lower --lr"),
     ],
 )

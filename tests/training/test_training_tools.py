@@ -178,7 +178,7 @@ def test_a_column_without_any_value_has_a_mean_of_nan() -> None:
 def test_folds_choose_the_validation_pictures_alone(
     data: Path, tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert main(["train", str(data), "-o", str(tmp_path / "run"), "--folds", "drives", *option]) == 1
+    assert main(["train", str(data), "-o", str(tmp_path / "run"), "--folds", "drives", *option]) == 2
     assert "leave out --valid-drive and --valid-list" in capsys.readouterr().err
 
 
