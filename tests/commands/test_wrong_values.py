@@ -87,7 +87,7 @@ WRONG = [
             "--lr nan",
             "--lr inf",
             "--lr -1",
-            "--encoder-lr 1e9",
+            "--encoder-lr -1",
             "--decoder 1,2,3,0",
             "--decoder 1,2,3,9999999",
             "--decoder ²,2,3,4",

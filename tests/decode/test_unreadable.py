@@ -81,7 +81,7 @@ def test_a_fifo_that_nobody_writes_to_is_given_up_after_the_time_out(model: Path
     ("options", "reason"),
     [
         (["--max-pixels", "1000"], "stdin: its pictures of 64x48 are larger than --max-pixels 1000"),
-        (["--decode", "warp"], "stdin: cannot be decoded with warp: this FFmpeg has"),
+        (["--decode", "mediacodec"], "stdin: cannot be decoded with mediacodec: this FFmpeg has"),
     ],
 )
 def test_the_promises_of_max_pixels_and_decode_hold_for_a_pipe(
