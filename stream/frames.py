@@ -104,7 +104,7 @@ class Moment:
     """When a camera's frame is, among what its microphone hears."""
 
     sound: HeardSound  # of the connection that it came by
-    time: Fraction  # seconds
+    time: Fraction | None  # seconds; not known of the first frames of some
 
 
 @dataclass(frozen=True, slots=True, eq=False)

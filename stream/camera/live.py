@@ -261,9 +261,9 @@ def _look(item: Picture) -> tuple[object, ...]:
 
 
 def _moment(item: Picture) -> Moment | None:
-    if item.sound is None or item.picture.pts is None:
+    if item.sound is None:
         return None
-    return Moment(item.sound, item.picture.pts * item.time_base)
+    return Moment(item.sound, None if item.picture.pts is None else item.picture.pts * item.time_base)
 
 
 def _describe(item: Picture) -> str:

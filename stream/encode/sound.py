@@ -124,7 +124,7 @@ class CameraSound(Sound):
         return packets
 
     def hear(self, frame: Frame) -> None:
-        if frame.heard is None:
+        if frame.heard is None or frame.heard.time is None:
             return
         if frame.heard.sound is not self._sound:  # it is connected anew
             self._sound, self._taken = frame.heard.sound, 0
