@@ -6,9 +6,7 @@ is told as what was found, and the checks behind it are made in a new process.
 
 from __future__ import annotations
 
-import json
 import logging
-import os
 import signal
 import tempfile
 from collections.abc import Generator, Iterator, Sequence
@@ -19,7 +17,7 @@ from queue import Empty, SimpleQueue
 from typing import Any, Literal
 
 from ..errors import first_line
-from ..system.helper_process import HelperGone, HelperProcess, take_orders
+from ..system.helper_process import HelperGone, HelperProcess, say, take_orders
 from ..system.machine import is_out_of_memory
 
 # In the order of asking: what a check needs is looked at by one before it.
@@ -96,14 +94,12 @@ def main() -> None:
     """In that process: says of each check that was ordered what it has found, as it comes, and when it is made."""
     orders, _ = take_orders()
     logging.disable()  # what modules would warn of is found here, or told by the check
-    with os.fdopen(os.dup(1), "w", encoding="utf-8", buffering=1) as words:
-        os.dup2(2, 1)  # libraries print as they like
-        for check in orders["checks"]:
-            # A folder that goes with the other process, however this one ends; "disk" looks at the usual one.
-            tempfile.tempdir = None if check == "disk" else orders["folder"]
-            for finding in findings(check):
-                words.write(json.dumps({"event": "found"} | asdict(finding)) + "\n")
-            words.write('{"event": "made"}\n')
+    for check in orders["checks"]:
+        # A folder that goes with the other process, however this one ends; "disk" looks at the usual one.
+        tempfile.tempdir = None if check == "disk" else orders["folder"]
+        for finding in findings(check):
+            say(event="found", **asdict(finding))
+        say(event="made")
 
 
 def findings(check: str) -> Iterator[Finding]:

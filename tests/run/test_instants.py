@@ -98,6 +98,16 @@ class Trial:
         assert process_video(again, self.model).before, f"at instant {instant}"
         assert results(self.settings) == self._expected, f"at instant {instant}"
 
+    def be_killed_everywhere(self, settings: SegmentSettings, *, fewest: int = FEWEST) -> None:
+        """By a run of these settings, at each of its calls in turn, which are more than `fewest`."""
+        for instant in self.instants():
+            code = in_fork(lambda: process_video(settings, self.model), kill_at(instant))
+            self.go_on(instant)
+            if code != KILLED:
+                break
+        assert code == 0
+        assert instant > fewest
+
 
 def nothing(_: Path) -> None:
     pass
@@ -128,13 +138,7 @@ def test_a_run_killed_at_any_call_to_the_file_system_is_whole_once_it_is_resumed
     clip: Path, model: Model, tmp_path: Path, kind: str
 ) -> None:
     trial = Trial(job(clip, tmp_path / "out", kind), model, nothing)
-    for instant in trial.instants():
-        code = in_fork(lambda: process_video(trial.settings, model), kill_at(instant))
-        trial.go_on(instant)
-        if code != KILLED:
-            break
-    assert code == 0
-    assert instant > FEWEST
+    trial.be_killed_everywhere(trial.settings)
 
 
 @pytest.mark.parametrize("kind", KINDS or ["folder"])
@@ -147,13 +151,7 @@ def test_a_run_that_goes_on_and_is_killed_at_any_call_is_whole_once_it_is_resume
         assert in_fork(lambda: process_video(settings, model, on_frame=die_after(3))) == KILLED
 
     trial = Trial(settings, model, kept(killed_once, tmp_path))
-    for instant in trial.instants():
-        code = in_fork(lambda: process_video(replace(settings, resume=True), model), kill_at(instant))
-        trial.go_on(instant)
-        if code != KILLED:
-            break
-    assert code == 0
-    assert instant > FEWEST // 3
+    trial.be_killed_everywhere(replace(settings, resume=True), fewest=FEWEST // 3)
 
 
 @pytest.mark.parametrize("kind", KINDS or ["mkv"])
