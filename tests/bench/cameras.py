@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
 from roadmask.stream.camera.camera import CameraSettings, parse_camera
 from roadmask.stream.camera.status import CameraEvent, CameraState, CameraStatus
-from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.frames import SegmentedFrame, Sink
 from roadmask.stream.live.cameras import CameraRun, watch
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.settings import SegmentSettings
@@ -46,7 +46,7 @@ from tests.support.waiting import until
 _LONG_S = 60.0  # for anything
 
 
-class Written:
+class Written(Sink):
     """A sink that notes when each frame came."""
 
     def __init__(self) -> None:

@@ -8,7 +8,10 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
+from importlib import import_module
 from itertools import count
+from multiprocessing import get_context
 from pathlib import Path
 
 import pytest
@@ -34,27 +37,24 @@ FEWEST = 100  # calls of a run
 LOCKS_AND_MARKS = 3 * 3 + 3 * 4  # calls
 
 
-@pytest.fixture(scope="module")
-def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A frame a second: containers keep no more than that in memory."""
-    seconds = [12800 * number for number in range(FRAMES)]
-    return make_clip(tmp_path_factory.mktemp("clip") / "a.mp4", seconds, size=(32, 48))
+def in_a_process_of_its_own(scenario: Callable[[Path, Model, Path], None], folder: Path) -> None:
+    """Of this clip and model, below this folder. Forks of the tests' own process, which has grown, take long."""
+    process = get_context("spawn").Process(target=_play, args=(scenario, folder))
+    process.start()
+    process.join()
+    assert process.exitcode == 0, "what it was stands in its stderr"
 
 
-@pytest.fixture(scope="module")
-def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    """On the thread that calls: a fork has no others."""
-    file = write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx")
-    return Model.load(file, device="cpu", threads=1, workers=1)
-
-
-@pytest.fixture(autouse=True)
-def _short_pieces_and_a_state_each_frame(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def _play(scenario: Callable[[Path, Model, Path], None], folder: Path) -> None:
+    os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
     for module in ("frames", "run.mask_log", "encode.video_sink"):
-        monkeypatch.setattr(f"roadmask.stream.{module}.PIECE", PIECE)
-    monkeypatch.setattr("roadmask.stream.frames.WARM_UP", 1)
-    monkeypatch.setattr("roadmask.stream.run.stages.EVERY_S", 0.0)
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+        import_module(f"roadmask.stream.{module}").PIECE = PIECE  # type: ignore[attr-defined]
+    import_module("roadmask.stream.frames").WARM_UP = 1  # type: ignore[attr-defined]
+    import_module("roadmask.stream.run.stages").EVERY_S = 0.0  # type: ignore[attr-defined]
+    seconds = [12800 * number for number in range(FRAMES)]  # a frame a second: containers keep no more in memory
+    clip = make_clip(folder / "a.mp4", seconds, size=(32, 48))
+    file = write_color_model(folder / "colors.onnx")
+    scenario(clip, Model.load(file, device="cpu", threads=1, workers=1), folder)  # a fork has no other threads
 
 
 def job(clip: Path, folder: Path, kind: str) -> SegmentSettings:
@@ -133,18 +133,12 @@ def die_after(frames: int) -> Callable[[int], None]:
     return on_frame
 
 
-@pytest.mark.parametrize("kind", KINDS or ["zip"])
-def test_a_run_killed_at_any_call_to_the_file_system_is_whole_once_it_is_resumed(
-    clip: Path, model: Model, tmp_path: Path, kind: str
-) -> None:
+def killed(clip: Path, model: Model, tmp_path: Path, kind: str) -> None:
     trial = Trial(job(clip, tmp_path / "out", kind), model, nothing)
     trial.be_killed_everywhere(trial.settings)
 
 
-@pytest.mark.parametrize("kind", KINDS or ["folder"])
-def test_a_run_that_goes_on_and_is_killed_at_any_call_is_whole_once_it_is_resumed(
-    clip: Path, model: Model, tmp_path: Path, kind: str
-) -> None:
+def killed_twice(clip: Path, model: Model, tmp_path: Path, kind: str) -> None:
     settings = job(clip, tmp_path / "out", kind)
 
     def killed_once(_: Path) -> None:
@@ -154,10 +148,7 @@ def test_a_run_that_goes_on_and_is_killed_at_any_call_is_whole_once_it_is_resume
     trial.be_killed_everywhere(replace(settings, resume=True), fewest=FEWEST // 3)
 
 
-@pytest.mark.parametrize("kind", KINDS or ["mkv"])
-def test_a_run_that_replaces_another_s_and_is_killed_at_any_call_is_whole_once_it_is_resumed(
-    clip: Path, model: Model, tmp_path: Path, kind: str
-) -> None:
+def killed_as_it_replaces(clip: Path, model: Model, tmp_path: Path, kind: str) -> None:
     settings = job(clip, tmp_path / "out", kind)
 
     def left_by_others(_: Path) -> None:
@@ -180,10 +171,7 @@ def test_a_run_that_replaces_another_s_and_is_killed_at_any_call_is_whole_once_i
     assert instant > FEWEST
 
 
-@pytest.mark.parametrize("kind", KINDS or ["zip"])
-def test_a_run_that_finds_the_disk_full_at_any_call_is_whole_once_it_is_resumed(
-    clip: Path, model: Model, tmp_path: Path, kind: str
-) -> None:
+def on_a_full_disk(clip: Path, model: Model, tmp_path: Path, kind: str) -> None:
     trial = Trial(job(clip, tmp_path / "out", kind), model, nothing)
     for instant in trial.instants():
         code = in_fork(lambda: process_video(trial.settings, model), full_from(instant))
@@ -192,3 +180,25 @@ def test_a_run_that_finds_the_disk_full_at_any_call_is_whole_once_it_is_resumed(
         if code == 0:
             break
     assert instant > FEWEST
+
+
+@pytest.mark.parametrize("kind", KINDS or ["zip"])
+def test_a_run_killed_at_any_call_to_the_file_system_is_whole_once_it_is_resumed(tmp_path: Path, kind: str) -> None:
+    in_a_process_of_its_own(partial(killed, kind=kind), tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS or ["folder"])
+def test_a_run_that_goes_on_and_is_killed_at_any_call_is_whole_once_it_is_resumed(tmp_path: Path, kind: str) -> None:
+    in_a_process_of_its_own(partial(killed_twice, kind=kind), tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS or ["mkv"])
+def test_a_run_that_replaces_another_s_and_is_killed_at_any_call_is_whole_once_it_is_resumed(
+    tmp_path: Path, kind: str
+) -> None:
+    in_a_process_of_its_own(partial(killed_as_it_replaces, kind=kind), tmp_path)
+
+
+@pytest.mark.parametrize("kind", KINDS or ["zip"])
+def test_a_run_that_finds_the_disk_full_at_any_call_is_whole_once_it_is_resumed(tmp_path: Path, kind: str) -> None:
+    in_a_process_of_its_own(partial(on_a_full_disk, kind=kind), tmp_path)
