@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from .network.model import Model
     from .run.segment import process_video, segment_video
     from .run.settings import Report, SegmentSettings
+    from .segmenter import Result, Segmenter, Session, load
     from .spec import ModelSpec, PixelClass
 
 # The film of a street stays on the machine: ONNX Runtime writes a device id and sends telemetry unless this is set
@@ -36,6 +37,7 @@ _HOMES = {
     "network.model": ("Model",),
     "run.segment": ("process_video", "segment_video"),
     "run.settings": ("Report", "SegmentSettings"),
+    "segmenter": ("Result", "Segmenter", "Session", "load"),
     "spec": ("ModelSpec", "PixelClass"),
 }
 __all__ = [
@@ -53,13 +55,17 @@ __all__ = [
     "Overlay",
     "PixelClass",
     "Report",
+    "Result",
     "RoadmaskError",
     "SegmentSettings",
     "SegmentedFrame",
+    "Segmenter",
+    "Session",
     "Smoother",
     "SourceError",
     "VideoInfo",
     "color_mask",
+    "load",
     "open_masks",
     "open_source",
     "parse_camera",

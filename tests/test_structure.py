@@ -44,7 +44,7 @@ ROOMS = {
     *("run", "decode", "network", "masks", "encode", "archive", "stats", "camera", "live", "batch", "cluster"),
     *("labelling", "preview", "report", "doctor", "bench", "system", "commands"),
 }
-TOP = {"__init__", "cli", "errors", "frames", "pipeline", "spec"}
+TOP = {"__init__", "cli", "errors", "frames", "pipeline", "segmenter", "spec"}
 # Heavy or optional packages, and who may import them at all.
 ALLOWED_THIRD_PARTY = {
     "torch": {"training", "export"},

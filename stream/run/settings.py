@@ -40,7 +40,7 @@ class SegmentSettings:
         ValueError: a number that means nothing; it names which.
     """
 
-    source: Path | Camera
+    source: Path | Camera  # paths may be given as text, here and below
     overlay: Path | None = None  # .mp4, .mov or .mkv
     masks: Path | None = None  # a folder, .zip or .mkv
     stats: Path | None = None  # .csv or .parquet
@@ -71,6 +71,9 @@ class SegmentSettings:
     held: bool = False  # its outputs are: see `claimed`
 
     def __post_init__(self) -> None:
+        for name in ("source", "overlay", "masks", "stats"):
+            if isinstance(path := getattr(self, name), str):
+                object.__setattr__(self, name, Path(path))
         least = {"stride": 1, "max_frames": 1, "batch": 1, "max_pixels": 1, "stream": 0, "start": 0, "end": 0}
         for name, limit in least.items():
             value = getattr(self, name)

@@ -1,0 +1,211 @@
+"""A model for one's own code: pictures of any kind, videos, frames of one's own loop, and what comes out."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import av
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from PIL import Image
+
+import roadmask
+from roadmask import ArchiveError, OutputError, RoadmaskError, SourceError, segment_video
+from roadmask.stream.segmenter import Segmenter
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import COLORS
+
+SIZE = (96, 128)
+
+
+@pytest.fixture(scope="module")
+def segmenter(model: Path) -> Segmenter:
+    return roadmask.load(model, device="cpu")
+
+
+def street(height: int = SIZE[0], width: int = SIZE[1]) -> NDArray[np.uint8]:
+    """Sky above, road below, a car at the right."""
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[: height // 2], picture[height // 2 :] = COLORS["Sky"], COLORS["Road"]
+    picture[height // 2 :, width * 3 // 4 :] = COLORS["Car"]
+    return picture
+
+
+def encoded(path: Path, picture: NDArray[np.uint8]) -> Path:
+    cv2.imwrite(str(path), picture[..., ::-1])
+    return path
+
+
+def test_a_picture_of_any_kind_has_the_same_mask(segmenter: Segmenter, tmp_path: Path) -> None:
+    picture = street()
+    expected = segmenter(picture).mask
+    assert expected.shape == SIZE
+    assert [expected[10, 10], expected[80, 10], expected[80, 120]] == [1, 0, 2]
+    kinds: dict[str, Any] = {
+        "not contiguous": street(SIZE[0], SIZE[1] * 2)[:, ::2],
+        "RGBA": np.dstack([picture, np.full(SIZE, 7, np.uint8)]),
+        "PIL": Image.fromarray(picture),
+        "a path": encoded(tmp_path / "street.png", picture),
+        "a path as text": str(tmp_path / "street.png"),
+    }
+    for kind, given in kinds.items():
+        assert (segmenter(given).mask == expected).all(), kind
+    gray = np.full(SIZE, 90, np.uint8)
+    assert (segmenter(gray).mask == segmenter(np.dstack([gray] * 3)).mask).all()
+
+
+def test_a_picture_turned_by_its_exif_is_turned_upright(segmenter: Segmenter) -> None:
+    lying = Image.fromarray(np.rot90(street()))
+    lying.getexif()[0x0112] = 6  # to be turned right by 90 degrees
+    assert (segmenter(lying).mask == segmenter(street()).mask).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (1, 700), (700, 1), (33, 47), (1081, 1921)])
+def test_any_size_has_a_mask_of_its_size(segmenter: Segmenter, size: tuple[int, int]) -> None:
+    assert segmenter(np.zeros((*size, 3), np.uint8)).mask.shape == size
+
+
+def test_a_list_gives_a_list_in_its_order(segmenter: Segmenter) -> None:
+    pictures = [street(), np.zeros((20, 30, 3), np.uint8), Image.fromarray(street(50, 60))]
+    results = segmenter(pictures)
+    assert [result.mask.shape for result in results] == [SIZE, (20, 30), (50, 60)]
+    assert (results[0].mask == segmenter(street()).mask).all()
+    assert segmenter([]) == []
+
+
+def test_one_model_serves_many_threads(segmenter: Segmenter) -> None:
+    pictures = [street(90 + 7 * number, 120) for number in range(8)]
+    with ThreadPoolExecutor(4) as pool:
+        masks = [result.mask for result in pool.map(segmenter, pictures)]
+    assert all((mask == segmenter(picture).mask).all() for mask, picture in zip(masks, pictures, strict=True))
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        (3.5, "float: no picture; give an array (height, width, 3) of uint8, a PIL image or a path"),
+        (None, "NoneType: no picture"),
+        (np.zeros((3, 40, 50), np.uint8), "array of shape (3, 40, 50): not (height, width, 3); channels come last"),
+        (np.zeros((2, 40, 50, 3), np.uint8), "array of shape (2, 40, 50, 3): not (height, width, 3)"),
+        (np.zeros((40, 50, 3)), "array of float64: not uint8; (array * 255).astype('uint8')"),
+        (np.zeros((40, 50, 3), np.uint16), "array of uint16: not uint8; scale it to 0..255"),
+        (np.zeros((0, 50, 3), np.uint8), "array of shape (0, 50, 3): has no pixels"),
+        ([street(), "nope.png"], "nope.png: no such file"),
+    ],
+)
+def test_what_is_no_picture_is_told_in_one_line(segmenter: Segmenter, given: Any, message: str) -> None:
+    with pytest.raises(RoadmaskError) as caught:
+        segmenter(given)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_video_is_no_picture_and_says_how_to_go_on(segmenter: Segmenter, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "drive.mp4", cfr(3))
+    with pytest.raises(SourceError, match=r"drive\.mp4: a video; its frames come one by one from model\.stream\("):
+        segmenter(clip)
+
+
+def test_a_video_s_results_are_those_of_a_run(segmenter: Segmenter, model: Path, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "drive.mp4", cfr(10), size=SIZE, picture=street())
+    expected = list(segment_video(clip, model=model))
+    results = list(segmenter.stream(str(clip)))
+    assert [(result.index, result.time) for result in results] == [(number, number / 25) for number in range(10)]
+    assert all((result.mask == frame.mask).all() for result, frame in zip(results, expected, strict=True))
+    some = segmenter.stream(clip, start=0.08, stride=2, max_frames=2)
+    assert [result.index for result in some] == [2, 4]
+    with pytest.raises(ValueError, match="stride is 0"):
+        segmenter.stream(clip, stride=0)
+
+
+def test_a_session_s_frames_are_smoothed_as_a_video_s(segmenter: Segmenter, tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    pictures = [cv2.add(street(), rng.integers(0, 90, (*SIZE, 3), np.uint8)) for _ in range(5)]
+    with av.open(tmp_path / "drive.mkv", "w") as container:
+        stream = container.add_stream("ffv1", rate=25, width=SIZE[1], height=SIZE[0])
+        assert isinstance(stream, av.VideoStream)
+        stream.pix_fmt = "bgr0"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    session = segmenter.session()
+    masks = [session(picture, time=number / 25).mask for number, picture in enumerate(pictures)]
+    run = [result.mask for result in segmenter.stream(tmp_path / "drive.mkv")]
+    assert all((mask == of_run).all() for mask, of_run in zip(masks, run, strict=True))
+    alone = [segmenter(picture).mask for picture in pictures]
+    assert any((mask != of_picture).any() for mask, of_picture in zip(masks, alone, strict=True))
+    session.reset()
+    assert (session(pictures[-1]).mask == alone[-1]).all()
+    with pytest.raises(RoadmaskError, match="time is nan: not a number of seconds"):
+        session(pictures[0], time=float("nan"))
+
+
+def test_a_result_names_what_it_holds(segmenter: Segmenter) -> None:
+    result = segmenter(street())
+    assert result.classes == segmenter.classes == ("Road", "Sky", "Car")
+    assert result.shares == pytest.approx({"Road": 0.375, "Sky": 0.5, "Car": 0.125}, abs=0.01)
+    assert (result["car"] == (result.mask == 2)).all()
+    assert repr(result) == "<128x96: Sky 50%, Road 38%, Car 12%>"
+    with pytest.raises(RoadmaskError, match=r"Cars: no class of this model, of Road, Sky, Car; did you mean Car\?"):
+        result["Cars"]
+
+
+def test_a_plot_mixes_the_colours_of_the_classes_that_are_drawn(segmenter: Segmenter) -> None:
+    result = segmenter(np.zeros((*SIZE, 3), np.uint8))  # black is nearest to one class
+    (name,) = (name for name, share in result.shares.items() if share == 1)
+    assert (result.plot(alpha=0) == 0).all()
+    assert (result.plot(alpha=1) == COLORS[name]).all()
+    assert (result.plot(exclude=[name]) == 0).all()
+    assert result.plot(legend=True)[:20, :20].any()
+    assert not result.picture.any(), "drawn upon"
+    with pytest.raises(RoadmaskError, match=r"alpha 1\.5 is not between 0 and 1"):
+        result.plot(alpha=1.5)
+
+
+def test_arrays_with_blue_first_go_in_and_come_out_so(model: Path) -> None:
+    rgb, bgr = roadmask.load(model), roadmask.load(model, bgr=True)
+    picture = street()
+    expected, result = rgb(picture), bgr(np.ascontiguousarray(picture[..., ::-1]))
+    assert (result.mask == expected.mask).all()
+    assert (result.plot(legend=True)[..., ::-1] == expected.plot(legend=True)).all()
+    assert (result.picture[..., ::-1] == expected.picture).all()
+    assert result._repr_png_() == expected._repr_png_()
+
+
+def test_what_is_saved_is_what_is_plotted(segmenter: Segmenter, tmp_path: Path) -> None:
+    result = segmenter(street())
+    result.save(str(tmp_path / "seen.png"), alpha=0.3)
+    result.save_mask(tmp_path / "mask.png")
+    assert (cv2.imread(str(tmp_path / "seen.png"))[..., ::-1] == result.plot(alpha=0.3)).all()
+    assert (cv2.imread(str(tmp_path / "mask.png"), cv2.IMREAD_UNCHANGED) == result.mask).all()
+    with pytest.raises(OutputError, match=r"seen\.gif: ends in \.gif, not in \.png, "):
+        result.save(tmp_path / "seen.gif")
+    with pytest.raises(OutputError, match=r"cannot be written \(No such file"):
+        result.save(tmp_path / "no" / "seen.png")
+
+
+def test_a_notebook_shows_a_small_picture(segmenter: Segmenter) -> None:
+    shown = segmenter(street(1080, 1920))._repr_png_()
+    assert cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR).shape == (360, 640, 3)
+
+
+def test_paths_may_be_text_everywhere(model: Path, tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "drive.mp4", cfr(3))
+    settings = roadmask.SegmentSettings(str(clip), masks=str(tmp_path / "m.zip"), stats=str(tmp_path / "s.csv"))  # type: ignore[arg-type]
+    assert roadmask.process_video(settings, roadmask.Model.load(str(model))).frames == 3
+    with roadmask.open_masks(str(tmp_path / "m.zip")) as masks:
+        assert len(masks) == 3
+    with pytest.raises(ArchiveError):
+        roadmask.open_masks("nope.zip")
+
+
+def test_importing_roadmask_does_not_wait_for_opencv() -> None:
+    code = "import roadmask, sys; roadmask.load; print('PIL' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "False"
