@@ -1,13 +1,15 @@
-"""`roadmask info`: what a file is, as names and values: a video, a model, or a mask archive."""
+"""`roadmask info`: what a file is, as names and values: a video, a model, masks, statistics, or a training run."""
 
 from __future__ import annotations
 
+import csv
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
+from zipfile import is_zipfile
 
 import typer
 from rich.console import Console
@@ -20,20 +22,24 @@ from ..decode.source import open_source
 from ..errors import ArchiveError, RoadmaskError
 from ..frames import Ending
 from ..network.model import Model, bundled_models, find_model
+from ..spec import PixelClass
+from ..stats.stats import SUFFIXES as STATS_SUFFIXES
+from ..stats.stats import read_columns
 from ..system.talk import printable
 from .options import AsJson
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A video, a model (.onnx) or a mask archive.")],
+    path: Annotated[Path, typer.Argument(metavar="FILE", help="A video, a model (.onnx), masks, statistics, a run.")],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a video, a model or a mask archive is.
+    """Say what a video, a model, a mask archive, a table of statistics or a training run is.
 
     \b
     roadmask info drive.mp4
     roadmask info model.onnx
     roadmask info results/drive_masks --json
+    roadmask info runs/mine
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     facts = describe(path)
     if as_json:
@@ -46,14 +52,16 @@ def info(
 
 
 def _shown(value: object) -> Text:
-    """A fact for people; classes with their colours."""
+    """A fact for people; classes with their numbers, colours and scores."""
     if isinstance(value, list) and value and isinstance(value[0], dict) and "color" in value[0]:
         text = Text()
         for item in value:
-            text.append("\n  ").append("██ ", style="rgb({},{},{})".format(*item["color"])).append(item["name"])
+            text.append(f"\n  {item['id']:>3} ").append("██ ", style="rgb({},{},{})".format(*item["color"]))
+            text.append(f"{printable(item['name']):<14}{item['iou']:.3f}" if "iou" in item else printable(item["name"]))
         return text
     if isinstance(value, dict):
-        return Text("".join(f"\n  {printable(name)}: {printable(item)}" for name, item in value.items()))
+        names = (name for name in value if not name.startswith("iou_"))  # which stand beside their classes
+        return Text("".join(f"\n  {printable(name)}: {printable(value[name])}" for name in names))
     return Text("unknown" if value is None else printable(value))
 
 
@@ -61,17 +69,24 @@ def describe(path: Path) -> dict[str, Any]:
     """Facts about `path`, or about the model of that name in the box, that JSON can hold.
 
     Raises:
-        RoadmaskError: there is no such file, or it is none of the three.
+        RoadmaskError: there is no such file, or it is none of these.
     """
     if not os.path.exists(path) and not is_sequence(path):  # noqa: PTH110 - which knows names that are too long
         if str(path) in bundled_models():
             return _model(find_model(path))
         raise RoadmaskError(f"{path}: no such file")
-    if path.suffix.lower() == ".onnx":
+    suffix = path.suffix.lower()
+    if suffix == ".onnx":
         return _model(path)
-    if path.is_dir() or path.suffix.lower() in (".zip", ".npz"):
+    if suffix in (".pt", ".pth"):
+        return _checkpoint(path)
+    if suffix in STATS_SUFFIXES:
+        return _statistics(path)
+    if (path / "history.csv").is_file() and not (path / "manifest.jsonl").exists():
+        return _training_run(path)
+    if path.is_dir() or suffix in (".zip", ".npz"):
         return _archive(path)
-    if path.suffix.lower() == ".mkv":  # either
+    if suffix == ".mkv":  # either
         try:
             return _archive(path)
         except ArchiveError:
@@ -82,16 +97,71 @@ def describe(path: Path) -> dict[str, Any]:
 def _model(path: Path) -> dict[str, Any]:
     model = Model.load(path, device="cpu")
     spec = model.spec
+    sides = f"height and width multiples of {spec.stride}, best at about {spec.width}x{spec.height}"
     return {
         "kind": "model",
         "file": path.name,
         "bytes": path.stat().st_size,
         "sha256": model.sha256(),
         "schema": spec.schema,
+        "input": f"{spec.input_name}: uint8 (batch, height, width, 3), RGB from 0 to 255 as it is; {sides}",
+        "output": f"{spec.output_name}: float32 (batch, {len(spec.classes)}, rows, columns), a score for each class",
         "trained at": f"{spec.width}x{spec.height}, sides multiples of {spec.stride}",
-        "provenance": dict(spec.provenance),
+        "classes": _classes(spec.classes, spec.scores),
         "scores": dict(spec.scores),
-        "classes": [{"name": item.name, "color": list(item.color)} for item in spec.classes],
+        "provenance": dict(spec.provenance),
+    }
+
+
+def _classes(classes: Sequence[PixelClass], scores: Mapping[str, float]) -> list[dict[str, Any]]:
+    """With the number that each has in a mask."""
+    return [
+        {"id": number, "name": item.name, "color": list(item.color)}
+        | ({"iou": scores[f"iou_{item.name}"]} if f"iou_{item.name}" in scores else {})
+        for number, item in enumerate(classes)
+    ]
+
+
+def _checkpoint(path: Path) -> dict[str, Any]:
+    """By its outside: what it holds is read by torch, which need not be here."""
+    if not is_zipfile(path):
+        raise RoadmaskError(f"{path}: no checkpoint that 'roadmask train' wrote, or damaged")
+    return {
+        "kind": "checkpoint",
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "next": f"roadmask export {printable(path)} -o model.onnx, and roadmask info model.onnx",
+    }
+
+
+def _training_run(path: Path) -> dict[str, Any]:
+    with (path / "history.csv").open(newline="", encoding="utf-8") as file:
+        epochs = [row for row in csv.DictReader(file) if row.get("epoch") and row.get("miou")]
+    best = max(epochs, key=lambda row: float(row["miou"]), default=None)
+    checkpoints = [name for name in ("best.pt", "last.pt") if (path / name).is_file()]
+    facts: dict[str, Any] = {"kind": "training run", "folder": path.name, "epochs": len(epochs)}
+    if best:
+        facts |= {"best": f"epoch {best['epoch']}, mIoU {best['miou']}", "last": f"mIoU {epochs[-1]['miou']}"}
+    facts["checkpoints"] = ", ".join(checkpoints) or None
+    facts["plots"] = ", ".join(sorted(item.name for item in path.glob("*.png"))) or None
+    if checkpoints:
+        facts["next"] = f"roadmask export {printable(path / checkpoints[0])} -o model.onnx"
+    return facts
+
+
+def _statistics(path: Path) -> dict[str, Any]:
+    names, columns = read_columns(path)
+    times = columns[1]
+    return {
+        "kind": "statistics",
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "frames": len(times),
+        "first": f"{times[0]:.3f} s" if len(times) else None,
+        "last": f"{times[-1]:.3f} s" if len(times) else None,
+        "means": {name: round(float(column.mean()), 4) for name, column in zip(names[2:], columns[2:], strict=True)}
+        if len(times)
+        else None,
     }
 
 
@@ -112,7 +182,7 @@ def _archive(path: Path) -> dict[str, Any]:
             "size": f"{header.width}x{header.height}",
             "first": _place(masks.records[:1]),
             "last": _place(masks.records[-1:]),
-            "classes": [{"name": item.name, "color": list(item.color)} for item in masks.classes],
+            "classes": _classes(masks.classes, {}),
         }
 
 

@@ -198,6 +198,20 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
     Raises:
         RoadmaskError: it is not there, no such table, or of other classes.
     """
+    names, columns = read_columns(path)
+    if [*map(cell_text, names)] != ["index", "time", *map(cell_text, class_names)]:
+        raise RoadmaskError(f"{path}: its columns are {', '.join(names)}; these masks have {', '.join(class_names)}")
+    if not all((np.abs(column) < _MOST).all() for column in columns):  # nor is it where it is no number
+        raise RoadmaskError(f"{path}: statistics that cannot be read (not all are numbers)")
+    return ShareTable(path.name, columns[0].astype(np.int64), np.stack(columns[2:], axis=1))
+
+
+def read_columns(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
+    """The names of a table's columns, and its columns.
+
+    Raises:
+        RoadmaskError: it is not there, or no such table.
+    """
     refuse_bad_stats(path)
     if not path.is_file():
         raise RoadmaskError(f"{path}: statistics that cannot be read (no such file)")
@@ -205,11 +219,9 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
         names, columns = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     except (OSError, ValueError, csv.Error) as exc:  # pyarrow's own are ValueErrors
         raise RoadmaskError(f"{path}: statistics that cannot be read ({exc})") from exc
-    if [*map(cell_text, names)] != ["index", "time", *map(cell_text, class_names)]:
-        raise RoadmaskError(f"{path}: its columns are {', '.join(names)}; these masks have {', '.join(class_names)}")
-    if not all((np.abs(column) < _MOST).all() for column in columns):  # nor is it where it is no number
-        raise RoadmaskError(f"{path}: statistics that cannot be read (not all are numbers)")
-    return ShareTable(path.name, columns[0].astype(np.int64), np.stack(columns[2:], axis=1))
+    if names[:2] != ["index", "time"]:
+        raise RoadmaskError(f"{path}: its columns are {', '.join(names)}, and not those of 'roadmask run --stats'")
+    return names, columns
 
 
 def _csv(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -48,3 +50,53 @@ def test_info_of_a_video_has_its_size_rate_frames_and_sound(clip: Path, capsys: 
     assert facts["frames"] == 20
     assert facts["seconds"] == 0.8
     assert facts["audio"] is True
+
+
+def facts_of(path: Path | str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
+    assert main(["info", str(path), "--json"]) == 0
+    facts: dict[str, Any] = json.loads(capsys.readouterr().out)
+    return facts
+
+
+def test_info_of_a_model_has_ids_what_goes_in_and_comes_out_and_scores(capsys: pytest.CaptureFixture[str]) -> None:
+    facts = facts_of("camvid-lite0", capsys)
+    assert [(item["id"], item["name"]) for item in facts["classes"]][:2] == [(0, "Sky"), (1, "Building")]
+    assert facts["classes"][3]["iou"] == facts["scores"]["iou_Road"] > 0.9
+    assert "uint8 (batch, height, width, 3), RGB" in facts["input"]
+    assert "(batch, 11, rows, columns)" in facts["output"]
+    assert main(["info", "camvid-lite0"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (road,) = (line for line in lines if "Road" in line and "██" in line)
+    assert road.split() == ["3", "██", "Road", f"{facts['scores']['iou_Road']:.3f}"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_info_of_statistics_has_their_frames_and_means(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], suffix: str
+) -> None:
+    if suffix == ".parquet":
+        pytest.importorskip("pyarrow")
+    assert run(clip, "--stats", tmp_path / f"shares{suffix}", model=model) == 0
+    capsys.readouterr()
+    facts = facts_of(tmp_path / f"shares{suffix}", capsys)
+    assert (facts["kind"], facts["frames"], facts["first"], facts["last"]) == ("statistics", 20, "0.000 s", "0.760 s")
+    assert sum(facts["means"].values()) == pytest.approx(1, abs=0.01)
+    (tmp_path / "other.csv").write_text("name,age\n3,7\n")
+    assert main(["info", str(tmp_path / "other.csv")]) == 1
+    assert "its columns are name, age, and not those of" in capsys.readouterr().err
+
+
+def test_info_of_a_checkpoint_and_of_its_run_names_the_next_step(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with zipfile.ZipFile(tmp_path / "best.pt", "w") as file:
+        file.writestr("best/data.pkl", b"")
+    (tmp_path / "history.csv").write_text("epoch,miou\n1,0.5\n2,0.71\n3,0.7\n")
+    checkpoint, training_run = facts_of(tmp_path / "best.pt", capsys), facts_of(tmp_path, capsys)
+    assert (checkpoint["kind"], training_run["kind"]) == ("checkpoint", "training run")
+    assert training_run["best"] == "epoch 2, mIoU 0.71"
+    for facts in (checkpoint, training_run):
+        assert facts["next"].startswith(f"roadmask export {tmp_path / 'best.pt'} -o model.onnx")
+    (tmp_path / "worst.pt").write_bytes(b"?")
+    assert main(["info", str(tmp_path / "worst.pt")]) == 1
+    assert "no checkpoint that 'roadmask train' wrote, or damaged" in capsys.readouterr().err
