@@ -46,6 +46,7 @@ _COMMANDS = (
     _Command("lr-find", "training.lr_find_cli", "lr_find", "Find the learning rate to train with.", "train"),
     _Command("data", "training.data_cli", "data", "Look through a data set and list its problems.", "train"),
     _Command("export", "export.export_cli", "export", "Turn a checkpoint into a model file.", "export"),
+    _Command("adopt", "export.adopt_cli", "adopt", "Make a model file of a network from elsewhere.", "export"),
     _Command("eval", "export.eval_cli", "evaluate", "Score a model file on labelled pictures.", "export"),
 )
 

@@ -3,7 +3,9 @@
 `export/metadata.py` writes it; this module reads it and trusts nothing. Schema 1:
 
     {"schema": 1,
-     "input":   {"name", "layout": "NHWC", "dtype": "uint8", "color": "RGB", "height", "width", "stride"},
+     "input":   {"name", "layout": "NHWC", "dtype": "uint8", "color": "RGB", "height", "width", "stride",
+                 "fixed": true       it takes pictures of this size alone; left out where it takes others
+                 "batch": 1},        it takes one at a time; left out where it takes several
      "output":  {"name", "layout": "NCHW", "dtype": "float32", "kind": "scores"},
      "classes": [{"name", "color": [red, green, blue]}, ...],      in the order of the output's channels
      "provenance": {...}}                                          strings: data, licence note, commit, versions
@@ -53,6 +55,8 @@ class ModelSpec:
     stride: int  # input sides must be multiples of it
     provenance: Mapping[str, str]
     scores: Mapping[str, float]  # on its validation pictures
+    fixed: bool = False  # it takes pictures of this size alone, which they are squeezed into
+    one_at_a_time: bool = False
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -64,6 +68,8 @@ class ModelSpec:
         Of the picture's aspect ratio and with about as many pixels as the network was trained on, as nearly as
         multiples of the stride allow. Strips are squeezed.
         """
+        if self.fixed:
+            return self.height, self.width
         aspect = min(max(width / height, 1 / _MOST_ASPECT), _MOST_ASPECT)
         pixels = self.height * self.width
         ideal_height = (pixels / aspect) ** 0.5
@@ -158,6 +164,8 @@ def _spec(content: dict[str, Any]) -> ModelSpec:
         stride=stride,
         provenance={str(key): str(value) for key, value in provenance.items()},
         scores=scores,
+        fixed=inputs.get("fixed", False) is True,
+        one_at_a_time=inputs.get("batch") == 1,
     )
 
 

@@ -26,6 +26,7 @@ ALLOWED = {
         "training.classmap",
         "training.labels",
         "training.errors",
+        "training.files",
         "training.metrics",
         "training.options",
         "training.sheet",

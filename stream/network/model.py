@@ -63,7 +63,7 @@ class Model:
     @property
     def default_batch(self) -> int:
         """Frames a call that suit the device."""
-        return self.placement.device.batch
+        return 1 if self.spec.one_at_a_time else self.placement.device.batch
 
     @classmethod
     def load(cls, path: Path | str | None = None, *, device: str = "auto", threads: int = 0, workers: int = 0) -> Model:
@@ -125,11 +125,11 @@ class Model:
         Raises:
             DeviceError: the device does not start, or its memory is too small.
         """
-        self._network.prepare((batch, *size))
+        self._network.prepare((self._at_once(batch), *size))
 
     def compiled_folder(self, batch: int, size: tuple[int, int]) -> Path | None:
         """Where the device keeps what it compiles for `batch` pictures of `size`; `None` if it keeps nothing."""
-        return self._network.compiled_folder((batch, *size))
+        return self._network.compiled_folder((self._at_once(batch), *size))
 
     def sha256(self) -> str:
         """Of the model file: what tells one training run's masks from another's."""
@@ -143,7 +143,13 @@ class Model:
         Raises:
             DeviceError: the device's memory is too small for so many, or it does not start.
         """
+        if len(pictures) > (most := self._at_once(len(pictures))):
+            parts = [self._network.run(pictures[begin : begin + most]) for begin in range(0, len(pictures), most)]
+            return np.concatenate(parts)
         return self._network.run(pictures)
+
+    def _at_once(self, pictures: int) -> int:
+        return 1 if self.spec.one_at_a_time else pictures
 
     def scored(self, frames: Sequence[Frame]) -> ScoredFrames:
         """Each of `frames` with its scores (classes, h', w'), by one call of the network; unchanged ones without."""
@@ -208,5 +214,8 @@ def _check_graph(session: onnxruntime.InferenceSession, spec: ModelSpec, path: P
         raise ModelError(f"{path}: output is {result.type} {result.shape}, not float (batch, classes, height, width)")
     if isinstance(result.shape[1], int) and result.shape[1] != len(spec.classes):
         raise ModelError(f"{path}: the graph scores {result.shape[1]} classes, the spec names {len(spec.classes)}")
-    if any(isinstance(side, int) for side in source.shape[:3]):
+    batch, *sides = source.shape[:3]
+    is_free = not any(isinstance(side, int) for side in sides)
+    is_told = spec.fixed and sides == [spec.height, spec.width]
+    if not (is_free or is_told) or (isinstance(batch, int) and not spec.one_at_a_time):
         raise ModelError(f"{path}: input {source.shape} has a fixed size; export again with 'roadmask export'")

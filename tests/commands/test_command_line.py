@@ -35,6 +35,8 @@ OF_THE_COMMAND = {
     "--classes": "these alone: drawn, or labelled",
     "--exclude": "not these: drawn, or labelled",
     "--stride": "every n-th: frame, or mask",
+    "--scale": "of pictures: by how much they are varied, or what their numbers are multiplied by",
+    "--pictures": "real ones to compare a model on; each command says where it takes others from",
     "--resume": "go on: inside videos, or in training",
 }
 
