@@ -332,6 +332,7 @@ def _shown(size: tuple[int, int]) -> str:
 def _wrapped(model: onnx.ModelProto, found: Found, adoption: Adoption) -> onnx.ModelProto:
     """The network between what its pictures need and what makes scores of its output."""
     graph = model.graph
+    found = _out_of_the_way(graph, found)
     before = _Nodes()
     _prepare(before, found, adoption)
     after = _Nodes()
@@ -354,6 +355,18 @@ def _wrapped(model: onnx.ModelProto, found: Found, adoption: Adoption) -> onnx.M
     del model.metadata_props[:]
     model.doc_string = f"roadmask: segments pictures into {len(adoption.classes)} classes; made elsewhere"
     return model
+
+
+def _out_of_the_way(graph: onnx.GraphProto, found: Found) -> Found:
+    """Its own tensors of our names get others."""
+    names = {name: f"roadmask.its.{name}" for name in (INPUT_NAME, OUTPUT_NAME)}
+    for node in graph.node:
+        node.input[:] = [names.get(name, name) for name in node.input]
+        node.output[:] = [names.get(name, name) for name in node.output]
+    for tensor in graph.initializer:
+        tensor.name = names.get(tensor.name, tensor.name)
+    source, output = (names.get(name, name) for name in (found.input_name, found.output))
+    return replace(found, input_name=source, output=output)
 
 
 class _Nodes:

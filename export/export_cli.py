@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -59,6 +59,16 @@ def export(
         str | None,
         typer.Option(metavar="WxH", help="Picture size it asks for, about: larger is finer and slower."),
     ] = None,
+    layout: Annotated[
+        Literal["nhwc", "nchw"], typer.Option(help="nchw for other runtimes: cv2.dnn, TensorRT, DeepStream's nvinfer.")
+    ] = "nhwc",
+    numbers: Annotated[
+        Literal["uint8", "float32"] | None,
+        typer.Option("--input", help="Of its pictures; by default uint8, and float32 with nchw.", show_default=False),
+    ] = None,
+    normalised: Annotated[
+        bool, typer.Option("--normalised/--raw", help="With nchw: of pictures less their mean, or from 0 to 255.")
+    ] = False,
     overwrite: of.Overwrite = False,
 ) -> None:
     """Turn a checkpoint into a model file.
@@ -74,27 +84,40 @@ def export(
     roadmask export street.onnx --int8 --calibrate drive.mp4
     roadmask export best.pt --fp16                           writes best-fp16.onnx
     roadmask export street.onnx --fp16 --pictures frames/
+    roadmask export street.onnx --layout nchw --size 640x480 for other runtimes, with nvinfer's configuration
     roadmask run drive.mp4 --model street.onnx               and uses it
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
     if int8 != (calibrate is not None):
         raise typer.BadParameter("--int8 and --calibrate DATA go together")
     if int8 and fp16:
         raise typer.BadParameter("--int8 and --fp16 are twins, not one model; make them one after the other")
+    is_plain = layout == "nchw"
+    _refuse_odd_forms(numbers, is_plain=is_plain, normalised=normalised, is_twin=int8 or fp16)
     is_model = checkpoint.suffix.lower() == ".onnx" or str(checkpoint) in bundled_models()
-    if is_model and not (int8 or fp16):
+    if is_model and not (int8 or fp16 or is_plain):
         raise typer.BadParameter(
             f"{checkpoint} is a model file already; --int8 --calibrate DATA or --fp16 makes a twin of it"
         )
-    if is_model and size:
+    if is_model and size and not is_plain:
         raise typer.BadParameter("a model file keeps the size it asks for; give its checkpoint", param_hint="--size")
     asked = parse_size(size, "--size")
-    twin = "-int8" if int8 else "-fp16" if fp16 else ""
+    twin = "-int8" if int8 else "-fp16" if fp16 else "-nchw" if is_plain else ""
     output = output or checkpoint.with_name(f"{checkpoint.stem}{twin}.onnx")
     given = find_pictures(pictures) if pictures else None
 
-    from .make import make_half, make_int8, make_model  # and torch and onnx, which --help must do without
+    from .make import make_half, make_int8, make_model, make_plain  # and torch and onnx, which --help must do without
 
-    if fp16:
+    if is_plain:
+        make_plain(
+            checkpoint,
+            output,
+            "normalised" if normalised else "raw",
+            is_model=is_model,
+            size=asked,
+            overwrite=overwrite,
+            pictures=given,
+        )
+    elif fp16:
         make_half(checkpoint, output, is_model=is_model, size=asked, overwrite=overwrite, pictures=given)
     elif calibrate is None:
         make_model(checkpoint, output, size=asked, overwrite=overwrite, pictures=given)
@@ -110,3 +133,12 @@ def export(
             pictures=given,
         )
     typer.echo(f"{printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")
+
+
+def _refuse_odd_forms(numbers: str | None, *, is_plain: bool, normalised: bool, is_twin: bool) -> None:
+    if numbers and (numbers == "float32") != is_plain:
+        raise typer.BadParameter("float32 goes with --layout nchw, and uint8 with nhwc", param_hint="--input")
+    if normalised and not is_plain:
+        raise typer.BadParameter("goes with --layout nchw; else it is in the graph", param_hint="--normalised")
+    if is_plain and is_twin:
+        raise typer.BadParameter("nchw is for runtimes that round by themselves", param_hint="--layout")

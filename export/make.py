@@ -11,13 +11,14 @@ from rich.console import Console
 from rich.table import Table
 
 from ..stream.network.model import find_model
-from ..stream.system.talk import counted, printable, progress_bar
+from ..stream.system.talk import counted, printable, progress_bar, write_talk
 from ..training.checkpoint import load
 from .calibration import given_samples
 from .convert import export_model
 from .half import halve_model
 from .model_file import check_output
 from .pictures import samples
+from .plain import Numbers, write_plain
 from .quantize import quantize_model
 from .verify import ParityReport
 
@@ -58,6 +59,21 @@ def make_int8(
             model, output, data, count=count, overwrite=overwrite, pictures=pictures, on_picture=on_picture
         )
     _show_parity("float32 model against int8 model", report)
+
+
+def make_plain(
+    source: Path,
+    output: Path,
+    numbers: Numbers,
+    *,
+    is_model: bool,
+    size: Size,
+    overwrite: bool,
+    pictures: list[Path] | None,
+) -> None:
+    with _model_of(source, output, is_model=is_model, size=size, overwrite=overwrite, pictures=pictures) as model:
+        equal = write_plain(model, output, numbers, size=size, overwrite=overwrite)
+    write_talk(f"{equal:.3%} of the labels are those of the model file; {output.stem}_nvinfer.txt is for DeepStream")
 
 
 @contextmanager
