@@ -35,6 +35,7 @@ OF_THE_COMMAND = {
     "--classes": "these alone: drawn, or labelled",
     "--exclude": "not these: drawn, or labelled",
     "--stride": "every n-th: frame, or mask",
+    "--layout": "where things are: colours in a network's pictures, or files in a data set",
     "--scale": "of pictures: by how much they are varied, or what their numbers are multiplied by",
     "--pictures": "real ones to compare a model on; each command says where it takes others from",
     "--resume": "go on: inside videos, or in training",
