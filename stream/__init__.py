@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from .errors import ArchiveError, DeviceError, ModelError, OutputError, RoadmaskError, SourceError
     from .frames import Frame, SegmentedFrame, VideoInfo
     from .masks.flicker import FlickerMeter
+    from .masks.ignore import parse_ignored
     from .masks.smooth import Smoother
     from .network.model import Model
     from .run.segment import process_video, segment_video
@@ -33,6 +34,7 @@ _HOMES = {
     "errors": ("ArchiveError", "DeviceError", "ModelError", "OutputError", "RoadmaskError", "SourceError"),
     "frames": ("Frame", "SegmentedFrame", "VideoInfo"),
     "masks.flicker": ("FlickerMeter",),
+    "masks.ignore": ("parse_ignored",),
     "masks.smooth": ("Smoother",),
     "network.model": ("Model",),
     "run.segment": ("process_video", "segment_video"),
@@ -69,6 +71,7 @@ __all__ = [
     "open_masks",
     "open_source",
     "parse_camera",
+    "parse_ignored",
     "process_video",
     "segment_video",
 ]

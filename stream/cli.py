@@ -39,6 +39,7 @@ _COMMANDS = (
     _Command("convert", "stream.commands.convert", "convert", "Turn a mask archive into one of another kind."),
     _Command("preview", "stream.commands.preview", "preview", "Draw overlays from saved masks, without the model."),
     _Command("report", "stream.commands.report", "report", "Make a page of a run: shares, pictures, problems."),
+    _Command("suggest-ignore", "stream.commands.suggest_ignore", "suggest_ignore", "Find bonnet and time stamp."),
     _Command("bench", "stream.commands.bench", "bench", "Measure how fast a run is, beside the bare model."),
     _Command("warmup", "stream.commands.warmup", "warmup", "Make a device ready: TensorRT builds for minutes."),
     _Command("doctor", "stream.commands.doctor", "doctor", "Check this installation, and say what to do."),

@@ -24,6 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import OutputError
+from .spec import NO_CLASS
 
 _COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
 
@@ -148,15 +149,18 @@ class SegmentedFrame:
     """A frame and the class of each of its pixels."""
 
     frame: Frame
-    mask: NDArray[np.uint8]  # (height, width) of the picture; index into `ModelSpec.classes`
+    mask: NDArray[np.uint8]  # (height, width) of the picture; index into `ModelSpec.classes`, or `NO_CLASS`
+    ignores: bool = False  # whether some of it is left out: `NO_CLASS`
 
     def shares(self, class_count: int) -> NDArray[np.float64]:
-        """The share of the picture that each class covers; they add up to 1."""
-        return _counts(self.mask.reshape(-1), class_count) / self.mask.size
+        """The share that each class covers of the picture without what is left out; they add up to 1."""
+        ids = NO_CLASS + 1 if self.ignores else class_count
+        counts = _counts(self.mask.reshape(-1), ids)[:class_count]
+        return counts / max(int(counts.sum()), 1)
 
 
 def _counts(mask: NDArray[np.uint8], class_count: int) -> NDArray[np.int64]:
-    """How often each class occurs in a flat mask.
+    """How often each class occurs in a flat mask, in which no other id does.
 
     In pairs, by OpenCV: `np.bincount` makes 64-bit numbers of the pixels first and takes two to three times as long.
     """

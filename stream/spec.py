@@ -29,7 +29,8 @@ MAX_NAME = 100  # characters of a class's
 MAX_PIXELS = 4096 * 2304  # of the network's picture, 4K: a network takes some 350 bytes for each, a call
 _MAX_STRIDE = 256  # of usual networks 32; the least picture of the most aspect is 16 times its square
 _MOST_ASPECT = 16  # of the network's picture, wide or high: beyond it, it would have hardly any other side
-MAX_CLASSES = 255  # a mask is 8 bit, and 255 stays free for "not decided"
+NO_CLASS = 255  # in a mask: a pixel of no class, as it is left out or undecided
+MAX_CLASSES = 255  # a mask is 8 bit, and the last id stays free for `NO_CLASS`
 
 Color = tuple[int, int, int]
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from ..decode.opening import PICTURE_MS
 from ..errors import ArchiveError, OutputError
 from ..frames import Ending
-from ..spec import PixelClass
+from ..spec import NO_CLASS, PixelClass
 from .manifest import (
     CLASSES_NAME,
     ArchiveHeader,
@@ -187,8 +187,13 @@ class MaskArchive:
         return f"frame {record.index} ({record.file})" if record.file else f"frame {record.index}"
 
     def unknown_class(self, mask: NDArray[np.uint8]) -> str:
-        """What is wrong with a mask whose ids the class table does not know; empty where it knows them all."""
+        """What is wrong with a mask whose ids the class table does not know; empty where it knows them all.
+
+        What is left out has no class, and is known where the archive tells of it.
+        """
         highest = int(mask.max(initial=0))
+        if highest == NO_CLASS and self.header.ignored:
+            highest = int(mask[mask != NO_CLASS].max(initial=0))
         if highest < len(self.classes):
             return ""
         return f"has the class id {highest}, which is not in the table of {len(self.classes)} classes"

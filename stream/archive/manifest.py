@@ -1,7 +1,8 @@
 """What a mask archive says of itself: `classes.json` once, and a line of `manifest.jsonl` for each mask.
 
 {"schema": 1, "classes": [{"name": "road", "color": [128, 64, 128]}, ...], "width": 1280, "height": 720,
-"source": "drive.mp4", "model": "roadmask.onnx", "model_sha256": "...", "smoothed": true}   null where not known
+"source": "drive.mp4", "model": "roadmask.onnx", "model_sha256": "...", "smoothed": true}   null where not known;
+and "ignored": "bottom:12%" where part of the pictures is left out: its pixels are 255
 
 {"index": 12, "pts": 6144, "time_base": "1/12800", "time": 0.48, "file": "frame_000012.png",
 "crc32": "0a1b2c3d", "width": 1280, "height": 720}   and "reused": true where it is the mask of the line before
@@ -61,6 +62,7 @@ class ArchiveHeader:
     model_sha256: str | None = None
     smoothed: bool | None = None  # over time; else each mask is of its frame alone
     stream: int | None = None  # which of the video's streams, where it was named
+    ignored: str | None = None  # what is left out, and so is `NO_CLASS` in the masks; None for nothing
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +115,9 @@ def checksum(mask: NDArray[np.uint8]) -> str:
 
 def header_text(header: ArchiveHeader) -> str:
     content = {"schema": _SCHEMA} | asdict(header)
-    if header.stream is None:
-        del content["stream"]
+    for name in ("stream", "ignored"):
+        if content[name] is None:
+            del content[name]
     return json.dumps(content, indent=2) + "\n"
 
 
@@ -174,6 +177,7 @@ def parse_header(text: str, path: str) -> ArchiveHeader:
             model_sha256=_word(content.get("model_sha256")),
             smoothed=content.get("smoothed"),
             stream=None if content.get("stream") is None else _number(content["stream"], 0, _MOST_STREAMS),
+            ignored=_word(content.get("ignored")),
         )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise ArchiveError(f"{path}: its {CLASSES_NAME} cannot be used ({exc!r})") from exc

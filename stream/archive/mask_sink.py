@@ -49,6 +49,7 @@ def open_archive_sink(
     model_sha256: str | None = None,
     smoothed: bool | None = None,
     stream: int | None = None,
+    ignored: str | None = None,
     overwrite: bool = False,
 ) -> MaskSink:
     """The sink for the kind of archive that the path's suffix means: a folder, .zip or .mkv; see `ArchiveHeader`.
@@ -56,7 +57,9 @@ def open_archive_sink(
     Raises:
         OutputError: the suffix means no archive, or one that only `convert` makes, or the path is taken.
     """
-    header = ArchiveHeader(spec.classes, info.width, info.height, source, model, model_sha256, smoothed, stream)
+    header = ArchiveHeader(
+        spec.classes, info.width, info.height, source, model, model_sha256, smoothed, stream, ignored
+    )
     return archive_sink(path, header, overwrite=overwrite)
 
 

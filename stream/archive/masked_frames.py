@@ -63,7 +63,7 @@ class MaskedVideo:
             if loaded != following - 1:
                 loaded = following - 1
                 mask = self.masks[loaded]
-            yield SegmentedFrame(frame, mask)
+            yield SegmentedFrame(frame, mask, ignores=self.masks.header.ignored is not None)
         if to_the_end and 0 <= following < len(records):
             left = records[following]
             raise ArchiveError(

@@ -166,17 +166,25 @@ def _inside(record: MaskRecord) -> str:
 
 def _decode(content: bytes, most_pixels: int) -> NDArray[np.uint8] | None:
     """None where it is no PNG of 8 bits and one channel, or larger: it is not decoded then."""
-    size_at, size_end = len(_PNG), len(_PNG) + _SIZE.size
+    size_end = len(_PNG) + _SIZE.size
     if not content.startswith(_PNG) or content[size_end : size_end + len(_GRAY_8)] != _GRAY_8:
         return None
-    width, height = _SIZE.unpack_from(content, size_at)
-    if width * height > most_pixels or not _has_whole_chunks(content):
+    mask = picture_of(content, most_pixels)
+    return None if mask is None or mask.dtype != np.uint8 else mask.astype(np.uint8, copy=False)
+
+
+def picture_of(content: bytes, most_pixels: int) -> NDArray[np.uint8 | np.uint16] | None:
+    """Of any PNG, as OpenCV has it; None where it is none, not a whole one, or larger: it is not decoded then."""
+    if not content.startswith(_PNG) or len(content) < len(_PNG) + _SIZE.size:
+        return None
+    width, height = _SIZE.unpack_from(content, len(_PNG))
+    if not 0 < width * height <= most_pixels or not _has_whole_chunks(content):
         return None
     try:
-        mask = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
+        picture = cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED)
     except cv2.error:  # of its own limits
         return None
-    return None if mask is None or mask.dtype != np.uint8 else mask.astype(np.uint8, copy=False)
+    return None if picture is None else np.asarray(picture, picture.dtype)
 
 
 def _has_whole_chunks(content: bytes) -> bool:

@@ -12,6 +12,7 @@ from typing import Any
 from ..camera.camera import Camera
 from ..decode.opening import is_sequence, sequence_name
 from ..errors import OutputError, SourceError
+from ..masks.ignore import ignored_by_source
 from ..network.model import Model
 from ..run.claim import claimed
 from ..run.done import made_otherwise
@@ -71,6 +72,12 @@ def plan(
             f"{template.overlay}: overlay videos are {known}; for a folder write -o {template.overlay}/", usage=True
         )
     return [replace(template, source=_source(source)) for source in sources]
+
+
+def ignoring(jobs: Sequence[SegmentSettings], words: Sequence[str]) -> list[SegmentSettings]:
+    """The jobs, each with what is left out of it: see `ignored_by_source`. Raises `RoadmaskError`."""
+    found = ignored_by_source(words, [job.name for job in jobs])
+    return [replace(job, ignore=ignored or None) for job, ignored in zip(jobs, found, strict=True)]
 
 
 def results_folder(output: str | None) -> Path | None:

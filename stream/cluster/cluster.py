@@ -157,6 +157,8 @@ class Cluster:
             return self._make(job, stretch, folder.path, lambda: stop.is_set() or given_up.is_set(), note)
 
         with open_video(job, self._model) as source, folder:
+            if job.ignore:
+                job.ignore.refuse_misfit(source.info, job.name)
             kept = sum(stretch.end - stretch.begin for stretch in cut if folder.has(stretch))
             waiting = [self._threads.submit(make, stretch) for stretch in cut]
             try:

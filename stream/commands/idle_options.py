@@ -53,6 +53,7 @@ _OPTIONS: dict[str, tuple[Kind, ...]] = {
     "segment_time": _CAMERAS,
     "keep": _CAMERAS,
     "serve": _LIVE,
+    "save_ignore": _LIVE,
 }
 _RECORDED = ("output", "overlay", "masks", "stats")
 _BESIDE: dict[str, tuple[str, ...]] = {  # one of these must be given, too
@@ -61,6 +62,7 @@ _BESIDE: dict[str, tuple[str, ...]] = {  # one of these must be given, too
     "token": ("serve",),
     "segment_time": _RECORDED,
     "keep": _RECORDED,
+    "save_ignore": ("ignore",),
 }
 _CALLED = {"serve": "cameras; to see a file's overlay as it is made, pass --show"}
 

@@ -178,6 +178,7 @@ def _archive(path: Path) -> dict[str, Any]:
             "model": header.model,
             "model sha256": header.model_sha256,
             "smoothed": header.smoothed,
+            **({"left out": header.ignored} if header.ignored else {}),
             "masks": len(masks),
             "size": f"{header.width}x{header.height}",
             "first": _place(masks.records[:1]),

@@ -171,6 +171,15 @@ Smooth = Annotated[
 Alpha = Annotated[float, typer.Option(min=0, max=1, help="Share of the class colour in the overlay.")]
 DrawnClasses = Annotated[str, typer.Option("--classes", help="Draw only these: road,car", show_default=False)]
 ClassesNotDrawn = Annotated[str, typer.Option("--exclude", help="Do not draw these: sky", show_default=False)]
+Ignoring = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--ignore",
+        metavar="MASK.png|SIDE:N%",
+        help="Leave out what is white there, or bottom:12%; for one of several: NAME=bottom:12%.",
+        show_default=False,
+    ),
+]
 Legend = Annotated[bool, typer.Option("--legend/--no-legend", help="Draw the classes' colours and names.")]
 Encoder = Annotated[EncoderChoice, typer.Option(help="Of the overlay.")]
 Crf = Annotated[int, typer.Option(min=0, max=51, help="Quality of the overlay; 0 is lossless.")]

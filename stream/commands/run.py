@@ -27,7 +27,7 @@ from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from . import options as of
 from .idle_options import refuse_idle_options
 from .options import parse_duration
-from .run_cameras import run_cameras
+from .run_cameras import CamerasRequest, run_cameras
 from .run_files import FilesRequest, run_files
 
 _RAY_ADDRESS = re.compile(r"local|auto|ray://.+|[\w.\-\[\]:]+:\d+")
@@ -76,6 +76,10 @@ def run(
     classes: of.DrawnClasses = "",
     exclude: of.ClassesNotDrawn = "",
     legend: of.Legend = False,
+    ignore: of.Ignoring = None,
+    save_ignore: Annotated[
+        bool, typer.Option("--save-ignore", help="Keep --ignore, as the default of cameras of these names.")
+    ] = False,
     start: of.Start = None,
     end: of.End = None,
     stride: of.Stride = 1,
@@ -262,10 +266,13 @@ def run(
     place = None if to_stream else output
     is_json = log_format == "json"
     if cameras:
-        raise typer.Exit(run_cameras(cameras, place, template, load, views, quiet=quiet, is_json=is_json))
+        request = CamerasRequest(cameras, place, template, ignore or (), save_ignore, quiet=quiet, as_json=is_json)
+        raise typer.Exit(run_cameras(request, load, views))
     cluster = None if ray is None else ClusterSettings(ray, ray_workers, ray_cpus)
-    request = FilesRequest(sources, place, template, summary, jobs, progress, cluster, quiet=quiet, as_json=is_json)
-    raise typer.Exit(run_files(request, load, views))
+    files = FilesRequest(
+        sources, place, template, ignore or (), summary, jobs, progress, cluster, quiet=quiet, as_json=is_json
+    )
+    raise typer.Exit(run_files(files, load, views))
 
 
 def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:

@@ -7,16 +7,19 @@ import signal
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass, replace
 
 import typer
 
 from ..batch.jobs import plan
 from ..camera.camera import Camera
+from ..camera.defaults import defaults_path, save_ignored, saved_ignored
 from ..camera.status import CameraEvent, CameraStatus
 from ..errors import RoadmaskError
 from ..frames import VideoInfo
 from ..live.cameras import CameraRun, CameraTalk, watch
 from ..live.views import Views
+from ..masks.ignore import ignored_by_source
 from ..network.model import Model
 from ..run.outputs import refuse_bad_outputs
 from ..run.settings import SegmentSettings
@@ -26,22 +29,27 @@ from ..system.stop import Stop, stop_on_signal
 log = logging.getLogger(__name__)
 
 
-def run_cameras(
-    cameras: Sequence[Camera],
-    output: str | None,
-    template: SegmentSettings,
-    load: Callable[[], Model],
-    views: Views,
-    *,
-    quiet: bool,
-    is_json: bool,
-) -> int:
+@dataclass(frozen=True, slots=True)
+class CamerasRequest:
+    """What the command asks for."""
+
+    cameras: Sequence[Camera]
+    output: str | None  # a file, or a folder for all recordings
+    template: SegmentSettings  # of each
+    ignore: Sequence[str] = ()  # what is left out: see `ignored_by_source`
+    save_ignore: bool = False  # as the default of their names
+    quiet: bool = False
+    as_json: bool = False  # what is said
+
+
+def run_cameras(request: CamerasRequest, load: Callable[[], Model], views: Views) -> int:
     """Run all until they end or a signal says so; returns the exit code.
 
     Raises:
         RoadmaskError: what is wrong with the request, or the page cannot be served.
     """
-    jobs = plan(cameras, output, template, default_overlay=False)
+    template = request.template
+    jobs = _ignoring(plan(request.cameras, request.output, template, default_overlay=False), request)
     views.refuse_bad(jobs)
     for job in jobs:
         refuse_bad_outputs(job)
@@ -50,7 +58,20 @@ def run_cameras(
     model = load()
     select_classes(model.spec.classes, only=template.classes, exclude=template.exclude)
     with stop_on_signal() as stop:
-        return _watch(jobs, model, views, stop, quiet=quiet, is_json=is_json)
+        return _watch(jobs, model, views, stop, quiet=request.quiet, is_json=request.as_json)
+
+
+def _ignoring(jobs: Sequence[SegmentSettings], request: CamerasRequest) -> list[SegmentSettings]:
+    """The jobs, each with what is left out of it: as the command says, else as was saved with its name."""
+    found = ignored_by_source(request.ignore, [job.name for job in jobs])
+    if request.save_ignore:
+        save_ignored({job.name: ignored for job, ignored in zip(jobs, found, strict=True) if ignored is not None})
+    saved = saved_ignored()
+    for job, ignored in zip(jobs, found, strict=True):
+        if ignored is None and job.name in saved:
+            log.info("%s: leaves out %s, as is saved in %s", job.name, saved[job.name], defaults_path())
+    chosen = [saved.get(job.name) if ignored is None else ignored for job, ignored in zip(jobs, found, strict=True)]
+    return [replace(job, ignore=ignored or None) for job, ignored in zip(jobs, chosen, strict=True)]
 
 
 def _watch(
@@ -78,6 +99,8 @@ def _watch(
 
 
 def _tell(run: CameraRun, info: VideoInfo) -> None:
+    if ignored := run.settings.ignore:
+        log.info("%s: %.1f %% of the picture is left out", run.status.name, 100 * ignored.refuse_misfit(info, ""))
     outputs = ", ".join(str(output) for output in run.settings.outputs)
     if outputs:
         log.info("%s: writing %s%s", run.status.name, outputs, ", in parts" if info.live else "")

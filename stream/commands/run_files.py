@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..batch.batch import RunJob, run_batch
 from ..batch.ends import Ends
-from ..batch.jobs import only_missing, plan, record_path, results_folder
+from ..batch.jobs import ignoring, only_missing, plan, record_path, results_folder
 from ..batch.remote import open_depot, run_remote
 from ..batch.summary import SUMMARY_NAME, open_summary, record_run, refuse_other_file
 from ..batch.talk import FilesTalk, ProgressKind
@@ -46,6 +46,7 @@ class FilesRequest:
     words: list[str]  # that name videos
     output: str | None  # a file, or a folder for all results
     template: SegmentSettings  # of every job
+    ignore: Sequence[str] = ()  # what is left out: see `ignored_by_source`
     summary: Path | None = None  # where to write down what became of each
     at_once: int = 1  # 0 leaves it to the device
     progress: ProgressKind = "auto"
@@ -70,7 +71,7 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
         apart = folder is not None and (template.resume or request.cluster is not None or depot is not None)
         many = len(files) > 1 or not files[0].named or request.summary is not None or apart
         summary = request.summary or (folder / SUMMARY_NAME if many and folder else None)
-        jobs = plan(files, output, template, default_overlay=not views.any)
+        jobs = ignoring(plan(files, output, template, default_overlay=not views.any), request.ignore)
         if depot:
             jobs = depot.attached(jobs)
         views.refuse_bad(jobs)
@@ -210,12 +211,13 @@ def _about(job: SegmentSettings, info: VideoInfo, model: Model) -> str:
         f"network {width}x{height}, batch {batch_size(model, job.batch)}"
         + (", smoothed over time" if job.smooth else "")
         + (", masks of still pictures reused" if job.reuse else "")
+        + (f", {job.ignore.refuse_misfit(info, job.name):.1%} left out" if job.ignore else "")
     )
 
 
 def _facts(job: SegmentSettings, model: Model) -> Mapping[str, Any]:
     """What a summary says of a call."""
-    settings = {name: value for name, value in asdict(job).items() if name not in _NOT_SETTINGS}
+    settings = {item.name: getattr(job, item.name) for item in fields(job) if item.name not in _NOT_SETTINGS}
     return {
         "roadmask": version("roadmask"),
         "model": {"file": model.path.name, "sha256": model.sha256(), "device": model.device},

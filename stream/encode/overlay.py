@@ -88,21 +88,21 @@ class Overlay:
         for index, (target, plane) in enumerate(zip(planes_of(frame), planes_of(source), strict=True)):
             if index == 1:  # chroma has half the rows and columns
                 mask = _halved(mask)
-            self._blend(plane, mask, tables[index], target)
+            self._blend(plane, mask, tables[index], target, hides=result.ignores or not all(self._drawn))
         if self._has_legend:
             self._draw_legend(frame, colorspace, full_range)
         frame.pts, frame.time_base = result.frame.pts, result.frame.time_base
         _copy_colors(source, frame)
         return frame
 
-    def _blend(self, plane: Plane, mask: Plane, table: NDArray[np.uint8], target: Plane) -> None:
+    def _blend(self, plane: Plane, mask: Plane, table: NDArray[np.uint8], target: Plane, *, hides: bool) -> None:
         """Mix the colours of `table` at `mask` into `plane`; `target` may be one row or column larger."""
         height, width = plane.shape
         inner = target[:height, :width]
         looked_up = self._room[: mask.size].reshape(mask.shape)
         cv2.LUT(mask, table, dst=looked_up)
         cv2.addWeighted(plane, 1 - self._alpha, looked_up, self._alpha, 0, dst=inner)
-        if not all(self._drawn):
+        if hides:
             cv2.LUT(mask, self._hidden, dst=looked_up)
             cv2.copyTo(plane, looked_up, inner)
         if target.shape[0] > height:

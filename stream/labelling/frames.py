@@ -20,11 +20,10 @@ from ..decode.pixels import network_input
 from ..decode.source import open_source
 from ..errors import ArchiveError, OutputError
 from ..frames import Frame
-from ..spec import PixelClass, select_classes
+from ..spec import NO_CLASS, PixelClass, select_classes
 
 PictureFormat = Literal["jpg", "png"]
 
-UNDECIDED = 255  # in a mask: a pixel of no class
 _NO_INPUT = (2, 2)  # size of the network's input, which nobody looks at
 _JPEG_QUALITY = 95
 
@@ -115,7 +114,7 @@ def pictured_frames(
 
 
 def _labels(masks: MaskArchive, position: int, mask: NDArray[np.uint8], table: LabelTable) -> NDArray[np.uint8]:
-    if masks.unknown_class(mask) and (fault := masks.unknown_class(np.where(mask == UNDECIDED, 0, mask))):
+    if masks.unknown_class(mask) and (fault := masks.unknown_class(np.where(mask == NO_CLASS, 0, mask))):
         raise ArchiveError(f"{masks.path}: the mask of {masks.place(position)} {fault}")
     return table.labels(mask)
 

@@ -101,9 +101,9 @@ def mixed(
     table[: len(classes), 0] = [item.color[::-1] for item in classes]
     colors = cv2.LUT(cv2.merge([picture.mask] * 3), table)
     blended = cv2.addWeighted(picture.picture, 1 - alpha, colors, alpha, 0)
-    if drawn is not None and not all(drawn):
-        hidden = np.full(256, 255, np.uint8)
-        hidden[: len(drawn)] = np.where(drawn, 0, 255)
+    hidden = np.full(256, 255, np.uint8)
+    hidden[: len(classes)] = 0 if drawn is None else np.where(drawn, 0, 255)
+    if hidden[picture.mask.max(initial=0)] or (drawn and not all(drawn)):
         cv2.copyTo(picture.picture, cv2.LUT(picture.mask, hidden), blended)
     return np.asarray(blended, np.uint8)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..frames import Frame, Position, ScoredFrames, SegmentedFrame, begins_piece, warms_up
 from .deciding_state import DecidingState, Known, PieceState
+from .ignore import Ignored
 from .mixed_cells import PIXELS_AT_A_TIME, MixedCells
 from .reuse import StillClock
 from .smooth import Smoother
@@ -41,6 +42,7 @@ class Deciding:
     Args:
         class_count: of the model.
         smooth: blend the scores over time.
+        ignored: what is left out of every mask.
         first: the position, among the frames that the run writes, of the first one that is given.
         begin: that of the first whose mask is wanted; those before it warm the smoother up.
         state: of the frame before the first.
@@ -53,6 +55,7 @@ class Deciding:
         class_count: int,
         *,
         smooth: bool,
+        ignored: Ignored | None = None,
         first: Position = 0,
         begin: Position = 0,
         state: DecidingState | None = None,
@@ -61,6 +64,8 @@ class Deciding:
     ) -> None:
         self._decider = Decider(class_count)
         self._smooth = smooth
+        self._ignored = ignored
+        self._left_out = np.empty((0, 0), np.uint8)  # see `Ignored.pixels`
         self._first, self._begin = first, max(first, begin)
         self._every_s = every_s
         self._pieces = pieces
@@ -79,8 +84,17 @@ class Deciding:
             if position < self._begin:
                 continue
             if scores is not None:
-                self._mask = self._decider.mask(scores, frame.picture.height, frame.picture.width)
-            yield Decided(position, SegmentedFrame(frame, self._mask), self._state() if self._is_due() else None)
+                self._mask = self._decided(scores, frame.picture.height, frame.picture.width)
+            result = SegmentedFrame(frame, self._mask, ignores=self._ignored is not None)
+            yield Decided(position, result, self._state() if self._is_due() else None)
+
+    def _decided(self, scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
+        mask = self._decider.mask(scores, height, width)
+        if self._ignored:
+            if self._left_out.shape != mask.shape:
+                self._left_out = self._ignored.pixels(height, width)
+            cv2.max(mask, self._left_out, dst=mask)
+        return mask
 
     def _smoothed(self, position: int, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         if begins_piece(position) and self._next:

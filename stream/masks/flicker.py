@@ -15,6 +15,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..spec import NO_CLASS
 from .flow import Flow, moved, residuals, returning
 
 _MAX_PIXELS = 640 * 480  # larger pictures are followed at this size: it takes long enough, and rates stay comparable
@@ -84,6 +85,7 @@ class FlickerMeter:
         if followed.mean() < _MIN_TRACKED:
             return
         expected = moved(before.mask, back, nearest=True)
+        followed &= (expected != NO_CLASS) & (now.mask != NO_CLASS)
         self._tracked += int(np.count_nonzero(followed))
         self._changed += int(np.count_nonzero(followed & (expected != now.mask)))
 

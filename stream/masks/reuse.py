@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
+from functools import lru_cache
 
 import cv2
 import numpy as np
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..frames import Frame, begins_piece, warms_up
 from .deciding_state import Known, StillState
+from .ignore import Ignored
 
 # Levels by which a place may differ in any channel: squares of 4 and of 8 pixels of the network's input. Frozen frames
 # with sensor noise of 3 to 8 levels differed, encoded by x264 at CRF 23 to 30, by 5 to 13 and by 3 to 7. A pedestrian
@@ -30,18 +32,21 @@ _MAX_AGE_S = 1  # of a mask, however still it is: then what is too faint for the
 _MAX_GAP_S = Fraction(1, 4)
 
 
-def mark_unchanged(frames: Iterable[Frame], *, first: int = 0, known: Known | None = None) -> Iterator[Frame]:
+def mark_unchanged(
+    frames: Iterable[Frame], *, first: int = 0, known: Known | None = None, ignored: Ignored | None = None
+) -> Iterator[Frame]:
     """The frames of a video, in order; `unchanged` is set on those that may take the mask of the frame before them.
 
     Args:
         frames: of a run, from the one at position `first` on.
         first: see `frames`. Where a piece begins, and its warm-up, nothing before counts.
         known: of the frame before the first, the picture whose mask it has.
+        ignored: what may change, as it is in no mask: the time stamp of a parked camera.
     """
-    look = _Look(known.input) if known else None
+    look = _Look(known.input, ignored) if known else None
     known_at = known.time if known else Fraction(0)
     for position, frame in enumerate(frames, first):
-        now = _Look(frame.input)
+        now = _Look(frame.input, ignored)
         is_new = look is None or begins_piece(position) or warms_up(position)
         if look and not is_new and 0 <= frame.time - known_at < _MAX_AGE_S and now.is_like(look):
             yield replace(frame, unchanged=True)
@@ -80,7 +85,9 @@ class StillClock:
 class _Look:
     """The means of a picture's places."""
 
-    def __init__(self, picture: NDArray[np.uint8]) -> None:
+    def __init__(self, picture: NDArray[np.uint8], ignored: Ignored | None = None) -> None:
+        if ignored:
+            picture = np.asarray(cv2.bitwise_and(picture, picture, mask=_looked_at(ignored, *picture.shape[:2])))
         self._places = _halved(_halved(picture))
         self._wide_places = _halved(self._places)
 
@@ -90,6 +97,12 @@ class _Look:
             and cv2.norm(self._places, other._places, cv2.NORM_INF) <= _MAX_CHANGE
             and cv2.norm(self._wide_places, other._wide_places, cv2.NORM_INF) <= _MAX_WIDE_CHANGE
         )
+
+
+@lru_cache(maxsize=8)
+def _looked_at(ignored: Ignored, height: int, width: int) -> NDArray[np.uint8]:
+    """(height, width) 255 but for what is ignored and what it touches: it bleeds into that where a picture is shrunk."""
+    return np.asarray(cv2.bitwise_not(cv2.dilate(ignored.pixels(height, width), np.ones((3, 3), np.uint8))), np.uint8)
 
 
 def _halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:

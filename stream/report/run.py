@@ -15,6 +15,7 @@ from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
 from ..archive.masked_frames import MaskedVideo, usual_step
 from ..pipeline import Pipeline
+from ..spec import NO_CLASS
 from ..stats.stats import ShareTable, read_shares
 from .pictures import choose_keyframes, mask_pictures, video_pictures
 
@@ -105,7 +106,7 @@ class MaskScan:
     indices: NDArray[np.int64]  # (n) of the frames
     times: NDArray[np.float64]  # (n) seconds
     step: int  # frames from mask to mask, as a rule
-    shares: NDArray[np.float32]  # (n, c) of the picture
+    shares: NDArray[np.float32]  # (n, c) of the picture without what is left out
     changed: NDArray[np.float32]  # (n) share of the pixels of another class than in the mask before; nan after a gap
     damaged: list[int] = field(default_factory=list)  # indices of the frames whose masks cannot be read
     strange: list[int] = field(default_factory=list)  # of those whose masks hold pixels of no class
@@ -139,12 +140,14 @@ def scan_masks(masks: MaskArchive, on_mask: Callable[[int], None] | None = None)
             if mask is None:
                 scan.damaged.append(index)
             else:
-                counts = np.bincount(mask.ravel(), minlength=256)[: len(masks.classes)]
-                scan.shares[position] = counts / mask.size
-                if counts.sum() < mask.size:
+                counts = np.bincount(mask.ravel(), minlength=NO_CLASS + 1)
+                size = mask.size - (int(counts[NO_CLASS]) if masks.header.ignored else 0)
+                known = counts[: len(masks.classes)]
+                scan.shares[position] = known / max(size, 1)
+                if known.sum() < size:
                     scan.strange.append(index)
                 if follows[position] and before is not None and before.shape == mask.shape:
-                    scan.changed[position] = np.count_nonzero(before != mask) / mask.size
+                    scan.changed[position] = np.count_nonzero(before != mask) / max(size, 1)
             before = mask
             if on_mask:
                 on_mask(position + 1)

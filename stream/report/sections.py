@@ -64,6 +64,7 @@ def _facts(run: RunLook) -> str:
         "Masks": escape(run.name),
         "Model": f"{escape(header.model or 'not known')} <code>{escape((header.model_sha256 or '')[:12])}</code>",
         "Decided": {True: "steady over time", False: "each frame by itself", None: ""}[header.smoothed],
+        "Left out": f"{escape(header.ignored)}; shares are of the rest" if header.ignored else "",
         "Masks taken again": f"{run.reused:,}, as the picture had not changed" if run.reused else "",
     }
     if len(scan.indices):

@@ -59,7 +59,7 @@ def forget_done(outputs: Sequence[Path]) -> None:
 
 def made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of what matters to outputs that are finished is not the same, in words."""
-    before = {"--deinterlace": "auto", **before}  # which 1.0.0 had not
+    before = {"--deinterlace": "auto", "--ignore": None, **before}  # which 1.0.0 had not
     told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
     return [
         f"{name} was {was}, is now {value}"

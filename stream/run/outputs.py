@@ -227,6 +227,7 @@ def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: Video
         model_sha256=model.sha256(),
         smoothed=settings.smooth,
         stream=settings.stream,
+        ignored=str(settings.ignore) if settings.ignore else None,
         overwrite=settings.overwrite,
     )
 

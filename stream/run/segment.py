@@ -20,6 +20,7 @@ from ..decode.source import Source, open_source
 from ..errors import Stopped
 from ..frames import Ending, Position, SegmentedFrame, Sink, VideoInfo
 from ..masks.deciding import Decided
+from ..masks.ignore import Ignored
 from ..network.model import Model
 from ..pipeline import Pipeline
 from ..system.stop import end_if_set
@@ -74,6 +75,8 @@ def process_video(
             saved = progress.saved if progress else None
             tally.go_on_from(saved)
             tally.source = source = stack.enter_context(open_video(settings, model, stop, status))
+            if settings.ignore:
+                settings.ignore.refuse_misfit(source.info, settings.name)
             if on_open:
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
@@ -169,6 +172,7 @@ def segment_video(
     batch: int | None = None,
     smooth: bool = True,
     reuse: bool = False,
+    ignore: Ignored | None = None,
 ) -> Iterator[SegmentedFrame]:
     """Each frame of a video with its mask, in order, in bounded memory however long the video is.
 
@@ -185,10 +189,12 @@ def segment_video(
         smooth: blend the scores over time, so that masks are steady; without, each frame stands for itself.
         reuse: keep a mask while the picture stays as it is, for a second at most. `result.frame.unchanged` says for
             which frames; `result.mask` is then the very array of the frame before.
+        ignore: what is left out, from `parse_ignored`: these pixels are 255 in every mask.
 
     Raises:
         ValueError: at once, where a number means nothing; it names the argument.
         SourceError: the source cannot be opened, or not one frame of it decoded.
+        RoadmaskError: what is to be left out does not fit its pictures.
         ModelError, DeviceError: as `Model.load`.
 
     >>> from roadmask import segment_video
@@ -209,6 +215,7 @@ def segment_video(
         batch=batch,
         smooth=smooth,
         reuse=reuse,
+        ignore=ignore or None,
     )
     return _segmented(settings, model, device)
 
@@ -217,6 +224,8 @@ def _segmented(settings: SegmentSettings, model: Model | Path | str | None, devi
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     stop = Event()
     with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:
+        if settings.ignore:
+            settings.ignore.refuse_misfit(opened.info, settings.name)
         try:
             for _, result, _ in masks_of(opened, loaded, pipeline, settings):
                 yield result

@@ -15,6 +15,7 @@ from ..decode.deinterlace import Deinterlace
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from ..errors import SourceError
+from ..masks.ignore import Ignored
 from ..network.model import Model
 
 _ENDS = 1 << 20  # bytes of a file's beginning and of its end that are compared
@@ -48,6 +49,7 @@ class SegmentSettings:
     classes: tuple[str, ...] = ()  # drawn in the overlay; empty for all
     exclude: tuple[str, ...] = ()  # not drawn
     legend: bool = False
+    ignore: Ignored | None = None  # what is left out of every picture; nothing, where it is none
     stream: int | None = None  # which of the file's video streams, from 0; None: the default one
     picture_rate: Fraction | None = None  # of numbered pictures, a second; None: 25
     start: Fraction | None = None  # seconds from the first frame
@@ -171,6 +173,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
         "--stride": settings.stride,
         "--max-frames": settings.max_frames,
         "--deinterlace": settings.deinterlace,
+        "--ignore": in_json(settings.ignore),
         "--smooth": settings.smooth,
         "--reuse": settings.reuse,
         "--alpha": settings.alpha,
@@ -184,7 +187,9 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
 
 
 def in_json(value: object) -> object:
-    """Fractions as numbers: 60, 90.5."""
+    """Fractions as numbers: 60, 90.5; what is left out as its text."""
+    if isinstance(value, Ignored):
+        return str(value)
     if not isinstance(value, Fraction):
         return value
     return int(value) if value.denominator == 1 else float(value)

@@ -43,7 +43,7 @@ def masks_of(
     if saved and place:
         known = zip(saved.logged(place.position), frames, strict=False)
         for position, (logged, frame) in enumerate(known, place.position):
-            yield Decided(position, SegmentedFrame(frame, logged.mask), None)
+            yield Decided(position, SegmentedFrame(frame, logged.mask, ignores=settings.ignore is not None), None)
     position, state = (saved.position, saved.state) if saved else (0, None)
     yield from decided(frames, model, pipeline, settings, first=position, begin=position, state=state)
 
@@ -71,14 +71,22 @@ def decided(
     """
     if settings.reuse:
         # Marked before workers share them out, so that their number and the batch change no mask.
-        frames = mark_unchanged(frames, first=first, known=state.known if state else None)
+        frames = mark_unchanged(
+            frames, first=first, known=state.known if state else None, ignored=settings.ignore
+        )
     scored = pipeline.parallel(
         "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
     )
     goes_on = settings.outputs and settings.file is not None and settings.file.is_file()
     every_s = EVERY_S if goes_on else None
     deciding = Deciding(
-        len(model.spec.classes), smooth=settings.smooth, first=first, begin=begin, state=state, every_s=every_s
+        len(model.spec.classes),
+        smooth=settings.smooth,
+        ignored=settings.ignore,
+        first=first,
+        begin=begin,
+        state=state,
+        every_s=every_s,
     )
     return pipeline.stage("decide", deciding.results(scored), depth=AHEAD)
 
@@ -86,9 +94,9 @@ def decided(
 def _masks_at_once(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[Decided]:
     """As `masks_of`, for a camera: it decodes by itself, and a frame that waits anywhere after that is late."""
     frames = source.frames(partial(network_size, model))
-    batches = batched(mark_unchanged(frames) if settings.reuse else frames, 1)
+    batches = batched(mark_unchanged(frames, ignored=settings.ignore) if settings.reuse else frames, 1)
     scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=1)
-    deciding = Deciding(len(model.spec.classes), smooth=settings.smooth, pieces=False)
+    deciding = Deciding(len(model.spec.classes), smooth=settings.smooth, ignored=settings.ignore, pieces=False)
     return pipeline.stage("decide", deciding.results(scored), depth=1)
 
 

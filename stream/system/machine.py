@@ -1,4 +1,4 @@
-"""What of the machine this process may use, and uses: cores, memory, and the user's cache folder."""
+"""What of the machine this process may use, and uses: cores, memory, and the user's folders."""
 
 from __future__ import annotations
 
@@ -85,6 +85,17 @@ def cache_folder() -> Path:
         base = str(Path.home() / "Library" / "Caches")
     else:
         base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
+    return Path(base) / "roadmask"
+
+
+def settings_folder() -> Path:
+    """Our folder among the user's settings, likewise."""
+    if sys.platform == "win32":
+        base = os.environ.get("APPDATA") or str(Path.home() / "AppData" / "Roaming")
+    elif sys.platform == "darwin":
+        base = str(Path.home() / "Library" / "Application Support")
+    else:
+        base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
     return Path(base) / "roadmask"
 
 
