@@ -8,6 +8,7 @@ import zipfile
 import zlib
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator
+from dataclasses import replace
 from fractions import Fraction
 from functools import cached_property
 from pathlib import Path
@@ -67,6 +68,15 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
+class LeftOut(Protocol):
+    """What is to be left out, as of `masks.ignore`; `str` of it tells what that is."""
+
+    def refuse_misfit(self, name: str, height: int, width: int) -> float: ...
+
+    def pixels(self, height: int, width: int) -> NDArray[np.uint8]:
+        """`NO_CLASS` where a mask of that size is left out, else 0."""
+
+
 class MaskArchive:
     """The masks of a run, by position in its manifest. A context manager; one thread reads it.
 
@@ -81,8 +91,9 @@ class MaskArchive:
     2 ... (96, 128) True
     """
 
-    def __init__(self, path: Path, kind: MaskFormat, store: Store) -> None:
+    def __init__(self, path: Path, kind: MaskFormat, store: Store, ignore: LeftOut | None = None) -> None:
         self.path = path
+        self._ignore = ignore
         self.kind: MaskFormat = kind
         self._store = store
         try:
@@ -91,6 +102,15 @@ class MaskArchive:
             self.records: tuple[MaskRecord, ...] = parse_records(self._manifest, str(path))
         except _UNREADABLE as exc:
             raise ArchiveError(f"{path}: not a mask archive, or not a whole one ({exc})") from exc
+        if ignore:
+            ignore.refuse_misfit(path.name, self.header.height, self.header.width)
+            told = ", ".join(filter(None, (self.header.ignored, str(ignore))))
+            self.header = replace(self.header, ignored=told)
+
+    @property
+    def ignores(self) -> bool:
+        """Whether something is left out of the masks as they are read, besides what was when they were made."""
+        return self._ignore is not None
 
     @property
     def classes(self) -> tuple[PixelClass, ...]:
@@ -179,6 +199,8 @@ class MaskArchive:
             return None, f"is damaged: it is {width}x{height}, not {record.width}x{record.height}"
         if (found := checksum(mask)) != record.crc32:
             return None, f"is damaged: its checksum is {found}, not {record.crc32}"
+        if self._ignore:
+            mask = np.maximum(mask, self._ignore.pixels(*mask.shape))
         return mask, ""
 
     def place(self, position: int) -> str:
@@ -237,11 +259,16 @@ class MaskArchive:
         self._store.close()
 
 
-def open_masks(path: str | Path) -> MaskArchive:
+def open_masks(path: str | Path, *, ignore: LeftOut | None = None) -> MaskArchive:
     """Open a folder, .zip, .mkv, .npz or .zarr of masks, also one whose run was killed.
+
+    Args:
+        path: of the archive.
+        ignore: what is left out of its masks, besides what was when they were made; from `parse_ignored`.
 
     Raises:
         ArchiveError: not there, or not a mask archive.
+        RoadmaskError: what is to be left out does not fit the masks.
 
     >>> from roadmask import open_masks
     >>> with open_masks("masks.zip") as masks:
@@ -266,7 +293,7 @@ def open_masks(path: str | Path) -> MaskArchive:
     except _UNREADABLE as exc:
         raise ArchiveError(f"{path}: not a mask archive, or not a whole one ({exc})") from exc
     try:
-        return MaskArchive(path, kind, store)
+        return MaskArchive(path, kind, store, ignore)
     except BaseException:
         store.close()
         raise

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from ..errors import ArchiveError, OutputError
 from ..system.disk import PartialOutput, writing
 from ..system.hold import held_to_make
-from .archive import MaskArchive, open_masks
-from .manifest import MaskRecord, mask_format
+from .archive import LeftOut, MaskArchive, open_masks
+from .manifest import MaskRecord, checksum, mask_format
 from .mask_sink import archive_sink, refuse_other_size
 from .npz import write_npz
 from .zarr import MARKER, NAMES, write_zarr
@@ -23,12 +23,18 @@ log = logging.getLogger(__name__)
 
 
 def convert_archive(
-    source: Path, target: Path, *, overwrite: bool = False, on_mask: Callable[[int, int], None] | None = None
+    source: Path,
+    target: Path,
+    *,
+    ignore: LeftOut | None = None,
+    overwrite: bool = False,
+    on_mask: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write the masks of an archive into another, of the kind that `target` means, with all that is told of them.
 
-    An archive whose run was killed gives what is whole in it, and that is said in a warning. `on_mask` is told how many
-    are done, of how many, after each. Returns how many there are.
+    What is to be ignored is left out of them from now on. An archive whose run was killed gives what is whole in it,
+    and that is said in a warning. `on_mask` is told how many are done, of how many, after each. Returns how many there
+    are.
 
     Raises:
         ArchiveError: a mask is missing or damaged, or has ids that the class table does not know. `target` is then as
@@ -37,7 +43,7 @@ def convert_archive(
     """
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the archive itself; choose another name")
-    with held_to_make([target], source), open_masks(source) as masks:
+    with held_to_make([target], source), open_masks(source, ignore=ignore) as masks:
         if not len(masks):
             raise ArchiveError(f"{source}: holds no masks")
         if mask_format(target) in ("npz", "zarr"):
@@ -56,6 +62,8 @@ def _write_arrays(
 ) -> None:
     write, marker = (write_npz, None) if mask_format(target) == "npz" else (write_zarr, MARKER)
     records = [replace(record, file=None) for record in masks.records]
+    if masks.ignores:  # their checksums are others then, and stand before the masks
+        records = [record for record, _ in _whole(masks, None)]
     for record in records:
         refuse_other_size(target, record, records[0])
     with PartialOutput(target, overwrite=overwrite, marker=marker, ours=NAMES) as output, writing(target):
@@ -73,6 +81,6 @@ def _whole(
         mask = masks[position]
         if fault := masks.unknown_class(mask):
             raise ArchiveError(f"{masks.path}: the mask of {masks.place(position)} {fault}")
-        yield replace(record, file=None), mask
+        yield replace(record, file=None, crc32=checksum(mask) if masks.ignores else record.crc32), mask
         if on_mask:
             on_mask(position + 1, len(masks))

@@ -51,7 +51,9 @@ def save_ignored(by_name: Mapping[str, Ignored]) -> None:
     """
     path = defaults_path()
     kept = saved_ignored() | dict(by_name)
-    content = {name: {"ignore": [_plain(item) for item in ignored.regions]} for name, ignored in kept.items() if ignored}
+    content = {
+        name: {"ignore": [_plain(item) for item in ignored.regions]} for name, ignored in kept.items() if ignored
+    }
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         replace_file(path, (json.dumps(content, indent=1) + "\n").encode())

@@ -158,7 +158,7 @@ class Cluster:
 
         with open_video(job, self._model) as source, folder:
             if job.ignore:
-                job.ignore.refuse_misfit(source.info, job.name)
+                job.ignore.refuse_misfitting(source.info, job.name)
             kept = sum(stretch.end - stretch.begin for stretch in cut if folder.has(stretch))
             waiting = [self._threads.submit(make, stretch) for stretch in cut]
             try:

@@ -58,6 +58,7 @@ def convert(
     ] = None,
     classes: Annotated[str, typer.Option(help="Only these: road,car", show_default=False)] = "",
     exclude: Annotated[str, typer.Option(help="Not these: sky; they are then not labelled.", show_default=False)] = "",
+    ignore: of.Ignoring = None,
     stride: Annotated[int, typer.Option(min=1, help="Every n-th mask.")] = 1,
     subset: Annotated[
         str | None, typer.Option(help="Of cvat, camvid, coco: default, train, ...", show_default=False)
@@ -94,7 +95,7 @@ def convert(
     with progress_bar(quiet=quiet) as progress:
         on_mask = counted(progress, masks.name)
         if tool is None:
-            count = convert_archive(masks, output, overwrite=overwrite, on_mask=on_mask)
+            count = convert_archive(masks, output, ignore=of.ignored_of(ignore), overwrite=overwrite, on_mask=on_mask)
         else:
             settings = LabellingSettings(
                 masks=masks,
@@ -104,6 +105,7 @@ def convert(
                 pictures=picture_format or "jpg",
                 classes=of.names_of(classes),
                 exclude=of.names_of(exclude),
+                ignore=of.ignored_of(ignore),
                 subset=_subset(subset),
                 stride=stride,
                 image_root=image_root,

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from fractions import Fraction
+from functools import reduce
+from operator import or_
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,6 +15,7 @@ import typer
 
 from ..decode.deinterlace import Deinterlace
 from ..encode.h264 import EncoderChoice, Preset
+from ..masks.ignore import Ignored, parse_ignored
 
 _Value = TypeVar("_Value")
 
@@ -125,6 +128,11 @@ def names_of(text: str) -> tuple[str, ...]:
     return names
 
 
+def ignored_of(words: Sequence[str] | None) -> Ignored | None:
+    """What they leave out of one source; None for nothing. Raises `RoadmaskError`."""
+    return reduce(or_, map(parse_ignored, words or ()), Ignored()) or None
+
+
 def refuse_empty_part(start: Fraction | None, end: Fraction | None) -> None:
     """Raises `typer.BadParameter`."""
     if end is not None and end <= (start or 0):
@@ -176,7 +184,7 @@ Ignoring = Annotated[
     typer.Option(
         "--ignore",
         metavar="MASK.png|SIDE:N%",
-        help="Leave out what is white there, or bottom:12%; for one of several: NAME=bottom:12%.",
+        help="Leave out what is white in a mask, or a side: bottom:12%.",
         show_default=False,
     ),
 ]

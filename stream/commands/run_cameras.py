@@ -100,7 +100,7 @@ def _watch(
 
 def _tell(run: CameraRun, info: VideoInfo) -> None:
     if ignored := run.settings.ignore:
-        log.info("%s: %.1f %% of the picture is left out", run.status.name, 100 * ignored.refuse_misfit(info, ""))
+        log.info("%s: %.1f %% of the picture is left out", run.status.name, 100 * ignored.refuse_misfitting(info, ""))
     outputs = ", ".join(str(output) for output in run.settings.outputs)
     if outputs:
         log.info("%s: writing %s%s", run.status.name, outputs, ", in parts" if info.live else "")

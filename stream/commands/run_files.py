@@ -211,7 +211,7 @@ def _about(job: SegmentSettings, info: VideoInfo, model: Model) -> str:
         f"network {width}x{height}, batch {batch_size(model, job.batch)}"
         + (", smoothed over time" if job.smooth else "")
         + (", masks of still pictures reused" if job.reuse else "")
-        + (f", {job.ignore.refuse_misfit(info, job.name):.1%} left out" if job.ignore else "")
+        + (f", {job.ignore.refuse_misfitting(info, job.name):.1%} left out" if job.ignore else "")
     )
 
 

@@ -103,7 +103,7 @@ def _size(info: VideoInfo) -> tuple[int, int]:
 def _found(watcher: Watcher, video: Path) -> Unmoving:
     if watcher.counted < LEAST:
         raise RoadmaskError(
-            f"{video}: the scene moves on in {watcher.counted} of the {watcher.looked_at} pictures that were looked at, "
+            f"{video}: the scene moves on in {watcher.counted} of the {watcher.looked_at} pictures looked at, "
             f"and {LEAST} are needed; take some minutes of driving, with --start TIME from where it begins"
         )
     if (found := watcher.found()) is None:

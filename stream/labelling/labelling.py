@@ -12,6 +12,7 @@ from typing import Literal, Protocol
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
 from ..errors import ArchiveError, OutputError
+from ..masks.ignore import Ignored
 from ..system.disk import PartialOutput, writing
 from ..system.hold import held_to_make
 from .coco import CocoWriter
@@ -38,6 +39,7 @@ class LabellingSettings:
     pictures: PictureFormat = "jpg"  # of those frames, or of those that the tool has already
     classes: tuple[str, ...] = ()  # to give; empty for all
     exclude: tuple[str, ...] = ()  # not to give; these pixels have no label then
+    ignore: Ignored | None = None  # what is left out, besides what was when the masks were made: it has no label
     subset: str = "default"  # cvat, camvid, coco
     stride: int = 1  # every n-th mask, beginning with the first
     image_root: str | None = None  # where Label Studio finds the pictures: URL or path
@@ -73,7 +75,10 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
         RoadmaskError: a class that was named is none of the archive's.
     """
     _refuse_bad_output(settings)
-    with held_to_make(_written(settings.output), settings.masks), open_masks(settings.masks) as masks:
+    with (
+        held_to_make(_written(settings.output), settings.masks),
+        open_masks(settings.masks, ignore=settings.ignore) as masks,
+    ):
         if not len(masks):
             raise ArchiveError(f"{settings.masks}: holds no masks")
         if not masks.is_finished:

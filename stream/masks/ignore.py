@@ -13,8 +13,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from fractions import Fraction
+from functools import reduce
+from operator import or_
 from pathlib import Path
-from typing import Protocol
 
 import cv2
 import numpy as np
@@ -35,13 +36,6 @@ _MOST_BETWEEN = 0.02  # of a mask's pixels that are neither black nor white: edg
 _PAINT = "paint white what is to be left out, and black the rest"
 
 
-class Region(Protocol):
-    """Part of a picture; `str` of it is the same where it is, and short."""
-
-    def paint(self, pixels: NDArray[np.uint8]) -> None:
-        """Make 255 what is in it."""
-
-
 @dataclass(frozen=True, slots=True)
 class Side:
     """All along one side of a picture."""
@@ -51,6 +45,7 @@ class Side:
     unit: str  # "px" or "%"
 
     def paint(self, pixels: NDArray[np.uint8]) -> None:
+        """Make `NO_CLASS` what is in it."""
         along = pixels if self.side in ("top", "bottom") else pixels.T
         count = round(self.size if self.unit == "px" else max(len(along) * self.size / 100, Fraction(1)))
         along[slice(count) if self.side in ("top", "left") else slice(max(len(along) - count, 0), None)] = NO_CLASS
@@ -69,6 +64,7 @@ class Painted:
     bits: bytes  # row by row, eight pixels a byte
 
     def paint(self, pixels: NDArray[np.uint8]) -> None:
+        """As that of a `Side`."""
         height, width = pixels.shape
         scaled = cv2.resize(self.pixels(), (width, height), interpolation=cv2.INTER_NEAREST_EXACT)
         cv2.max(pixels, scaled, dst=pixels)
@@ -99,24 +95,28 @@ class Ignored:
             region.paint(pixels)
         return pixels
 
-    def refuse_misfit(self, info: VideoInfo, name: str) -> float:
-        """The share of the source's pictures that is left out; `name` is the source's.
+    def refuse_misfit(self, name: str, height: int, width: int, shown_width: int | None = None) -> float:
+        """The share that is left out of pictures of that size, which are those of what is called `name`.
+
+        A mask may also be painted as wide as they are shown, where their pixels are wider than high.
 
         Raises:
             RoadmaskError: a painted mask has another shape, or nothing would be left.
         """
         for region in self.regions:
-            # As wide as its pixels are many, or as it is shown, where they are wider than high.
-            widths = {info.width, info.shown_width}
-            if isinstance(region, Painted) and not any(region.fits(info.height, width) for width in widths):
+            if isinstance(region, Painted) and not any(region.fits(height, each) for each in (width, shown_width or 0)):
                 raise RoadmaskError(
-                    f"{name}: its pictures are {info.width}x{info.height}, and the mask {region.name} is "
-                    f"{region.width}x{region.height}, which is another shape; roadmask suggest-ignore makes one that fits"
+                    f"{name}: its pictures are {width}x{height}, and the mask {region.name} is "
+                    f"{region.width}x{region.height}, another shape; roadmask suggest-ignore makes one that fits"
                 )
-        share = np.count_nonzero(self.pixels(info.height, info.width)) / (info.height * info.width)
+        share = np.count_nonzero(self.pixels(height, width)) / (height * width)
         if share == 1:
-            raise RoadmaskError(f"{name}: --ignore {self} leaves nothing of its pictures, {info.width}x{info.height}")
+            raise RoadmaskError(f"{name}: --ignore {self} leaves nothing of its pictures, {width}x{height}")
         return share
+
+    def refuse_misfitting(self, info: VideoInfo, name: str) -> float:
+        """As `refuse_misfit`, of a video."""
+        return self.refuse_misfit(name, info.height, info.width, info.shown_width)
 
     def __or__(self, other: Ignored) -> Ignored:
         return Ignored((*self.regions, *other.regions))
@@ -216,7 +216,7 @@ def ignored_by_source(words: Sequence[str], names: Sequence[str]) -> list[Ignore
             some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             raise RoadmaskError(f"--ignore {pattern}=...: no source is called so; there are {some}", usage=True)
     found = [[ignored for pattern, ignored in rules if fnmatchcase(name, pattern)] for name in names]
-    return [Ignored(tuple(region for item in of_one for region in item.regions)) if of_one else None for of_one in found]
+    return [reduce(or_, of_one) if of_one else None for of_one in found]
 
 
 def _named(word: str) -> tuple[str, str]:

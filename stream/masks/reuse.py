@@ -101,7 +101,7 @@ class _Look:
 
 @lru_cache(maxsize=8)
 def _looked_at(ignored: Ignored, height: int, width: int) -> NDArray[np.uint8]:
-    """(height, width) 255 but for what is ignored and what it touches: it bleeds into that where a picture is shrunk."""
+    """(height, width) 255 but for what is ignored, and around it, as it bleeds where a picture is shrunk."""
     return np.asarray(cv2.bitwise_not(cv2.dilate(ignored.pixels(height, width), np.ones((3, 3), np.uint8))), np.uint8)
 
 

@@ -25,6 +25,7 @@ from ..encode.overlay import Overlay
 from ..encode.video_sink import OverlayVideoSink
 from ..errors import ArchiveError, OutputError, Stopped
 from ..frames import SegmentedFrame, VideoInfo
+from ..masks.ignore import Ignored
 from ..pipeline import Pipeline
 from ..spec import PixelClass, select_classes
 from ..system.hold import held_to_make
@@ -53,6 +54,7 @@ class PreviewSettings:
     classes: tuple[str, ...] = ()  # drawn; empty for all
     exclude: tuple[str, ...] = ()  # not drawn
     legend: bool = False
+    ignore: Ignored | None = None  # what is left out, besides what was when the masks were made
     start: Fraction | None = None  # seconds from the video's first frame
     end: Fraction | None = None
     deinterlace: Deinterlace = "auto"  # as the run that made the masks
@@ -105,7 +107,7 @@ def preview_video(
     try:
         with ExitStack() as stack:
             stack.enter_context(held_to_make([settings.output], settings.masks))
-            pair = MaskedVideo(stack.enter_context(open_masks(settings.masks)), settings.video)
+            pair = MaskedVideo(stack.enter_context(open_masks(settings.masks, ignore=settings.ignore)), settings.video)
             source = stack.enter_context(
                 open_source(
                     settings.video,

@@ -76,7 +76,7 @@ def process_video(
             tally.go_on_from(saved)
             tally.source = source = stack.enter_context(open_video(settings, model, stop, status))
             if settings.ignore:
-                settings.ignore.refuse_misfit(source.info, settings.name)
+                settings.ignore.refuse_misfitting(source.info, settings.name)
             if on_open:
                 on_open(source.info)
             model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
@@ -225,7 +225,7 @@ def _segmented(settings: SegmentSettings, model: Model | Path | str | None, devi
     stop = Event()
     with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:
         if settings.ignore:
-            settings.ignore.refuse_misfit(opened.info, settings.name)
+            settings.ignore.refuse_misfitting(opened.info, settings.name)
         try:
             for _, result, _ in masks_of(opened, loaded, pipeline, settings):
                 yield result

@@ -71,9 +71,7 @@ def decided(
     """
     if settings.reuse:
         # Marked before workers share them out, so that their number and the batch change no mask.
-        frames = mark_unchanged(
-            frames, first=first, known=state.known if state else None, ignored=settings.ignore
-        )
+        frames = mark_unchanged(frames, first=first, known=state.known if state else None, ignored=settings.ignore)
     scored = pipeline.parallel(
         "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
     )
