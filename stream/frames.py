@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import OutputError
-from .spec import NO_CLASS
 
 _COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact up to there
 
@@ -150,12 +149,14 @@ class SegmentedFrame:
 
     frame: Frame
     mask: NDArray[np.uint8]  # (height, width) of the picture; index into `ModelSpec.classes`, or `NO_CLASS`
-    ignores: bool = False  # whether some of it is left out: `NO_CLASS`
+    ignores: bool = False  # whether some of it is left out, and so is `NO_CLASS`
 
     def shares(self, class_count: int) -> NDArray[np.float64]:
         """The share that each class covers of the picture without what is left out; they add up to 1."""
-        ids = NO_CLASS + 1 if self.ignores else class_count
-        counts = _counts(self.mask.reshape(-1), ids)[:class_count]
+        if not self.ignores:
+            return _counts(self.mask.reshape(-1), class_count) / self.mask.size
+        mask = np.minimum(self.mask, np.uint8(class_count))  # few ids are counted sooner
+        counts = _counts(mask.reshape(-1), class_count + 1)[:class_count]
         return counts / max(int(counts.sum()), 1)
 
 

@@ -95,7 +95,14 @@ def test_a_mask_goes_along_with_its_pixels_to_where_its_file_is_not(tmp_path: Pa
 
 @pytest.mark.parametrize(
     ("height", "width", "fits"),
-    [(1080, 1920, True), (480, 854, True), (270, 480, True), (1080, 1440, False), (1920, 1080, False), (720, 1290, False)],
+    [
+        (1080, 1920, True),
+        (480, 854, True),
+        (270, 480, True),
+        (1080, 1440, False),
+        (1920, 1080, False),
+        (720, 1290, False),
+    ],
 )
 def test_a_mask_fits_pictures_of_its_shape_up_to_rounding(height: int, width: int, *, fits: bool) -> None:
     assert Painted("mask.png", 1080, 1920, b"").fits(height, width) is fits
