@@ -62,8 +62,9 @@ def suggest_ignore(
         watcher, info = Watcher(), _info(video)
         with progress_bar(quiet=quiet) as progress:
             task = progress.add_task(video.name, total=None)
-            until = end if end is not None else (start or 0) + _LONGEST_S
-            stride = _stride(info, until - (start or 0))
+            begin = start or Fraction(0)
+            until = begin + _LONGEST_S if end is None else end
+            stride = _stride(info, until - begin)
             with open_source(video, start=start, end=until, stride=stride) as source:
                 for done, frame in enumerate(source.frames(_size), 1):
                     watcher.add(frame.input)
@@ -89,7 +90,7 @@ def _info(video: Path) -> VideoInfo:
         return source.info
 
 
-def _stride(info: VideoInfo, wanted_s: Fraction | int) -> int:
+def _stride(info: VideoInfo, wanted_s: Fraction) -> int:
     length_s = min(wanted_s, info.duration) if info.duration else wanted_s
     every_s = _EVERY_S / 2 if length_s < _SHORT_S else _EVERY_S
     return max(round((info.rate or 25) * every_s), 1)

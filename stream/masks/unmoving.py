@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -43,7 +44,8 @@ _RIM = 0.2  # of the height, at top and bottom, and half of it of the width, in 
 _LARGEST = 0.05  # of the picture, of a time stamp
 _SMALLEST = 1 / 9000  # of the picture, of its steady edges
 
-Turn = Callable[[NDArray[np.generic]], NDArray[np.generic]]
+Levels = NDArray[np.float32]  # (h, w)
+Turn = Callable[[NDArray[Any]], NDArray[Any]]
 # What turns a picture so that a side is its bottom, and back.
 _TURNS: dict[str, tuple[Turn, Turn]] = {
     "bottom": (lambda picture: picture, lambda picture: picture),
@@ -110,8 +112,8 @@ class Watcher:
     def found(self) -> Unmoving | None:
         """What never moved; `None` for nothing. To be asked after `LEAST` pictures that counted."""
         mean_x, mean_y, energy = (total / self.counted for total in self._sums)
-        strength = np.hypot(mean_x, mean_y)
-        steadiness = strength**2 / np.maximum(energy, 1e-6)
+        strength: Levels = np.asarray(np.hypot(mean_x, mean_y), np.float32)
+        steadiness: Levels = strength**2 / np.maximum(energy, np.float32(1e-6))
         moves = (steadiness < _WEAK) & (energy > np.median(energy) / 4)
         pixels = np.zeros(strength.shape, np.uint8)
         sides: dict[str, float] = {}
@@ -127,9 +129,7 @@ class Watcher:
         return Unmoving(pixels, sides, len(places)) if pixels.any() else None
 
 
-def _at_bottom(
-    steadiness: NDArray[np.float32], strength: NDArray[np.float32], moves: NDArray[np.bool_]
-) -> NDArray[np.uint8]:
+def _at_bottom(steadiness: Levels, strength: Levels, moves: NDArray[np.bool_]) -> NDArray[np.uint8]:
     """(h, w) 255 in what is fixed and reaches up from the bottom."""
     height, width = strength.shape
     gain = np.where(steadiness > _STEADY_LINE, steadiness, 0) * np.minimum(strength / _STRONG_LINE, 1)
@@ -150,7 +150,7 @@ def _at_bottom(
     return fixed
 
 
-def _line(gain: NDArray[np.float32]) -> NDArray[np.intp]:
+def _line(gain: Levels) -> NDArray[np.intp]:
     """The row, for each column, of the path that gains most; `height` where it is out of the picture."""
     height, width = gain.shape
     first = round(height * (1 - _DEPTH))
@@ -182,9 +182,7 @@ def _before(row: int | None, out: float, best: NDArray[np.float32]) -> int | Non
     return begin + int(near.argmax()) if near.max() >= out - _JUMP else None
 
 
-def _places(
-    steadiness: NDArray[np.float32], strength: NDArray[np.float32], known: NDArray[np.uint8]
-) -> Iterator[tuple[int, int, int, int]]:
+def _places(steadiness: Levels, strength: Levels, known: NDArray[np.uint8]) -> Iterator[tuple[int, int, int, int]]:
     """Left, top, right and bottom of each time stamp or sign, outside of what is known."""
     height, width = strength.shape
     weak = (steadiness > _WEAK) & (strength > _STRONG) & (known == 0)

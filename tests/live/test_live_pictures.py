@@ -18,6 +18,7 @@ from roadmask.stream.decode.source import open_source
 from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.live.live_view import LiveView
 from roadmask.stream.live.pictures import packed
+from roadmask.stream.spec import NO_CLASS
 from tests.support.clips import SPEC, TICK, cfr, make_clip
 from tests.support.live_client import Viewer, get
 from tests.support.live_results import ANYWHERE, camera, noisy, striped
@@ -144,6 +145,17 @@ def test_a_snapshot_has_the_full_size_and_what_is_switched_on() -> None:
         _, _, body = get(view, "/cameras/a%2Fb/snapshot.jpg?alpha=1&classes=road")
         assert pixels(body).shape == (64, 64, 3)
         assert pixels(body).max() < 4
+
+
+def test_what_is_left_out_is_not_drawn_and_has_no_share(view: LiveView) -> None:
+    feed, result = camera(view), flat(2)
+    result.mask[32:] = NO_CLASS
+    feed.write(replace(result, ignores=True))
+    with Viewer(view) as viewer:
+        assert viewer.message().header["shares"] == [0, 0, 1]
+    _, _, body = get(view, "/cameras/front/snapshot.png?alpha=1")
+    assert (pixels(body)[:32] == SPEC.classes[2].color[::-1]).all()
+    assert pixels(body)[32:].max() < 4
 
 
 def pixels(content: bytes) -> NDArray[np.uint8]:
