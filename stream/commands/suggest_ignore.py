@@ -39,6 +39,10 @@ def suggest_ignore(
     ] = None,
     start: of.Start = None,
     end: of.End = None,
+    stream: Annotated[
+        int | None,
+        typer.Option(min=0, help="Which video stream of a file, from 0; without, the default one.", show_default=False),
+    ] = None,
     overwrite: of.Overwrite = False,
     quiet: of.Quiet = False,
 ) -> None:
@@ -58,18 +62,11 @@ def suggest_ignore(
     cv2.setNumThreads(1)
     shown = output.with_name(f"{output.stem}_preview.jpg")
     mask_file, shown_file = (PartialOutput(path, overwrite=overwrite) for path in (output, shown))
-    with stop_on_signal() as stop, held_to_make([output, shown], video), mask_file, shown_file:
-        watcher, info = Watcher(), _info(video)
-        with progress_bar(quiet=quiet) as progress:
-            task = progress.add_task(video.name, total=None)
-            begin = start or Fraction(0)
-            until = begin + _LONGEST_S if end is None else end
-            stride = _stride(info, until - begin)
-            with open_source(video, start=start, end=until, stride=stride) as source:
-                for done, frame in enumerate(source.frames(_size), 1):
-                    watcher.add(frame.input)
-                    progress.update(task, completed=done)
-                    end_if_set(stop)
+    with held_to_make([output, shown], video), mask_file, shown_file:
+        with open_source(video, stream=stream) as source:
+            info = source.info
+        begin = start or Fraction(0)
+        watcher = _watched(video, info, begin, begin + _LONGEST_S if end is None else end, quiet=quiet)
         found = _found(watcher, video)
         assert watcher.example is not None
         with writing(output):
@@ -85,15 +82,22 @@ def suggest_ignore(
     write_result(output)
 
 
-def _info(video: Path) -> VideoInfo:
-    with open_source(video) as source:
-        return source.info
-
-
-def _stride(info: VideoInfo, wanted_s: Fraction) -> int:
-    length_s = min(wanted_s, info.duration) if info.duration else wanted_s
+def _watched(video: Path, info: VideoInfo, begin: Fraction, end: Fraction, *, quiet: bool) -> Watcher:
+    length_s = min(end, info.duration or end) - begin
     every_s = _EVERY_S / 2 if length_s < _SHORT_S else _EVERY_S
-    return max(round((info.rate or 25) * every_s), 1)
+    stride = max(round((info.rate or 25) * every_s), 1)
+    watcher = Watcher()
+    with (
+        stop_on_signal() as stop,
+        progress_bar(quiet=quiet) as progress,
+        open_source(video, start=begin, end=end, stride=stride, stream=info.stream) as source,
+    ):
+        task = progress.add_task(video.name, total=None)
+        for done, frame in enumerate(source.frames(_size), 1):
+            watcher.add(frame.input)
+            progress.update(task, completed=done)
+            end_if_set(stop)
+    return watcher
 
 
 def _size(info: VideoInfo) -> tuple[int, int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -170,4 +172,11 @@ def test_a_drive_in_which_nothing_is_fixed_gets_no_mask(
     drive = write_drive(tmp_path / "drive.mp4", COUNT)
     assert main(["suggest-ignore", str(drive), "-o", str(tmp_path / "mask.png")]) == 1
     assert "nothing stays in place in" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["drive.mp4"]
+
+
+def test_ctrl_c_ends_it_and_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Watcher, "add", lambda *_: os.kill(os.getpid(), signal.SIGINT))
+    drive = write_drive(tmp_path / "drive.mp4", 9)
+    assert main(["suggest-ignore", str(drive), "-o", str(tmp_path / "mask.png")]) == 130
     assert [path.name for path in tmp_path.iterdir()] == ["drive.mp4"]
