@@ -113,7 +113,7 @@ class Watcher:
         """What never moved; `None` for nothing. To be asked after `LEAST` pictures that counted."""
         mean_x, mean_y, energy = (total / self.counted for total in self._sums)
         strength: Levels = np.asarray(np.hypot(mean_x, mean_y), np.float32)
-        steadiness: Levels = strength**2 / np.maximum(energy, np.float32(1e-6))
+        steadiness: Levels = np.asarray(strength**2 / np.maximum(energy, 1e-6), np.float32)
         moves = (steadiness < _WEAK) & (energy > np.median(energy) / 4)
         pixels = np.zeros(strength.shape, np.uint8)
         sides: dict[str, float] = {}
