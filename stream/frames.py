@@ -59,6 +59,8 @@ class VideoInfo:
     stream: int = 0  # which of the file's video streams it is
     streams: int = 1  # how many the file has, without cover pictures
     count_note: str = ""  # why `frame_count` is not what the container declares, or is not known
+    taken: str = ""  # of a picture: when, 2026-11-28T10:00:00 on the camera's clock
+    place: tuple[float, float] | None = None  # likewise: latitude, longitude, degrees
 
     @property
     def shown_width(self) -> int:

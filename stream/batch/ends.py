@@ -13,7 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from ..camera.camera import Camera
 from ..errors import OutputError
+from ..stats.stats import PictureRow
 from ..system.stop import Stop
 from ..system.talk import printable
 from .batch import STATES, Outcome, State, is_disk_full
@@ -56,11 +58,14 @@ class Ends:
         self._many = many
         self._started = time.monotonic()
         self._outcomes: list[Outcome] = []
+        self.pictures: dict[Path | Camera, PictureRow] = {}  # what the table tells of those that are done
         self._is_disk_full = False
 
     def note(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
         self._workload.ended(outcome)
+        if outcome.report and outcome.report.picture:
+            self.pictures[outcome.job.source] = outcome.report.picture
         if outcome.error is not None and not self._many:
             self._record_failure(outcome)
             raise outcome.error
@@ -157,9 +162,10 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     for item in outcomes:
         numbers = (str(item.report.frames), f"{item.report.fps:.1f}") if item.report else ("", "")
         path = str(item.job.file or item.job.name)
+        shown = f"{path} ({item.job.label})" if item.job.label else path
         # Plain text: a file's name may hold what would be markup.
         table.add_row(
-            Text(printable(path)),
+            Text(printable(shown)),
             Text(_WORDS[item.state], style=_STYLES[item.state]),
             *numbers,
             Text(printable(item.reason.removeprefix(f"{path}: "))),

@@ -1,21 +1,32 @@
-"""Which of the files that were found are videos to be done: each recording once, and nothing that a run has made."""
+"""Which of the files that were found are to be done: each recording once, and nothing that a run has made.
+
+Pictures are done each by itself, but for those that are the frames of a video: numbered without a gap, of one size, and
+without a word of the camera that would have taken them one by one.
+"""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from pathlib import Path, PurePath
-from typing import TypeVar
+from typing import Literal, TypeVar
 
 import av
 from av.container import InputContainer
 
 from ..archive.video import ENDING_TAG
-from ..decode.opening import open_container
+from ..decode.opening import SEQUENCE_SUFFIXES, open_container
+from ..decode.picture import is_picture, read_head
+from ..encode.picture_sink import was_made_here
 from ..encode.video_sink import COMMENT, SUFFIXES
 from ..errors import SourceError
+
+log = logging.getLogger(__name__)
+
+Kind = Literal["auto", "pictures", "video"]  # what pictures are taken for
 
 # The suffixes of FFmpeg's own list of formats that hold video, of those that it knows by their content alone (asf, mxf,
 # rm, vob, ...), and those that cameras give them (dav, insv, 360, lrv, trp, mod, ...). Not pictures, sound, subtitles,
@@ -32,38 +43,108 @@ VIDEO_SUFFIXES = frozenset(f".{name}" for name in _NAMES.split())
 _UNFINISHED = (".partial", ".earlier")  # before the suffix of what a killed run left
 _SMALL = (".lrv", ".lrf", ".glv")  # what GoPro, DJI and Garmin record beside the large picture; Insta360: LRV_...
 _KINDS_TOLD = 6
+_NUMBERED = re.compile(r"([^%]*?)(\d+)([^\d%]*)")
+_FEWEST = 10  # numbered pictures that are a video unasked
+_LOOKED_AT = 20  # of them, whether they are of one size
 
 P = TypeVar("P", bound=PurePath)
 
 
-def videos_among(found: Iterable[P], passed: Counter[str], is_result: Callable[[P], bool]) -> list[P]:
-    """The videos, without small copies of those that are there, and without results.
+def footage_among(
+    found: Iterable[P], passed: Counter[str], is_result: Callable[[P], bool], kind: Kind = "auto"
+) -> list[P]:
+    """The videos and pictures, without small copies of those that are there, and without results.
 
     Args:
         found: files.
         passed: what is passed over is counted here, by kind.
         is_result: whether a run has made it; asked of what may be.
+        kind: with "pictures" no videos.
     """
     videos: list[P] = []
     for path in found:
         if path.name.startswith("."):
             continue
-        if path.suffix.lower() not in VIDEO_SUFFIXES:
+        if not (is_picture(path) or (kind != "pictures" and is_video(path))):
             passed[path.suffix.lower() or "without a suffix"] += 1
         elif path.stem.endswith(_UNFINISHED):
             passed["unfinished"] += 1
         else:
             videos.append(path)
-    large = {(path.parent, _recording(path)) for path in videos if not _is_small(path)}
+    large = {(path.parent, _recording(path)) for path in videos if is_video(path) and not _is_small(path)}
     kept: list[P] = []
     for path in videos:
         if _is_small(path) and (path.parent, _recording(path)) in large:
             passed["in low resolution, too"] += 1
-        elif path.suffix.lower() in SUFFIXES and is_result(path):
+        elif is_picture(path) and (path.parent, _recording(path)) in large:
+            passed["small pictures of videos"] += 1
+        elif (is_picture(path) or path.suffix.lower() in SUFFIXES) and is_result(path):
             passed["made by roadmask"] += 1
         else:
             kept.append(path)
     return kept
+
+
+def is_video(path: PurePath) -> bool:
+    """Whether its name is that of a video."""
+    return path.suffix.lower() in VIDEO_SUFFIXES
+
+
+def in_sequences(paths: Sequence[Path], kind: Kind, passed: Counter[str]) -> list[tuple[Path, str]]:
+    """The files; those that are the frames of a video are one, `frames/%05d.png`.
+
+    Args:
+        paths: of a folder, from `footage_among`.
+        kind: with "video" all that are numbered are videos, and other pictures are passed over.
+        passed: where these are counted.
+
+    Returns:
+        With each what tells it from other sequences of its folder; empty where nothing must.
+    """
+    groups: dict[tuple[Path, str, str], list[Path]] = defaultdict(list)
+    for path in paths:
+        numbered = _NUMBERED.fullmatch(path.stem)
+        if kind != "pictures" and numbered and path.suffix.lower() in SEQUENCE_SUFFIXES:
+            groups[path.parent, numbered[1], f"{numbered[3]}{path.suffix}"].append(path)
+    sequences = {key: group for key, group in groups.items() if kind == "video" or _are_frames(group)}
+    counts = Counter(folder for folder, *_ in sequences)
+    of_frame = {path: key for key, group in sequences.items() for path in group}
+    found: dict[Path, str] = {}
+    for path in paths:
+        if key := of_frame.get(path):
+            folder, before, after = key
+            pattern = folder / f"{before}{_numbers_of(sequences[key])}{after}"
+            if pattern not in found and kind == "auto":
+                count = len(sequences[key])
+                log.info("%s: %d numbered pictures of one size are a video (--as pictures: each alone)", pattern, count)
+            found[pattern] = f"{before}{Path(after).stem}".strip("_- .") if counts[folder] > 1 else ""
+        elif kind == "video" and is_picture(path):
+            passed["pictures without a number"] += 1
+        else:
+            found[path] = ""
+    return list(found.items())
+
+
+def _numbers_of(group: Sequence[Path]) -> str:
+    """As FFmpeg writes them."""
+    widths = {len(_digits(path)) for path in group}
+    return f"%0{widths.pop()}d" if len(widths) == 1 else "%d"
+
+
+def _digits(path: Path) -> str:
+    numbered = _NUMBERED.fullmatch(path.stem)
+    assert numbered is not None
+    return numbered[2]
+
+
+def _are_frames(group: Sequence[Path]) -> bool:
+    numbers = sorted(int(_digits(path)) for path in group)
+    if len(numbers) < _FEWEST or numbers[-1] - numbers[0] >= len(numbers):
+        return False
+    with suppress(SourceError):
+        heads = [read_head(path) for path in group[:: max(len(group) // _LOOKED_AT, 1)]]
+        return len({(head.width, head.height) for head in heads}) == 1 and not any(head.camera for head in heads)
+    return False
 
 
 def _is_small(path: PurePath) -> bool:
@@ -87,10 +168,12 @@ def told(passed: Counter[str]) -> str:
 
 
 def is_result(path: Path) -> bool:
-    """Whether a file is an overlay or an archive of masks: they say so.
+    """Whether a file is an overlay, a mask or an archive of them: they say so.
 
     Only the header is read, in 0.3 to 0.7 ms of a clip of three minutes: less than to see whether it was done before.
     """
+    if is_picture(path):
+        return was_made_here(path)
     with suppress(av.FFmpegError, OSError, SourceError), open_container(path, decoders="none") as container:
         return says_so(container)
     return False

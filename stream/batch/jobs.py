@@ -1,4 +1,4 @@
-"""From the words of a command line to one `SegmentSettings` a video; a second call does only what is missing."""
+"""From the files of a call to one `SegmentSettings` each; a second call does only what is missing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from typing import Any
 
 from ..camera.camera import Camera
 from ..decode.opening import is_sequence, sequence_name
+from ..decode.picture import MAX_PICTURE_PIXELS
+from ..encode.picture_sink import refuse_bad_picture
 from ..errors import OutputError, SourceError
 from ..masks.ignore import ignored_by_source
 from ..network.model import Model
@@ -20,11 +22,18 @@ from ..run.outputs import refuse_bad_outputs
 from ..run.settings import Report, SegmentSettings, run_identity
 from ..system.disk import fitting
 from .batch import DoneBefore, RunJob
+from .footage import Kind
 from .remote import is_done
 from .summary import Entry, Summary, recorded
 from .video_files import VideoFile
 
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
+_ARCHIVES = (".zip", ".mkv")  # of masks of a video, as which no picture's is written
+# What means nothing to a picture: that it was asked for makes its run no other one.
+_OF_VIDEOS = (
+    *("stream", "picture_rate", "start", "end", "stride", "max_frames", "reuse", "deinterlace", "decode"),
+    *("encoder", "crf", "preset"),
+)
 
 
 def plan(
@@ -53,11 +62,15 @@ def plan(
     folder = results_folder(output)
     if folder is None and output is not None:
         template = replace(template, overlay=Path(output))
-    if folder is not None or not template.outputs:
+    are_pictures = all(isinstance(source, VideoFile) and source.picture for source in sources)
+    if folder is not None or not template.outputs or are_pictures:
         jobs = []
         for source, place in zip(sources, _places(sources), strict=True):
-            job = replace(template, source=_source(source))
-            if folder is not None:
+            job = _job(template, source)
+            if job.picture:
+                default = default_overlay and not template.outputs
+                jobs.append(_picture_outputs(job, folder, place, default_overlay=default, alone=len(sources) == 1))
+            elif folder is not None:
                 jobs.append(_into_folder(job, folder / place))
             else:
                 has_overlay = default_overlay and not isinstance(source, Camera)
@@ -71,7 +84,27 @@ def plan(
         raise OutputError(
             f"{template.overlay}: overlay videos are {known}; for a folder write -o {template.overlay}/", usage=True
         )
-    return [replace(template, source=_source(source)) for source in sources]
+    return [_job(template, source) for source in sources]
+
+
+def taken_for(kind: Kind, output: str | None, template: SegmentSettings, *, is_shown: bool) -> Kind:
+    """What pictures are to be taken for: for a video where a video is asked for and nothing else is said.
+
+    `is_shown`: while it runs, in a window or as a stream.
+    """
+    overlay = Path(output) if output and results_folder(output) is None else template.overlay
+    asks_for_video = is_shown or (overlay is not None and overlay.suffix.lower() in OVERLAY_SUFFIXES)
+    asks_for_video |= template.masks is not None and template.masks.suffix.lower() in _ARCHIVES
+    return "video" if kind == "auto" and asks_for_video else kind
+
+
+def table_path(jobs: Sequence[SegmentSettings], output: str | None, template: SegmentSettings) -> Path | None:
+    """Of the one table of all pictures; `None` where there is to be none."""
+    pictures = [job for job in jobs if job.picture]
+    folder = results_folder(output)
+    if not pictures or template.stats or folder is None:
+        return template.stats if pictures else None
+    return folder / (f"{results_stem(jobs[0].file or Path())}_stats.csv" if len(jobs) == 1 else "pictures_stats.csv")
 
 
 def ignoring(jobs: Sequence[SegmentSettings], words: Sequence[str]) -> list[SegmentSettings]:
@@ -97,15 +130,13 @@ def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
     files = [source for source in sources if isinstance(source, VideoFile)]
     if not files:
         return [Path(source.name) for source in sources]  # cameras
-    twins = Counter((file.path.parent, results_stem(file.path)) for file in files)
-    places = [
-        file.folder
-        / (
-            results_stem(file.path)
-            + (file.path.suffix.replace(".", "_") if twins[file.path.parent, results_stem(file.path)] > 1 else "")
-        )
-        for file in files
-    ]
+    twins = Counter((file.path.parent, results_stem(file.path), file.label) for file in files)
+    places = []
+    for file in files:
+        stem = results_stem(file.path)
+        if twins[file.path.parent, stem, file.label] > 1:
+            stem += file.path.suffix.replace(".", "_")
+        places.append(file.folder / (f"{stem}_{file.label}" if file.label else stem))
     counts = Counter(places)
     apart = {number: file for number, file in enumerate(files) if counts[places[number]] > 1}
     for number, folder in _folders_apart(apart).items():
@@ -130,8 +161,42 @@ def _folders_apart(files: dict[int, VideoFile]) -> dict[int, Path]:
     return {number: parent.relative_to(common) for number, parent in parents.items()}
 
 
-def _source(source: VideoFile | Camera) -> Path | Camera:
-    return source if isinstance(source, Camera) else source.path
+def _job(template: SegmentSettings, source: VideoFile | Camera) -> SegmentSettings:
+    if isinstance(source, Camera):
+        return replace(template, source=source)
+    stream = template.stream if source.stream is None else source.stream
+    job = replace(template, source=source.path, stream=stream, label=source.label)
+    if not source.picture:
+        return job
+    usual = SegmentSettings(source.path)
+    most = MAX_PICTURE_PIXELS if job.max_pixels == usual.max_pixels else job.max_pixels
+    unmoved: dict[str, Any] = {name: getattr(usual, name) for name in _OF_VIDEOS}
+    return replace(job, picture=True, smooth=False, stats=None, max_pixels=most, **unmoved)
+
+
+def _picture_outputs(
+    job: SegmentSettings, folder: Path | None, place: Path, *, default_overlay: bool, alone: bool
+) -> SegmentSettings:
+    """A name without a suffix is that of a folder, in which each has its picture's own name."""
+    assert job.file is not None
+    suffix = ".jpg" if job.file.suffix.lower() in (".jpg", ".jpeg", ".jpe", ".jfif") else ".png"
+    overlay, masks = job.overlay, job.masks
+    for path in (overlay, masks):
+        if path is not None and path.suffix and not alone:
+            raise OutputError(f"{path}: several pictures cannot go into one file; name a folder")
+    if overlay is not None and not overlay.suffix:
+        overlay = overlay / place.with_name(f"{place.name}{suffix}")
+    elif overlay is None and (folder is not None or default_overlay):
+        overlay = (folder or Path()) / place.with_name(f"{place.name}_overlay{suffix}")
+    if masks is not None and not masks.suffix:
+        masks = masks / place.with_name(f"{place.name}.png")
+    elif masks is None and folder is not None:
+        masks = folder / place.with_name(f"{place.name}_mask.png")
+    if overlay is not None:
+        refuse_bad_picture(overlay)
+    if masks is not None and masks.suffix.lower() != ".png":
+        raise OutputError(f"{masks}: the mask of a picture is a .png", usage=True)
+    return replace(job, overlay=overlay, masks=masks)
 
 
 def _overlay_at(place: Path) -> Path:
@@ -158,7 +223,7 @@ def _without_results(jobs: list[SegmentSettings], sources: Sequence[VideoFile | 
         if other is None or other is job:
             kept.append(job)
         elif isinstance(source, VideoFile) and source.named:
-            raise OutputError(f"{job.name} is to be segmented, and {other.name} would write it; run them apart")
+            raise OutputError(f"{job.title} is to be segmented, and {other.title} would write it; run them apart")
     return kept
 
 
@@ -174,13 +239,14 @@ def _refuse_equal_names(jobs: list[SegmentSettings]) -> None:
     for job in jobs:
         for output in job.outputs:
             if output in by_output:
-                raise OutputError(f"{job.name} and {by_output[output]} would both write {output}; run them apart")
-            by_output[output] = job.name
+                raise OutputError(f"{job.title} and {by_output[output]} would both write {output}; run them apart")
+            by_output[output] = job.title
 
 
 def record_path(job: SegmentSettings) -> Path:
     """Where a call for this one file writes down what became of it."""
-    return job.outputs[0].with_name(fitting(f"{results_stem(job.file or Path())}_run.json"))
+    stem = results_stem(job.file or Path())
+    return job.outputs[0].with_name(fitting(f"{stem}_{job.label}_run.json" if job.label else f"{stem}_run.json"))
 
 
 def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:

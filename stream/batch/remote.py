@@ -19,11 +19,15 @@ from tempfile import TemporaryDirectory, mkdtemp
 from typing import Any
 
 import av
+from av.container import InputContainer
 
+from ..decode.opening import open_file
+from ..decode.picture import is_picture
+from ..encode.picture_sink import says_made_here
 from ..errors import OutputError, RoadmaskError, SourceError
 from ..run.settings import Remote, Report, SegmentSettings
 from ..system.talk import install_command
-from .footage import says_so, told, videos_among
+from .footage import Kind, footage_among, says_so, told
 from .summary import SUMMARY_NAME
 from .video_files import VideoFile, find_sources
 
@@ -76,7 +80,7 @@ def is_done(job: SegmentSettings) -> bool:
     return bool(urls) and all(map(_exists, urls))
 
 
-def find_remote(url: str) -> list[tuple[str, Path, bool]]:
+def find_remote(url: str, kind: Kind = "auto") -> list[tuple[str, Path, bool]]:
     """URL, folder below the one that was named, and whether it was named itself, of each video that a URL means.
 
     Raises:
@@ -91,7 +95,7 @@ def find_remote(url: str) -> list[tuple[str, Path, bool]]:
             found, top = system.find(path), path
         else:
             return [(url, Path(), True)]
-        paths = sorted(videos_among(map(PurePosixPath, found), passed, partial(_is_result, system)))
+        paths = sorted(footage_among(map(PurePosixPath, found), passed, partial(_is_result, system), kind))
     if not paths:
         raise SourceError(f"{url}: no videos there{f', {told(passed)}' if passed else ''}")
     if passed:
@@ -102,13 +106,19 @@ def find_remote(url: str) -> list[tuple[str, Path, bool]]:
 
 def _is_result(system: Any, path: PurePosixPath) -> bool:
     """As of a file that is here; to ask costs time, so only what is called as `-o DIR/` calls overlays is looked at."""
-    if not path.stem.endswith("_overlay"):
+    if not path.stem.endswith(("_overlay", "_mask")):
         return False
     with suppress(av.FFmpegError, OSError), system.open(str(path), "rb") as file:
-        options = {"codec_whitelist": "none", "protocol_whitelist": ""}
-        with av.open(file, options=options, metadata_errors="replace") as container:
+        if is_picture(path):
+            return says_made_here(file)
+        with _opened(file) as container:
             return says_so(container)
     return False
+
+
+def _opened(file: Any) -> InputContainer:
+    options = {"codec_whitelist": "none", "protocol_whitelist": ""}
+    return av.open(file, options=options, metadata_errors="replace")
 
 
 def fetch(url: str, path: Path) -> None:
@@ -185,16 +195,32 @@ class Depot:
         self._urls: dict[Path, str] = {}  # by what stands for them
         self.output = f"{self._base}/" if self._url else output
 
-    def find(self, words: Sequence[str]) -> list[VideoFile]:
-        """As `find_sources`; the words may be URLs of files, of folders, and patterns of them."""
+    def find(self, words: Sequence[str], kind: Kind = "auto") -> list[VideoFile]:
+        """As `find_sources`; the words may be URLs of files, of folders, and patterns of them.
+
+        Numbered pictures elsewhere are pictures.
+        """
         here = [word for word in words if not is_remote(word)]
-        found = find_sources(here) if here else []
+        found = find_sources(here, kind=kind) if here else []
         for word in filter(is_remote, words):
-            for url, folder, named in find_remote(word):
+            for url, folder, named in find_remote(word, kind):
                 path = self._here / "sources" / str(len(self._urls)) / url.rpartition("/")[2]
                 self._urls[path] = url
-                found.append(VideoFile(path, folder, named))
+                found.append(VideoFile(path, folder, named, picture=kind != "video" and is_picture(path)))
         return found
+
+    @contextmanager
+    def opened(self, path: Path) -> Iterator[InputContainer]:
+        """One of the files that were found, to see what it holds. Raises `SourceError`."""
+        url = self._urls.get(path)
+        if url is None:
+            with open_file(path) as container:
+                yield container
+            return
+        with _asked(url, SourceError):
+            system, place = _system(url)
+            with system.open(place, "rb") as file, _opened(file) as container:
+                yield container
 
     def attached(self, jobs: Sequence[SegmentSettings]) -> list[SegmentSettings]:
         """The jobs, told where their files really are. Masks are sent as one file each, not as thousands."""

@@ -49,6 +49,7 @@ class Entry:
     processor_s: Mapping[str, float] = field(default_factory=dict)  # a core's time by stage
     started: str | None = None  # UTC
     ended: str | None = None
+    picture: Mapping[str, Any] = field(default_factory=dict)  # what the table of pictures tells of it
     identity: Mapping[str, Any] = field(default_factory=dict)  # of all that changes a byte; empty where none was begun
     traceback: str | None = None  # where it failed by a fault of roadmask's
 
@@ -271,6 +272,7 @@ def _entry(outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, 
         processor_s={name: round(spent, 3) for name, spent in report.processor_s.items()} if report else {},
         started=_utc(outcome.started),
         ended=_utc(outcome.ended),
+        picture=asdict(report.picture) if report and report.picture else {},
         identity=identity,
         traceback=outcome.traceback,
     )

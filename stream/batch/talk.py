@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any, Literal, Self
 
 from rich.console import Console, RenderableType
@@ -74,11 +75,17 @@ class FilesTalk:
         """What it has made."""
         if outcome.report is None:
             return
-        name = outcome.job.file if self._total else outcome.job.name  # among many, some have the same name
+        job = outcome.job
+        name = str(job.file).removesuffix(job.name) + job.title if self._total else job.title  # some have the same name
         self.say(f"{name}: {outcome.report}")
-        for output in outcome.job.outputs:
+        for output in job.outputs:
             if output.exists():
                 write_result(output)
+        sys.stdout.flush()
+
+    def made(self, path: Path) -> None:
+        """Something besides the outputs of a file."""
+        write_result(path)
         sys.stdout.flush()
 
     def look(self, *, last: bool = False) -> None:

@@ -23,6 +23,7 @@ from .batch import STATES, Outcome
 
 _WINDOW_S = 60.0  # over which the speed is measured
 _SAMPLE_S = 1.0
+_Key = tuple[Path | Camera, int | None]  # a job's source and the stream of it
 
 
 @dataclass(slots=True)
@@ -66,10 +67,10 @@ class Workload:
 
     def __init__(self, jobs: Sequence[SegmentSettings]) -> None:
         self._jobs = jobs
-        self._bytes: dict[Path | Camera, int] = {job.file: _size(job.file) for job in jobs if job.file}
-        self._expected: dict[Path | Camera, int] = {}  # frames by source
-        self._running: dict[Path | Camera, Running] = {}
-        self._ended: set[Path | Camera] = set()
+        self._bytes = {_key(job): _size(job.file) for job in jobs if job.file}
+        self._expected: dict[_Key, int] = {}  # frames
+        self._running: dict[_Key, Running] = {}
+        self._ended: set[_Key] = set()
         self._states: dict[str, int] = dict.fromkeys(STATES, 0)
         self._frames = 0  # worked out, for jobs that have ended
         self._started = time.monotonic()
@@ -82,22 +83,22 @@ class Workload:
     def begun(self, job: SegmentSettings, count: int | None) -> None:
         """As `opened`, where this process does not open it; `count` frames are expected."""
         with self._lock:
-            self._running[job.source] = Running(job.name, expected=count)
+            self._running[_key(job)] = Running(job.title, expected=count)
             if count is not None:
-                self._expected[job.source] = count
+                self._expected[_key(job)] = count
 
     def written(self, job: SegmentSettings, frames: int) -> None:
         """So many of its frames are in its outputs now, one more than before."""
-        running = self._running[job.source]
+        running = self._running[_key(job)]
         running.frames = frames
         if running.before is None:
             running.before = frames - 1
 
     def ended(self, outcome: Outcome) -> None:
         with self._lock:
-            running = self._running.pop(outcome.job.source, None)
+            running = self._running.pop(_key(outcome.job), None)
             self._frames += running.worked_out if running else 0
-            self._ended.add(outcome.job.source)
+            self._ended.add(_key(outcome.job))
             self._states[outcome.state] += 1
 
     def glance(self) -> Glance:
@@ -127,15 +128,15 @@ class Workload:
 
     def _over_and_left(self) -> tuple[float, float | None]:
         """Frames; of what is left `None` where nothing is known to estimate them by."""
-        by_bytes = sum(self._bytes[source] for source in self._expected)
+        by_bytes = sum(self._bytes[key] for key in self._expected)
         per_byte = sum(self._expected.values()) / by_bytes if by_bytes else None
         over = left = 0.0
-        for source, size in self._bytes.items():
-            count = self._expected.get(source, None if per_byte is None else size * per_byte)
+        for key, size in self._bytes.items():
+            count = self._expected.get(key, None if per_byte is None else size * per_byte)
             if count is None:
                 return over, None
-            written = self._running[source].frames if source in self._running else 0
-            is_over = source in self._ended
+            written = self._running[key].frames if key in self._running else 0
+            is_over = key in self._ended
             over += count if is_over else written
             left += 0 if is_over else max(count - written, 0)
         return over, left
@@ -149,11 +150,11 @@ class Workload:
             for job in self._jobs:
                 if over.is_set():
                     return
-                if job.source not in self._expected and job.source not in self._ended:
+                if _key(job) not in self._expected and _key(job) not in self._ended:
                     count = declared_frames(job)
                     if count is not None:
                         with self._lock:
-                            self._expected.setdefault(job.source, count)
+                            self._expected.setdefault(_key(job), count)
 
         thread = threading.Thread(target=look, name="looking ahead", daemon=True)
         thread.start()
@@ -161,6 +162,10 @@ class Workload:
             yield
         finally:
             over.set()
+
+
+def _key(job: SegmentSettings) -> _Key:
+    return job.source, job.stream
 
 
 def _size(path: Path) -> int:
@@ -172,6 +177,8 @@ def _size(path: Path) -> int:
 def declared_frames(job: SegmentSettings) -> int | None:
     """How many a job will write; `None` where that is not known, or the file is no video."""
     assert job.file is not None
+    if job.picture:
+        return 1
     with suppress(av.FFmpegError, OSError, SourceError), open_file(job.file) as container:
         stream = video_stream(container, job.file, job.stream)
         seconds = Fraction(container.duration, av.time_base) if container.duration else None

@@ -137,7 +137,7 @@ class Cluster:
 
     def _run_in_stretches(self, job: SegmentSettings, stop: Event, on_frame: Callable[[int], None]) -> Report | None:
         """`None` for a video that is not worth it, or does not tell its frames."""
-        if job.file is None or job.remote or not job.outputs or (job.resume and has_state(job.outputs)):
+        if job.file is None or job.picture or job.remote or not job.outputs or (job.resume and has_state(job.outputs)):
             return None
         if self.workers < 2 or (wanted := wanted_frames(job)) is None:
             return None

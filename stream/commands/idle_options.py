@@ -11,14 +11,17 @@ from typing import Final, Literal
 
 import typer
 
+from ..batch.footage import Kind as PicturesAs
 from ..camera.camera import Camera
 from ..decode.opening import is_sequence
+from ..decode.picture import is_picture
 from ..system.url import parse_url
 
-Kind = Literal["file", "pictures", "pipe", "raw", "stream", "rtsp", "http", "webcam"]
+Kind = Literal["file", "picture", "pictures", "pipe", "raw", "stream", "rtsp", "http", "webcam"]
 
 _WORDS: dict[Kind, str] = {
     "file": "files",
+    "picture": "pictures",
     "pictures": "numbered pictures",
     "pipe": "pipes",
     "raw": "what --input-format names",
@@ -27,12 +30,17 @@ _WORDS: dict[Kind, str] = {
     "http": "http://",
     "webcam": "webcams",
 }
-_FILES: Final[tuple[Kind, ...]] = ("file", "pictures")
+_VIDEOS: Final[tuple[Kind, ...]] = ("file", "pictures")
+_FILES: Final[tuple[Kind, ...]] = (*_VIDEOS, "picture")
 _CAMERAS: Final[tuple[Kind, ...]] = ("stream", "webcam")
 _LIVE: Final[tuple[Kind, ...]] = (*_CAMERAS, "pipe")
+_MOVING: Final[tuple[Kind, ...]] = (*_VIDEOS, *_LIVE, "raw")
 _OPTIONS: dict[str, tuple[Kind, ...]] = {
+    **dict.fromkeys(("start", "end", "stride", "max_frames", "smooth", "reuse", "deinterlace", "decode"), _MOVING),
+    **dict.fromkeys(("encoder", "crf", "preset"), _MOVING),
     "stream": ("file",),
-    "resume": ("file",),
+    "pictures_as": _FILES,
+    "resume": ("file", "picture"),
     "jobs": _FILES,
     "summary": _FILES,
     "progress": _FILES,
@@ -40,7 +48,7 @@ _OPTIONS: dict[str, tuple[Kind, ...]] = {
     "ray_workers": _FILES,
     "ray_cpus": _FILES,
     "overwrite": (*_FILES, "pipe"),  # a camera's parts have names of their own
-    "batch": (*_FILES, "pipe"),  # of a camera each frame goes by itself
+    "batch": (*_VIDEOS, "pipe"),  # of a camera each frame goes by itself
     "policy": _LIVE,
     "timeout": _LIVE,
     "max_retries": _CAMERAS,
@@ -64,21 +72,28 @@ _BESIDE: dict[str, tuple[str, ...]] = {  # one of these must be given, too
     "keep": _RECORDED,
     "save_ignore": ("ignore",),
 }
-_CALLED = {"serve": "cameras; to see a file's overlay as it is made, pass --show"}
+_CALLED = {
+    "serve": "cameras; to see a file's overlay as it is made, pass --show",
+    **{name: "videos and cameras" for name, kinds in _OPTIONS.items() if kinds == _MOVING},
+}
 
 
-def refuse_idle_options(context: typer.Context, words: Sequence[str], cameras: Sequence[Camera]) -> None:
+def refuse_idle_options(
+    context: typer.Context, words: Sequence[str], cameras: Sequence[Camera], kind: PicturesAs = "auto"
+) -> None:
     """Say of the first option that was given, and means nothing for any of the sources, what it is for.
 
     Args:
         context: of the command, which knows what was given.
         words: that name the sources.
         cameras: that they mean, where they do.
+        kind: what pictures are taken for.
 
     Raises:
         typer.BadParameter: there is one.
     """
-    kinds = set[Kind]().union(*map(_kinds_of_camera, cameras) if cameras else map(_kinds_of_word, words))
+    of_words = (_kinds_of_word(word, kind) for word in words)
+    kinds = set[Kind]().union(*map(_kinds_of_camera, cameras) if cameras else of_words)
     given = [name for name in context.params if _is_given(context, name)]
     for name in given:
         wanted = _OPTIONS.get(name)
@@ -93,7 +108,7 @@ def refuse_idle_options(context: typer.Context, words: Sequence[str], cameras: S
 
 
 def _option(name: str) -> str:
-    return "-o" if name == "output" else f"--{name.replace('_', '-')}"
+    return {"output": "-o", "pictures_as": "--as"}.get(name, f"--{name.replace('_', '-')}")
 
 
 def _is_given(context: typer.Context, name: str) -> bool:
@@ -110,10 +125,14 @@ def _kinds_of_camera(camera: Camera) -> set[Kind]:
     return kinds | ({"webcam"} if camera.endless else {"pipe"})
 
 
-def _kinds_of_word(word: str) -> set[Kind]:
+def _kinds_of_word(word: str, kind: PicturesAs) -> set[Kind]:
+    if kind == "pictures":
+        return {"picture"}
     if word.startswith("@"):
         return set(_FILES)
-    return {"pictures"} if "://" not in word and is_sequence(Path(word)) else {"file"}
+    if "://" not in word and is_sequence(Path(word)):
+        return {"pictures"}
+    return {"picture"} if kind == "auto" and is_picture(Path(word)) else {"file"}
 
 
 def _list(words: Sequence[str]) -> str:

@@ -8,7 +8,7 @@ from fractions import Fraction
 from functools import reduce
 from operator import or_
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Literal, TypeVar
 
 import av
 import typer
@@ -62,6 +62,15 @@ def video_size(text: str) -> tuple[int, int]:
     if not 0 < width * height <= _LARGEST_VIDEO:
         raise typer.BadParameter(f"{text!r:.40} is no size such as 1280x720")
     return height, width
+
+
+def stream_or_all(text: str) -> int | Literal["all"]:
+    """Raises `ValueError`."""
+    if text == "all":
+        return "all"
+    if not re.fullmatch(r"\d{1,4}", text, re.ASCII):
+        raise ValueError(f"{text!r:.40} is neither all nor a number from 0 on")
+    return int(text)
 
 
 def input_size(text: str) -> str:

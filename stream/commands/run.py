@@ -14,6 +14,8 @@ from typing import Annotated
 import cv2
 import typer
 
+from ..batch.footage import Kind
+from ..batch.jobs import taken_for
 from ..batch.remote import is_remote
 from ..batch.talk import ProgressKind
 from ..camera.camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
@@ -49,7 +51,7 @@ def run(
         list[str],
         typer.Argument(
             metavar="SOURCE",
-            help="Video files, folders, patterns or @LIST.txt; or cameras: rtsp://..., 0, /dev/video0; or -",
+            help="Videos, pictures, folders, patterns or @LIST.txt; or cameras: rtsp://..., 0, /dev/video0; or -",
         ),
     ],
     output: Annotated[
@@ -57,7 +59,7 @@ def run(
         typer.Option(
             "-o",
             "--output",
-            help="FILE.mp4 for the overlay, DIR/ for overlay, masks and statistics; - or a URL streams.",
+            help="FILE.mp4 or .png for the overlay, DIR/ for overlay, masks and statistics; - or a URL streams.",
         ),
     ] = None,
     overlay: Annotated[Path | None, typer.Option(help="Overlay video: .mp4, .mov or .mkv.", show_default=False)] = None,
@@ -92,9 +94,17 @@ def run(
     crf: of.Crf = DEFAULT_CRF,
     preset: of.X264Preset = DEFAULT_PRESET,
     stream: Annotated[
-        int | None,
-        typer.Option(min=0, help="Which video stream of a file, from 0; without, the default one.", show_default=False),
+        str | None,
+        typer.Option(
+            parser=of.read_by(of.stream_or_all),
+            metavar="N|all",
+            help="Which video stream of a file, from 0; without, the default one.",
+            show_default=False,
+        ),
     ] = None,
+    pictures_as: Annotated[
+        Kind, typer.Option("--as", help="What pictures are; auto: numbered ones of one size a video, others pictures.")
+    ] = "auto",
     deinterlace: of.Deinterlacing = "auto",
     decode: Annotated[
         str, typer.Option(help="auto, software, cuda, videotoolbox, ...; auto: on the network's own GPU.")
@@ -207,6 +217,7 @@ def run(
     roadmask run dashcam/ -o results/                        overlay, masks and statistics of each video
     roadmask run @files.txt -o results/ --resume --jobs 2    what is not done yet of a list, two at a time
     roadmask run drive.mp4 --masks masks.zip --stats shares.csv
+    roadmask run photo.jpg -o seen.png                       a picture; or a folder of them
     roadmask run drive.mp4 -o cars.mp4 --classes car,pedestrian --start 1:00 --end 1:30
     roadmask run rtsp://camera/stream --serve 127.0.0.1:8080     watch it in a browser
     roadmask run front=rtsp://10.0.0.5/live rear=0 -o recordings/ --segment-time 10m --keep 48h
@@ -228,7 +239,6 @@ def run(
         batch=batch or None,
         smooth=smooth,
         reuse=reuse,
-        stream=stream,
         deinterlace=deinterlace,
         decode=decode,
         max_pixels=max_pixels,
@@ -257,20 +267,32 @@ def run(
     cameras = _cameras(sources, watching)
     to_stream = is_stream(output) and not is_remote(output or "")
     views = Views(serve, token, show, output if to_stream else None, stdout_format, timeout)
-    refuse_idle_options(context, sources, cameras)
+    place = None if to_stream else output
+    kind = taken_for(pictures_as, place, template, is_shown=views.any)
+    refuse_idle_options(context, sources, cameras, kind)
     if input_rate and not cameras:
         template = replace(template, picture_rate=Fraction(input_rate))
     if ray is not None and views.any:
         raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
     load = partial(Model.load, model, device=device, threads=threads, workers=workers)
-    place = None if to_stream else output
     is_json = log_format == "json"
     if cameras:
         request = CamerasRequest(cameras, place, template, ignore or (), save_ignore, quiet=quiet, as_json=is_json)
         raise typer.Exit(run_cameras(request, load, views))
     cluster = None if ray is None else ClusterSettings(ray, ray_workers, ray_cpus)
     files = FilesRequest(
-        sources, place, template, ignore or (), summary, jobs, progress, cluster, quiet=quiet, as_json=is_json
+        sources,
+        place,
+        template,
+        ignore or (),
+        summary,
+        jobs,
+        progress,
+        cluster,
+        kind=kind,
+        stream=stream,  # type: ignore[arg-type] # as its parser gives it
+        quiet=quiet,
+        as_json=is_json,
     )
     raise typer.Exit(run_files(files, load, views))
 

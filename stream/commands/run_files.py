@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, fields
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..batch.batch import RunJob, run_batch
 from ..batch.ends import Ends
-from ..batch.jobs import ignoring, only_missing, plan, record_path, results_folder
+from ..batch.footage import Kind
+from ..batch.jobs import ignoring, only_missing, plan, record_path, results_folder, table_path
 from ..batch.remote import open_depot, run_remote
-from ..batch.summary import SUMMARY_NAME, open_summary, record_run, refuse_other_file
+from ..batch.summary import SUMMARY_NAME, Summary, open_summary, record_run, refuse_other_file
 from ..batch.talk import FilesTalk, ProgressKind
-from ..batch.video_files import find_sources
+from ..batch.video_files import by_stream, find_sources
 from ..batch.workload import Workload, declared_frames
+from ..camera.camera import Camera
+from ..decode.opening import open_file
 from ..errors import DeviceError
 from ..frames import VideoInfo
 from ..live.views import Views
@@ -28,6 +32,7 @@ from ..run.segment import process_video
 from ..run.settings import ClusterSettings, Report, SegmentSettings, in_json
 from ..run.stages import batch_size, network_size
 from ..spec import select_classes
+from ..stats.stats import PictureRow, refuse_other_table, write_picture_table
 from ..system.machine import usable_cores
 from ..system.stop import Stop, stop_on_signal
 from ..system.talk import install_command
@@ -36,14 +41,17 @@ if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
 
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
-_NOT_SETTINGS = ("source", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume", "overwrite", "held")
+_NOT_SETTINGS = (
+    *("source", "label", "picture", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume"),
+    *("overwrite", "held"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class FilesRequest:
     """What the command asks for."""
 
-    words: list[str]  # that name videos
+    words: list[str]  # that name videos and pictures
     output: str | None  # a file, or a folder for all results
     template: SegmentSettings  # of every job
     ignore: Sequence[str] = ()  # what is left out: see `ignored_by_source`
@@ -51,6 +59,8 @@ class FilesRequest:
     at_once: int = 1  # 0 leaves it to the device
     progress: ProgressKind = "auto"
     cluster: ClusterSettings | None = None  # to run them on; otherwise here
+    kind: Kind = "auto"  # what pictures are taken for
+    stream: int | Literal["all"] | None = None  # which of a file's; `None` for the default one
     quiet: bool = False
     as_json: bool = False  # what is said
 
@@ -66,12 +76,16 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
     with open_depot(request.words, request.output, named) as depot, ExitStack() as stack:
         output = depot.output if depot else request.output
         folder = results_folder(output)
-        files = depot.find(request.words) if depot else find_sources(request.words, folder)
+        kind = request.kind
+        files = depot.find(request.words, kind) if depot else find_sources(request.words, folder, kind)
+        if request.stream is not None:
+            files = by_stream(files, request.stream, depot.opened if depot else open_file)
         # Of many, each may fail while the others go on; of one, its failure is the command's.
         apart = folder is not None and (template.resume or request.cluster is not None or depot is not None)
         many = len(files) > 1 or not files[0].named or request.summary is not None or apart
         summary = request.summary or (folder / SUMMARY_NAME if many and folder else None)
         jobs = ignoring(plan(files, output, template, default_overlay=not views.any), request.ignore)
+        table = table_path(jobs, output, template)
         if depot:
             jobs = depot.attached(jobs)
         views.refuse_bad(jobs)
@@ -82,10 +96,12 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
             jobs = [stack.enter_context(claimed(job)) for job in jobs]
             for job in jobs:
                 refuse_bad_outputs(job)
+        if table:
+            refuse_other_table(table, overwrite=template.overwrite, goes_on=summary is not None or template.resume)
         model = load()
         select_classes(model.spec.classes, only=template.classes, exclude=template.exclude)
         with depot.summary() if depot else nullcontext(), stop_on_signal() as stop:
-            return _run(request, jobs, model, views, stop, many=many, summary=summary, record=record)
+            return _run(request, jobs, model, views, stop, many=many, summary=summary, record=record, table=table)
 
 
 def _run(
@@ -98,11 +114,12 @@ def _run(
     many: bool,
     summary: Path | None,
     record: Path | None,
+    table: Path | None,
 ) -> int:
     workload = Workload(jobs)
     talk = FilesTalk(workload, total=many, kind=request.progress, quiet=request.quiet, as_json=request.as_json)
-    facts = _facts(jobs[0], model)
-    at_once = jobs_at_once(model, request.at_once, len(jobs))
+    facts = _facts(jobs[0], model, request.stream)
+    at_once = max(jobs_at_once(model, request.at_once, len(jobs)), _together(jobs, model))
     with ExitStack() as stack:
         shared = stack.enter_context(model.shared(1 if request.cluster else at_once, together=False))
         noted = summary and stack.enter_context(open_summary(summary, facts))
@@ -122,6 +139,9 @@ def _run(
             on_end=ends.note,
             on_look=talk.look,
         )
+        if table and (rows := list(_rows(jobs, noted or None, ends.pictures))):
+            write_picture_table(table, rows, model.spec)
+            talk.made(table)
     if many:
         ends.tell(len(jobs), summary)
     return ends.exit_code(stop)
@@ -171,7 +191,7 @@ class _Here:
         if info.streams > 1 and job.stream is None:
             self._talk.say(
                 f"{job.name}: has {info.streams} video streams; number {info.stream}, "
-                f"{info.width}x{info.height}, is taken (--stream N takes another)"
+                f"{info.width}x{info.height}, is taken (--stream all takes each, --stream N another)"
             )
 
 
@@ -204,20 +224,40 @@ def jobs_at_once(model: Model, wanted: int, files: int) -> int:
     return max(min(wanted or automatic, files), 1)
 
 
+def _together(jobs: Sequence[SegmentSettings], model: Model) -> int:
+    """How many go best at a time: all streams of a file, so that it is read once; pictures, which are one call each."""
+    streams = Counter(job.source for job in jobs if not job.picture)
+    pictures = sum(job.picture for job in jobs)
+    return max(min(pictures, model.workers), *streams.values(), 1)
+
+
+def _rows(
+    jobs: Sequence[SegmentSettings], noted: Summary | None, made: Mapping[Path | Camera, PictureRow]
+) -> Iterator[tuple[str, PictureRow]]:
+    """Of each picture that is done, by this call or an earlier one, its name and what the table tells of it."""
+    for job in jobs:
+        row = made.get(job.source)
+        if row is None and job.picture and noted and (entry := noted.entry(job)) and entry.picture:
+            row = PictureRow(**entry.picture)
+        if row is not None:
+            yield job.remote.source if job.remote and job.remote.source else str(job.file), row
+
+
 def _about(job: SegmentSettings, info: VideoInfo, model: Model) -> str:
     height, width = network_size(model, info)
     return (
-        f"{job.name}: {info.width}x{info.height}; {model.path.stem} on {model.device}, "
-        f"network {width}x{height}, batch {batch_size(model, job.batch)}"
+        f"{job.title}: {info.width}x{info.height}; {model.path.stem} on {model.device}, network {width}x{height}"
+        + ("" if job.picture else f", batch {batch_size(model, job.batch)}")
         + (", smoothed over time" if job.smooth else "")
         + (", masks of still pictures reused" if job.reuse else "")
         + (f", {job.ignore.refuse_misfitting(info, job.name):.1%} left out" if job.ignore else "")
     )
 
 
-def _facts(job: SegmentSettings, model: Model) -> Mapping[str, Any]:
+def _facts(job: SegmentSettings, model: Model, stream: int | str | None) -> Mapping[str, Any]:
     """What a summary says of a call."""
     settings = {item.name: getattr(job, item.name) for item in fields(job) if item.name not in _NOT_SETTINGS}
+    settings["stream"] = stream
     return {
         "roadmask": version("roadmask"),
         "model": {"file": model.path.name, "sha256": model.sha256(), "device": model.device},

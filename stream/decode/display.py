@@ -33,12 +33,18 @@ _FILTERS: dict[tuple[int, bool], tuple[tuple[str, str], ...]] = {
     (270, True): (("transpose", "cclock_flip"),),
 }
 
+# EXIF's orientations 1 to 8, as keys of these.
+_ORIENTATIONS = ((0, False), (180, True), (180, False), (0, True), (270, True), (270, False), (90, True), (90, False))
+
 
 class Display:
-    """Makes the pictures of one video what everything after the decoder may take them for. For one thread."""
+    """Makes the pictures of one video what everything after the decoder may take them for. For one thread.
 
-    def __init__(self) -> None:
-        self._upright = Uprighter()
+    `orientation` is EXIF's, 1 to 8, where it is known; 0 for what the decoder says of each picture.
+    """
+
+    def __init__(self, orientation: int = 0) -> None:
+        self._upright = Uprighter(orientation)
         self._tone_mapped = ToneMapper()
 
     def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
@@ -85,16 +91,16 @@ def rotation(picture: av.VideoFrame) -> int:
 class Uprighter:
     """Turns pictures of one video; its filter graph is made again only when their shape changes."""
 
-    def __init__(self) -> None:
+    def __init__(self, orientation: int = 0) -> None:
+        self._is_told = bool(orientation)
         self._turn: int | None = None
-        self._filters: tuple[tuple[str, str], ...] = ()
+        self._filters = _FILTERS[_ORIENTATIONS[orientation - 1]] if orientation else ()
         self._shape: object = None
         self._graph: Graph | None = None
 
     def __call__(self, picture: av.VideoFrame) -> av.VideoFrame:
         """The picture upright; itself, untouched, where it stands upright already."""
-        turn = rotation(picture)
-        if turn != self._turn:
+        if not self._is_told and (turn := rotation(picture)) != self._turn:
             # Not for each picture: PyAV's side data and its frame hold each other, so a picture that was asked for
             # them stays in memory until the garbage collector comes by.
             self._turn, self._filters = turn, _FILTERS[turn, _mirrored(picture)]

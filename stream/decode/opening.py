@@ -57,6 +57,7 @@ _CODECS = {
     ".tiff": b"tiff",
     ".jp2": b"mjp2",
 }
+SEQUENCE_SUFFIXES = frozenset(_CODECS)
 
 
 def open_file(path: Path, *, max_pixels: int = MAX_PIXELS) -> InputContainer:

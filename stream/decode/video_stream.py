@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections import Counter
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
+from typing import NamedTuple
 
 import av
 from av.container import InputContainer
@@ -20,6 +22,9 @@ from .display import rotation
 from .opening import open_container
 
 _LENGTH_SIZE_AT = {"h264": 4, "hevc": 21}  # where a codec's header says in how many bytes its units' lengths are
+# What programs call any track of pictures, as "VideoHandler", "Core Media Video", "GPAC ISO Video Handler".
+_NO_TITLE = re.compile(r"(?i).*(handler|media|gpac|mainconcept|isomedia|apple|avc|hevc|h\.?26\d).*|vide|video|track.*")
+_MOST_TITLE = 40  # characters, of which a name is made
 _SENT = ("mpegts", "mpeg")  # formats in which packets get lost, and a gap in their times is all that is left of them
 _MOST_ASPECT = 8  # of a pixel: one that is wider or higher is damage, and would make pictures of no height
 
@@ -41,6 +46,35 @@ def video_stream(container: InputContainer, name: Path | str, number: int | None
     if stream.codec_context is None:
         raise SourceError(f"{name}: no decoder for its video")
     return stream
+
+
+class Track(NamedTuple):
+    """One of several videos in a file."""
+
+    number: int  # among its video streams, from 0
+    label: str  # that tells it from the others, and may be part of a file's name
+    is_default: bool  # it is taken where none is named
+
+
+def tracks_of(container: InputContainer, name: Path | str) -> list[Track]:
+    """The videos of a file, without cover pictures. Raises `SourceError` where it holds none."""
+    default, streams = video_stream(container, name), _without_covers(container)
+    titles = list(map(_title, streams))
+    counts = Counter(title.casefold() for title in titles)
+    tracks = []
+    for stream, title in zip(streams, titles, strict=True):
+        number = container.streams.video.index(stream)
+        label = title if title and counts[title.casefold()] == 1 else f"stream{number}"
+        tracks.append(Track(number, label, stream.index == default.index))
+    return tracks
+
+
+def _title(stream: VideoStream) -> str:
+    """Its title as a part of a file's name; empty where it has none that says something."""
+    handler = stream.metadata.get("handler_name", "")
+    told = stream.metadata.get("title") or ("" if _NO_TITLE.fullmatch(handler) else handler)
+    title = re.sub(r"[^\w-]+", "-", told).strip("-_")
+    return title if title and len(title) <= _MOST_TITLE and not title.isdecimal() else ""
 
 
 def _without_covers(container: InputContainer) -> list[VideoStream]:

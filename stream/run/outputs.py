@@ -14,12 +14,14 @@ from typing import Self
 from ..archive.manifest import mask_format
 from ..archive.mask_sink import PIECE_SUFFIX as _MASKS
 from ..archive.mask_sink import MaskPieceSink, open_archive_sink
+from ..archive.png import png
 from ..camera.parts import PartsSink
 from ..encode.overlay import Overlay
+from ..encode.picture_sink import MASK_COMMENT, PictureSink, marked, overlay_encoder
 from ..encode.video_sink import PIECE_SUFFIX as _VIDEO
 from ..encode.video_sink import OverlayVideoSink
 from ..errors import OutputError, SourceError, is_failure
-from ..frames import Ending, Piece, Place, Position, Sink, VideoInfo
+from ..frames import Ending, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
 from ..masks.deciding import Decided
 from ..network.model import Model
 from ..spec import select_classes
@@ -186,12 +188,29 @@ def _makers(
     settings: SegmentSettings, model: Model, *, began: Place | None = None
 ) -> Iterator[tuple[Path, Callable[[Path, VideoInfo], Sink]]]:
     """Each output's path, and what makes a sink for such a path."""
+    if settings.picture:
+        yield from _picture_makers(settings, model)
+        return
     if settings.overlay is not None:
         yield settings.overlay, partial(_overlay_sink, settings, model, began)
     if settings.masks is not None:
         yield settings.masks, partial(_masks_sink, settings, model)
     if settings.stats is not None:
         yield settings.stats, partial(_stats_sink, settings, model)
+
+
+def _picture_makers(
+    settings: SegmentSettings, model: Model
+) -> Iterator[tuple[Path, Callable[[Path, VideoInfo], Sink]]]:
+    def sink(path: Path, _: VideoInfo, *, encode: Callable[[SegmentedFrame], bytes]) -> Sink:
+        return PictureSink(path, encode, overwrite=settings.overwrite)
+
+    if settings.overlay is not None:
+        assert settings.file is not None
+        render = overlay_of(settings, model).render
+        yield settings.overlay, partial(sink, encode=overlay_encoder(settings.overlay, render, settings.file))
+    if settings.masks is not None:
+        yield settings.masks, partial(sink, encode=lambda result: marked(png(result.mask), MASK_COMMENT))
 
 
 def _overlay_sink(

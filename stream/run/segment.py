@@ -15,6 +15,7 @@ from ..camera.live import LiveSource
 from ..camera.status import CameraStatus
 from ..decode.hardware_decode import decoder_for
 from ..decode.opening import is_sequence
+from ..decode.picture import PictureSource
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
 from ..errors import Stopped
@@ -23,6 +24,7 @@ from ..masks.deciding import Decided
 from ..masks.ignore import Ignored
 from ..network.model import Model
 from ..pipeline import Pipeline
+from ..stats.stats import PictureRow
 from ..system.stop import end_if_set
 from .claim import claimed
 from .outputs import Output, Outputs, camera_outputs, file_outputs, refuse_bad_outputs
@@ -93,6 +95,8 @@ def process_video(
                 outputs.write(decided, tally.lost)
                 if decided.position >= tally.position:
                     tally.count(decided.result)
+                    if settings.picture:
+                        tally.picture = _row(decided.result, model)
                     _tell(tally.frames, decided.result, status, on_frame)
                 end_if_set(stop)
             end_if_set(stop)  # a camera's frames end then, too
@@ -109,6 +113,7 @@ class _Tally:
         self.position: Position = 0  # where this run goes on: what is before is in every output already
         self.source: Source | None = None  # once it is open
         self.outputs: Outputs | None = None  # likewise
+        self.picture: PictureRow | None = None  # once it is written
         self._pipeline = pipeline
         self._reused = 0
         self._before = Lost()  # by the earlier run
@@ -150,6 +155,7 @@ class _Tally:
             damaged=self.lost.damaged,
             missing_s=float(source.missing_s) if source else 0.0,
             sound=self.outputs.sound if self.outputs else "",
+            picture=self.picture,
         )
 
     def ending(self, interrupted: bool) -> Ending:
@@ -248,6 +254,8 @@ def open_video(
             max_pixels=settings.max_pixels,
             deinterlace=settings.deinterlace,
         )
+    if settings.picture:
+        return PictureSource(settings.source, max_pixels=settings.max_pixels)
     return open_source(
         settings.source,
         start=settings.start,
@@ -286,10 +294,8 @@ def _progress(settings: SegmentSettings, model: Model) -> Progress | None:
     file = settings.file
     if file is None or not settings.outputs or not (file.is_file() or is_sequence(file)):
         return None
-    identity = run_identity(settings, model)
-    return Progress(
-        settings.outputs, identity, resume=settings.resume, overwrite=settings.overwrite, inside=file.is_file()
-    )
+    identity, inside = run_identity(settings, model), file.is_file() and not settings.picture
+    return Progress(settings.outputs, identity, resume=settings.resume, overwrite=settings.overwrite, inside=inside)
 
 
 def _outputs(
@@ -298,6 +304,11 @@ def _outputs(
     """Those of the settings; then `also`, which are given what is worked out, and nothing that was saved."""
     outputs = camera_outputs(settings, model) if settings.is_endless else file_outputs(settings, info, model, saved)
     return [*outputs, *(Output(sink, saved.position if saved else 0) for sink in also)]
+
+
+def _row(result: SegmentedFrame, model: Model) -> PictureRow:
+    shares = tuple(round(float(share), 6) for share in result.shares(len(model.spec.classes)))
+    return PictureRow(shares, result.frame.info.taken, result.frame.info.place)
 
 
 def _tell(

@@ -17,6 +17,7 @@ from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from ..errors import SourceError
 from ..masks.ignore import Ignored
 from ..network.model import Model
+from ..stats.stats import PictureRow
 
 _ENDS = 1 << 20  # bytes of a file's beginning and of its end that are compared
 
@@ -51,6 +52,8 @@ class SegmentSettings:
     legend: bool = False
     ignore: Ignored | None = None  # what is left out of every picture; nothing, where it is none
     stream: int | None = None  # which of the file's video streams, from 0; None: the default one
+    label: str = ""  # of that stream, for people, where the file has several
+    picture: bool = False  # the source is a picture: its overlay is one, too, and its mask a PNG
     picture_rate: Fraction | None = None  # of numbered pictures, a second; None: 25
     start: Fraction | None = None  # seconds from the first frame
     end: Fraction | None = None
@@ -95,6 +98,11 @@ class SegmentSettings:
         return self.source.name
 
     @property
+    def title(self) -> str:
+        """The same, with the stream where the file has several."""
+        return f"{self.name} ({self.label})" if self.label else self.name
+
+    @property
     def file(self) -> Path | None:
         """The source, where it is a file."""
         return self.source if isinstance(self.source, Path) else None
@@ -121,6 +129,7 @@ class Report:
     missing_s: float = 0.0  # that a file declares at its end, and does not hold
     sound: str = ""  # what became of it, in words; empty where it is as it was
     before: bool = False  # all of it was done by an earlier run, and this one has done nothing
+    picture: PictureRow | None = None  # of a picture
 
     @property
     def state(self) -> Literal["done", "partial", "interrupted"]:
@@ -143,6 +152,8 @@ class Report:
     def __str__(self) -> str:
         if self.before:
             return f"{self.frames} frames, done before" + (f"; partial: {self.lost}" if self.lost else "")
+        if self.picture:
+            return f"{self.seconds:.2f} s" + (f"; partial: {self.lost}" if self.lost else "")
         return (
             f"{self.frames} frames, "
             + (f"{self.resumed} of them from before, " if self.resumed else "")

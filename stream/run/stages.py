@@ -75,7 +75,7 @@ def decided(
     scored = pipeline.parallel(
         "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
     )
-    goes_on = settings.outputs and settings.file is not None and settings.file.is_file()
+    goes_on = settings.outputs and not settings.picture and settings.file is not None and settings.file.is_file()
     every_s = EVERY_S if goes_on else None
     deciding = Deciding(
         len(model.spec.classes),

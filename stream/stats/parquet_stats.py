@@ -10,12 +10,13 @@ A Parquet file can be read only once it is whole. So while a run goes on its row
 from __future__ import annotations
 
 import csv
+import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..errors import OutputError, is_failure
 from ..frames import Position
@@ -104,6 +105,16 @@ class ParquetStatsSink(CsvStatsSink):
         except (OSError, ValueError, pa.ArrowException) as exc:
             unnamed.unlink(missing_ok=True)
             raise OutputError(f"{self._whole}: cannot be read ({exc}); pass --overwrite to start anew") from exc
+
+
+def parquet_of(columns: Mapping[str, Sequence[Any]]) -> bytes:
+    """A table of these columns."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    content = io.BytesIO()
+    pq.write_table(pa.table({name: list(column) for name, column in columns.items()}), content, compression="zstd")
+    return content.getvalue()
 
 
 def _row_groups(path: Path) -> Iterator[list[list[str]]]:

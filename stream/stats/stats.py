@@ -1,6 +1,7 @@
 """The share of each class in each frame as a table: `index,time,road,sky,...`, a row for each frame; and read back.
 
-CSV is here, `.parquet` next door.
+Of pictures there is one table, a row for each: `picture,taken,latitude,longitude,road,sky,...`. CSV is here, `.parquet`
+next door.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from numpy.typing import NDArray
 from ..errors import OutputError, RoadmaskError
 from ..frames import Piece, Position, SegmentedFrame, Sink
 from ..spec import ModelSpec
-from ..system.disk import AppendedFile, PartialOutput, writing
+from ..system.disk import AppendedFile, PartialOutput, replace_file, writing
 from ..system.talk import cell_text
 
 SUFFIXES = (".csv", ".parquet")
 PIECE_SUFFIX = ".csv"  # of a table of either kind
 _MOST = 2.0**53  # of an index
+_OF_PICTURES = ("picture", "taken", "latitude", "longitude")
 
 
 def refuse_bad_stats(path: Path) -> None:
@@ -181,6 +183,57 @@ def _line(row: Sequence[Any]) -> bytes:
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerow(row)
     return text.getvalue().encode()
+
+
+@dataclass(frozen=True, slots=True)
+class PictureRow:
+    """What the table of a call's pictures tells of one, besides its name."""
+
+    shares: Sequence[float]  # of the model's classes
+    taken: str = ""  # 2026-11-28T10:00:00, on the camera's clock
+    place: Sequence[float] | None = None  # latitude, longitude, degrees
+
+
+def refuse_other_table(path: Path, *, overwrite: bool, goes_on: bool) -> None:
+    """To be asked before a run begins.
+
+    Args:
+        path: of a table of pictures.
+        overwrite: whatever is there may be replaced.
+        goes_on: such a table may be: what it tells is known from elsewhere.
+
+    Raises:
+        OutputError: as `refuse_bad_stats`, or something is there that may not be replaced.
+    """
+    refuse_bad_stats(path)
+    if overwrite or not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            is_ours = file.read(len(_OF_PICTURES[0])) in (_OF_PICTURES[0].encode(), b"PAR1"[: len(_OF_PICTURES[0])])
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+    if not (goes_on and is_ours):
+        raise OutputError(f"{path}: exists; pass --overwrite to replace it")
+
+
+def write_picture_table(path: Path, rows: Sequence[tuple[str, PictureRow]], spec: ModelSpec) -> None:
+    """A row for each name and what is told of it; the file has its name when it is whole. Raises `OutputError`."""
+    names = (*_OF_PICTURES, *map(cell_text, spec.class_names))
+    table = [[name, row.taken, *(row.place or (None, None)), *row.shares] for name, row in rows]
+    with writing(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.suffix.lower() == ".parquet":
+            from .parquet_stats import parquet_of
+
+            replace_file(path, parquet_of(dict(zip(names, zip(*table, strict=True), strict=True))))
+            return
+        lines = [_line(names), *(_line([cell_text(row[0]), *map(_cell, row[1:])]) for row in table)]
+        replace_file(path, b"".join(lines))
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.6f}" if isinstance(value, float) else str(value or "")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
