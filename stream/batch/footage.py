@@ -101,23 +101,23 @@ def in_sequences(paths: Sequence[Path], kind: Kind, passed: Counter[str]) -> lis
     Returns:
         With each what tells it from other sequences of its folder; empty where nothing must.
     """
-    groups: dict[tuple[Path, str, str], list[Path]] = defaultdict(list)
+    groups: dict[tuple[Path, str, str, str], list[Path]] = defaultdict(list)
     for path in paths:
         numbered = _NUMBERED.fullmatch(path.stem)
         if kind != "pictures" and numbered and path.suffix.lower() in SEQUENCE_SUFFIXES:
-            groups[path.parent, numbered[1], f"{numbered[3]}{path.suffix}"].append(path)
+            groups[path.parent, numbered[1], numbered[3], path.suffix].append(path)
     sequences = {key: group for key, group in groups.items() if kind == "video" or _are_frames(group)}
     counts = Counter(folder for folder, *_ in sequences)
     of_frame = {path: key for key, group in sequences.items() for path in group}
     found: dict[Path, str] = {}
     for path in paths:
         if key := of_frame.get(path):
-            folder, before, after = key
-            pattern = folder / f"{before}{_numbers_of(sequences[key])}{after}"
+            folder, before, after, suffix = key
+            pattern = folder / f"{before}{_numbers_of(sequences[key])}{after}{suffix}"
             if pattern not in found and kind == "auto":
                 count = len(sequences[key])
                 log.info("%s: %d numbered pictures of one size are a video (--as pictures: each alone)", pattern, count)
-            found[pattern] = f"{before}{Path(after).stem}".strip("_- .") if counts[folder] > 1 else ""
+            found[pattern] = f"{before}{after}".strip("_- .") if counts[folder] > 1 else ""
         elif kind == "video" and is_picture(path):
             passed["pictures without a number"] += 1
         else:
@@ -128,7 +128,7 @@ def in_sequences(paths: Sequence[Path], kind: Kind, passed: Counter[str]) -> lis
 def _numbers_of(group: Sequence[Path]) -> str:
     """As FFmpeg writes them."""
     widths = {len(_digits(path)) for path in group}
-    return f"%0{widths.pop()}d" if len(widths) == 1 else "%d"
+    return f"%0{max(widths)}d" if len(widths) == 1 and widths != {1} else "%d"
 
 
 def _digits(path: Path) -> str:

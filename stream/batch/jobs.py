@@ -285,4 +285,5 @@ def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any])
             f"{job.outputs[there.index(True)]}: made before, but {'; '.join(differing)}; "
             "pass --overwrite to make it anew"
         )
-    return job if differing else replace(job, overwrite=True, resume=True)
+    # A picture is made anew: what the table tells of it may not have been noted.
+    return job if differing else replace(job, overwrite=True, resume=not job.picture)

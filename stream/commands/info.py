@@ -1,4 +1,4 @@
-"""`roadmask info`: what a file is, as names and values: a video, a model, masks, statistics, or a training run."""
+"""`roadmask info`: what a file is, as names and values: a video, a picture, a model, masks, statistics, a training run."""
 
 from __future__ import annotations
 
@@ -17,8 +17,10 @@ from rich.text import Text
 
 from ..archive.archive import open_masks
 from ..archive.manifest import MaskRecord
-from ..decode.opening import is_sequence
+from ..decode.opening import is_sequence, open_file
+from ..decode.picture import PictureSource, is_picture
 from ..decode.source import open_source
+from ..decode.video_stream import tracks_of
 from ..errors import ArchiveError, RoadmaskError
 from ..frames import Ending
 from ..network.model import Model, bundled_models, find_model
@@ -30,10 +32,12 @@ from .options import AsJson
 
 
 def info(
-    path: Annotated[Path, typer.Argument(metavar="FILE", help="A video, a model (.onnx), masks, statistics, a run.")],
+    path: Annotated[
+        Path, typer.Argument(metavar="FILE", help="A video, a picture, a model (.onnx), masks, statistics, a run.")
+    ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a video, a model, a mask archive, a table of statistics or a training run is.
+    """Say what a video, a picture, a model, a mask archive, a table of statistics or a training run is.
 
     \b
     roadmask info drive.mp4
@@ -91,6 +95,8 @@ def describe(path: Path) -> dict[str, Any]:
             return _archive(path)
         except ArchiveError:
             return _video(path)
+    if is_picture(path) and not is_sequence(path):
+        return _picture(path)
     return _video(path)
 
 
@@ -197,9 +203,34 @@ def _place(records: Sequence[MaskRecord]) -> str | None:
     return f"frame {records[0].index}, {float(records[0].time):.3f} s" if records else None
 
 
+def _picture(path: Path) -> dict[str, Any]:
+    with PictureSource(path) as source:
+        info, head = source.info, source.head
+    stored = f"{head.width}x{head.height}, turned by EXIF's orientation {head.orientation}"
+    return {
+        "kind": "picture",
+        "file": path.name,
+        "bytes": path.stat().st_size,
+        "codec": f"{info.codec}, {info.pixel_format}",
+        "size": f"{info.width}x{info.height}",
+        **({"stored": stored} if head.orientation > 1 else {}),
+        "taken": head.taken or None,
+        "camera": head.camera or None,
+        "place": "{:.6f}, {:.6f}".format(*head.place) if head.place else None,
+        "colour profile": bool(head.icc),
+    }
+
+
 def _video(path: Path) -> dict[str, Any]:
     with open_source(path) as source:
         info = source.info
+    streams = {}
+    if info.streams > 1:
+        with open_file(path) as container:
+            for track in tracks_of(container, path):
+                video = container.streams.video[track.number]
+                told = f"{track.label}, {video.width}x{video.height}{', the default' if track.is_default else ''}"
+                streams[str(track.number)] = told
     return {
         "kind": "video",
         "file": path.name,
@@ -214,4 +245,5 @@ def _video(path: Path) -> dict[str, Any]:
         "seconds": None if info.duration is None else round(float(info.duration), 3),
         "time base": str(info.time_base),
         "audio": info.has_audio,
+        **({"video streams": streams} if streams else {}),
     }

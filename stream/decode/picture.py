@@ -74,7 +74,7 @@ def read_head(path: Path) -> PictureHead:
         with os.fdopen(open_regular(path), "rb") as file:
             content = file.read()
     except OSError as exc:
-        open_file(path).close()  # which says what is wrong
+        open_file(path).close()  # which knows the words for what is wrong
         raise SourceError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
     with suppress(struct.error, IndexError, ValueError, zlib.error):
         return _head(content)
@@ -252,7 +252,7 @@ class PictureSource:
         self.undecodable = self.dropped = 0
         self.missing_s = Fraction(0)
         self.failure = None
-        head = read_head(path)
+        self.head = head = read_head(path)
         if head.width * head.height > max_pixels:
             raise SourceError(
                 f"{path}: a picture of {head.width}x{head.height} is larger than --max-pixels {max_pixels}"
@@ -306,7 +306,10 @@ class PictureSource:
 
 def _by_ffmpeg(path: Path, max_pixels: int) -> tuple[av.VideoFrame, bool, str]:
     """The picture, whether it is damaged, and the name of its codec."""
-    decoder = FileDecoder(path, hardware=None, max_pixels=max_pixels, stream=None)
+    try:
+        decoder = FileDecoder(path, hardware=None, max_pixels=max_pixels, stream=None)
+    except SourceError as exc:
+        raise SourceError(str(exc).replace("not a video", "not a picture")) from exc  # but text, empty, ...
     try:
         picture = decoder.first()
         return picture, decoder.is_damaged(picture), decoder.stream.codec_context.name

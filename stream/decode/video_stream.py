@@ -71,8 +71,9 @@ def tracks_of(container: InputContainer, name: Path | str) -> list[Track]:
 
 def _title(stream: VideoStream) -> str:
     """Its title as a part of a file's name; empty where it has none that says something."""
-    handler = stream.metadata.get("handler_name", "")
-    told = stream.metadata.get("title") or ("" if _NO_TITLE.fullmatch(handler) else handler)
+    tags = {name.lower(): value for name, value in stream.metadata.items()}
+    handler = tags.get("handler_name", "")
+    told = tags.get("title") or tags.get("name") or ("" if _NO_TITLE.fullmatch(handler) else handler)
     title = re.sub(r"[^\w-]+", "-", told).strip("-_")
     return title if title and len(title) <= _MOST_TITLE and not title.isdecimal() else ""
 
