@@ -19,9 +19,8 @@ from ..system.url import parse_url
 
 Kind = Literal["file", "picture", "pictures", "pipe", "raw", "stream", "rtsp", "http", "webcam"]
 
-_WORDS: dict[Kind, str] = {
+_WORDS: dict[Kind, str] = {  # a picture is a file
     "file": "files",
-    "picture": "pictures",
     "pictures": "numbered pictures",
     "pipe": "pipes",
     "raw": "what --input-format names",
@@ -100,7 +99,7 @@ def refuse_idle_options(
         if name == "timeout" and "://" in str(context.params["output"]):
             continue  # of a stream that is sent, too
         if wanted and not kinds.intersection(wanted):
-            what = _CALLED.get(name) or _list([_WORDS[kind] for kind in wanted])
+            what = _CALLED.get(name) or _list([_WORDS[kind] for kind in wanted if kind in _WORDS])
             raise typer.BadParameter(f"{_option(name)} is for {what}")
         beside = _BESIDE.get(name)
         if beside and not set(beside).intersection(given):

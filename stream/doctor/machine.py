@@ -24,6 +24,7 @@ EXTRAS = {
     "train": "roadmask train, lr-find and data",
     "export": "roadmask export and eval",
     "serve": "--serve, the live view in a browser",
+    "heic": "pictures as .heic",
     "parquet": "statistics as .parquet",
     "coco": "convert --to coco",
     "ray": "--ray, a cluster of machines",

