@@ -20,6 +20,7 @@ from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from .camera.camera import Camera, CameraSettings, is_camera, parse_camera
+from .decode.picture import MAX_PICTURE_PIXELS, is_picture
 from .decode.pixels import network_input
 from .encode.overlay import color_mask, legend_picture
 from .errors import OutputError, RoadmaskError, SourceError
@@ -28,7 +29,8 @@ from .masks.deciding import Decider
 from .masks.smooth import Smoother
 from .network.model import Model
 from .pipeline import Pipeline
-from .run.segment import segment_video
+from .run.segment import results_of, segment_video
+from .run.settings import SegmentSettings
 from .spec import ModelSpec, select_classes
 from .system.disk import replace_file, writing
 from .system.talk import did_you_mean
@@ -421,6 +423,9 @@ def _frame_of(
 
 
 def _of_file(path: Path, model: Model) -> SegmentedFrame:
+    if is_picture(path):
+        settings = SegmentSettings(path, picture=True, smooth=False, max_pixels=MAX_PICTURE_PIXELS)
+        return next(results_of(settings, model))
     frames = list(segment_video(path, model=model, max_frames=2, smooth=False))
     if len(frames) > 1:
         raise SourceError(f"{path}: a video; its frames come one by one from model.stream({str(path)!r})")

@@ -118,7 +118,8 @@ def _is_result(system: Any, path: PurePosixPath) -> bool:
 
 def _opened(file: Any) -> InputContainer:
     options = {"codec_whitelist": "none", "protocol_whitelist": ""}
-    return av.open(file, options=options, metadata_errors="replace")
+    container: InputContainer = av.open(file, options=options, metadata_errors="replace")
+    return container
 
 
 def fetch(url: str, path: Path) -> None:

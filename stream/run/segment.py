@@ -223,10 +223,13 @@ def segment_video(
         reuse=reuse,
         ignore=ignore or None,
     )
-    return _segmented(settings, model, device)
+    return results_of(settings, model, device)
 
 
-def _segmented(settings: SegmentSettings, model: Model | Path | str | None, device: str) -> Iterator[SegmentedFrame]:
+def results_of(
+    settings: SegmentSettings, model: Model | Path | str | None, device: str = "auto"
+) -> Iterator[SegmentedFrame]:
+    """As `segment_video`, of a source as a run's settings name it; their outputs are not made."""
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     stop = Event()
     with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:

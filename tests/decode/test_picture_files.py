@@ -16,6 +16,7 @@ import pytest
 from numpy.typing import NDArray
 from PIL import Image
 
+import roadmask
 from roadmask.stream.cli import main
 from roadmask.stream.decode.picture import PictureSource, read_head
 from roadmask.stream.errors import SourceError
@@ -80,6 +81,16 @@ def test_all_eight_orientations_of_exif_come_out_upright(
     stored = scene() if turn is None else scene().transpose(turn)
     stored.save(tmp_path / f"photo.{suffix}", exif=exif_of(orientation), quality=95)
     assert is_upright(mask_of(tmp_path / f"photo.{suffix}", model, tmp_path))
+
+
+def test_the_mask_in_python_is_that_of_the_command(model: Path, tmp_path: Path) -> None:
+    turn = TURNS[5]
+    assert turn is not None
+    scene().transpose(turn).save(tmp_path / "photo.jpg", exif=exif_of(5), quality=95)
+    mask = mask_of(tmp_path / "photo.jpg", model, tmp_path)
+    result = roadmask.load(model)(tmp_path / "photo.jpg")
+    assert np.array_equal(result.mask, mask)
+    assert is_upright(result.mask)
 
 
 def by_pillow(mode: str, suffix: str, **options: Any) -> Callable[[Path], Path]:
