@@ -262,7 +262,7 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
             due = _due(held, summary.entry(job) or recorded(record_path(job), job), identity)
             refuse_bad_outputs(due)
             summary.begin(due, identity)
-            return run_job(due)
+            return run_job(replace(due, noted=True))
 
     return run
 

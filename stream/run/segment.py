@@ -297,6 +297,8 @@ def _progress(settings: SegmentSettings, model: Model) -> Progress | None:
     file = settings.file
     if file is None or not settings.outputs or not (file.is_file() or is_sequence(file)):
         return None
+    if settings.picture and settings.noted:
+        return None  # it is there or it is not, and of thousands a dozen syncs each are most of the time
     identity, inside = run_identity(settings, model), file.is_file() and not settings.picture
     return Progress(settings.outputs, identity, resume=settings.resume, overwrite=settings.overwrite, inside=inside)
 

@@ -74,6 +74,7 @@ class SegmentSettings:
     resume: bool = False  # go on from what an earlier run of this job left
     overwrite: bool = False
     held: bool = False  # its outputs are: see `claimed`
+    noted: bool = False  # so is what becomes of it, by the call that it is one of many of
 
     def __post_init__(self) -> None:
         for name in ("source", "overlay", "masks", "stats"):
