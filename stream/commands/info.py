@@ -1,4 +1,4 @@
-"""`roadmask info`: what a file is, as names and values: a video, a picture, a model, masks, statistics, a training run."""
+"""`roadmask info`: what a file is, as names and values: footage, a model, masks, statistics, or a training run."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 from zipfile import is_zipfile
@@ -91,13 +92,9 @@ def describe(path: Path) -> dict[str, Any]:
     if path.is_dir() or suffix in (".zip", ".npz"):
         return _archive(path)
     if suffix == ".mkv":  # either
-        try:
+        with suppress(ArchiveError):
             return _archive(path)
-        except ArchiveError:
-            return _video(path)
-    if is_picture(path) and not is_sequence(path):
-        return _picture(path)
-    return _video(path)
+    return _picture(path) if is_picture(path) and not is_sequence(path) else _video(path)
 
 
 def _model(path: Path) -> dict[str, Any]:
@@ -158,13 +155,16 @@ def _training_run(path: Path) -> dict[str, Any]:
 def _statistics(path: Path) -> dict[str, Any]:
     names, columns = read_columns(path)
     times = columns[1]
+    of = {
+        "frames": len(times),
+        "first": f"{times[0]:.3f} s" if len(times) else None,
+        "last": f"{times[-1]:.3f} s" if len(times) else None,
+    }
     return {
         "kind": "statistics",
         "file": path.name,
         "bytes": path.stat().st_size,
-        "frames": len(times),
-        "first": f"{times[0]:.3f} s" if len(times) else None,
-        "last": f"{times[-1]:.3f} s" if len(times) else None,
+        **(of if names[0] == "index" else {"pictures": len(times)}),
         "means": {name: round(float(column.mean()), 4) for name, column in zip(names[2:], columns[2:], strict=True)}
         if len(times)
         else None,

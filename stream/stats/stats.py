@@ -260,7 +260,7 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
 
 
 def read_columns(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
-    """The names of a table's columns, and its columns.
+    """The names of a table's columns, and its columns. Of pictures, whose names are no numbers, the first two are 0.
 
     Raises:
         RoadmaskError: it is not there, or no such table.
@@ -272,7 +272,7 @@ def read_columns(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
         names, columns = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     except (OSError, ValueError, csv.Error) as exc:  # pyarrow's own are ValueErrors
         raise RoadmaskError(f"{path}: statistics that cannot be read ({exc})") from exc
-    if names[:2] != ["index", "time"]:
+    if names[:2] not in (["index", "time"], ["picture", "taken"]):
         raise RoadmaskError(f"{path}: its columns are {', '.join(names)}, and not those of 'roadmask run --stats'")
     return names, columns
 
@@ -281,7 +281,11 @@ def _csv(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         names = next(rows, [])
-        table = np.array([row for row in rows if len(row) == len(names)], np.float64)  # a crash cuts a row off
+        whole = [row for row in rows if len(row) == len(names)]  # a crash cuts a row off
+        if names[: len(_OF_PICTURES)] == [*_OF_PICTURES]:
+            names = [*names[:2], *names[len(_OF_PICTURES) :]]
+            whole = [["0", "0", *row[len(_OF_PICTURES) :]] for row in whole]
+        table = np.array(whole, np.float64)
     return names, list(table.reshape(-1, max(len(names), 1)).T)
 
 
@@ -289,4 +293,8 @@ def _parquet(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
     import pyarrow.parquet as pq
 
     table = pq.read_table(path)
+    if table.column_names[: len(_OF_PICTURES)] == [*_OF_PICTURES]:
+        zeros, shares = np.zeros(len(table)), table.drop_columns([*_OF_PICTURES])
+        columns = [zeros, zeros, *(np.asarray(column, np.float64) for column in shares.columns)]
+        return [*_OF_PICTURES[:2], *shares.column_names], columns
     return table.column_names, [np.asarray(column, np.float64) for column in table.columns]

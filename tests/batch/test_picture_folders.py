@@ -19,6 +19,7 @@ from PIL import Image
 
 from roadmask.stream.batch.footage import Kind
 from roadmask.stream.batch.video_files import find_sources
+from roadmask.stream.cli import main
 from roadmask.stream.errors import SourceError
 from tests.support.clips import cfr, make_clip, times_of
 from tests.support.color_model import COLORS, halves
@@ -96,7 +97,9 @@ def test_masks_and_overlays_in_folders_of_their_own_have_the_pictures_names(
     assert len(rows(table)) == 4
 
 
-def test_shares_alone_are_a_table_as_csv_or_parquet(photos: Path, model: Path, tmp_path: Path) -> None:
+def test_shares_alone_are_a_table_as_csv_or_parquet(
+    photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert run(photos, "--stats", tmp_path / "shares.csv", model=model) == 0
     assert run(photos, "--stats", tmp_path / "shares.parquet", model=model) == 0
     table = pq.read_table(tmp_path / "shares.parquet").to_pylist()
@@ -104,6 +107,9 @@ def test_shares_alone_are_a_table_as_csv_or_parquet(photos: Path, model: Path, t
         assert row["picture"] == told["picture"]
         assert float(row["Sky"]) == told["Sky"]
         assert told["latitude"] is None
+    for name in ("shares.csv", "shares.parquet"):
+        assert main(["info", str(tmp_path / name)]) == 0
+    assert capsys.readouterr().out.count("pictures  4") == 2
     assert run(photos, "--stats", tmp_path / "shares.csv", model=model) == 1
     assert names_in(tmp_path) - {f"photos/{name}" for name in (*NAMES, "notes.txt")} == {"shares.csv", "shares.parquet"}
 
