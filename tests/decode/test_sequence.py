@@ -76,13 +76,14 @@ def test_a_picture_that_cannot_be_read_costs_itself(
         ("%d.tar", "sequences are of .png, .jpg, .jpeg"),
         ("%05d.png", "no such file, and none of such a number"),
         ("none/%d.png", "no such file, and none of such a number"),
-        ("", "no videos in this folder"),
+        ("empty", "no videos in this folder, nor pictures"),
     ],
 )
 def test_what_is_no_sequence_is_one_line(
     name: str, told: str, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     pictures(tmp_path / "drive", "%d.png", range(2))
+    (tmp_path / "drive/empty").mkdir()
     assert run(tmp_path / "drive" / name, "-o", tmp_path / "seen.mp4", model=model) == 1
     (line,) = capsys.readouterr().err.splitlines()
     assert told in line
