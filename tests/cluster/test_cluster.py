@@ -26,7 +26,9 @@ from roadmask.stream.network.model import Model
 from roadmask.stream.run.settings import ClusterSettings, SegmentSettings
 from roadmask.stream.system.stop import Stop
 from roadmask.stream.system.talk import install_command
+from tests.support.awkward_files import streams
 from tests.support.clips import cfr, make_clip
+from tests.support.color_model import halves
 from tests.support.file_content import pictures_of
 from tests.support.full_disk import full_disk
 from tests.support.run_command import run
@@ -118,6 +120,22 @@ def test_a_cluster_makes_what_one_machine_makes_even_if_a_worker_is_killed(
     assert was_killed
     assert "long.mp4: a worker has died; another one goes on" in capsys.readouterr().err
     assert run(drives, "-o", f"{tmp_path}/one/", model=model) == 0
+    assert results(tmp_path / "many") == results(tmp_path / "one")
+
+
+def test_pictures_and_every_stream_of_a_file_are_made_as_on_one_machine(
+    address: str, model: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "in"
+    folder.mkdir()
+    streams((48, 64), (32, 48))(folder / "drive.mkv")
+    for name in ("a.png", "b.png"):
+        assert cv2.imwrite(str(folder / name), halves())
+    for out, more in (("many", ["--ray", address]), ("one", [])):
+        assert run(folder, "-o", f"{tmp_path}/{out}/", "--stream", "all", *more, model=model) == 0
+    assert {"drive_stream0_stats.csv", "drive_stream1_stats.csv", "a_mask.png", "pictures_stats.csv"} <= {
+        path.name for path in (tmp_path / "many").iterdir()
+    }
     assert results(tmp_path / "many") == results(tmp_path / "one")
 
 
