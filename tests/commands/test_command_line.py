@@ -39,6 +39,7 @@ OF_THE_COMMAND = {
     "--scale": "of pictures: by how much they are varied, or what their numbers are multiplied by",
     "--pictures": "real ones to compare a model on; each command says where it takes others from",
     "--resume": "go on: inside videos, or in training",
+    "--stream": "one video stream of a file; of a run all of them, too",
 }
 
 
