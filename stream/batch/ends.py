@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from ..errors import OutputError
+from ..masks.familiar import warning_of
 from ..system.stop import Stop
 from ..system.talk import printable
 from .batch import STATES, Outcome, State, is_disk_full
@@ -140,10 +141,13 @@ def counts(outcomes: Sequence[Outcome], *, files: int, seconds: float) -> str:
     words = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
     if files > len(outcomes):
         words.append(f"{files - len(outcomes)} not begun")
+    unlike = sum(bool(item.report and warning_of(item.report.unlike)) for item in outcomes)
+    warning = f"; {unlike} of them unlike what the model has learnt: look at those masks" if unlike else ""
     frames = sum(item.report.frames - item.report.resumed for item in outcomes if item.report)
     speed = f", {frames / seconds:.1f} fps" if frames and seconds else ""
     return (
         f"{files} {'file' if files == 1 else 'files'}: {', '.join(words)}; {frames} frames in {clock(seconds)}{speed}"
+        f"{warning}"
     )
 
 

@@ -114,6 +114,7 @@ class _Tally:
         self._before = Lost()  # by the earlier run
         self._undecodable_again = 0  # packets before the frames that the earlier run had written
         self.lost = Lost()  # up to the frame that was looked at last
+        self._unlike: float | None = None  # likewise
         self._started, self._writing_started = time.monotonic(), time.thread_time()
 
     def go_on_from(self, saved: Saved | None) -> None:
@@ -129,6 +130,7 @@ class _Tally:
         else:
             damaged += frame.damaged
         self.lost = Lost(self._undecodable(frame.undecodable), damaged)
+        self._unlike = decided.familiarity.share
 
     def count(self, result: SegmentedFrame) -> None:
         """It is in every output now."""
@@ -150,6 +152,7 @@ class _Tally:
             damaged=self.lost.damaged,
             missing_s=float(source.missing_s) if source else 0.0,
             sound=self.outputs.sound if self.outputs else "",
+            unlike=self._unlike,
         )
 
     def ending(self, interrupted: bool) -> Ending:
@@ -227,8 +230,8 @@ def _segmented(settings: SegmentSettings, model: Model | Path | str | None, devi
         if settings.ignore:
             settings.ignore.refuse_misfitting(opened.info, settings.name)
         try:
-            for _, result, _ in masks_of(opened, loaded, pipeline, settings):
-                yield result
+            for decided in masks_of(opened, loaded, pipeline, settings):
+                yield decided.result
         finally:
             stop.set()
 
@@ -264,7 +267,8 @@ def open_video(
 
 def ending_of(report: Report) -> Ending:
     missing_s = round(report.missing_s, 3)
-    return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, report.lost)
+    lost, unlike = report.lost, report.unlike
+    return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, lost, unlike)
 
 
 def _done_before(ending: Ending) -> Report:
@@ -277,6 +281,7 @@ def _done_before(ending: Ending) -> Report:
         resumed=ending.frames,
         damaged=ending.damaged,
         missing_s=ending.missing_s,
+        unlike=ending.unlike,
         before=True,
     )
 
