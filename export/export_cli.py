@@ -69,6 +69,14 @@ def export(
     normalised: Annotated[
         bool, typer.Option("--normalised/--raw", help="With nchw: of pictures less their mean, or from 0 to 255.")
     ] = False,
+    familiar: Annotated[
+        list[Path] | None,
+        typer.Option(
+            metavar="DATA",
+            help="Data set or folder of pictures that it knows: runs then tell of drives unlike them. May be repeated.",
+            show_default=False,
+        ),
+    ] = None,
     overwrite: of.Overwrite = False,
 ) -> None:
     """Turn a checkpoint into a model file.
@@ -85,6 +93,8 @@ def export(
     roadmask export best.pt --fp16                           writes best-fp16.onnx
     roadmask export street.onnx --fp16 --pictures frames/
     roadmask export street.onnx --layout nchw --size 640x480 for other runtimes, with nvinfer's configuration
+    roadmask export best.pt --familiar camvid/               and notes what it knows
+    roadmask export best.onnx --familiar camvid/ --familiar idd/ -o street.onnx
     roadmask run drive.mp4 --model street.onnx               and uses it
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
     if int8 != (calibrate is not None):
@@ -92,11 +102,13 @@ def export(
     if int8 and fp16:
         raise typer.BadParameter("--int8 and --fp16 are twins, not one model; make them one after the other")
     is_plain = layout == "nchw"
-    _refuse_odd_forms(numbers, is_plain=is_plain, normalised=normalised, is_twin=int8 or fp16)
+    makes_twin = int8 or fp16
+    _refuse_odd_forms(numbers, is_plain=is_plain, normalised=normalised, is_twin=makes_twin, notes=bool(familiar))
     is_model = checkpoint.suffix.lower() == ".onnx" or str(checkpoint) in bundled_models()
-    if is_model and not (int8 or fp16 or is_plain):
+    if is_model and not (makes_twin or is_plain or familiar):
         raise typer.BadParameter(
-            f"{checkpoint} is a model file already; --int8 --calibrate DATA or --fp16 makes a twin of it"
+            f"{checkpoint} is a model file already; --int8 --calibrate DATA or --fp16 makes a twin of it, "
+            "--familiar DATA notes what it knows"
         )
     if is_model and size and not is_plain:
         raise typer.BadParameter("a model file keeps the size it asks for; give its checkpoint", param_hint="--size")
@@ -104,8 +116,10 @@ def export(
     twin = "-int8" if int8 else "-fp16" if fp16 else "-nchw" if is_plain else ""
     output = output or checkpoint.with_name(f"{checkpoint.stem}{twin}.onnx")
     given = find_pictures(pictures) if pictures else None
+    known = [find_pictures(data) for data in familiar or ()]
 
-    from .make import make_half, make_int8, make_model, make_plain  # and torch and onnx, which --help must do without
+    # With torch and onnx, which --help must do without.
+    from .make import make_familiar, make_half, make_int8, make_model, make_plain
 
     if is_plain:
         make_plain(
@@ -119,9 +133,9 @@ def export(
         )
     elif fp16:
         make_half(checkpoint, output, is_model=is_model, size=asked, overwrite=overwrite, pictures=given)
-    elif calibrate is None:
+    elif calibrate is None and not is_model:
         make_model(checkpoint, output, size=asked, overwrite=overwrite, pictures=given)
-    else:
+    elif calibrate is not None:
         make_int8(
             checkpoint,
             output,
@@ -132,13 +146,17 @@ def export(
             overwrite=overwrite,
             pictures=given,
         )
+    if known:
+        make_familiar(checkpoint, output, known, is_made=makes_twin or not is_model, overwrite=overwrite)
     typer.echo(f"{printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")
 
 
-def _refuse_odd_forms(numbers: str | None, *, is_plain: bool, normalised: bool, is_twin: bool) -> None:
+def _refuse_odd_forms(numbers: str | None, *, is_plain: bool, normalised: bool, is_twin: bool, notes: bool) -> None:
     if numbers and (numbers == "float32") != is_plain:
         raise typer.BadParameter("float32 goes with --layout nchw, and uint8 with nhwc", param_hint="--input")
     if normalised and not is_plain:
         raise typer.BadParameter("goes with --layout nchw; else it is in the graph", param_hint="--normalised")
+    if is_plain and notes:
+        raise typer.BadParameter("nchw is for runtimes that do not look at it", param_hint="--familiar")
     if is_plain and is_twin:
         raise typer.BadParameter("nchw is for runtimes that round by themselves", param_hint="--layout")

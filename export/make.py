@@ -10,11 +10,13 @@ from tempfile import TemporaryDirectory
 from rich.console import Console
 from rich.table import Table
 
+from ..stream.masks.familiar import LOW
 from ..stream.network.model import find_model
 from ..stream.system.talk import counted, printable, progress_bar, write_talk
 from ..training.checkpoint import load
 from .calibration import given_samples
 from .convert import export_model
+from .familiar import note_familiar
 from .half import halve_model
 from .model_file import check_output
 from .pictures import samples
@@ -37,6 +39,19 @@ def make_half(
         compared = given_samples(pictures) if pictures else None if is_model else samples(load(source), None)
         report = halve_model(model, output, samples=compared, overwrite=overwrite)
         _show_parity("float32 model against fp16 model", report)
+
+
+def make_familiar(source: Path, output: Path, data: list[list[Path]], *, is_made: bool, overwrite: bool) -> None:
+    """Note in `output` what is familiar to the model, which is `source`, or has just been made as `output`."""
+    if is_made:
+        source = output
+    else:
+        source = find_model(source)
+        check_output(output, source, source_kind="model", overwrite=overwrite)
+    with progress_bar() as progress:
+        least, count = note_familiar(source, output, data, on_picture=counted(progress, "familiar pictures"))
+    told = f"familiar: in all but {LOW:.0%} of {count} pictures the best class leads by {least:.2f} or more"
+    Console(stderr=True).print(told, markup=False, highlight=False)
 
 
 def make_int8(

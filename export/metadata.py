@@ -48,12 +48,21 @@ def metadata(checkpoint: Checkpoint) -> dict[str, str]:
 def quantized_metadata(model: onnx.ModelProto, note: str) -> dict[str, str]:
     """The metadata of `model` for a file of other numbers.
 
-    It keeps the classes, the input and where the weights come from, and loses the scores: they are not its own.
+    It keeps the classes, the input and where the weights come from, and loses the scores and what is familiar: they
+    are not its own.
     """
     known = {item.key: item.value for item in model.metadata_props}
     content = json.loads(known[METADATA_KEY])
+    content.pop("familiar", None)
     provenance = {**content["provenance"], "quantization": note, "scores": {}}
     return {**known, METADATA_KEY: json.dumps({**content, "provenance": provenance}, allow_nan=False)}
+
+
+def familiar_metadata(model: onnx.ModelProto, familiar: dict[str, float]) -> dict[str, str]:
+    """The metadata of `model` with what is familiar to it."""
+    known = {item.key: item.value for item in model.metadata_props}
+    content = {**json.loads(known[METADATA_KEY]), "familiar": familiar}
+    return {**known, METADATA_KEY: json.dumps(content, allow_nan=False)}
 
 
 def spec(checkpoint: Checkpoint) -> dict[str, Any]:

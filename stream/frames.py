@@ -205,6 +205,7 @@ class Ending:
     damaged: int = 0  # frames, of all, that a decoder has patched up
     missing_s: float = 0.0  # that the file declares at its end, and does not hold
     lost: str = ""  # of the file, in words
+    unlike: float | None = None  # share of the frames that look unlike what the model has learnt; None: not known
 
 
 class Sink(Protocol):

@@ -8,8 +8,9 @@
                  "batch": 1},        it takes one at a time; left out where it takes several
      "output":  {"name", "layout": "NCHW", "dtype": "float32", "kind": "scores"},
      "classes": [{"name", "color": [red, green, blue]}, ...],      in the order of the output's channels
-     "provenance": {...}}                                          strings: data, licence note, commit, versions
+     "provenance": {...},                                          strings: data, licence note, commit, versions
                                                                    and "scores": {"miou": 0.7, ...}
+     "familiar": {"lead": 2.9, "pictures": 300}}                   may be missing: see `masks/familiar.py`
 """
 
 from __future__ import annotations
@@ -58,6 +59,7 @@ class ModelSpec:
     scores: Mapping[str, float]  # on its validation pictures
     fixed: bool = False  # it takes pictures of this size alone, which they are squeezed into
     one_at_a_time: bool = False
+    least_lead: float | None = None  # of pictures that it knows: see `masks/familiar.py`; None where not measured
 
     @property
     def class_names(self) -> tuple[str, ...]:
@@ -155,6 +157,10 @@ def _spec(content: dict[str, Any]) -> ModelSpec:
     scores = {str(key): float(value) for key, value in provenance.pop("scores", {}).items()}
     if not all(map(math.isfinite, scores.values())):
         raise ValueError("a score is not a finite number")
+    familiar = content.get("familiar")
+    least_lead = None if familiar is None else float(familiar["lead"])
+    if least_lead is not None and not math.isfinite(least_lead):
+        raise ValueError("the lead of familiar pictures is not a finite number")
     return ModelSpec(
         schema=content["schema"],
         classes=classes,
@@ -167,6 +173,7 @@ def _spec(content: dict[str, Any]) -> ModelSpec:
         scores=scores,
         fixed=inputs.get("fixed", False) is True,
         one_at_a_time=inputs.get("batch") == 1,
+        least_lead=least_lead,
     )
 
 

@@ -85,6 +85,7 @@ def test_files_of_schema_1_are_read_for_ever() -> None:
     assert (spec.input_name, spec.output_name) == ("image", "scores")
     assert set(spec.provenance) == {"data", "license_note", "commit", "torch", "started", "recipe"}
     assert spec.scores == {"miou": 0.75, "accuracy": 0.95, "iou_Sky": 0.9, "iou_Road": 0.6}
+    assert spec.least_lead is None  # such files say nothing of it
 
 
 def test_today_s_writer_still_has_the_golden_file_s_shape() -> None:
@@ -157,6 +158,9 @@ def both(side: int, *, stride: int = 32) -> Callable[[Content], None]:
         (spoil("classes", to=None), METADATA_KEY),
         (spoil("classes", 0, to="Sky"), METADATA_KEY),
         (spoil("provenance", "scores", "miou", to="high"), "high"),
+        (spoil("familiar", to={}), "lead is missing"),
+        (spoil("familiar", to=7), METADATA_KEY),
+        (spoil("familiar", to={"lead": float("nan")}), "not a finite number"),
     ],
 )
 def test_a_bad_spec_is_told_in_one_line(change: Callable[[Content], None], message: str) -> None:

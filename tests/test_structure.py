@@ -34,6 +34,7 @@ ALLOWED = {
         "stream.commands",
         "stream.decode.pixels",
         "stream.masks.deciding",
+        "stream.masks.familiar",
         "stream.network.model",
         "stream.pipeline",
         "stream.spec",

@@ -9,7 +9,8 @@ and "ignored": "bottom:12%" where part of the pictures is left out: its pixels a
 
 `run.json`, written last, tells how the run ended:
 
-{"state": "partial", "frames": 250, "undecodable": 3, "damaged": 0, "missing_s": 1.2, "lost": "3 undecodable packets"}
+{"state": "partial", "frames": 250, "undecodable": 3, "damaged": 0, "missing_s": 1.2, "lost": "3 undecodable packets",
+"unlike": 0.02}   and null where not known
 """
 
 from __future__ import annotations
@@ -153,9 +154,18 @@ def parse_ending(text: str, path: str) -> Ending:
     """Read `run.json`; raises `ArchiveError` where it is something else. `path` is the archive's name, for messages."""
     try:
         content = json.loads(text)
-        return Ending(**{item.name: content[item.name] for item in fields(Ending)})
+        content = {"unlike": None} | content  # which 1.0.0 had not
+        return Ending(
+            **{item.name: content[item.name] for item in fields(Ending)} | {"unlike": _share(content["unlike"])}
+        )
     except (ValueError, KeyError, TypeError) as exc:
         raise ArchiveError(f"{path}: its {ENDING_NAME} cannot be used ({exc!r})") from exc
+
+
+def _share(value: float | None) -> float | None:
+    if value is not None and not 0 <= value <= 1:
+        raise ValueError(f"{value!r} is no share")
+    return value
 
 
 def parse_header(text: str, path: str) -> ArchiveHeader:

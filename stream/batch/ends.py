@@ -15,6 +15,7 @@ from rich.text import Text
 
 from ..camera.camera import Camera
 from ..errors import OutputError
+from ..masks.familiar import warning_of
 from ..stats.stats import PictureRow
 from ..system.stop import Stop
 from ..system.talk import printable
@@ -145,10 +146,13 @@ def counts(outcomes: Sequence[Outcome], *, files: int, seconds: float) -> str:
     words = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
     if files > len(outcomes):
         words.append(f"{files - len(outcomes)} not begun")
+    unlike = sum(bool(item.report and warning_of(item.report.unlike)) for item in outcomes)
+    warning = f"; {unlike} of them unlike what the model has learnt: look at those masks" if unlike else ""
     frames = sum(item.report.frames - item.report.resumed for item in outcomes if item.report)
     speed = f", {frames / seconds:.1f} fps" if frames and seconds else ""
     return (
         f"{files} {'file' if files == 1 else 'files'}: {', '.join(words)}; {frames} frames in {clock(seconds)}{speed}"
+        f"{warning}"
     )
 
 

@@ -44,6 +44,7 @@ class Entry:
     undecodable: int | None = None  # packets
     damaged: int | None = None  # frames
     missing_s: float | None = None  # that the file declares and does not hold
+    unlike: float | None = None  # share of the frames that look unlike what the model has learnt
     seconds: float | None = None
     fps: float | None = None
     processor_s: Mapping[str, float] = field(default_factory=dict)  # a core's time by stage
@@ -267,6 +268,7 @@ def _entry(outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, 
         undecodable=report.undecodable if report else None,
         damaged=report.damaged if report else None,
         missing_s=round(report.missing_s, 3) if report else None,
+        unlike=report.unlike if report else None,
         seconds=round(report.seconds, 3) if report else None,
         fps=round(report.fps, 2) if report else None,
         processor_s={name: round(spent, 3) for name, spent in report.processor_s.items()} if report else {},

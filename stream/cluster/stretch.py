@@ -24,6 +24,7 @@ from ..decode.place import Selection, look_of
 from ..decode.video_stream import picture_times
 from ..errors import OutputError, RoadmaskError, Stopped
 from ..frames import PIECE, WARM_UP, Frame, Piece, Place, Position
+from ..masks.familiar import Familiarity
 from ..network.model import Model
 from ..pipeline import Pipeline
 from ..run.outputs import piece_sinks
@@ -127,6 +128,7 @@ class StretchFacts:
     frames: int
     reused: int
     missing_s: float  # after its last frame, where the file ends with it
+    familiarity: tuple[int, int]  # of its frames, as in `Familiarity`
     looks_before: list[int]  # of the frames that warmed it up
     looks_last: list[int]  # of as many at its end
 
@@ -148,7 +150,7 @@ def run_stretch(
     """
     selected = job if stretch.is_last else replace(job, max_frames=stretch.end)
     watch = _Watch(stretch)
-    frames = reused = 0
+    frames, reused, familiarity = 0, 0, Familiarity()
     try:
         with ExitStack() as stack:
             source = stack.enter_context(open_video(selected, model))
@@ -166,7 +168,8 @@ def run_stretch(
                 first=stretch.first,
                 begin=stretch.begin,
             )
-            for _, result, _ in results:
+            for item in results:
+                result, familiarity = item.result, item.familiarity
                 if result.mask.shape != (source.info.height, source.info.width):
                     raise NotAsPlanned("its pictures change their size")
                 for sink in sinks:
@@ -177,7 +180,8 @@ def run_stretch(
     except Stopped:
         return False
     watch.refuse_missing(source.undecodable)
-    facts = StretchFacts(stretch.of, frames, reused, float(source.missing_s), watch.looks_before, watch.looks_last)
+    missing_s = float(source.missing_s)
+    facts = StretchFacts(stretch.of, frames, reused, missing_s, familiarity, watch.looks_before, watch.looks_last)
     with writing(folder):
         replace_file(facts_path(folder, stretch), json.dumps(asdict(facts)).encode())
     return True

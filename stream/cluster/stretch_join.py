@@ -10,6 +10,7 @@ from typing import Self
 
 from ..errors import OutputError, Stopped
 from ..frames import VideoInfo
+from ..masks.familiar import Familiarity
 from ..network.model import Model
 from ..run.claim import Claim, claimed
 from ..run.outputs import Outputs, file_outputs
@@ -82,17 +83,20 @@ def join(
     files = file_outputs(replace(job, overwrite=True), info, model, None)  # what is there was looked at before
     report = Report(0, 0, 0, 0.0, interrupted=False)
     before: StretchFacts | None = None
+    familiarity = Familiarity()
     with suppress(Stopped), Outputs(files, None, lambda _: ending_of(report)) as outputs:
         for stretch in made:
             facts = read_facts(folder.path, stretch)
             if before and facts.looks_before != before.looks_last:
                 raise NotAsPlanned("where it is jumped into it gives other pictures")
             outputs.append(stretch.piece(folder.path))
+            familiarity = familiarity.with_others(*facts.familiarity)
             report = replace(
                 report,
                 frames=report.frames + facts.frames,
                 reused=report.reused + facts.reused,
                 missing_s=facts.missing_s if stretch.is_last else 0.0,
+                unlike=familiarity.share,
             )
             before = facts
         seconds, interrupted = time.monotonic() - started, report.frames < frames

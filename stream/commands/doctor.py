@@ -64,7 +64,7 @@ def doctor(
         sys.stdout.write(json.dumps(told, indent=2) + "\n")
     else:
         amiss = [f"{states[state]} {state}{'s' * (states[state] > 1)}" for state in STATES[:0:-1] if states[state]]
-        _out.print(Text(", ".join(amiss) or "all is well", _STYLES[worst]))
+        _out.print(Text(", ".join(amiss) or "nothing amiss was found", _STYLES[worst]))
     if states["problem"]:
         raise typer.Exit(1)
 

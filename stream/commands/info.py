@@ -24,6 +24,7 @@ from ..decode.source import open_source
 from ..decode.video_stream import tracks_of
 from ..errors import ArchiveError, RoadmaskError
 from ..frames import Ending
+from ..masks.familiar import warning_of
 from ..network.model import Model, bundled_models, find_model
 from ..spec import PixelClass
 from ..stats.stats import SUFFIXES as STATS_SUFFIXES
@@ -112,6 +113,7 @@ def _model(path: Path) -> dict[str, Any]:
         "trained at": f"{spec.width}x{spec.height}, sides multiples of {spec.stride}",
         "classes": _classes(spec.classes, spec.scores),
         "scores": dict(spec.scores),
+        "familiar": None if spec.least_lead is None else f"where the best class leads by {spec.least_lead:.2f} or more",
         "provenance": dict(spec.provenance),
     }
 
@@ -196,7 +198,8 @@ def _archive(path: Path) -> dict[str, Any]:
 def _run(ending: Ending | None) -> str | None:
     if ending is None:
         return None
-    return f"{ending.state}, {ending.frames} frames" + (f"; lost: {ending.lost}" if ending.lost else "")
+    lost = f"lost: {ending.lost}" if ending.lost else ""
+    return "; ".join(filter(None, (f"{ending.state}, {ending.frames} frames", lost, warning_of(ending.unlike))))
 
 
 def _place(records: Sequence[MaskRecord]) -> str | None:

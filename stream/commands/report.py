@@ -8,6 +8,7 @@ from typing import Annotated
 import cv2
 import typer
 
+from ..masks.familiar import warning_of
 from ..report.report import write_report
 from ..report.run import ReportSettings
 from ..system.talk import progress_bar, write_result, write_talk
@@ -54,6 +55,7 @@ def report(
     if not quiet:
         for run in runs:
             serious = [item.text for item in run.problems if item.is_serious]
-            state = f"{len(serious)} problem{'s' * (len(serious) > 1)}: {serious[0]}" if serious else "no problems"
-            write_talk(f"{run.name}: {len(run.scan.indices)} masks, {state}")
+            state = f"{len(serious)} problem{'s' * (len(serious) > 1)}: {serious[0]}" if serious else "files whole"
+            warning = f"; {warning}" if (warning := warning_of(run.unlike)) else ""
+            write_talk(f"{run.name}: {len(run.scan.indices)} masks, {state}{warning}")
     write_result(output)

@@ -130,7 +130,7 @@ def selftest() -> Iterator[Finding]:
         yield Finding("run", "problem", problem, REPORT)
         return
     found = (
-        f"{report.frames} frames, {report.fps:.1f} a second; masks are whole and label road and sky; the overlay plays"
+        f"{report.frames} frames, {report.fps:.1f} a second; masks are whole and label road and sky; overlay decodes"
     )
     yield Finding("run", "ok", found)
 

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from ..frames import Frame, Position, ScoredFrames, SegmentedFrame, begins_piece, warms_up
 from .deciding_state import DecidingState, Known, PieceState
+from .familiar import EVERY, Familiarity
 from .ignore import Ignored
 from .mixed_cells import PIXELS_AT_A_TIME, MixedCells
 from .reuse import StillClock
@@ -34,6 +35,7 @@ class Decided(NamedTuple):
     position: Position
     result: SegmentedFrame
     state: DecidingState | None  # now and then
+    familiarity: Familiarity  # of the run's frames, up to this one
 
 
 class Deciding:
@@ -43,6 +45,7 @@ class Deciding:
         class_count: of the model.
         smooth: blend the scores over time.
         ignored: what is left out of every mask.
+        least_lead: of the scores of frames that the model knows; None where that is not known.
         first: the position, among the frames that the run writes, of the first one that is given.
         begin: that of the first whose mask is wanted; those before it warm the smoother up.
         state: of the frame before the first.
@@ -56,6 +59,7 @@ class Deciding:
         *,
         smooth: bool,
         ignored: Ignored | None = None,
+        least_lead: float | None = None,
         first: Position = 0,
         begin: Position = 0,
         state: DecidingState | None = None,
@@ -66,6 +70,8 @@ class Deciding:
         self._smooth = smooth
         self._ignored = ignored
         self._left_out = np.empty((0, 0), np.uint8)  # see `Ignored.pixels`
+        self._least_lead = least_lead
+        self._familiarity = state.familiarity if state else Familiarity()
         self._first, self._begin = first, max(first, begin)
         self._every_s = every_s
         self._pieces = pieces
@@ -77,6 +83,7 @@ class Deciding:
 
     def results(self, scored: Iterable[ScoredFrames]) -> Iterator[Decided]:
         for position, (frame, scores) in enumerate(chain.from_iterable(scored), self._first):
+            self._look(position, scores)
             if self._smooth:
                 scores = self._smoothed(position, frame, scores)
             if scores is not None:
@@ -86,7 +93,11 @@ class Deciding:
             if scores is not None:
                 self._mask = self._decided(scores, frame.picture.height, frame.picture.width)
             result = SegmentedFrame(frame, self._mask, ignores=self._ignored is not None)
-            yield Decided(position, result, self._state() if self._is_due() else None)
+            yield Decided(position, result, self._state() if self._is_due() else None, self._familiarity)
+
+    def _look(self, position: Position, scores: NDArray[np.float32] | None) -> None:
+        if self._least_lead is not None and scores is not None and position >= self._begin and position % EVERY == 0:
+            self._familiarity = self._familiarity.with_frame(scores, self._least_lead)
 
     def _decided(self, scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
         mask = self._decider.mask(scores, height, width)
@@ -113,7 +124,8 @@ class Deciding:
 
     def _state(self) -> DecidingState:
         assert self._known is not None, "a run's first frame is never unchanged"
-        return DecidingState(self._piece.state(), self._next.state() if self._next else None, self._mask, self._known)
+        following = self._next.state() if self._next else None
+        return DecidingState(self._piece.state(), following, self._mask, self._known, self._familiarity)
 
 
 class _Piece:

@@ -13,6 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .familiar import Familiarity
+
 _FACTS = "facts"  # the member that holds, as JSON, all that is no array
 _SCHEMA = 1
 
@@ -71,6 +73,7 @@ class DecidingState:
     next_piece: PieceState | None  # while it warms up
     mask: NDArray[np.uint8]  # of the frame
     known: Known  # the picture whose mask that is
+    familiarity: Familiarity  # of the frames up to there
 
 
 def pack_state(facts: Facts, state: DecidingState) -> bytes:
@@ -79,6 +82,7 @@ def pack_state(facts: Facts, state: DecidingState) -> bytes:
     content = facts | {
         "schema": _SCHEMA,
         "known_time": str(state.known.time),
+        "familiarity": state.familiarity,
         "piece": _pack_piece(state.piece, "piece", arrays),
         "next_piece": _pack_piece(state.next_piece, "next", arrays) if state.next_piece else None,
     }
@@ -105,6 +109,7 @@ def unpack_state(path: Path) -> tuple[Facts, DecidingState]:
         _unpack_piece(following, "next", arrays) if following else None,
         arrays["mask"],
         Known(arrays["known"], Fraction(facts["known_time"])),
+        Familiarity(*facts["familiarity"]),
     )
     return facts, state
 

@@ -20,7 +20,7 @@ from ..encode.overlay import Overlay, color_mask
 from ..frames import SegmentedFrame
 from ..masks.flicker import FlickerMeter
 
-_SIDE, _QUALITY = 480, 82  # of a picture's longer side, and of its JPEG: some 25 kB
+_SIDE, _QUALITY = 960, 80  # of a picture's longer side, to be enlarged, and of its JPEG: some 50 kB
 _NO_INPUT = (1, 1)  # size of the network's input, which nobody looks at
 _STRETCH = 9  # masks, from each keyframe on, over which flicker is measured
 

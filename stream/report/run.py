@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
 from ..archive.masked_frames import MaskedVideo, usual_step
+from ..errors import ArchiveError
+from ..frames import Ending
 from ..pipeline import Pipeline
 from ..spec import NO_CLASS
 from ..stats.stats import ShareTable, read_shares
@@ -54,6 +56,8 @@ class RunLook:
     pictures: dict[int, str]  # data URIs, by the position of the mask
     flicker: float | None  # share of the points followed that change their class; None without the video
     problems: list[Problem]
+    unlike: float | None  # share of the frames that look unlike what the model has learnt; None where not known
+    statistics: str | None  # name of the file that the masks were compared with
 
 
 def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int, on_progress: OnProgress) -> RunLook:
@@ -75,6 +79,11 @@ def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int
             pictures, flicker = video_pictures(
                 pair, chosen, scan.known, lambda done: on_progress("pictures", done, len(chosen))
             )
+        problems, ending = problems_of(scan, statistics, is_finished=masks.is_finished), None
+        try:
+            ending = masks.ending
+        except ArchiveError as exc:
+            problems.append(Problem(f"How the run ended is not known: {exc}."))
         return RunLook(
             name=path.name,
             anchor=f"run-{number}-{re.sub(r'[^a-z0-9]+', '-', path.stem.lower()).strip('-')}",
@@ -84,7 +93,9 @@ def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int
             curve=curve_of(scan, _COLUMNS),
             pictures=pictures,
             flicker=flicker,
-            problems=problems_of(scan, statistics, is_finished=masks.is_finished),
+            problems=problems + (problems_told(ending, len(masks)) if ending else []),
+            unlike=ending.unlike if ending else None,
+            statistics=statistics.name if statistics else None,
         )
 
 
@@ -211,6 +222,18 @@ def problems_of(scan: MaskScan, statistics: ShareTable | None = None, *, is_fini
         for at in wide
     ]
     return [*map(Problem, texts), *(Problem(text, is_serious=False) for text in _first(unusual, "such gaps"))]
+
+
+def problems_told(ending: Ending, count: int) -> list[Problem]:
+    """What the run itself has told of its end; the archive's manifest tells of so many masks."""
+    problems = []
+    if ending.frames != count:
+        problems.append(Problem(f"The run wrote {ending.frames} masks, and the manifest tells of {count}."))
+    if ending.lost:
+        problems.append(Problem(f"The video could not be had in full: {ending.lost}."))
+    if ending.state == "interrupted":
+        problems.append(Problem("The run was stopped before the end of the video.", is_serious=False))
+    return problems
 
 
 def _hole(scan: MaskScan, place: int) -> str:

@@ -12,6 +12,7 @@ from html import escape
 
 import numpy as np
 
+from ..masks.familiar import warning_of
 from ..spec import PixelClass
 from .run import RunLook, clock
 
@@ -21,7 +22,7 @@ _TIMES = 6  # below a chart
 
 def overview(runs: Sequence[RunLook]) -> str:
     """A table of all runs, each with a strip of its mean shares."""
-    heads = ("Run", "Masks", "Duration", "Size", "Change", "Problems", "Mean share of each class")
+    heads = ("Run", "Masks", "Duration", "Size", "Change", "Files", "Unlike", "Mean share of each class")
     rows = []
     for run in runs:
         serious = sum(item.is_serious for item in run.problems)
@@ -30,7 +31,8 @@ def overview(runs: Sequence[RunLook]) -> str:
             _duration(run),
             _size(run),
             percent(run.scan.changed_share),
-            f"<b class='bad'>{serious}</b>" if serious else "none",
+            f"<b class='bad'>{serious} problem{'s' * (serious > 1)}</b>" if serious else "whole",
+            "&ndash;" if run.unlike is None else percent(run.unlike, digits=0),
             f"<div class='strip'>{_strip(run)}</div>",
         )
         rows.append(_row(f"<a href='#{run.anchor}'>{escape(run.name)}</a>", cells))
@@ -43,15 +45,24 @@ def run_section(run: RunLook, *, alone: bool) -> str:
     count = len(run.scan.indices)
     about = f"{count:,} mask{'' if count == 1 else 's'} · {_size(run)} · {_duration(run)}"
     parts = [f"<header><{level}>{escape(run.header.source or run.name)}</{level}><p>{about}</p></header>"]
-    parts += [_problems(run), _facts(run)]
+    parts += [_unlike(run), _problems(run), _facts(run)]
     if run.pictures:
         parts += [_shares(run), _pictures(run)]
     return f"<article class='run' id='{run.anchor}'>{''.join(parts)}</article>"
 
 
+def _unlike(run: RunLook) -> str:
+    warning = warning_of(run.unlike)
+    return f"<p class='note is-odd'><b>Look at these masks</b>: the drive {escape(warning)}.</p>" if warning else ""
+
+
 def _problems(run: RunLook) -> str:
     if not run.problems:
-        return "<p class='note is-good'>No problems: every mask is whole, none is missing, and times rise evenly.</p>"
+        statistics = f", and {escape(run.statistics)} says the same of them" if run.statistics else ""
+        return (
+            "<p class='note is-good'><b>Files whole</b>: every mask can be read and is as it was written, none is "
+            f"missing, and times rise evenly{statistics}. Whether the masks are right is for you to see.</p>"
+        )
     kind = "is-bad" if any(item.is_serious for item in run.problems) else "is-odd"
     items = "".join(f"<li>{escape(item.text)}</li>" for item in run.problems)
     return f"<section class='note {kind}'><h3>Problems</h3><ul>{items}</ul></section>"
@@ -63,7 +74,7 @@ def _facts(run: RunLook) -> str:
         "Source": escape(header.source or "not known"),
         "Masks": escape(run.name),
         "Model": f"{escape(header.model or 'not known')} <code>{escape((header.model_sha256 or '')[:12])}</code>",
-        "Decided": {True: "steady over time", False: "each frame by itself", None: ""}[header.smoothed],
+        "Decided": {True: "smoothed over time", False: "each frame by itself", None: ""}[header.smoothed],
         "Left out": f"{escape(header.ignored)}; shares are of the rest" if header.ignored else "",
         "Masks taken again": f"{run.reused:,}, as the picture had not changed" if run.reused else "",
     }
@@ -72,6 +83,8 @@ def _facts(run: RunLook) -> str:
         facts["Frames"] = f"{scan.indices[0]} to {scan.indices[-1]}{step}"
         facts["Time"] = f"{clock(scan.times[0])} to {clock(scan.times[-1])}"
     facts["Change"] = f"{percent(scan.changed_share, digits=2)} of the pixels from mask to mask, motion among it"
+    if run.unlike is not None:
+        facts["Unlike what the model has learnt"] = f"{percent(run.unlike, digits=0)} of the frames looked at"
     if run.flicker is not None:
         facts["Flicker"] = f"{percent(run.flicker, digits=2)} of the points followed along optical flow"
     items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items() if value)
@@ -135,7 +148,9 @@ def _classes(run: RunLook) -> str:
 
 def _pictures(run: RunLook) -> str:
     figures = "".join(
-        f"<figure id='{run.anchor}-{number}'><img src='{uri}' alt=''>"
+        f"<figure id='{run.anchor}-{number}'>"
+        "<button type='button' title='Enlarge'>"
+        f"<img src='{uri}' alt='Keyframe {number}: {_place(run, position)}'></button>"
         f"<figcaption><b>{number}</b>{_place(run, position)}</figcaption></figure>"
         for number, (position, uri) in enumerate(run.pictures.items(), 1)
     )

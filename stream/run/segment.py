@@ -119,6 +119,7 @@ class _Tally:
         self._before = Lost()  # by the earlier run
         self._undecodable_again = 0  # packets before the frames that the earlier run had written
         self.lost = Lost()  # up to the frame that was looked at last
+        self._unlike: float | None = None  # likewise
         self._started, self._writing_started = time.monotonic(), time.thread_time()
 
     def go_on_from(self, saved: Saved | None) -> None:
@@ -134,6 +135,7 @@ class _Tally:
         else:
             damaged += frame.damaged
         self.lost = Lost(self._undecodable(frame.undecodable), damaged)
+        self._unlike = decided.familiarity.share
 
     def count(self, result: SegmentedFrame) -> None:
         """It is in every output now."""
@@ -156,6 +158,7 @@ class _Tally:
             missing_s=float(source.missing_s) if source else 0.0,
             sound=self.outputs.sound if self.outputs else "",
             picture=self.picture,
+            unlike=self._unlike,
         )
 
     def ending(self, interrupted: bool) -> Ending:
@@ -236,8 +239,8 @@ def results_of(
         if settings.ignore:
             settings.ignore.refuse_misfitting(opened.info, settings.name)
         try:
-            for _, result, _ in masks_of(opened, loaded, pipeline, settings):
-                yield result
+            for decided in masks_of(opened, loaded, pipeline, settings):
+                yield decided.result
         finally:
             stop.set()
 
@@ -275,7 +278,8 @@ def open_video(
 
 def ending_of(report: Report) -> Ending:
     missing_s = round(report.missing_s, 3)
-    return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, report.lost)
+    lost, unlike = report.lost, report.unlike
+    return Ending(report.state, report.frames, report.undecodable, report.damaged, missing_s, lost, unlike)
 
 
 def _done_before(ending: Ending) -> Report:
@@ -288,6 +292,7 @@ def _done_before(ending: Ending) -> Report:
         resumed=ending.frames,
         damaged=ending.damaged,
         missing_s=ending.missing_s,
+        unlike=ending.unlike,
         before=True,
     )
 

@@ -15,6 +15,7 @@ from ..decode.deinterlace import Deinterlace
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from ..errors import SourceError
+from ..masks.familiar import warning_of
 from ..masks.ignore import Ignored
 from ..network.model import Model
 from ..stats.stats import PictureRow
@@ -129,6 +130,7 @@ class Report:
     damaged: int = 0  # frames, of all, that a decoder has patched up
     missing_s: float = 0.0  # that a file declares at its end, and does not hold
     sound: str = ""  # what became of it, in words; empty where it is as it was
+    unlike: float | None = None  # share of the frames that look unlike what the model has learnt; None: not known
     before: bool = False  # all of it was done by an earlier run, and this one has done nothing
     picture: PictureRow | None = None  # of a picture
 
@@ -152,9 +154,9 @@ class Report:
 
     def __str__(self) -> str:
         if self.before:
-            return f"{self.frames} frames, done before" + (f"; partial: {self.lost}" if self.lost else "")
+            return f"{self.frames} frames, done before" + self._concerns
         if self.picture:
-            return f"{self.seconds:.2f} s" + (f"; partial: {self.lost}" if self.lost else "")
+            return f"{self.seconds:.2f} s" + self._concerns
         return (
             f"{self.frames} frames, "
             + (f"{self.resumed} of them from before, " if self.resumed else "")
@@ -163,8 +165,13 @@ class Report:
             + (f", {self.reused} reused" if self.reused else "")
             + (", interrupted" if self.interrupted else "")
             + (f"; sound: {self.sound}" if self.sound else "")
-            + (f"; partial: {self.lost}" if self.lost else "")
+            + self._concerns
         )
+
+    @property
+    def _concerns(self) -> str:
+        unlike = warning_of(self.unlike)
+        return (f"; partial: {self.lost}" if self.lost else "") + (f"; {unlike}" if unlike else "")
 
 
 def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def masks_of(
     if saved and place:
         known = zip(saved.logged(place.position), frames, strict=False)
         for position, (logged, frame) in enumerate(known, place.position):
-            yield Decided(position, SegmentedFrame(frame, logged.mask, ignores=settings.ignore is not None), None)
+            result = SegmentedFrame(frame, logged.mask, ignores=settings.ignore is not None)
+            yield Decided(position, result, None, saved.state.familiarity)
     position, state = (saved.position, saved.state) if saved else (0, None)
     yield from decided(frames, model, pipeline, settings, first=position, begin=position, state=state)
 
@@ -81,6 +82,7 @@ def decided(
         len(model.spec.classes),
         smooth=settings.smooth,
         ignored=settings.ignore,
+        least_lead=model.spec.least_lead,
         first=first,
         begin=begin,
         state=state,
@@ -94,7 +96,13 @@ def _masks_at_once(source: Source, model: Model, pipeline: Pipeline, settings: S
     frames = source.frames(partial(network_size, model))
     batches = batched(mark_unchanged(frames, ignored=settings.ignore) if settings.reuse else frames, 1)
     scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=1)
-    deciding = Deciding(len(model.spec.classes), smooth=settings.smooth, ignored=settings.ignore, pieces=False)
+    deciding = Deciding(
+        len(model.spec.classes),
+        smooth=settings.smooth,
+        ignored=settings.ignore,
+        least_lead=model.spec.least_lead,
+        pieces=False,
+    )
     return pipeline.stage("decide", deciding.results(scored), depth=1)
 
 

@@ -30,7 +30,7 @@ from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import open_video, process_video
 from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import cfr, make_clip, sound_times_of
-from tests.support.color_model import write_color_model
+from tests.support.color_model import spec, write_color_model
 from tests.support.file_content import content, pictures_of
 
 FRAMES = 520  # two pieces and a bit
@@ -38,7 +38,8 @@ FRAMES = 520  # two pieces and a bit
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
-    return Model.load(write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx"), device="cpu")
+    known = spec(familiar={"lead": 6000, "pictures": 60})  # half of the grays that the clip shows
+    return Model.load(write_color_model(tmp_path_factory.mktemp("model") / "colors.onnx", metadata=known), device="cpu")
 
 
 @pytest.fixture(scope="module")
@@ -112,6 +113,8 @@ def test_they_are_joined_to_what_one_run_makes(
     many = replace(job_for(clip, tmp_path / "many", **kinds), **settings)
     whole, report = process_video(one, model), joined(many, model)
     assert (report.frames, report.reused, report.state) == (whole.frames, whole.reused, "done")
+    assert whole.unlike
+    assert 0 < report.unlike == whole.unlike < 1
     assert outputs(many) == outputs(one)
     assert not [path for path in (tmp_path / "many").iterdir() if path.name.startswith(".")]
 

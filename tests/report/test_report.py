@@ -193,7 +193,7 @@ def test_the_page_is_whole_in_itself_and_tells_no_path(tmp_path: Path) -> None:
     assert str(tmp_path) not in text
     assert "private" not in text
     assert text.count("data:image/jpeg") == 12
-    for told in ("drive.mp4", "drive_masks.zip", "m.onnx", "0a0a0a0a0a0a", "40 masks", "64x48", "No problems"):
+    for told in ("drive.mp4", "drive_masks.zip", "m.onnx", "0a0a0a0a0a0a", "40 masks", "64x48", "Files whole"):
         assert told in text
 
 

@@ -21,6 +21,7 @@ from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.frames import PIECE, WARM_UP, Frame, Place, SegmentedFrame
 from roadmask.stream.masks.deciding import Deciding
 from roadmask.stream.masks.deciding_state import pack_state, unpack_state
+from roadmask.stream.masks.familiar import EVERY, lead
 from roadmask.stream.masks.reuse import mark_unchanged
 from roadmask.stream.network.model import Model
 from roadmask.stream.run import stages
@@ -339,23 +340,28 @@ def decided(clip: Path, model: Model, begin: int, *, reuse: bool, smooth: bool) 
         frames: Iterable[Frame] = islice(source.frames(input_size), first, None)
         frames = mark_unchanged(frames, first=first) if reuse else frames
         scored = (model.scored([frame]) for frame in frames)
-        for _, result, _ in Deciding(3, smooth=smooth, first=first, begin=begin).results(scored):
-            yield result
+        for item in Deciding(3, smooth=smooth, first=first, begin=begin).results(scored):
+            yield item.result
 
 
 @pytest.mark.parametrize("frames", [1, 100, PIECE - WARM_UP + 5, PIECE])
-def test_a_state_that_was_on_disk_leads_to_the_same_masks(
+def test_a_state_that_was_on_disk_leads_to_the_same_masks_and_the_same_familiarity(
     clip: Path, model: Model, tmp_path: Path, frames: int
 ) -> None:
     with open_source(clip, max_frames=PIECE + 20) as source:
         scored = [model.scored([frame]) for frame in mark_unchanged(source.frames(input_size))]
-    whole = list(Deciding(3, smooth=True, every_s=0).results(scored))
+    leads = [lead(scores) for ((_, scores),) in scored[::EVERY] if scores is not None]
+    least = float(np.median(leads))
+    whole = list(Deciding(3, smooth=True, least_lead=least, every_s=0).results(scored))
+    assert 0 < whole[-1].familiarity.unlike < whole[-1].familiarity.seen == len(leads)
     state = whole[frames - 1].state
     assert state is not None
     path = tmp_path / "state.npz"
     path.write_bytes(pack_state({"frames": frames}, state))
     facts, state = unpack_state(path)
     assert facts["frames"] == frames
-    rest = Deciding(3, smooth=True, first=frames, begin=frames, state=state).results(scored[frames:])
+    again = Deciding(3, smooth=True, least_lead=least, first=frames, begin=frames, state=state)
+    rest = again.results(scored[frames:])
     for one, other in zip(rest, whole[frames:], strict=True):
         np.testing.assert_array_equal(one.result.mask, other.result.mask)
+        assert one.familiarity == other.familiarity

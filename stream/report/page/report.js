@@ -1,4 +1,4 @@
-// What the page does beyond showing itself: values under the pointer, and one class at a time.
+// What the page does beyond showing itself: values under the pointer, one class at a time, and pictures large.
 
 const TOLD = 7; // classes in the tip, the largest first
 const SMALLEST = 50; // hundredths of a percent; what covers less is not told
@@ -7,6 +7,8 @@ for (const run of document.querySelectorAll(".run:has(.plot)")) {
   watch(run.querySelector(".plot"), JSON.parse(run.querySelector(".values").textContent));
   for (const button of run.querySelectorAll("[data-class][aria-pressed]")) button.addEventListener("click", () => choose(run, button));
 }
+
+enlarge(document.querySelector(".viewer"));
 
 function watch(plot, curve) {
   let at = 0;
@@ -72,4 +74,31 @@ function choose(run, button) {
   const svg = run.querySelector(".plot svg");
   svg.classList.toggle("has-chosen", chosen.size > 0);
   for (const path of svg.querySelectorAll("path")) path.classList.toggle("is-chosen", chosen.has(path.dataset.class));
+}
+
+function enlarge(viewer) {
+  const image = viewer.querySelector("img");
+  let pictures = []; // of the run that is looked at
+  let at = 0;
+  const show = (number) => {
+    at = (number + pictures.length) % pictures.length;
+    [image.src, image.alt] = [pictures[at].src, pictures[at].alt];
+    viewer.querySelector("p").textContent = image.alt;
+  };
+  for (const button of document.querySelectorAll(".pictures button")) {
+    button.addEventListener("click", () => {
+      pictures = [...button.closest(".pictures").querySelectorAll("img")];
+      show(pictures.indexOf(button.firstElementChild));
+      viewer.showModal();
+    });
+  }
+  for (const button of viewer.querySelectorAll("[data-step]")) button.addEventListener("click", () => show(at + Number(button.dataset.step)));
+  viewer.addEventListener("click", ({ target }) => [viewer, image].includes(target) && viewer.close());
+  viewer.addEventListener("close", () => pictures[at].parentElement.focus());
+  viewer.addEventListener("keydown", (event) => {
+    const place = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: -1 }[event.key];
+    if (place === undefined) return;
+    event.preventDefault();
+    show(place);
+  });
 }
