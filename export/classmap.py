@@ -12,10 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..stream.system.talk import did_you_mean
-from ..training.camvid import VOID, Color, Dataset
-from ..training.classmap import MAPS, ClassMap, checked_map, meanings, read_map, targets
+from ..training.classmap import checked_map, meanings, read_map, targets
+from ..training.dataset import Color, Dataset
 from ..training.errors import DataError
+from ..training.label_pictures import VOID
 from ..training.labels import Labels
+from ..training.public_sets import MAPS, ClassMap
 from .errors import ExportError
 
 _NEAR = 0.6  # likeness of two names that a message proposes as a pair

@@ -16,8 +16,9 @@ from ..stream import FlickerMeter, Model, Smoother
 from ..stream.decode.pixels import network_input
 from ..stream.masks.deciding import Decider
 from ..stream.pipeline import Pipeline
-from ..training.camvid import Dataset, Example, open_dataset
+from ..training.dataset import Dataset, open_dataset
 from ..training.labels import Groups
+from ..training.layouts import Example
 from ..training.metrics import confusion_matrix
 from .choice import Choice, own_choice
 from .classmap import Matched, match_classes, parse_map

@@ -22,7 +22,11 @@ ALLOWED = {
     "export": {
         "training.unet",
         "training.checkpoint",
-        "training.camvid",
+        "training.dataset",
+        "training.label_pictures",
+        "training.layouts",
+        "training.public_sets",
+        "training.split",
         "training.classmap",
         "training.labels",
         "training.errors",

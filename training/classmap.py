@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-from .camvid import CAMVID32_TO_11, VOID_NAMES, Dataset
+from .class_lists import VOID_NAMES
+from .dataset import Dataset
 from .errors import DataError
 from .files import is_class_name
-
-# As written: "Car"; "Sidewalk|Tree", one of several classes that the label does not tell apart; or "void".
-ClassMap = Mapping[str, str]
-
-# Varma et al., "IDD: A dataset for exploring problems of autonomous navigation in unconstrained environments" (2019):
-# the seven classes of its Lite version, each a level-1 class of its hierarchy, in CamVid's 11 classes.
-IDD_LITE: ClassMap = {
-    "drivable": "Road",
-    "non-drivable": "Sidewalk|Tree",  # pavements and verges
-    "living things": "Pedestrian|Bicyclist",  # people and riders
-    "vehicles": "Car|Bicyclist",  # two-wheelers too
-    "road side objects": "Fence|Column_Pole|SignSymbol|Building|Sidewalk",  # walls, kerbs
-    "far objects": "Building|Tree",
-    "sky": "Sky",
-}
-MAPS: dict[str, ClassMap] = {"camvid32": CAMVID32_TO_11, "idd-lite": IDD_LITE}
+from .public_sets import MAPS, ClassMap
 
 
 def split_map(value: str) -> tuple[Path, str]:
@@ -98,6 +84,14 @@ def class_names(dataset: Dataset, given: ClassMap) -> tuple[str, ...]:
         for name in some:
             spelled.setdefault(name.lower(), name)
     return tuple(spelled.values())
+
+
+def one_class(dataset: Dataset, names: Sequence[str]) -> str:
+    """For people: why it cannot be learnt, and the cure."""
+    return (
+        f"{dataset.root}: {', '.join(names) or 'nothing'} is all there is beside void, and a network that knows "
+        f"nothing else calls everything so; let it learn the rest, too: roadmask data {dataset.root} --background other"
+    )
 
 
 def _read_json(path: Path) -> ClassMap:

@@ -12,10 +12,10 @@ from numpy.typing import NDArray
 
 from .augment import Soft
 from .batches import Key, Pictures, steps_in
-from .camvid import VOID
 from .checkpoint import Checkpoint
 from .device import Autocast, choose_autocast, choose_device, precision_name
 from .errors import CheckpointError, DataError, TrainingError
+from .label_pictures import VOID
 from .labels import Labels
 from .loss import LossWeights, class_weights
 from .mixture import Mixture, Part, meaning, open_mixture

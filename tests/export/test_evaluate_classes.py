@@ -15,16 +15,16 @@ from roadmask.export.classmap import match_classes, parse_map
 from roadmask.export.errors import ExportError
 from roadmask.export.evaluate import evaluate_model
 from roadmask.stream.cli import main
-from roadmask.training.camvid import (
+from roadmask.training.dataset import Dataset, open_dataset
+from roadmask.training.label_pictures import VOID
+from roadmask.training.public_sets import (
     CAMVID32_TO_11,
     CAMVID_COLORS,
+    MAPS,
     SEGNET_NAMES,
-    VOID,
-    Dataset,
+    ClassMap,
     class_colors,
-    open_dataset,
 )
-from roadmask.training.classmap import MAPS, ClassMap
 from tests.support.color_model import write_color_model
 from tests.support.labelled_colors import CAR, QUARTER, ROAD, SKY, VOID_ID, add, street_ids, two_drives, wrong_ids
 

@@ -28,7 +28,7 @@ from roadmask.stream.labelling.frames import LabelledFrame, LabelTable
 from roadmask.stream.labelling.labelling import Tool
 from roadmask.stream.labelling.tree import FolderTree
 from roadmask.stream.system.talk import install_command
-from roadmask.training.camvid import open_dataset
+from roadmask.training.dataset import open_dataset
 from tests.support.clips import SPEC, cfr, make_clip, times_of
 from tests.support.file_content import content
 from tests.support.full_disk import full_disk

@@ -11,12 +11,14 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from roadmask.training.batches import Pictures
-from roadmask.training.camvid import SEGNET_NAMES, VOID, open_dataset
-from roadmask.training.classmap import MAPS, class_names, meanings, read_map, split_map, targets
+from roadmask.training.classmap import class_names, meanings, read_map, split_map, targets
+from roadmask.training.dataset import open_dataset
 from roadmask.training.errors import DataError
 from roadmask.training.job import prepare
+from roadmask.training.label_pictures import VOID
 from roadmask.training.labels import Labels
 from roadmask.training.mixture import Mixture, meaning, open_mixture
+from roadmask.training.public_sets import MAPS, SEGNET_NAMES
 from tests.support.datasets import (
     NAMES,
     draw_ids,
@@ -97,7 +99,8 @@ def test_a_class_that_is_named_twice_with_the_same_meaning_is_no_contradiction(f
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [("idd", "no class map; there are camvid32, idd-lite"), ("no.json", "cannot be read")]
+    ("value", "message"),
+    [("iddd", "no class map; there are bdd100k, camvid32, cityscapes"), ("no.json", "cannot be read")],
 )
 def test_a_map_that_is_not_there_is_one_line(fine: Path, value: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
