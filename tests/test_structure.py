@@ -27,6 +27,7 @@ ALLOWED = {
         "training.layouts",
         "training.public_sets",
         "training.split",
+        "training.class_lists",
         "training.classmap",
         "training.labels",
         "training.errors",

@@ -85,11 +85,12 @@ def data(
     _print_survey(dataset, found)
     for name, text in given.items():
         print_line(f"{name} is {text.replace('|', ' or ')}")
-    problems = [*found.problems, *_print_split(dataset, valid_list, valid_drive or [], split_share)]
-    if len(names := class_names(dataset, given)) < 2:
-        problems.append(one_class(dataset, names))
+    hindrances = _print_split(dataset, valid_list, valid_drive or [], split_share)
+    names = class_names(dataset, given)
+    problems = [*found.problems, *([one_class(dataset, names)] if len(names) < 2 else [])]
     for problem in problems:
         print_line(f"problem: {problem}")
+    problems += hindrances
     if output is not None and found.usable:
         _save_sheet(dataset, found, output)
         print_line(f"sheet: {output}")
@@ -134,7 +135,7 @@ def _print_split(dataset: Dataset, valid_list: Path | None, valid_drives: list[s
     try:
         chosen = split(dataset, valid_list=valid_list, valid_drives=valid_drives, share=share)
     except DataError as exc:
-        print_line("validation split: not possible")
+        print_line(f"validation split: not possible ({exc})")
         return [str(exc)]
     print_line(
         f"validation split by {chosen.valid_by}: {len(chosen.train)} to train on, {len(chosen.valid)} to score on"

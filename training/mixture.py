@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from .class_lists import folded
 from .classmap import class_names, meanings, one_class, read_map, split_map
 from .dataset import Dataset, open_dataset, open_unlabelled
 from .errors import DataError
@@ -108,16 +109,16 @@ def _open(values: Sequence[str]) -> tuple[list[Dataset], list[ClassMap]]:
 
 def _meant(dataset: Dataset, given: ClassMap, names: Sequence[str]) -> dict[str, frozenset[int]]:
     """The indices into `names` that each class of the data set stands for; none for void."""
-    index_of = {name.lower(): index for index, name in enumerate(names)}
+    index_of = {folded(name): index for index, name in enumerate(names)}
     found = {}
     for name, some in meanings(dataset, given).items():
-        if unknown := [target for target in some if target.lower() not in index_of]:
+        if unknown := [target for target in some if folded(target) not in index_of]:
             what = f"its map takes {name} for" if name in given else "there is no partner for its class"
             raise DataError(
                 f"{dataset.root}: {what} {', '.join(unknown)}, which is none of the classes to learn "
                 f"({', '.join(names)}); give a map (FOLDER:MAP.json)"
             )
-        found[name] = frozenset(index_of[target.lower()] for target in some)
+        found[name] = frozenset(index_of[folded(target)] for target in some)
     if not any(found.values()):
         raise DataError(f"{dataset.root}: every class is mapped to void; nothing is left to learn")
     return found

@@ -223,9 +223,9 @@ MAPILLARY_TO_11: ClassMap = {
     **{name: target for target, names in _MAPILLARY_AS.items() for name in names},
 }
 MAPS: dict[str, ClassMap] = {
+    "cityscapes": CITYSCAPES_TO_11,
     "bdd100k": CITYSCAPES_TO_11,
     "camvid32": CAMVID32_TO_11,
-    "cityscapes": CITYSCAPES_TO_11,
     "idd": IDD_TO_11,
     "idd-lite": IDD_LITE_TO_11,
     "mapillary": MAPILLARY_TO_11,

@@ -1,4 +1,4 @@
-"""The same small street labelled in the ways in which tools and data sets label: what is read must be the same masks."""
+"""The same small street, labelled as tools and data sets label: what is read must be the same masks."""
 
 from __future__ import annotations
 
@@ -179,17 +179,10 @@ def label_studio(root: Path) -> None:
     tasks = []
     for index in pictures(root, "images/NAME"):
         ids = draw_ids(index)
-        value_of = {
-            number: {"format": "rle", "rle": list(brush_rle(lengths)), "brushlabels": [CODES[number]]}
+        value_of: dict[int, dict[str, object]] = {
+            number - 1: {"format": "rle", "rle": list(brush_rle(lengths)), "brushlabels": [CODES[number - 1]]}
             for number, lengths in runs_of_labels((ids + 1).astype(np.uint8).ravel())
-            if number < 0
         }
-        for number, lengths in runs_of_labels((ids + 1).astype(np.uint8).ravel()):
-            value_of[number - 1] = {
-                "format": "rle",
-                "rle": list(brush_rle(lengths)),
-                "brushlabels": [CODES[number - 1]],
-            }
         points = [[100 * x / SIZE[1], 100 * y / SIZE[0]] for x, y in corners(ids, CODES.index("Road"))]
         value_of[CODES.index("Road")] = {"points": points, "polygonlabels": ["Road"]}
         result = [{"type": "brushlabels", "value": value_of[number]} for number, _ in NAMED]

@@ -69,7 +69,7 @@ def test_a_map_that_does_not_fit_is_one_line(data: Path, tmp_path: Path, capsys:
     assert main(["data", f"{data}:nonsense"]) == 1
     said = capsys.readouterr().err
     assert (
-        "nonsense: no class map; there are bdd100k, camvid32, cityscapes, idd, idd-lite, mapillary, or give a" in said
+        "nonsense: no class map; there are cityscapes, bdd100k, camvid32, idd, idd-lite, mapillary, or give a" in said
     )
 
 

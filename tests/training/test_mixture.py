@@ -100,7 +100,7 @@ def test_a_class_that_is_named_twice_with_the_same_meaning_is_no_contradiction(f
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("iddd", "no class map; there are bdd100k, camvid32, cityscapes"), ("no.json", "cannot be read")],
+    [("iddd", "no class map; there are cityscapes, bdd100k, camvid32"), ("no.json", "cannot be read")],
 )
 def test_a_map_that_is_not_there_is_one_line(fine: Path, value: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -241,7 +241,7 @@ def test_only_the_first_data_set_must_have_something_to_score_on(fine: Path, coa
     assert not second.split.valid
     assert len(second.split.train) == 4
     (fine / "valid.txt").unlink()
-    with pytest.raises(DataError, match=r"valid\.txt: no such list"):
+    with pytest.raises(DataError, match=r"no valid\.txt says which pictures to score on"):
         parts_of(fine, f"{root}:{path}")
 
 
