@@ -313,3 +313,24 @@ def test_a_data_set_of_nothing_but_void_is_named(fine: Path, coarse: tuple[Path,
         save_png(root / "labels" / f"{'CD'[example % 2]}_{example:04}.png", np.full((64, 96), VOID, np.uint8))
     with pytest.raises(DataError, match="coarse: every pixel of the labels is void"):
         prepare(tiny_settings(fine, f"{root}:{path}"), None, lambda _message: None)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "crop"),
+    [(1080, 1920, (544, 960), (320, 576)), (720, 960, (704, 960), (384, 512)), (64, 96, (64, 96), (64, 96))],
+)
+def test_large_pictures_get_a_sane_size_and_crop_and_it_is_told(
+    tmp_path: Path, height: int, width: int, size: tuple[int, int], crop: tuple[int, int]
+) -> None:
+    told: list[str] = []
+    data = make_fastai(tmp_path, count=2, valid=1, height=height, width=width)
+    job = prepare(tiny_settings(data), None, told.append)
+    assert (job.size, job.crop) == (size, crop)
+    line = (
+        f"pictures are {width}x{height}: the network sees them at {size[1]}x{size[0]}, and learns from crops of "
+        f"{crop[1]}x{crop[0]} (--size, --crop)"
+    )
+    assert (line in told) == (height > 64)
+    asked = prepare(tiny_settings(data, size=(64, 96), crop=(32, 64)), None, told.append)
+    assert (asked.size, asked.crop) == ((64, 96), (32, 64))
+    assert told.count(line) == (height > 64)
