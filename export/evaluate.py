@@ -60,7 +60,7 @@ def evaluate_model(
 
     Args:
         model_path: as in `Model.load`.
-        data: a labelled data set, as `training/camvid.py` reads it.
+        data: a labelled data set, as `training/dataset.py` reads it.
         choice: which pictures, one of `export/choice.py`.
         class_map: classes that go by other names in the data, as `parse_map` takes them.
         smooth: blend the scores over time where the pictures are a video's, as `roadmask run --smooth` does.

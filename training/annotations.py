@@ -61,7 +61,7 @@ class Annotated:
     layout: str
     places: str  # of the files, for people
     examples: tuple[Example, ...]
-    absent: tuple[str, ...]  # pictures that the files name, and that are not there
+    strangers: tuple[str, ...]  # for people: pictures that the files name, and that are not there
     classes: ClassList
     reader: Outlines
 
@@ -185,6 +185,8 @@ def _label_studio(root: Path, files: Sequence[tuple[Path, Sequence[Item]]], name
                     examples.append(Example(picture.stem, picture, path, ""))
             names = {name for items in by_picture.values() for item in items for name in _labels_of(item)}
     classes = named or class_list(sorted(names), f"{files[0][0]}: labels")
+    if unknown := sorted(names - {*classes.codes}):
+        raise DataError(f"{classes.origin}: lacks {', '.join(unknown)}, as which something is labelled")
     reader = _Brushes(by_picture, {name: number for number, name in enumerate(classes.codes)})
     return _annotated("Label Studio", root, [path for path, _ in files], examples, absent, classes, reader)
 
@@ -279,7 +281,8 @@ def _annotated(
         such = f", such as {absent[0]}," if absent else ""
         raise DataError(f"{paths[0]}: none of its {len(absent)} pictures{such} is below {root}; put them there")
     names = ", ".join(path.relative_to(root).as_posix() for path in paths[:3])
-    return Annotated(layout, names, tuple(examples), tuple(absent), classes, reader)
+    strangers = tuple(f"{name}: is named in {names}, and is no picture here" for name in absent)
+    return Annotated(layout, names, tuple(examples), strangers, classes, reader)
 
 
 class _Pictures:

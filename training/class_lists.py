@@ -195,7 +195,7 @@ def _by_id(path: Path, names: Mapping[int, str]) -> ClassList:
     if not names or max(names) >= _MOST:
         raise DataError(f"{path}: names no ids from 0 to {_MOST - 1}")
     gaps = {number: f"(no class {number})" for number in range(max(names)) if number not in names}
-    return class_list(((names | gaps)[number] for number in range(max(names) + 1)), str(path), void=gaps.values())
+    return class_list(({**names, **gaps}[number] for number in range(max(names) + 1)), str(path), void=gaps.values())
 
 
 def _yaml_names(path: Path) -> list[str]:

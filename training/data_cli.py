@@ -110,7 +110,7 @@ def _opened(root: Path, told: Told) -> Dataset:
 
 def _print_survey(dataset: Dataset, found: Survey) -> None:
     """In four lines; the fifth is that of the split."""
-    place, taken = dataset.told
+    place, taken = dataset.described
     print_line(f"{dataset.root}: {len(dataset.examples)} pictures {place}")
     print_line(taken)
     sizes = [f"{width}x{height} ({count})" for (height, width), count in found.sizes.most_common()]

@@ -21,7 +21,7 @@ from .files import Color as Color
 from .files import read_picture as read_picture  # for export too
 from .label_pictures import VOID, LabelPictures, Probe, probe
 from .layouts import EXPECTED, PICTURE_SUFFIXES, Example, Found, find_pairs, find_pictures
-from .public_sets import class_colors
+from .public_sets import CODES, class_colors
 from .told import Told, read_told
 
 UNLABELLED = "unlabelled"
@@ -50,8 +50,8 @@ class Dataset:
     examples: tuple[Example, ...]
     reader: LabelReader
     void_ids: frozenset[int] = frozenset({VOID})  # need not be in `codes`
-    told: tuple[str, ...] = ()  # for people: what the labels were taken for, and why
-    strangers: tuple[str, ...] = ()  # for people: labels without a picture, pictures that a list names and that are not
+    described: tuple[str, str] = ("", "")  # for people: where pictures and labels lie, and what the labels mean
+    strangers: tuple[str, ...] = ()  # for people: labels without a picture, and pictures that only labels know of
 
     def read(self, example: Example) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
         """The picture (height, width, 3) RGB and its mask (height, width), indices into `class_names` or `VOID`.
@@ -103,24 +103,24 @@ def open_dataset(root: Path, told: Told | None = None) -> Dataset:
         is_zip = root.suffix.lower() == ".zip" and root.is_file()
         raise DataError(f"{root}: {'a zip; unpack it, and name the folder' if is_zip else 'no such folder'}")
     told = told or read_told(root)
-    found = find_pairs(root, told.layout)
     given = _given(told)
+    found = find_pairs(root, told.layout)
     if found is None:
         annotated = find_annotated(root, given or find_list([root], NAMED))
         if annotated is None:
             raise DataError(f"{root}: {EXPECTED}; or say where they are: roadmask data {root} --layout PICTURES:LABELS")
-        return _of_annotated(root, annotated, told)
+        if given and given.codes != annotated.classes.codes:
+            names = ", ".join(annotated.classes.codes)
+            raise DataError(f"{root}: its labels name their classes themselves: {names}; leave --codes away")
+        return _of_outlines(root, annotated, annotated.classes, annotated.reader, told)
     if found.kind == "pictures":
         return _of_pictures(root, found, told, given)
     named = given or find_list([root, *found.folders], NAMED)
     if found.kind == "shapes":
-        classes, reader = read_shapes(found.examples, named)
-    elif named is None:
+        return _of_outlines(root, found, *read_shapes(found.examples, named), told)
+    if named is None:
         raise _no_list(root, "YOLO's labels have numbers")
-    else:
-        classes, reader = named, Yolo(len(named.codes))
-    layout = {"yolo": "YOLO", "shapes": found.layout if found.layout == "Cityscapes" else "LabelMe"}[found.kind]
-    return _of_outlines(root, layout, found.places, found.examples, classes, reader, _orphans(found), told)
+    return _of_outlines(root, replace(found, layout="YOLO"), named, Yolo(len(named.codes)), told)
 
 
 def open_unlabelled(root: Path) -> Dataset:
@@ -191,47 +191,20 @@ def _of_pictures(root: Path, found: Found, told: Told, given: ClassList | None) 
     else:
         taken = f"labels: class ids ({', '.join(probed.modes) or '8 bits'})"
         told = replace(told, void=(*told.void, VOID))
-    return _dataset(root, found.layout, found.places, found.examples, classes, reader, _orphans(found), taken, told)
+    return _dataset(root, found, classes, reader, taken, told)
 
 
-def _of_annotated(root: Path, annotated: Annotated, told: Told) -> Dataset:
-    classes = _given(told) or annotated.classes
-    if len(classes.codes) < len(annotated.classes.codes):
-        raise DataError(f"--codes names {len(classes.codes)} classes; there are {', '.join(annotated.classes.codes)}")
-    strangers = tuple(f"{annotated.places}: names {name}, which is no picture here" for name in annotated.absent)
-    fields = annotated.layout, annotated.places, annotated.examples, classes, annotated.reader
-    return _of_outlines(root, *fields, strangers, told)
-
-
-def _of_outlines(
-    root: Path,
-    layout: str,
-    places: str,
-    examples: tuple[Example, ...],
-    classes: ClassList,
-    reader: Outlines,
-    strangers: tuple[str, ...],
-    told: Told,
-) -> Dataset:
+def _of_outlines(root: Path, found: Found | Annotated, classes: ClassList, reader: Outlines, told: Told) -> Dataset:
     """What no area covers is void, or the background that was named."""
     if told.background and not classes.void:
         reader.rest = len(classes.codes)
         classes = class_list((*classes.codes, told.background), classes.origin)
-    rest = told.background or "void"
-    taken = f"labels: areas; what none covers is {rest}"
-    return _dataset(root, layout, places, examples, classes, reader, strangers, taken, told)
+    taken = f"labels: areas; what none covers is {told.background or 'void'}"
+    return _dataset(root, found, classes, reader, taken, told)
 
 
 def _dataset(
-    root: Path,
-    layout: str,
-    places: str,
-    examples: tuple[Example, ...],
-    classes: ClassList,
-    reader: LabelReader,
-    strangers: tuple[str, ...],
-    taken: str,
-    told: Told,
+    root: Path, found: Found | Annotated, classes: ClassList, reader: LabelReader, taken: str, told: Told
 ) -> Dataset:
     classes = _with_background(classes, told.background)
     void = classes.void | {classes.codes[number] for number in told.void if number < len(classes.codes)}
@@ -246,24 +219,20 @@ def _dataset(
     void_names = ", ".join([*(code for code in classes.codes if code in void), *unnamed][:_VOID_SHOWN])
     return Dataset(
         root=root,
-        layout=layout,
+        layout=found.layout,
         codes=classes.codes,
         class_names=names,
         class_colors=class_colors(names),
         class_of_id=class_of_id,
-        examples=examples,
+        examples=found.examples,
         reader=reader,
         void_ids=frozenset({*told.void, VOID}),
-        told=(
-            f"in the layout of {layout}: {places}" if layout else f"in {places}",
+        described=(
+            f"in the layout of {found.layout}: {found.places}" if found.layout else f"in {found.places}",
             f"{taken}; {f'void: {void_names}; ' if void_names else ''}classes by {_short(root, classes.origin)}",
         ),
-        strangers=strangers,
+        strangers=found.strangers,
     )
-
-
-def _orphans(found: Found) -> tuple[str, ...]:
-    return tuple(f"{path}: label without a picture" for path in found.without_picture)
 
 
 def _with_background(classes: ClassList, background: str) -> ClassList:
@@ -280,7 +249,7 @@ def _with_background(classes: ClassList, background: str) -> ClassList:
 def _no_list(root: Path, seen: str) -> DataError:
     return DataError(
         f"{root}: no codes.txt with the class names, one a line in the order of the ids; {seen}; write it, or say them "
-        f"with roadmask data {root} --codes other,road (or cityscapes, idd, ...)"
+        f"with roadmask data {root} --codes other,road (or one of {', '.join(CODES)})"
     )
 
 

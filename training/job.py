@@ -117,6 +117,9 @@ def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage
     _check_batch_norm(job)
     for line in _described(mixture, device, autocast):
         say(line)
+    for part in parts:
+        if strays := part.dataset.reader.strays:
+            say(f"{part.name}: {sum(strays.values())} pixels of {len(strays)} labels are in colours of no class: void")
     if crop != (settings.crop or size) or (settings.size is None and _is_reduced(size, height, width)):
         say(
             f"pictures are {width}x{height}: the network sees them at {size[1]}x{size[0]}, and learns from crops of "

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from .class_lists import NAMED
 from .errors import DataError
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
@@ -81,7 +82,7 @@ class Found:
     places: str  # of pictures and labels, for people
     kind: Kind
     examples: tuple[Example, ...]
-    without_picture: tuple[Path, ...]  # labels
+    strangers: tuple[str, ...]  # for people: labels without a picture
     codes: str  # the list of classes that such a data set has; "" for none
     folders: tuple[Path, ...]  # where a list of classes may lie, too
 
@@ -214,11 +215,11 @@ def _matched(root: Path, pairs: Sequence[_Pair], kind: Kind) -> Found | None:
     suffix = examples[0].label.suffix
     beside = "" if pairs[0].pictures == pairs[0].labels else _named(root, [pair.labels for pair in pairs])
     return Found(
-        layout=layout,
+        layout="LabelMe" if kind == "shapes" and layout != "Cityscapes" else layout,
         places=f"{_named(root, [pair.pictures for pair in pairs]) or '.'} with {beside}NAME{ending}{suffix}",
         kind=kind,
         examples=tuple(_distinctly_named(examples, [pair.pictures for pair in pairs])),
-        without_picture=tuple(orphans),
+        strangers=tuple(f"{path}: label without a picture" for path in orphans),
         codes=codes or _CODES_OF_LAYOUT.get(layout, ""),
         folders=tuple(dict.fromkeys(folder for pair in pairs for folder in (pair.labels, pair.pictures.parent))),
     )
@@ -227,7 +228,7 @@ def _matched(root: Path, pairs: Sequence[_Pair], kind: Kind) -> Found | None:
 def _match(pair: _Pair, kind: Kind, parts: dict[str, str]) -> tuple[list[Example], list[Path], Counter[str]]:
     """Examples, labels that are no picture's, and how often the names of labels have each ending."""
     is_together = pair.pictures == pair.labels
-    labels = _files(pair.labels, _SUFFIXES[kind])
+    labels = [path for path in _files(pair.labels, _SUFFIXES[kind]) if path.name.lower() not in NAMED]
     by_place = {(path.parent.relative_to(pair.labels), path.stem): path for path in labels}
     by_name: dict[tuple[str, str], list[Path]] = defaultdict(list)  # part and stem
     for (folder, stem), path in by_place.items():

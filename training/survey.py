@@ -101,8 +101,11 @@ def _listed_but_absent(dataset: Dataset, valid_list: Path | None) -> list[str]:
     path = valid_list or dataset.root / "valid.txt"
     if not path.is_file():
         return []
-    absent = read_list(path, dataset.examples) - {example.name for example in dataset.examples}
-    return [f"{path}: lists {name}, which is no picture here" for name in sorted(absent)]
+    absent = sorted(read_list(path, dataset.examples) - {example.name for example in dataset.examples})
+    if not absent:
+        return []
+    more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+    return [f"{path}: lists {', '.join(absent[:_NAMED])}{more}, of which there is no picture here"]
 
 
 def _by_kind(problems: Iterable[str]) -> list[str]:

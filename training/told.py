@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
+from typing import Any
 
 from .class_lists import class_list, read_class_list
 from .errors import DataError
@@ -60,7 +61,10 @@ def read_told(root: Path) -> Told:
         return Told()
     content = read_json(path)
     try:
-        told = Told(**{name: tuple(value) if isinstance(value, list) else value for name, value in content.items()})
+        values: dict[str, Any] = {
+            name: tuple(value) if isinstance(value, list) else value for name, value in content.items()
+        }
+        told = Told(**values)
         colors = tuple((int(red), int(green), int(blue)) for red, green, blue in told.colors)
         told = replace(told, colors=colors, void=tuple(map(int, told.void)), codes=tuple(map(str, told.codes)))
         is_known = all(isinstance(text, str) for text in (told.layout, told.known, told.background))
