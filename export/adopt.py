@@ -22,8 +22,8 @@ from onnx import TensorProto, helper, numpy_helper
 
 from ..stream import Model
 from ..stream.spec import MAX_CLASSES, METADATA_KEY
-from ..training.camvid import class_colors
 from ..training.files import is_class_name, read_lines
+from ..training.public_sets import class_colors
 from .errors import ExportError
 from .metadata import INPUT_NAME, OUTPUT_NAME
 from .model_file import check_output, placed, write

@@ -10,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 
 from ..stream import ModelSpec, VideoInfo, open_source
-from ..training.camvid import open_dataset, read_picture, split
+from ..training.dataset import is_labelled, open_dataset, read_picture
+from ..training.split import split
 from .errors import ExportError
 from .pictures import SAMPLE_COUNT, Picture, Samples, find_pictures, fit
 
@@ -41,7 +42,7 @@ def find_calibration(data: Path, spec: ModelSpec, count: int = PICTURE_COUNT) ->
         DataError: the data set is unusable, or a file is no picture.
         SourceError: a file is neither a picture nor a video.
     """
-    if any((data / labels).is_dir() for labels in ("labels", "trainannot")):
+    if is_labelled(data):
         return _of_dataset(data, spec, count)
     if data.is_file():
         return _of_video(data, spec, count)
@@ -57,10 +58,10 @@ def given_samples(paths: Sequence[Path]) -> Samples:
 
 def _of_dataset(data: Path, spec: ModelSpec, count: int) -> Calibration:
     dataset = open_dataset(data)
-    if dataset.layout == "fastai" and not (data / "valid.txt").is_file():
+    if not dataset.has_folders and not (data / "valid.txt").is_file():
         raise ExportError(
             f"{data}: has no valid.txt, so which of its pictures are for training is not known; "
-            f"calibrate on a folder of pictures ({data / 'images'}) or a video"
+            f"calibrate on a folder of pictures ({dataset.examples[0].picture.parent}) or a video"
         )
     parts = split(dataset)
     calibrated = _spread([example.picture for example in parts.train], count)

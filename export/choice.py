@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from ..training.camvid import Dataset, Example, of_drives, of_list
+from ..training.dataset import Dataset
+from ..training.layouts import Example
+from ..training.split import of_drives, of_list, stretches
 from .errors import ExportError
 
-Folder = Literal["train", "val", "test"]  # of SegNet's layout
+Folder = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,12 +27,12 @@ Choice = Callable[[Dataset], Chosen]
 
 def own_choice(dataset: Dataset) -> Chosen:
     """`valid.txt`, or the folder `val`."""
-    if dataset.layout == "segnet":
-        return in_folder("val")(dataset)
     path = dataset.root / "valid.txt"
-    if not path.is_file():
-        raise ExportError(f"{dataset.root}: has no valid.txt; choose by --drive or --list, or score --all")
-    return on_list(path)(dataset)
+    if path.is_file():
+        return on_list(path)(dataset)
+    if dataset.has_folders:
+        return in_folder("val")(dataset)
+    raise ExportError(f"{dataset.root}: has no valid.txt; choose by --drive, --list or --split, or score --all")
 
 
 def everything(dataset: Dataset) -> Chosen:
@@ -61,15 +63,22 @@ def on_list(path: Path) -> Choice:
     return choose
 
 
-def in_folder(name: Folder) -> Choice:
-    """One part of a data set in SegNet's layout."""
+def in_stretches(share: float) -> Choice:
+    """What `train --split` holds out."""
 
     def choose(dataset: Dataset) -> Chosen:
-        if dataset.layout != "segnet":
-            raise ExportError(
-                f"{dataset.root}: has images/ and no folder {name}/ (--folder is for SegNet's layout); "
-                "choose by --drive or --list"
-            )
+        found, by = stretches([example for example in dataset.examples if example.folder != "test"], share)
+        return Chosen(tuple(found), by)
+
+    return choose
+
+
+def in_folder(name: Folder) -> Choice:
+    """One part of a data set whose folders divide it so."""
+
+    def choose(dataset: Dataset) -> Chosen:
+        if not dataset.has_folders:
+            raise ExportError(f"{dataset.root}: has no folder {name}; choose by --drive or --list")
         found = tuple(example for example in dataset.examples if example.folder == name)
         if not found:
             raise ExportError(f"{dataset.root / name}: no pictures in this folder")

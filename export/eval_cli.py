@@ -15,7 +15,8 @@ from ..stream import RoadmaskError
 from ..stream.commands import options as of
 from ..stream.system.talk import counted, printable, progress_bar
 from ..training.errors import TrainingError
-from .choice import Choice, Folder, everything, in_folder, of_drive, on_list, own_choice
+from ..training.options import SplitShare
+from .choice import Choice, Folder, everything, in_folder, in_stretches, of_drive, on_list, own_choice
 from .errors import ExportError
 from .eval_folder import result_folder, result_paths, write_results
 from .eval_report import plain, show
@@ -31,7 +32,7 @@ def evaluate(
             metavar="MODEL", help="Model file, written by 'roadmask export', or the name of one in the box."
         ),
     ],
-    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled data set, laid out as for 'roadmask train'.")],
+    data: Annotated[Path, typer.Argument(metavar="DATA", help="Labelled data set, as for 'roadmask train'.")],
     output: Annotated[
         Path | None,
         typer.Option("-o", "--output", help="Folder for scores.json, frames.csv, confusion.csv and .png, worst.png."),
@@ -43,15 +44,18 @@ def evaluate(
     list_file: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="Score the pictures it names, as valid.txt does.")
     ] = None,
-    folder: Annotated[Folder | None, typer.Option(help="Score this part of a data set in SegNet's layout.")] = None,
+    folder: Annotated[
+        Folder | None, typer.Option(help="Score this part of a data set that has folders of them.")
+    ] = None,
+    split: SplitShare = None,
     every: Annotated[bool, typer.Option("--all", help="Score every picture there is.")] = False,
     class_map: Annotated[
         list[str] | None,
         typer.Option(
             "--map",
             metavar="CLASS=CLASS",
-            help="A class of the data as one of the model's, as void, or as A|B: one of several; also camvid32 "
-            "(CamVid's 32 classes as 11), idd-lite, or a .json file; repeatable, the last one counts.",
+            help="A class of the data as one of the model's, as void, or as A|B: one of several; also cityscapes, "
+            "bdd100k, idd, camvid32, ... (as CamVid's 11), or a .json file; repeatable, the last one counts.",
         ),
     ] = None,
     smooth: of.Smooth = True,
@@ -77,7 +81,7 @@ def evaluate(
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
     from .worst import WorstFrames  # and Pillow, which --help must do without
 
-    choice = _choice(drive or (), list_file, folder, every=every)
+    choice = _choice(drive or (), list_file, folder, split, every=every)
     worst_frames = WorstFrames(worst)
     with ExitStack() as stack:
         written = stack.enter_context(result_folder(output, overwrite=overwrite)) if output else None
@@ -102,7 +106,9 @@ def evaluate(
         Console(stderr=True).print(printable(f"wrote {path}"), markup=False, highlight=False, soft_wrap=True)
 
 
-def _choice(drives: Sequence[str], list_file: Path | None, folder: Folder | None, *, every: bool) -> Choice:
+def _choice(
+    drives: Sequence[str], list_file: Path | None, folder: Folder | None, split: float | None, *, every: bool
+) -> Choice:
     choices: dict[str, Choice] = {}
     if drives:
         choices["--drive"] = of_drive(drives)
@@ -110,6 +116,8 @@ def _choice(drives: Sequence[str], list_file: Path | None, folder: Folder | None
         choices["--list"] = on_list(list_file)
     if folder is not None:
         choices["--folder"] = in_folder(folder)
+    if split is not None:
+        choices["--split"] = in_stretches(split)
     if every:
         choices["--all"] = everything
     if len(choices) > 1:

@@ -16,8 +16,9 @@ from ..stream import FlickerMeter, Model, Smoother
 from ..stream.decode.pixels import network_input
 from ..stream.masks.deciding import Decider
 from ..stream.pipeline import Pipeline
-from ..training.camvid import Dataset, Example, open_dataset
-from ..training.labels import Groups
+from ..training.dataset import Dataset, open_dataset
+from ..training.labels import Groups, Labels
+from ..training.layouts import Example
 from ..training.metrics import confusion_matrix
 from .choice import Choice, own_choice
 from .classmap import Matched, match_classes, parse_map
@@ -25,6 +26,7 @@ from .errors import ExportError
 from .scores import Evaluation, FrameScore, Scores, frame_score
 from .sequence import follows, frame_number, in_order
 
+_FEW = 6  # pictures that tell which classes overlap
 _AHEAD = 2  # pictures between two stages: enough that neither waits for a slow file
 
 
@@ -58,7 +60,7 @@ def evaluate_model(
 
     Args:
         model_path: as in `Model.load`.
-        data: a labelled data set, as `training/camvid.py` reads it.
+        data: a labelled data set, as `training/dataset.py` reads it.
         choice: which pictures, one of `export/choice.py`.
         class_map: classes that go by other names in the data, as `parse_map` takes them.
         smooth: blend the scores over time where the pictures are a video's, as `roadmask run --smooth` does.
@@ -76,7 +78,8 @@ def evaluate_model(
     chosen = choice(dataset)
     mapping = parse_map(class_map, dataset)
     colors = [item.color for item in model.spec.classes]
-    matched = match_classes(dataset, model.spec.class_names, colors, mapping)
+    overlap = partial(_overlap, model, dataset, chosen.examples)
+    matched = match_classes(dataset, model.spec.class_names, colors, mapping, overlap)
     tally = _Tally(matched.labels.groups(matched.codes))
     with Pipeline() as pipeline:
         labelled = pipeline.stage("read", _read(dataset, chosen.examples, matched, model), depth=_AHEAD)
@@ -103,6 +106,17 @@ def evaluate_model(
         mapping=mapping,
         is_smoothed=smooth,
     )
+
+
+def _overlap(model: Model, dataset: Dataset, examples: Sequence[Example]) -> NDArray[np.int64]:
+    """What the model sees in the classes of the data set: over a few of the pictures, each by itself."""
+    pixels = np.zeros((len(dataset.class_names), len(model.spec.classes)), np.int64)
+    own = Matched(Labels(dataset.class_names, dataset.class_colors), np.arange(256, dtype=np.uint8))
+    some = [examples[place] for place in np.linspace(0, len(examples) - 1, min(len(examples), _FEW)).astype(int)]
+    scored = (_scored(model, frame) for frame in _read(dataset, some, own, model))
+    for frame in _decide(scored, pixels.shape[1], smooth=False):
+        pixels += confusion_matrix(frame.labelled.truth, frame.predicted, *pixels.shape)
+    return pixels
 
 
 def _read(dataset: Dataset, examples: Iterable[Example], matched: Matched, model: Model) -> Iterator[LabelledFrame]:

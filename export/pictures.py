@@ -11,8 +11,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from ..training.camvid import open_dataset, read_picture
 from ..training.classmap import split_map
+from ..training.dataset import open_dataset, read_picture
 from ..training.errors import DataError
 from .errors import ExportError
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
-from ..training.camvid import Example
+from ..training.layouts import Example
 
 _NUMBER = re.compile(r"[A-Za-z]*(\d+)")  # CamVid has 0016E5_07959, 0006R0_f00930 and 0001TP_006690
 # CamVid's labels at 15 Hz name every second frame of a 30 Hz video; its other ones are 30 frames, a second, apart.

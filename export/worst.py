@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from ..stream.system.talk import printable
-from ..training.camvid import VOID
+from ..training.label_pictures import VOID
 from ..training.labels import Labels
 from ..training.sheet import Cell, draw_sheet, paint
 from .evaluate import DecidedFrame

@@ -22,7 +22,12 @@ ALLOWED = {
     "export": {
         "training.unet",
         "training.checkpoint",
-        "training.camvid",
+        "training.dataset",
+        "training.label_pictures",
+        "training.layouts",
+        "training.public_sets",
+        "training.split",
+        "training.class_lists",
         "training.classmap",
         "training.labels",
         "training.errors",

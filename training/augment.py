@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camvid import VOID
 from .files import Picture
 from .harsh import make_harsh
+from .label_pictures import VOID
 from .settings import AugmentSettings
 
 Mask = NDArray[np.uint8]  # (height, width)

@@ -19,8 +19,8 @@ from torch.utils.data import DataLoader
 from torch.utils.data import Dataset as TorchDataset
 
 from .augment import Crop, Soft, augment
-from .camvid import Example
 from .encoder import INPUT_MEAN, INPUT_STD
+from .layouts import Example
 from .mixture import Part
 from .settings import AugmentSettings
 

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from .camvid import VOID, Color
 from .errors import CheckpointError
 from .field_types import misfit
-from .files import is_class_name
+from .files import Color, is_class_name
+from .label_pictures import VOID
 from .settings import TrainSettings
 from .shape import MAX_CHANNELS, MAX_PIXELS, STRIDE, UNetSettings
 from .unet import UNet

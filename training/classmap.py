@@ -3,28 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 
-from .camvid import CAMVID32_TO_11, VOID_NAMES, Dataset
+from .class_lists import VOID_NAMES, folded
+from .dataset import Dataset
 from .errors import DataError
 from .files import is_class_name
-
-# As written: "Car"; "Sidewalk|Tree", one of several classes that the label does not tell apart; or "void".
-ClassMap = Mapping[str, str]
-
-# Varma et al., "IDD: A dataset for exploring problems of autonomous navigation in unconstrained environments" (2019):
-# the seven classes of its Lite version, each a level-1 class of its hierarchy, in CamVid's 11 classes.
-IDD_LITE: ClassMap = {
-    "drivable": "Road",
-    "non-drivable": "Sidewalk|Tree",  # pavements and verges
-    "living things": "Pedestrian|Bicyclist",  # people and riders
-    "vehicles": "Car|Bicyclist",  # two-wheelers too
-    "road side objects": "Fence|Column_Pole|SignSymbol|Building|Sidewalk",  # walls, kerbs
-    "far objects": "Building|Tree",
-    "sky": "Sky",
-}
-MAPS: dict[str, ClassMap] = {"camvid32": CAMVID32_TO_11, "idd-lite": IDD_LITE}
+from .public_sets import MAPS, ClassMap
 
 
 def split_map(value: str) -> tuple[Path, str]:
@@ -58,8 +44,8 @@ def read_map(value: str, dataset: Dataset) -> ClassMap:
         DataError: it is neither, says two things of one class, or names what is no class of the data set.
     """
     if value in MAPS:
-        known = {name.lower() for name in dataset.codes}
-        return checked_map({name: text for name, text in MAPS[value].items() if name.lower() in known}, dataset, value)
+        known = {folded(name) for name in dataset.codes}
+        return checked_map({name: text for name, text in MAPS[value].items() if folded(name) in known}, dataset, value)
     if not value.lower().endswith(".json"):
         raise DataError(f"{value}: no class map; there are {', '.join(MAPS)}, or give a .json file")
     return checked_map(_read_json(Path(value)), dataset, value)
@@ -71,18 +57,18 @@ def checked_map(given: ClassMap, dataset: Dataset, name: str) -> ClassMap:
     Raises:
         DataError: as `read_map`.
     """
-    known = {code.lower(): code for code in dataset.codes}
+    known = {folded(code): code for code in dataset.codes}
     found: dict[str, str] = {}
     for code, text in given.items():
-        if code.lower() not in known:
+        if folded(code) not in known:
             raise DataError(f"{name}: the data has no class {code}; it has {', '.join(dataset.codes)}")
         try:
             is_void = not targets(text)
         except DataError as exc:
             raise DataError(f"{name}: {code}: {exc}") from exc
-        if code.lower() in VOID_NAMES and not is_void:
+        if known[folded(code)] not in dataset.class_names and not is_void:
             raise DataError(f"{name}: what is {code} in the data is never scored nor learnt")
-        found[known[code.lower()]] = text
+        found[known[folded(code)]] = text
     return found
 
 
@@ -96,8 +82,16 @@ def class_names(dataset: Dataset, given: ClassMap) -> tuple[str, ...]:
     spelled: dict[str, str] = {}
     for some in meanings(dataset, given).values():
         for name in some:
-            spelled.setdefault(name.lower(), name)
+            spelled.setdefault(folded(name), name)
     return tuple(spelled.values())
+
+
+def one_class(dataset: Dataset, names: Sequence[str]) -> str:
+    """For people: why it cannot be learnt, and the cure."""
+    return (
+        f"{dataset.root}: {', '.join(names) or 'nothing'} is all there is beside void, and a network that knows "
+        f"nothing else calls everything so; let it learn the rest, too: roadmask data {dataset.root} --background other"
+    )
 
 
 def _read_json(path: Path) -> ClassMap:

@@ -11,7 +11,7 @@ from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from .camvid import Color
+from .files import Color
 from .history import EpochScores
 
 _SPEED_OVER_S = 600  # long enough that the time left has the pauses for validation in it

@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from .camvid import Dataset, open_dataset, split
-from .classmap import read_map, split_map
+from .classmap import class_names, one_class, read_map, split_map
 from .console import Talk, print_class_table, print_line
+from .dataset import Dataset, open_dataset
 from .errors import DataError, TrainingError
-from .options import ValidDrive, ValidList
+from .options import SplitShare, ValidDrive, ValidList
+from .split import split
 from .survey import Survey, survey
+from .told import Told, keep, merged, told_of
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 
 _SHEET_PICTURES = 12
+_SHOWN = 12  # drives and sizes that are named
 _SHEETS = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff", ".gif", ".pdf")
 
 
@@ -25,33 +29,55 @@ def data(
         str,
         typer.Argument(
             metavar="DATA",
-            help="Data set: images/, labels/ and codes.txt; or train/ and trainannot/. DATA:MAP shows what a map makes "
+            help="Folder of labelled pictures, as most tools and data sets have them. DATA:MAP shows what a map makes "
             "of its classes.",
         ),
     ],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Draw a sheet of frames with their labels into this file.")
     ] = None,
+    layout: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PICTURES:LABELS", help="Folders of pictures and labels, where their names do not tell: frames:gt"
+        ),
+    ] = None,
+    codes: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAMES",
+            help="Classes in the order of their ids: other,road; a file; cityscapes, idd, mapillary, ...",
+        ),
+    ] = None,
+    void: Annotated[str | None, typer.Option(metavar="IDS", help="Ids that nobody is to learn: 255, or 0,255")] = None,
+    background: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Learn what nobody labelled as a class of this name.")
+    ] = None,
     valid_list: ValidList = None,
     valid_drive: ValidDrive = None,
+    split_share: SplitShare = None,
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")] = False,
 ) -> None:
-    """Look through a data set: drives, classes, sizes, the validation split, and all that is wrong with it.
+    """Look through a data set: what it was taken for, its validation split, and all that is wrong with it.
 
-    The exit code is 1 if anything is.
+    The exit code is 1 if anything is. What --layout, --codes, --void and --background say is kept in the data set's
+    folder (roadmask-data.json), where train, eval and export read it.
 
     \b
     roadmask data camvid
     roadmask data camvid -o sheet.png
     roadmask data camvid --valid-drive 0006R0
     roadmask data idd:idd-lite
+    roadmask data mine --codes other,road --void 255
+    roadmask data mine --layout frames:gt --codes cityscapes --split 0.2
     """  # noqa: D301
     if output is not None and output.exists() and not overwrite:
         raise TrainingError(f"{output}: exists; pass --overwrite to replace it")
     if output is not None and output.suffix.lower() not in _SHEETS:
         raise TrainingError(f"{output}: cannot be written; a sheet is one of {', '.join(_SHEETS)}", usage=True)
     root, mapped = split_map(data)
-    dataset = open_dataset(root)
+    told = told_of(layout, codes, void, background)
+    dataset = _opened(root, told)
     given = read_map(mapped, dataset) if mapped else {}
     with Talk("reading") as talk:
         total = len(dataset.examples)
@@ -59,9 +85,12 @@ def data(
     _print_survey(dataset, found)
     for name, text in given.items():
         print_line(f"{name} is {text.replace('|', ' or ')}")
-    problems = [*found.problems, *_print_split(dataset, valid_list, valid_drive or [])]
-    for problem in found.problems:
+    hindrances = _print_split(dataset, valid_list, valid_drive or [], split_share)
+    names = class_names(dataset, given)
+    problems = [*found.problems, *([one_class(dataset, names)] if len(names) < 2 else [])]
+    for problem in problems:
         print_line(f"problem: {problem}")
+    problems += hindrances
     if output is not None and found.usable:
         _save_sheet(dataset, found, output)
         print_line(f"sheet: {output}")
@@ -70,21 +99,41 @@ def data(
         raise typer.Exit(1)
 
 
+def _opened(root: Path, told: Told) -> Dataset:
+    """With what was told before, and now, which is kept if the data set can be opened by it."""
+    if told == Told():
+        return open_dataset(root)
+    dataset = open_dataset(root, merged(root, told))
+    print_line(f"kept for train, eval and export: {keep(root, told)}")
+    return dataset
+
+
 def _print_survey(dataset: Dataset, found: Survey) -> None:
-    print_line(f"{dataset.root}: {len(dataset.examples)} pictures in the layout of {dataset.layout}")
-    sizes = (f"{width}x{height} ({count})" for (height, width), count in found.sizes.most_common())
-    print_line(f"sizes: {', '.join(sizes) or 'none'}")
-    for drive, count in sorted(found.frames_per_drive.items()):
-        print_line(f"drive {drive}: {count} frames")
+    """In four lines; the fifth is that of the split."""
+    place, taken = dataset.described
+    print_line(f"{dataset.root}: {len(dataset.examples)} pictures {place}")
+    print_line(taken)
+    sizes = [f"{width}x{height} ({count})" for (height, width), count in found.sizes.most_common()]
+    print_line(f"sizes: {_first(sizes) or 'none'}")
+    drives = [f"{drive} ({count})" for drive, count in sorted(found.frames_per_drive.items())]
+    print_line(f"{len(drives)} drives: {_first(drives)}" if len(drives) > 1 else f"1 drive: {drives[0]}")
+    if found.strays:
+        files = _first([str(path) for path in found.strays], 3)
+        pixels = f"{sum(found.strays.values())} pixels of {len(found.strays)} labels"
+        print_line(f"note: {pixels} are in colours of no class, and void: {files}")
     shares = [f"{share:.2%}" for share in found.class_shares]
     title = f"{len(shares)} classes; {found.void_share:.2%} of the pixels are void"
     print_class_table(title, "share", dataset.class_names, dataset.class_colors, shares)
 
 
-def _print_split(dataset: Dataset, valid_list: Path | None, valid_drives: list[str]) -> list[str]:
+def _first(items: Sequence[str], count: int = _SHOWN) -> str:
+    return ", ".join(items[:count]) + (f" and {len(items) - count} more" if len(items) > count else "")
+
+
+def _print_split(dataset: Dataset, valid_list: Path | None, valid_drives: list[str], share: float | None) -> list[str]:
     """Say how `roadmask train` would split; what hinders it, if anything."""
     try:
-        chosen = split(dataset, valid_list=valid_list, valid_drives=valid_drives)
+        chosen = split(dataset, valid_list=valid_list, valid_drives=valid_drives, share=share)
     except DataError as exc:
         print_line(f"validation split: not possible ({exc})")
         return [str(exc)]

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
-from .camvid import class_shares, open_dataset
 from .checkpoint import Checkpoint, load
 from .classmap import split_map
 from .command import train_command
 from .console import print_line, printable
+from .dataset import class_shares, open_dataset
 from .errors import DataError, TrainingError
 from .history import Row, write_history
 from .metrics import mean_of
@@ -76,9 +76,9 @@ def plan(settings: TrainSettings, output: Path) -> list[Fold]:
         DataError: there is one drive only, or one whose labels are all void or unusable.
         TrainingError: the settings choose the validation pictures themselves.
     """
-    if settings.valid_drives or settings.valid_list:
+    if settings.valid_drives or settings.valid_list or settings.split:
         raise TrainingError(
-            "--folds holds out every drive in turn: leave out --valid-drive and --valid-list", usage=True
+            "--folds holds out every drive in turn: leave out --valid-drive, --valid-list and --split", usage=True
         )
     dataset = open_dataset(split_map(settings.data[0])[0])
     drives = {example.drive for example in dataset.examples if example.folder != "test"}

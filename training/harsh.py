@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from .camvid import VOID
+from .label_pictures import VOID
 
 Picture = NDArray[np.uint8]
 Mask = NDArray[np.uint8]

@@ -12,18 +12,23 @@ from numpy.typing import NDArray
 
 from .augment import Soft
 from .batches import Key, Pictures, steps_in
-from .camvid import VOID
 from .checkpoint import Checkpoint
 from .device import Autocast, choose_autocast, choose_device, precision_name
 from .errors import CheckpointError, DataError, TrainingError
+from .evaluate import of_shape
+from .label_pictures import VOID
 from .labels import Labels
 from .loss import LossWeights, class_weights
 from .mixture import Mixture, Part, meaning, open_mixture
 from .provenance import provenance
 from .run_folder import check_same_data
 from .settings import TrainSettings
-from .shape import MAX_PIXELS, STRIDE, UNetSettings
+from .shape import STRIDE, UNetSettings
 from .trained import load_trained
+
+# Pixels that are sane where nobody says how many.
+_LARGE, _SEEN = 1 << 20, 960 * 544  # of a picture that the network sees smaller, and as how many it sees it
+_MOST_CROP, _CROP = 400_000, 512 * 384  # of a whole picture as a crop, and of a crop of more than that
 
 OnMessage = Callable[[str], None]
 
@@ -83,7 +88,9 @@ def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage
     _check_teachers(teachers, settings, labels)
     pictures = Pictures(parts)
     shares = _read_all(parts, pictures, len(labels.class_names))
-    size = settings.size or _input_size(parts[0], pictures)
+    height, width = pictures.read(0, parts[0].split.train[0])[1].shape
+    size = settings.size or _input_size(height, width)
+    crop = settings.crop or _crop(size)
     job = Job(
         settings=settings,
         labels=labels,
@@ -93,7 +100,7 @@ def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage
         parent=parent,
         teachers=teachers,
         size=size,
-        crop=settings.crop or size,
+        crop=crop,
         device=device,
         autocast=autocast,
         loss_weights=LossWeights(
@@ -110,6 +117,14 @@ def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage
     _check_batch_norm(job)
     for line in _described(mixture, device, autocast):
         say(line)
+    for part in parts:
+        if strays := part.dataset.reader.strays:
+            say(f"{part.name}: {sum(strays.values())} pixels of {len(strays)} labels are in colours of no class: void")
+    if crop != (settings.crop or size) or (settings.size is None and _is_reduced(size, height, width)):
+        say(
+            f"pictures are {width}x{height}: the network sees them at {size[1]}x{size[0]}, and learns from crops of "
+            f"{crop[1]}x{crop[0]} (--size, --crop)"
+        )
     return job
 
 
@@ -180,13 +195,20 @@ def _counted(part: Part) -> str:
     return f"{len(part.split.train)} pictures to train on, {len(part.split.valid)} to score on{by}"
 
 
-def _input_size(part: Part, pictures: Pictures) -> tuple[int, int]:
-    """The first picture's size, down to multiples of the stride."""
-    height, width = pictures.read(0, part.split.train[0])[1].shape
-    size = max(height // STRIDE, 1) * STRIDE, max(width // STRIDE, 1) * STRIDE
-    if height * width > MAX_PIXELS:
-        raise DataError(f"{part.dataset.root}: pictures of {width}x{height} are too large for a network; pass --size")
-    return size
+def _input_size(height: int, width: int) -> tuple[int, int]:
+    """That of the first picture, down to multiples of the stride; of a large one less, in its shape."""
+    if height * width > _LARGE:
+        return of_shape((1, _SEEN), (height, width))
+    return max(height // STRIDE, 1) * STRIDE, max(width // STRIDE, 1) * STRIDE
+
+
+def _is_reduced(size: tuple[int, int], height: int, width: int) -> bool:
+    return height - size[0] >= STRIDE or width - size[1] >= STRIDE
+
+
+def _crop(size: tuple[int, int]) -> tuple[int, int]:
+    """All that the network sees, or a part in its shape: a batch of large ones is too much for most machines."""
+    return of_shape((1, _CROP), size) if size[0] * size[1] > _MOST_CROP else size
 
 
 def _check_batch_norm(job: Job) -> None:

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from .camvid import VOID
+from .label_pictures import VOID
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -10,23 +10,17 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from .camvid import (
-    VOID,
-    Dataset,
-    Example,
-    Split,
-    class_colors,
-    is_drive,
-    of_drives,
-    open_dataset,
-    open_unlabelled,
-    split,
-)
-from .classmap import ClassMap, class_names, meanings, read_map, split_map
+from .class_lists import folded
+from .classmap import class_names, meanings, one_class, read_map, split_map
+from .dataset import Dataset, open_dataset, open_unlabelled
 from .errors import DataError
 from .files import Picture, read_picture
+from .label_pictures import VOID
 from .labels import Labels
+from .layouts import Example
+from .public_sets import ClassMap, class_colors
 from .settings import TrainSettings
+from .split import Split, is_drive, of_drives, split
 
 # In a picture from a driving car: nothing that stands on the ground reaches into its top fifth, no sky into its bottom
 # third. Said of unlabelled pictures where all these classes are learnt, and measured by tests/bench/roads.py.
@@ -80,6 +74,8 @@ def open_mixture(settings: TrainSettings) -> Mixture:
     """
     datasets, maps = _open(settings.data)
     names = class_names(datasets[0], maps[0])
+    if len(names) < 2:
+        raise DataError(one_class(datasets[0], names))
     meant = [_meant(dataset, given, names) for dataset, given in zip(datasets, maps, strict=True)]
     horizon = _horizon(names) if settings.unlabelled else ()
     labels = _labels(names, [*(members for some in meant for members in some.values()), *horizon])
@@ -113,16 +109,16 @@ def _open(values: Sequence[str]) -> tuple[list[Dataset], list[ClassMap]]:
 
 def _meant(dataset: Dataset, given: ClassMap, names: Sequence[str]) -> dict[str, frozenset[int]]:
     """The indices into `names` that each class of the data set stands for; none for void."""
-    index_of = {name.lower(): index for index, name in enumerate(names)}
+    index_of = {folded(name): index for index, name in enumerate(names)}
     found = {}
     for name, some in meanings(dataset, given).items():
-        if unknown := [target for target in some if target.lower() not in index_of]:
+        if unknown := [target for target in some if folded(target) not in index_of]:
             what = f"its map takes {name} for" if name in given else "there is no partner for its class"
             raise DataError(
                 f"{dataset.root}: {what} {', '.join(unknown)}, which is none of the classes to learn "
                 f"({', '.join(names)}); give a map (FOLDER:MAP.json)"
             )
-        found[name] = frozenset(index_of[target.lower()] for target in some)
+        found[name] = frozenset(index_of[folded(target)] for target in some)
     if not any(found.values()):
         raise DataError(f"{dataset.root}: every class is mapped to void; nothing is left to learn")
     return found
@@ -162,6 +158,7 @@ def _splits(datasets: Sequence[Dataset], settings: TrainSettings) -> list[Split]
             dataset,
             valid_list=Path(settings.valid_list) if settings.valid_list and not index else None,
             valid_drives=drives,
+            share=None if index else settings.split,
             must_score=not index,
         )
         for index, (dataset, drives) in enumerate(zip(datasets, here, strict=True))

@@ -15,7 +15,7 @@ DataFolders = Annotated[
     list[str],
     typer.Argument(
         metavar="DATA...",
-        help="Data sets: images/, labels/ and codes.txt; or train/ and trainannot/. The first has the classes to "
+        help="Folders of labelled pictures ('roadmask data' says what it takes them for). The first has the classes to "
         "learn; DATA:MAP says what the classes of one are in those of the first.",
     ),
 ]
@@ -39,6 +39,16 @@ ValidList = Annotated[
 ValidDrive = Annotated[
     list[str] | None,
     typer.Option(metavar="DRIVE", help="Hold out this drive for validation; * stands for any characters; repeatable."),
+]
+SplitShare = Annotated[
+    float | None,
+    typer.Option(
+        "--split",
+        metavar="SHARE",
+        min=0.01,
+        max=0.5,
+        help="Hold out this share for validation, in stretches of pictures that follow each other by name: 0.2",
+    ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, same machine: same result.")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, ...")]

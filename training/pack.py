@@ -16,10 +16,14 @@ from pathlib import Path
 
 from PIL import Image
 
-from .camvid import Dataset, Example, open_dataset, open_unlabelled, read_picture
+from .class_lists import COLORED, NAMED
+from .dataset import Dataset, is_labelled, open_dataset, open_unlabelled, read_picture
 from .errors import DataError, TrainingError
+from .label_pictures import LabelPictures
+from .layouts import Example
+from .told import FILE
 
-_LISTS = ("codes.txt", "valid.txt", "label_colors.txt")
+_LISTS = ("valid.txt", *NAMED, *COLORED, FILE)
 
 
 def pack(data: Path, folder: Path, *, quality: int = 88) -> tuple[int, int]:
@@ -44,8 +48,10 @@ def pack(data: Path, folder: Path, *, quality: int = 88) -> tuple[int, int]:
 
 
 def _open(data: Path) -> Dataset:
-    has_labels = any((data / name).is_dir() for name in ("labels", "trainannot"))
-    return open_dataset(data) if has_labels else open_unlabelled(data)
+    dataset = open_dataset(data) if is_labelled(data) else open_unlabelled(data)
+    if not isinstance(dataset.reader, LabelPictures):
+        raise DataError(f"{data}: has labels of {dataset.layout}; only those that are pictures can be packed")
+    return dataset
 
 
 def _pack_picture(example: Example, path: Path, quality: int) -> None:

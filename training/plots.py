@@ -14,11 +14,11 @@ from PIL import Image
 
 from . import checkpoint as checkpoints
 from .batches import steps_in
-from .camvid import Example
 from .checkpoint import Checkpoint
 from .evaluate import of_shape, predict
 from .history import Row
 from .labels import Labels
+from .layouts import Example
 from .lr_find import Point, Suggestions
 from .mixture import Part, open_mixture
 from .run_folder import BEST, LAST, STEPS

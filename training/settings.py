@@ -45,6 +45,7 @@ class TrainSettings:
     shares: tuple[float, ...] = ()  # of each batch, by data set, the unlabelled last; (): by their pictures
     valid_list: str | None = None  # file with the names of the validation pictures of the first data set
     valid_drives: tuple[str, ...] = ()  # recordings held out for validation; with wildcards
+    split: float | None = None  # share held out for validation, in stretches of names of the first data set
     learn_all: bool = False  # learn from the validation pictures too; their scores then say little
     epochs: int = 60
     passes: int = 1  # how often an epoch sees every picture
@@ -119,6 +120,7 @@ def check(settings: TrainSettings) -> None:
         ("of_set", settings.of_set, 0, 1),
         ("distill", settings.distill, 0, 1),
         ("budget_s", 1 if settings.budget_s is None else settings.budget_s, 1, 1e7),
+        ("split", 0.2 if settings.split is None else settings.split, 0.01, 0.5),
         ("label_smoothing", settings.label_smoothing, 0, 1),
         ("average", settings.average, 0, 1),
         ("dropout", settings.dropout, 0, 1),
@@ -147,6 +149,8 @@ def check(settings: TrainSettings) -> None:
         )
     if settings.unlabelled and not settings.teachers:
         raise TrainingError("unlabelled pictures need a teacher to say what they show: --teacher MODEL", usage=True)
+    if settings.split and (settings.valid_list or settings.valid_drives):
+        raise TrainingError("--split, --valid-list and --valid-drive exclude each other; give one", usage=True)
     if settings.distill and not settings.teachers:
         raise TrainingError("--distill needs a teacher: --teacher MODEL", usage=True)
     for size in (settings.size, settings.crop):

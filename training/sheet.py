@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
-from .camvid import Color, Dataset, Example
 from .console import printable
+from .dataset import Color, Dataset
+from .layouts import Example
 
 _GAP, _CAPTION_HEIGHT, _LEGEND_HEIGHT, _FONT_SIZE = 8, 24, 30, 16
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont

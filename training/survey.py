@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
@@ -11,11 +12,14 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from .camvid import Dataset, Example
+from .dataset import Dataset
 from .errors import DataError
-from .files import read_list, read_picture
+from .files import read_picture
+from .layouts import Example
+from .split import read_list
 
 _Result = TypeVar("_Result")
+_NAMED = 3  # files of a kind of problem that are named
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -25,7 +29,8 @@ class Survey:
     class_shares: NDArray[np.float64]  # among the pixels that are not void
     void_share: float  # among all labelled pixels
     usable: tuple[Example, ...]
-    problems: tuple[str, ...]  # a line each, with the file's path
+    problems: tuple[str, ...]  # a line a kind, with the files' paths
+    strays: dict[Path, int]  # pixels in colours of no class, which are void, of those label pictures that have any
 
 
 def survey(
@@ -49,7 +54,7 @@ def survey(
         if on_example:
             on_example(done)
     problems += _twice(dataset.examples)
-    problems += _labels_without_picture(dataset)
+    problems += dataset.strangers
     problems += _listed_but_absent(dataset, valid_list)
     known = counts[: len(dataset.class_names)]
     return Survey(
@@ -58,7 +63,8 @@ def survey(
         class_shares=known / max(known.sum(), 1),
         void_share=float(1 - known.sum() / max(counts.sum(), 1)),
         usable=tuple(usable),
-        problems=tuple(problems),
+        problems=tuple(_by_kind(problems)),
+        strays=dict(dataset.reader.strays),
     )
 
 
@@ -91,16 +97,29 @@ def _twice(examples: Iterable[Example]) -> list[str]:
     return [f"{picture}: there is another picture of this name" for picture in twice]
 
 
-def _labels_without_picture(dataset: Dataset) -> list[str]:
-    expected = {example.label for example in dataset.examples}
-    folders = sorted({label.parent for label in expected})
-    labels = (path for folder in folders if folder.is_dir() for path in sorted(folder.glob("*.png")))
-    return [f"{label}: label without a picture" for label in labels if label not in expected]
-
-
 def _listed_but_absent(dataset: Dataset, valid_list: Path | None) -> list[str]:
     path = valid_list or dataset.root / "valid.txt"
     if not path.is_file():
         return []
-    absent = read_list(path) - {example.name for example in dataset.examples}
-    return [f"{path}: lists {name}, which is no picture here" for name in sorted(absent)]
+    absent = sorted(read_list(path, dataset.examples) - {example.name for example in dataset.examples})
+    if not absent:
+        return []
+    more = f" and {len(absent) - _NAMED} more" if len(absent) > _NAMED else ""
+    return [f"{path}: lists {', '.join(absent[:_NAMED])}{more}, of which there is no picture here"]
+
+
+def _by_kind(problems: Iterable[str]) -> list[str]:
+    """A line for those that differ in files and numbers alone: the first one's words, how many, and three files."""
+    kinds: dict[str, list[tuple[str, str]]] = {}
+    for problem in problems:
+        file, _, fault = problem.partition(": ")
+        kinds.setdefault(re.sub(r"\d+", "#", fault), []).append((file, fault))
+    return [_line(some) for some in kinds.values()]
+
+
+def _line(some: Sequence[tuple[str, str]]) -> str:
+    file, fault = some[0]
+    if len(some) == 1:
+        return f"{file}: {fault}"
+    more = ", ..." if len(some) > _NAMED else ""
+    return f"{len(some)} files: {fault}: {', '.join(file for file, _ in some[:_NAMED])}{more}"

@@ -108,6 +108,7 @@ def train(
     harsh: Annotated[float, typer.Option(help="Probability of night, bad weather, a bad camera.")] = _A.harsh,
     valid_list: of.ValidList = None,
     valid_drive: of.ValidDrive = None,
+    split: of.SplitShare = None,
     folds: Annotated[
         Folds | None, typer.Option(help="'drives': a run for each drive, which is held out of it; then their mean.")
     ] = None,
@@ -130,9 +131,9 @@ def train(
     steps.csv (a row a step), settings.json and plots. A run that was stopped, or killed, goes on with --resume to the
     very result it would have had.
 
-    Several data sets are learnt together. DATA:MAP says what the classes of one are in those of the first: camvid32 or
-    idd-lite, or a .json file such as {"bus": "Car", "verge": ["Sidewalk", "Tree"], "bonnet": "void"}. Of a label that
-    is one of several classes, and of --unlabelled pictures, a --teacher says which.
+    Several data sets are learnt together. DATA:MAP says what the classes of one are in those of the first: cityscapes,
+    bdd100k, idd, camvid32 and others, or a .json file such as {"bus": "Car", "verge": ["Sidewalk", "Tree"]}. Of a label
+    that is one of several classes, and of --unlabelled pictures, a --teacher says which.
 
     With --budget the schedule fills a time, in place of --epochs.
 
@@ -154,6 +155,7 @@ def train(
         shares=of.parse_numbers(shares, "--shares"),
         valid_list=str(valid_list) if valid_list else None,
         valid_drives=tuple(valid_drive or ()),
+        split=split,
         learn_all=learn_all,
         budget_s=of.parse_duration(budget, "--budget"),
         epochs=epochs,

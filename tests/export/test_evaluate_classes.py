@@ -11,20 +11,22 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from roadmask.export.choice import everything
 from roadmask.export.classmap import match_classes, parse_map
 from roadmask.export.errors import ExportError
 from roadmask.export.evaluate import evaluate_model
 from roadmask.stream.cli import main
-from roadmask.training.camvid import (
+from roadmask.training.classmap import targets
+from roadmask.training.dataset import Dataset, open_dataset
+from roadmask.training.label_pictures import VOID
+from roadmask.training.public_sets import (
     CAMVID32_TO_11,
     CAMVID_COLORS,
+    MAPS,
     SEGNET_NAMES,
-    VOID,
-    Dataset,
+    ClassMap,
     class_colors,
-    open_dataset,
 )
-from roadmask.training.classmap import MAPS, ClassMap
 from tests.support.color_model import write_color_model
 from tests.support.labelled_colors import CAR, QUARTER, ROAD, SKY, VOID_ID, add, street_ids, two_drives, wrong_ids
 
@@ -184,3 +186,34 @@ def test_camvids_table_may_be_used_for_some_of_its_classes_and_changed(data: Pat
 
 def test_ids_are_those_of_the_data(data: Path) -> None:
     assert [open_dataset(data).codes[index] for index in (SKY, VOID_ID, ROAD, CAR)] == ["sky", "Void", "road", "car"]
+
+
+def test_a_class_of_a_strange_name_is_proposed_by_what_the_model_sees_there(model_path: Path, data: Path) -> None:
+    name_classes(data, "sky", "void", "zzz", "qqq")
+    with pytest.raises(ExportError) as caught:
+        evaluate_model(model_path, data, choice=everything)
+    message = str(caught.value)
+    assert "80% of zzz is Road to the model; say what they are with " in message
+    words = shlex.split(message.partition(" with ")[2])
+    assert words == ["--map", "zzz=Road", "--map", "qqq=void"]
+
+
+def test_never_is_void_proposed_for_all_classes(model_path: Path, data: Path) -> None:
+    name_classes(data, "xxx", "void", "zzz")
+    with pytest.raises(ExportError, match=r"--map xxx=Sky --map zzz=Road$"):
+        evaluate_model(model_path, data)
+
+
+def test_names_are_the_same_whatever_their_case_blanks_and_underscores(data: Path) -> None:
+    name_classes(data, "SKY", "void", "traffic_light", "Drivable-Fallback")
+    dataset = open_dataset(data)
+    assert parse_map(["idd"], dataset) == {
+        "SKY": "Sky",
+        "traffic_light": "SignSymbol",
+        "Drivable-Fallback": "Road",
+    }
+
+
+@pytest.mark.parametrize("name", MAPS)
+def test_every_table_in_the_box_goes_to_camvids_11(name: str) -> None:
+    assert {target for text in MAPS[name].values() for target in targets(text)} <= set(SEGNET_NAMES)

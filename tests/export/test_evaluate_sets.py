@@ -15,8 +15,8 @@ from roadmask.export.errors import ExportError
 from roadmask.export.evaluate import evaluate_model
 from roadmask.export.worst import WorstFrames
 from roadmask.stream.cli import main
-from roadmask.training.camvid import SEGNET_NAMES, class_colors, open_dataset
-from roadmask.training.classmap import MAPS
+from roadmask.training.dataset import open_dataset
+from roadmask.training.public_sets import MAPS, SEGNET_NAMES, class_colors
 from tests.support.color_model import COLORS, write_color_model
 from tests.support.labelled_colors import HEIGHT, QUARTER, WIDTH, add, street, street_ids, two_drives
 

@@ -18,7 +18,7 @@ from roadmask.stream.masks.deciding import Decider
 from roadmask.stream.masks.flicker import FlickerMeter
 from roadmask.stream.masks.smooth import Smoother
 from roadmask.stream.network.model import Model
-from roadmask.training.camvid import Example
+from roadmask.training.layouts import Example
 from tests.support.color_model import COLORS, write_color_model
 from tests.support.labelled_colors import HEIGHT, WIDTH, add, start, street_ids
 

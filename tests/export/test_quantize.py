@@ -25,7 +25,7 @@ from roadmask.stream.errors import ModelError, SourceError
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.stages import network_size
 from roadmask.stream.spec import ModelSpec
-from roadmask.training.camvid import read_picture
+from roadmask.training.dataset import read_picture
 from tests.support.clips import cfr, make_clip
 from tests.support.datasets import make_fastai, make_segnet, save_png
 from tests.support.untrained import HEIGHT, NAMES, WIDTH

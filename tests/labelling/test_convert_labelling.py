@@ -28,7 +28,7 @@ from roadmask.stream.labelling.frames import LabelledFrame, LabelTable
 from roadmask.stream.labelling.labelling import Tool
 from roadmask.stream.labelling.tree import FolderTree
 from roadmask.stream.system.talk import install_command
-from roadmask.training.camvid import open_dataset
+from roadmask.training.dataset import open_dataset
 from tests.support.clips import SPEC, cfr, make_clip, times_of
 from tests.support.file_content import content
 from tests.support.full_disk import full_disk
@@ -215,17 +215,20 @@ def test_pictures_are_the_frames_that_the_masks_were_made_from(tmp_path: Path, t
     assert not (tmp_path / "out" / picture.replace("3.png", "1.png")).exists()
 
 
-def test_camvid_can_be_trained_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("tool", ["camvid", "cvat", "coco", "label-studio", "fiftyone"])
+def test_what_a_tool_was_given_can_be_trained_on(tmp_path: Path, tool: Tool) -> None:
     """What was labelled with it, and corrected elsewhere, comes back as labels."""
     video = make_clip(tmp_path / "drive.mp4", cfr(3))
     drawn = [np.random.default_rng(number).integers(0, 3, (48, 64)).astype(np.uint8) for number in range(3)]
     with open_source(video) as source, open_archive_sink(tmp_path / "masks.mkv", source.info, SPEC, source="x") as sink:
         for frame, mask in zip(source.frames(lambda _: (16, 16)), drawn, strict=True):
             sink.write(SegmentedFrame(frame, mask))
-    arguments = ["--to", "camvid", "-o", tmp_path / "data", "--video", video, "--subset", "train"]
-    assert convert(tmp_path / "masks.mkv", *arguments) == 0
+    subset = ["--subset", "train"] if tool in ("camvid", "cvat", "coco") else []
+    assert convert(tmp_path / "masks.mkv", "--to", tool, "-o", tmp_path / "data", "--video", video, *subset) == 0
     dataset = open_dataset(tmp_path / "data")
     assert dataset.class_names == SPEC.class_names
+    assert [example.name for example in dataset.examples] == [frame_name(index) for index in range(3)]
+    assert {example.folder for example in dataset.examples} == {"train" if subset else ""}
     for example, mask in zip(dataset.examples, drawn, strict=True):
         picture, labels = dataset.read(example)
         assert picture.shape == (48, 64, 3)

@@ -12,7 +12,7 @@ from pycocotools.coco import COCO
 from roadmask.stream.cli import main
 from roadmask.stream.labelling.labelling import Tool
 from roadmask.stream.system.hold import hold
-from roadmask.training.camvid import open_dataset
+from roadmask.training.dataset import open_dataset
 from tests.labelling.test_convert_labelling import save_masks
 from tests.support.clips import cfr, make_clip
 

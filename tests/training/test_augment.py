@@ -13,7 +13,7 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from roadmask.training.augment import augment
-from roadmask.training.camvid import VOID
+from roadmask.training.label_pictures import VOID
 from roadmask.training.settings import AugmentSettings
 from tests.support.datasets import ID_COLORS, STILL, draw_ids
 

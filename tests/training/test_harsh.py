@@ -8,8 +8,8 @@ from numpy.testing import assert_array_equal
 from numpy.typing import NDArray
 
 from roadmask.training import harsh
-from roadmask.training.camvid import VOID
 from roadmask.training.harsh import make_harsh
+from roadmask.training.label_pictures import VOID
 from tests.support.datasets import ID_COLORS, draw_ids
 
 CONDITIONS = sorted({*harsh._LIGHT, *harsh._LENS, *harsh._CAMERA}, key=lambda condition: condition.__name__)

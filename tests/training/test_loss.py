@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from roadmask.training.camvid import VOID
+from roadmask.training.label_pictures import VOID
 from roadmask.training.loss import LossWeights, lovasz_loss, one_in_four, segmentation_loss
 
 PHASES = [(0, 0), (0, 1), (1, 0), (1, 1)]

@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.testing import assert_allclose, assert_array_equal
 
-from roadmask.training.camvid import VOID
+from roadmask.training.label_pictures import VOID
 from roadmask.training.metrics import confusion_matrix, iou, mean_of, pixel_accuracy
 
 TRUTH = np.array([[0, 0, 1, 1], [0, 0, 1, 1], [2, 2, 1, VOID], [2, 2, VOID, VOID]], np.uint8)

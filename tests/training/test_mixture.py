@@ -11,12 +11,14 @@ import pytest
 from numpy.testing import assert_array_equal
 
 from roadmask.training.batches import Pictures
-from roadmask.training.camvid import SEGNET_NAMES, VOID, open_dataset
-from roadmask.training.classmap import MAPS, class_names, meanings, read_map, split_map, targets
+from roadmask.training.classmap import class_names, meanings, read_map, split_map, targets
+from roadmask.training.dataset import open_dataset
 from roadmask.training.errors import DataError
 from roadmask.training.job import prepare
+from roadmask.training.label_pictures import VOID
 from roadmask.training.labels import Labels
 from roadmask.training.mixture import Mixture, meaning, open_mixture
+from roadmask.training.public_sets import MAPS, SEGNET_NAMES
 from tests.support.datasets import (
     NAMES,
     draw_ids,
@@ -97,7 +99,8 @@ def test_a_class_that_is_named_twice_with_the_same_meaning_is_no_contradiction(f
 
 
 @pytest.mark.parametrize(
-    ("value", "message"), [("idd", "no class map; there are camvid32, idd-lite"), ("no.json", "cannot be read")]
+    ("value", "message"),
+    [("iddd", "no class map; there are cityscapes, bdd100k, camvid32"), ("no.json", "cannot be read")],
 )
 def test_a_map_that_is_not_there_is_one_line(fine: Path, value: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -238,7 +241,7 @@ def test_only_the_first_data_set_must_have_something_to_score_on(fine: Path, coa
     assert not second.split.valid
     assert len(second.split.train) == 4
     (fine / "valid.txt").unlink()
-    with pytest.raises(DataError, match=r"valid\.txt: no such list"):
+    with pytest.raises(DataError, match=r"no valid\.txt says which pictures to score on"):
         parts_of(fine, f"{root}:{path}")
 
 
@@ -310,3 +313,24 @@ def test_a_data_set_of_nothing_but_void_is_named(fine: Path, coarse: tuple[Path,
         save_png(root / "labels" / f"{'CD'[example % 2]}_{example:04}.png", np.full((64, 96), VOID, np.uint8))
     with pytest.raises(DataError, match="coarse: every pixel of the labels is void"):
         prepare(tiny_settings(fine, f"{root}:{path}"), None, lambda _message: None)
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "size", "crop"),
+    [(1080, 1920, (544, 960), (320, 576)), (720, 960, (704, 960), (384, 512)), (64, 96, (64, 96), (64, 96))],
+)
+def test_large_pictures_get_a_sane_size_and_crop_and_it_is_told(
+    tmp_path: Path, height: int, width: int, size: tuple[int, int], crop: tuple[int, int]
+) -> None:
+    told: list[str] = []
+    data = make_fastai(tmp_path, count=2, valid=1, height=height, width=width)
+    job = prepare(tiny_settings(data), None, told.append)
+    assert (job.size, job.crop) == (size, crop)
+    line = (
+        f"pictures are {width}x{height}: the network sees them at {size[1]}x{size[0]}, and learns from crops of "
+        f"{crop[1]}x{crop[0]} (--size, --crop)"
+    )
+    assert (line in told) == (height > 64)
+    asked = prepare(tiny_settings(data, size=(64, 96), crop=(32, 64)), None, told.append)
+    assert (asked.size, asked.crop) == ((64, 96), (32, 64))
+    assert told.count(line) == (height > 64)

@@ -13,8 +13,8 @@ import torch
 
 from roadmask.training import pack as packing
 from roadmask.training import recipe
-from roadmask.training.camvid import open_dataset, read_picture
 from roadmask.training.checkpoint import load
+from roadmask.training.dataset import open_dataset, read_picture
 from roadmask.training.errors import DataError, TrainingError
 from roadmask.training.pack import pack
 from roadmask.training.recipe import run_recipe, stages

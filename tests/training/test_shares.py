@@ -10,9 +10,9 @@ import numpy as np
 import pytest
 
 from roadmask.training.batches import draw
-from roadmask.training.camvid import SEGNET_NAMES
 from roadmask.training.errors import DataError, TrainingError
 from roadmask.training.mixture import Mixture, open_mixture
+from roadmask.training.public_sets import SEGNET_NAMES
 from roadmask.training.settings import check
 from tests.support.datasets import (
     HEIGHT,

@@ -21,11 +21,11 @@ from roadmask.stream.cli import main
 from roadmask.stream.spec import METADATA_KEY
 from roadmask.training import checkpoint as checkpoints
 from roadmask.training.batches import to_input
-from roadmask.training.camvid import SEGNET_NAMES
 from roadmask.training.checkpoint import Checkpoint
 from roadmask.training.errors import CheckpointError
 from roadmask.training.job import prepare
 from roadmask.training.learner import start
+from roadmask.training.public_sets import SEGNET_NAMES
 from roadmask.training.shape import UNetSettings
 from roadmask.training.teacher import soft_labels
 from roadmask.training.train import train

@@ -25,6 +25,7 @@ CHANGED = TrainSettings(
     shares=(2.0, 1.0, 0.5, 0.25),
     valid_list="some list.txt",
     valid_drives=("A", "B"),
+    split=0.25,
     learn_all=True,
     epochs=7,
     passes=3,

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor
 
 from roadmask.training import checkpoint as checkpoints
-from roadmask.training.camvid import VOID
 from roadmask.training.checkpoint import Checkpoint, finished, load, save
 from roadmask.training.encoder import EfficientNetLite, imagenet_package, load_imagenet
 from roadmask.training.errors import CheckpointError
+from roadmask.training.label_pictures import VOID
 from roadmask.training.loss import LossWeights, class_weights, segmentation_loss
 from roadmask.training.shape import Convolution, EncoderName, UNetSettings
 from roadmask.training.unet import UNet, WideContext

@@ -174,12 +174,12 @@ def test_a_column_without_any_value_has_a_mean_of_nan() -> None:
     assert math.isnan(mean["iou_Bus"])
 
 
-@pytest.mark.parametrize("option", [["--valid-drive", "A"], ["--valid-list", "some.txt"]])
+@pytest.mark.parametrize("option", [["--valid-drive", "A"], ["--valid-list", "some.txt"], ["--split", "0.2"]])
 def test_folds_choose_the_validation_pictures_alone(
     data: Path, tmp_path: Path, option: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", str(data), "-o", str(tmp_path / "run"), "--folds", "drives", *option]) == 2
-    assert "leave out --valid-drive and --valid-list" in capsys.readouterr().err
+    assert "leave out --valid-drive, --valid-list and --split" in capsys.readouterr().err
 
 
 def test_one_drive_cannot_be_folded(tmp_path: Path) -> None:

@@ -10,17 +10,11 @@ import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from PIL import Image
 
-from roadmask.training.camvid import (
-    CAMVID_COLORS,
-    SEGNET_NAMES,
-    VOID,
-    Dataset,
-    class_colors,
-    class_shares,
-    open_dataset,
-    split,
-)
+from roadmask.training.dataset import Dataset, class_shares, open_dataset
 from roadmask.training.errors import DataError
+from roadmask.training.label_pictures import VOID
+from roadmask.training.public_sets import CAMVID_COLORS, SEGNET_NAMES, class_colors
+from roadmask.training.split import split
 from tests.support.datasets import CODES, ID_COLORS, NAMES, draw_ids, frame_name, make_fastai, make_segnet, save_png
 
 EXPECTED = np.array([0, VOID, 1, 2], np.uint8)  # class of each id in CODES
