@@ -17,7 +17,7 @@ from av.video.reformatter import VideoReformatter
 from ..stream import Model
 from ..stream.decode.pixels import network_input
 from ..stream.masks.familiar import LOW, lead
-from ..training.camvid import read_picture
+from ..training.files import read_picture
 from .errors import ExportError
 from .metadata import familiar_metadata
 from .model_file import placed, write
