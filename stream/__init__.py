@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from .camera.camera import Camera, CameraSettings, parse_camera
     from .decode.source import open_source
     from .encode.overlay import Overlay, color_mask
+    from .encode.palette import Palette, load_palette
     from .errors import ArchiveError, DeviceError, ModelError, OutputError, RoadmaskError, SourceError
     from .frames import Frame, SegmentedFrame, VideoInfo
     from .masks.flicker import FlickerMeter
@@ -31,6 +32,7 @@ _HOMES = {
     "camera.camera": ("Camera", "CameraSettings", "parse_camera"),
     "decode.source": ("open_source",),
     "encode.overlay": ("Overlay", "color_mask"),
+    "encode.palette": ("Palette", "load_palette"),
     "errors": ("ArchiveError", "DeviceError", "ModelError", "OutputError", "RoadmaskError", "SourceError"),
     "frames": ("Frame", "SegmentedFrame", "VideoInfo"),
     "masks.flicker": ("FlickerMeter",),
@@ -55,6 +57,7 @@ __all__ = [
     "ModelSpec",
     "OutputError",
     "Overlay",
+    "Palette",
     "PixelClass",
     "Report",
     "Result",
@@ -68,6 +71,7 @@ __all__ = [
     "VideoInfo",
     "color_mask",
     "load",
+    "load_palette",
     "open_masks",
     "open_source",
     "parse_camera",

@@ -11,6 +11,7 @@ import typer
 from rich.console import Console
 
 from ..archive.convert import convert_archive
+from ..encode.palette import CLEAR, Palette, load_palette
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
 from ..system.talk import counted, printable, progress_bar, write_result
@@ -25,7 +26,7 @@ _OPTIONS: dict[Tool, tuple[str, ...]] = {
     "coco": _TO_TOOLS[:-1],
     "label-studio": (*_TO_TOOLS[:-2], "--image-root"),
     "fiftyone": _TO_TOOLS[:-2],
-    "color": ("--classes", "--exclude", "--stride"),
+    "color": ("--classes", "--exclude", "--stride", "--palette"),
 }
 
 _WHAT_NEXT: dict[Tool, str] = {
@@ -67,6 +68,12 @@ def convert(
         str | None,
         typer.Option(help="Where Label Studio finds the pictures: a URL or path.", show_default=False),
     ] = None,
+    palette: Annotated[
+        Palette | None,
+        typer.Option(
+            parser=load_palette, metavar="NAME|FILE.json", help="Of color: clear, cityscapes, camvid (the masks' own)."
+        ),
+    ] = None,
     overwrite: of.Overwrite = False,
     quiet: of.Quiet = False,
 ) -> None:
@@ -89,6 +96,7 @@ def convert(
         "--exclude": bool(exclude),
         "--stride": stride != 1,
         "--subset": subset is not None,
+        "--palette": palette is not None,
         "--image-root": image_root is not None,
     }
     _refuse_idle_options(tool, [option for option, is_given in given.items() if is_given])
@@ -108,6 +116,7 @@ def convert(
                 ignore=of.ignored_of(ignore),
                 subset=_subset(subset),
                 stride=stride,
+                palette=palette or CLEAR,
                 image_root=image_root,
                 overwrite=overwrite,
             )

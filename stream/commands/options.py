@@ -16,6 +16,10 @@ import typer
 from ..decode.deinterlace import Deinterlace
 from ..encode.h264 import EncoderChoice, Preset
 from ..masks.ignore import Ignored, parse_ignored
+from ..encode.legend import LEGEND_PLACES, LegendPlace
+from ..encode.overlay import Style
+from ..encode.palette import PALETTES, Palette, load_palette
+from ..system.talk import did_you_mean
 
 _Value = TypeVar("_Value")
 
@@ -129,6 +133,17 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def with_legend_placed(arguments: Sequence[str]) -> list[str]:
+    """The arguments of a command, where `--legend` may have no value: options of Typer's always have one."""
+    result = []
+    for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
+        result.append(argument)
+        # What is not even a misspelled place is the next option or source.
+        if argument == "--legend" and not (re.fullmatch(r"[\w-]+", after) and did_you_mean(after, LEGEND_PLACES)):
+            result.append("auto")
+    return result
+
+
 def names_of(text: str) -> tuple[str, ...]:
     """The names in "road,car". Raises `typer.BadParameter` where a text holds none."""
     names = tuple(name.strip() for name in text.split(",") if name.strip())
@@ -160,6 +175,10 @@ def _devices(begin: str) -> list[str]:
     return [name for name in ("auto", *DEVICES) if name.startswith(begin)]
 
 
+def _palettes(begin: str) -> list[str]:
+    return [name for name in PALETTES if name.startswith(begin)]
+
+
 MaskArchiveFile = Annotated[
     Path, typer.Argument(metavar="MASKS", help="A mask archive: a folder, .zip, .mkv, .npz or .zarr.")
 ]
@@ -185,7 +204,18 @@ Smooth = Annotated[
     bool, typer.Option("--smooth/--no-smooth", help="Steady masks over time, or decide each frame by itself.")
 ]
 
-Alpha = Annotated[float, typer.Option(min=0, max=1, help="Share of the class colour in the overlay.")]
+Alpha = Annotated[float, typer.Option(min=0, max=1, help="Share of the class colour where a class is filled.")]
+Colors = Annotated[
+    Palette,
+    typer.Option(
+        "--palette",
+        parser=load_palette,
+        metavar="NAME|FILE.json",
+        help="clear, cityscapes, camvid (the classes' own), or names and colours.",
+        autocompletion=_palettes,
+    ),
+]
+DrawnAs = Annotated[Style, typer.Option("--style", help="Fill the classes, or line their edges, or both.")]
 DrawnClasses = Annotated[str, typer.Option("--classes", help="Draw only these: road,car", show_default=False)]
 ClassesNotDrawn = Annotated[str, typer.Option("--exclude", help="Do not draw these: sky", show_default=False)]
 Ignoring = Annotated[
@@ -197,7 +227,10 @@ Ignoring = Annotated[
         show_default=False,
     ),
 ]
-Legend = Annotated[bool, typer.Option("--legend/--no-legend", help="Draw the classes' colours and names.")]
+Legend = Annotated[
+    LegendPlace,
+    typer.Option("--legend", help="Where to draw the classes' colours and names; without a value, auto."),
+]
 Encoder = Annotated[EncoderChoice, typer.Option(help="Of the overlay.")]
 Crf = Annotated[int, typer.Option(min=0, max=51, help="Quality of the overlay; 0 is lossless.")]
 X264Preset = Annotated[Preset, typer.Option("--preset", help="x264's speed.")]

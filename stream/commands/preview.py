@@ -17,6 +17,8 @@ from ..system.stop import Stop, stop_on_signal
 from ..system.talk import printable, progress_bar, write_result, write_talk
 from . import options as of
 
+as_typer_takes_them = of.with_legend_placed
+
 
 def preview(
     masks: of.MaskArchiveFile,
@@ -28,7 +30,9 @@ def preview(
     alpha: of.Alpha = 0.5,
     classes: of.DrawnClasses = "",
     exclude: of.ClassesNotDrawn = "",
-    legend: of.Legend = False,
+    palette: of.Colors = "clear",  # type: ignore[assignment]
+    style: of.DrawnAs = "fill",
+    legend: of.Legend = "off",
     ignore: of.Ignoring = None,
     start: of.Start = None,
     end: of.End = None,
@@ -62,6 +66,8 @@ def preview(
         alpha=alpha,
         classes=of.names_of(classes),
         exclude=of.names_of(exclude),
+        palette=palette,
+        style=style,
         legend=legend,
         ignore=of.ignored_of(ignore),
         start=start,

@@ -29,6 +29,8 @@ def report(
     stats: Annotated[
         Path | None, typer.Option(help="The run's statistics, to see whether they agree.", show_default=False)
     ] = None,
+    palette: of.Colors = "clear",  # type: ignore[assignment]
+    style: of.DrawnAs = "fill",
     overwrite: of.Overwrite = False,
     quiet: of.Quiet = False,
 ) -> None:
@@ -44,7 +46,9 @@ def report(
     if not output.name:
         raise typer.BadParameter("name a file for the page", param_hint="-o")
     cv2.setNumThreads(1)  # every stage has a thread already
-    settings = ReportSettings(tuple(masks), output, video, stats, overwrite)
+    if style != "fill" and video is None:
+        raise typer.BadParameter("--style is for overlays; pass --video, too")
+    settings = ReportSettings(tuple(masks), output, video, stats, palette, style, overwrite)
     with progress_bar(quiet=quiet) as progress:
         task = progress.add_task("", total=None)
 

@@ -36,13 +36,13 @@ _RAY_ADDRESS = re.compile(r"local|auto|ray://.+|[\w.\-\[\]:]+:\d+")
 
 
 def as_typer_takes_them(arguments: Sequence[str]) -> list[str]:
-    """The arguments of a command, where `--ray` may have no address: options of Typer's always have one."""
+    """The arguments, where `--ray` may have no address, and `--legend` no place: options of Typer's always have one."""
     result = []
     for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
         result.append(argument)
         if argument == "--ray" and not _RAY_ADDRESS.fullmatch(after):
             result.append("")
-    return result
+    return of.with_legend_placed(result)
 
 
 def run(
@@ -77,7 +77,9 @@ def run(
     alpha: of.Alpha = 0.5,
     classes: of.DrawnClasses = "",
     exclude: of.ClassesNotDrawn = "",
-    legend: of.Legend = False,
+    palette: of.Colors = "clear",  # type: ignore[assignment]
+    style: of.DrawnAs = "fill",
+    legend: of.Legend = "off",
     ignore: of.Ignoring = None,
     save_ignore: Annotated[
         bool, typer.Option("--save-ignore", help="Keep --ignore, as the default of cameras of these names.")
@@ -231,6 +233,8 @@ def run(
         alpha=alpha,
         classes=of.names_of(classes),
         exclude=of.names_of(exclude),
+        palette=palette,
+        style=style,
         legend=legend,
         start=start,
         end=end,

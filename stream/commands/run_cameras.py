@@ -21,9 +21,8 @@ from ..live.cameras import CameraRun, CameraTalk, watch
 from ..live.views import Views
 from ..masks.ignore import ignored_by_source
 from ..network.model import Model
-from ..run.outputs import refuse_bad_outputs
+from ..run.outputs import overlay_of, refuse_bad_outputs
 from ..run.settings import SegmentSettings
-from ..spec import select_classes
 from ..system.stop import Stop, stop_on_signal
 
 log = logging.getLogger(__name__)
@@ -56,7 +55,7 @@ def run_cameras(request: CamerasRequest, load: Callable[[], Model], views: Views
     if not jobs[0].outputs and not views.any:
         raise typer.BadParameter("say what to make of it: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows")
     model = load()
-    select_classes(model.spec.classes, only=template.classes, exclude=template.exclude)
+    overlay_of(template, model)  # says which class is none of the model's
     with stop_on_signal() as stop:
         return _watch(jobs, model, views, stop, quiet=request.quiet, is_json=request.as_json)
 
@@ -79,7 +78,7 @@ def _watch(
 ) -> int:
     talk = CameraTalk(table=not quiet and not is_json and sys.stderr.isatty())
     with ExitStack() as stack:
-        page = stack.enter_context(views.page(model))
+        page = stack.enter_context(views.page(jobs[0], model))
         if page:
             log.info("live view at %s", page.url)
 

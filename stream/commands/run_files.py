@@ -27,11 +27,10 @@ from ..frames import VideoInfo
 from ..live.views import Views
 from ..network.model import Model
 from ..run.claim import claimed
-from ..run.outputs import refuse_bad_outputs
+from ..run.outputs import overlay_of, refuse_bad_outputs
 from ..run.segment import process_video
 from ..run.settings import ClusterSettings, Report, SegmentSettings, in_json
 from ..run.stages import batch_size, network_size
-from ..spec import select_classes
 from ..stats.stats import PictureRow, refuse_other_table, write_picture_table
 from ..system.machine import usable_cores
 from ..system.stop import Stop, stop_on_signal
@@ -99,7 +98,7 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
         if table:
             refuse_other_table(table, overwrite=template.overwrite, goes_on=summary is not None or template.resume)
         model = load()
-        select_classes(model.spec.classes, only=template.classes, exclude=template.exclude)
+        overlay_of(template, model)  # says which class is none of the model's
         with depot.summary() if depot else nullcontext(), stop_on_signal() as stop:
             return _run(request, jobs, model, views, stop, many=many, summary=summary, record=record, table=table)
 

@@ -7,6 +7,7 @@ class index, and mixed into each plane.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Literal, get_args
 
 import av
 import cv2
@@ -18,7 +19,10 @@ from ..decode.pixels import Plane, color_range, converted, matrix, planes_of, rg
 from ..errors import RoadmaskError
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
+from .legend import LEGEND_PLACES, Legend, LegendPlace, quietest_corner
 
+Style = Literal["fill", "outline", "fill+outline"]
+STYLES: tuple[Style, ...] = get_args(Style)
 _RGB_MATRIX, _UNSPECIFIED_MATRIX = 0, 2  # ITU-T H.273
 
 
@@ -41,14 +45,16 @@ class Overlay:
     """Draws masks over frames: one instance a video, for one thread.
 
     Args:
-        classes: of the masks.
-        alpha: share of the class colour in the mix, 0 (picture alone) to 1 (colour alone).
+        classes: of the masks; they are drawn in their own colours, so give them `load_palette("clear").colored(...)`.
+        alpha: share of the class colour where a class is filled, 0 (picture alone) to 1 (colour alone).
+        style: fill classes, or draw lines inside their edges, or both.
         drawn: of each class, whether it is coloured; `None` for all.
-        legend: draw a table of the drawn classes in the upper left corner.
+        legend: where to draw a table of the drawn classes: in a corner, "auto" for the one in which the first picture
+            has least to see, or "off".
 
-    >>> from roadmask import Model, Overlay, segment_video
+    >>> from roadmask import Model, Overlay, load_palette, segment_video
     >>> model = Model.load("camvid-lite0-int8")
-    >>> overlay = Overlay(model.spec.classes, alpha=0.4, legend=True)
+    >>> overlay = Overlay(load_palette("clear").colored(model.spec.classes), alpha=0.4, legend="auto")
     >>> for result in segment_video("drive.mp4", model=model):
     ...     picture = overlay.render(result)
     >>> picture.format.name, picture.width, picture.height, picture.to_ndarray(format="rgb24").shape
@@ -60,20 +66,26 @@ class Overlay:
         classes: Sequence[PixelClass],
         *,
         alpha: float = 0.5,
+        style: Style = "fill",
         drawn: Sequence[bool] | None = None,
-        legend: bool = False,
+        legend: LegendPlace = "off",
     ) -> None:
         if not 0 <= alpha <= 1:
             raise RoadmaskError(f"alpha {alpha:g} is not between 0 and 1")
+        for value, known in ((style, STYLES), (legend, LEGEND_PLACES)):
+            if value not in known:
+                raise RoadmaskError(f"{value!r} is none of {', '.join(known)}")
         self._classes = tuple(classes)
-        self._alpha = alpha
+        self._alpha = alpha if style != "outline" else 0
+        self._is_lined = style != "fill"
         self._drawn = tuple(drawn) if drawn is not None else (True,) * len(self._classes)
-        self._has_legend = legend
-        self._legend: _Legend | None = None
+        self._legend_place = legend
+        self._legend_classes = [item for item, shown in zip(self._classes, self._drawn, strict=True) if shown]
+        self._legend: Legend | None = None
         self._tables: dict[tuple[Colorspace, bool], NDArray[np.uint8]] = {}
         self._hidden: NDArray[np.uint8] = np.full(256, 255, np.uint8)
         self._hidden[: len(self._classes)] = np.where(self._drawn, 0, 255)
-        self._room = np.empty(0, np.uint8)  # working memory that serves all planes of all frames
+        self._room = np.empty((1, 0, 0), np.uint8)  # working memory that serves all planes of all frames
 
     def render(self, result: SegmentedFrame) -> av.VideoFrame:
         """A new yuv420p frame with the picture's times; odd sides grow by one row or column, never shrink."""
@@ -83,25 +95,34 @@ class Overlay:
         frame = av.VideoFrame(width + width % 2, height + height % 2, "yuv420p")
         tables = self._color_tables(colorspace, full_range)
         mask = result.mask
-        if self._room.size != mask.size:
-            self._room = np.empty(mask.size, np.uint8)
+        if self._room.shape[1:] != mask.shape:
+            self._room = np.empty((3 if self._is_lined else 1, *mask.shape), np.uint8)
+        lines = edges(mask, line_width(height, width), self._room[1:]) if self._is_lined else None
+        hides = result.ignores or not all(self._drawn)
         for index, (target, plane) in enumerate(zip(planes_of(frame), planes_of(source), strict=True)):
             if index == 1:  # chroma has half the rows and columns
-                mask = _halved(mask)
-            self._blend(plane, mask, tables[index], target, hides=result.ignores or not all(self._drawn))
-        if self._has_legend:
-            self._draw_legend(frame, colorspace, full_range)
+                mask, lines = _halved(mask), None if lines is None else _halved(lines)
+            self._blend(plane, mask, lines, tables[index], target, hides=hides)
+        if self._legend_place != "off":
+            self._draw_legend(frame, source, colorspace, full_range=full_range)
         frame.pts, frame.time_base = result.frame.pts, result.frame.time_base
         _copy_colors(source, frame)
         return frame
 
-    def _blend(self, plane: Plane, mask: Plane, table: NDArray[np.uint8], target: Plane, *, hides: bool) -> None:
+    def _blend(
+        self, plane: Plane, mask: Plane, lines: Plane | None, table: NDArray[np.uint8], target: Plane, *, hides: bool
+    ) -> None:
         """Mix the colours of `table` at `mask` into `plane`; `target` may be one row or column larger."""
         height, width = plane.shape
         inner = target[:height, :width]
-        looked_up = self._room[: mask.size].reshape(mask.shape)
+        looked_up = self._room[0].reshape(-1)[: mask.size].reshape(mask.shape)
         cv2.LUT(mask, table, dst=looked_up)
-        cv2.addWeighted(plane, 1 - self._alpha, looked_up, self._alpha, 0, dst=inner)
+        if self._alpha:
+            cv2.addWeighted(plane, 1 - self._alpha, looked_up, self._alpha, 0, dst=inner)
+        else:
+            np.copyto(inner, plane)
+        if lines is not None:
+            cv2.copyTo(looked_up, lines, inner)
         if hides:
             cv2.LUT(mask, self._hidden, dst=looked_up)
             cv2.copyTo(plane, looked_up, inner)
@@ -119,47 +140,44 @@ class Overlay:
             self._tables[key] = rgb_to_yuv(colors, colorspace, full_range=full_range).T.copy()
         return self._tables[key]
 
-    def _draw_legend(self, frame: av.VideoFrame, colorspace: Colorspace, full_range: bool) -> None:
-        if self._legend is None or self._legend.frame_size != (frame.height, frame.width):
-            drawn = [item for item, is_drawn in zip(self._classes, self._drawn, strict=True) if is_drawn]
-            self._legend = _Legend(drawn, (frame.height, frame.width), colorspace, full_range)
+    def place_legend(self, picture: av.VideoFrame) -> None:
+        """Let this picture decide where a legend hides least, in place of the first that is drawn.
+
+        For a run that goes on in the middle: its legend then stands where it stood.
+        """
+        if self._legend_place == "auto":
+            self._legend_place = quietest_corner(planes_of(_as_yuv420p(picture))[0], self._legend_classes)
+
+    def _draw_legend(
+        self, frame: av.VideoFrame, source: av.VideoFrame, colorspace: Colorspace, *, full_range: bool
+    ) -> None:
+        self.place_legend(source)
+        if self._legend_place == "off" or self._legend_place == "auto" or not self._legend_classes:
+            return
+        size = (frame.height, frame.width)
+        if self._legend is None or self._legend.frame_size != size:
+            self._legend = Legend(self._legend_classes, self._legend_place, size, colorspace, full_range=full_range)
         self._legend.draw(frame)
 
 
-class _Legend:
-    """A table of colours and names, drawn once and copied into each frame."""
-
-    def __init__(
-        self, classes: Sequence[PixelClass], frame_size: tuple[int, int], colorspace: Colorspace, full_range: bool
-    ) -> None:
-        self.frame_size = frame_size
-        picture = legend_picture(classes, *frame_size)
-        yuv = rgb_to_yuv(picture, colorspace, full_range=full_range)
-        height, width = picture.shape[:2]
-        chroma = cv2.resize(yuv[..., 1:], (width // 2, height // 2), interpolation=cv2.INTER_AREA)
-        self._planes = (yuv[..., 0], chroma[..., 0], chroma[..., 1])
-
-    def draw(self, frame: av.VideoFrame) -> None:
-        for plane, patch in zip(planes_of(frame), self._planes, strict=True):
-            height, width = patch.shape
-            corner = plane[:height, :width]
-            cv2.addWeighted(corner, 0.15, patch, 0.85, 0, dst=corner)
+def line_width(height: int, width: int) -> int:
+    """Pixels, on either side of an edge, of lines that are seen at any size of the picture."""
+    return max(round(min(height, width) / 400), 1)
 
 
-def legend_picture(classes: Sequence[PixelClass], frame_height: int, frame_width: int) -> NDArray[np.uint8]:
-    """(even height, even width, 3) RGB: a swatch and a name a class, at most as large as the frame."""
-    line = min(max(frame_height // 27, 12), max(frame_height // max(len(classes), 1), 4))
-    font, scale = cv2.FONT_HERSHEY_SIMPLEX, line / 36
-    widths = [cv2.getTextSize(item.name, font, scale, 1)[0][0] for item in classes] or [0]
-    width = min(line * 2 + max(widths), frame_width) // 2 * 2
-    height = min(line * len(classes) + line // 2, frame_height) // 2 * 2
-    picture = np.full((max(height, 2), max(width, 2), 3), 24, np.uint8)
-    for row, item in enumerate(classes):
-        top = line // 4 + row * line
-        picture[top + line // 6 : top + line * 5 // 6, line // 3 : line * 4 // 3] = item.color
-        origin = (line * 5 // 3, top + line * 3 // 4)
-        cv2.putText(picture, item.name, origin, font, scale, (240, 240, 240), 1, cv2.LINE_AA)
-    return picture
+def edges(mask: Plane, width: int, room: Plane | None = None) -> Plane:
+    """Not 0 at the pixels of a mask that have another class `width` pixels above, below, on the left or right.
+
+    `room` is (2, height, width) of working memory, in which the result is; without, new memory is taken.
+    """
+    found, apart = np.empty((2, *mask.shape), np.uint8) if room is None else room
+    found.fill(0)
+    for before, after in ((np.s_[:-width], np.s_[width:]), (np.s_[:, :-width], np.s_[:, width:])):
+        # OpenCV's, as NumPy's take three times as long where rows do not begin where its registers want them.
+        differ = cv2.bitwise_xor(mask[before], mask[after], dst=apart[before])
+        cv2.bitwise_or(found[before], differ, dst=found[before])
+        cv2.bitwise_or(found[after], differ, dst=found[after])
+    return np.asarray(found, np.uint8)
 
 
 def _halved(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:

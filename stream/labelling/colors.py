@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from ..archive.png import png
 from ..decode.pixels import converted
-from ..encode.overlay import legend_picture
+from ..encode.legend import legend_picture
 from ..encode.video_sink import COMMENT
 from ..errors import OutputError
 from ..spec import Color, PixelClass
@@ -59,7 +59,7 @@ class ColorPngWriter:
     def finish(self) -> None:
         legend = legend_picture(self._classes, _LEGEND_HEIGHT, _LEGEND_HEIGHT)
         self._tree.add_table("legend.csv", _legend(self._classes))
-        self._tree.add_table("legend.png", png(legend[..., ::-1]))
+        self._tree.add_table("legend.png", png(legend[..., 2::-1]))
 
 
 class ColorVideoWriter:

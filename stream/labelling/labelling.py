@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
+from ..encode.palette import CLEAR, Palette
 from ..errors import ArchiveError, OutputError
 from ..masks.ignore import Ignored
 from ..system.disk import PartialOutput, writing
@@ -42,6 +43,7 @@ class LabellingSettings:
     ignore: Ignored | None = None  # what is left out, besides what was when the masks were made: it has no label
     subset: str = "default"  # cvat, camvid, coco
     stride: int = 1  # every n-th mask, beginning with the first
+    palette: Palette = CLEAR  # of "color"
     image_root: str | None = None  # where Label Studio finds the pictures: URL or path
     overwrite: bool = False
 
@@ -83,7 +85,8 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
             raise ArchiveError(f"{settings.masks}: holds no masks")
         if not masks.is_finished:
             log.warning("%s: was not finished; the %d masks that are whole are taken", settings.masks, len(masks))
-        table = LabelTable.of(masks.classes, only=settings.classes, exclude=settings.exclude)
+        classes = settings.palette.colored(masks.classes) if settings.tool == "color" else masks.classes
+        table = LabelTable.of(classes, only=settings.classes, exclude=settings.exclude)
         total = len(range(0, len(masks), settings.stride))
         with _opened(settings, masks, table) as (writer, prefix):
             _warn_of_missing_pictures(settings)

@@ -4,7 +4,7 @@
 /pictures?camera=NAME            pictures and masks for the page, of one or several cameras, without end
 /events                          what happens, as server-sent events
 /cameras/NAME/overlay.mjpg       the overlay, for players
-/cameras/NAME/snapshot.jpg       one picture at full size, or .png; ?alpha=0.4&classes=road,car
+/cameras/NAME/snapshot.jpg       one picture at full size, or .png; ?alpha=0.4&classes=road,car&style=outline
 /healthz, /metrics               for machines
 """
 
@@ -30,6 +30,7 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
+from ..encode.overlay import STYLES, Style
 from ..errors import OutputError, RoadmaskError
 from ..spec import PixelClass, select_classes
 from .address import Address
@@ -59,6 +60,7 @@ class ViewApp:
         self,
         feeds: Sequence[CameraFeed],
         classes: Sequence[PixelClass],
+        style: Style,
         journal: Journal,
         bell: Bell,
         *,
@@ -66,6 +68,7 @@ class ViewApp:
     ) -> None:
         self._feeds = feeds
         self._classes = classes
+        self._style = style
         self._journal = journal
         self._bell = bell
         self._is_open = is_open
@@ -116,13 +119,18 @@ class ViewApp:
             alpha = float(request.query_params.get("alpha", "0.5"))
             names = [name for name in request.query_params.get("classes", "").split(",") if name]
             drawn = select_classes(self._classes, only=names)
+            style = request.query_params.get("style", self._style)
         except (ValueError, RoadmaskError) as exc:
             raise HTTPException(400, str(exc)) from exc
         if not 0 <= alpha <= 1:
             raise HTTPException(400, f"alpha {alpha:g} is not between 0 and 1")
+        if style not in STYLES:
+            raise HTTPException(400, f"style {style!r:.40} is none of {', '.join(STYLES)}")
         suffix = Path(request.url.path).suffix
         async with self._snapshots:
-            content = await run_in_threadpool(snapshot, newest, self._classes, alpha=alpha, drawn=drawn, suffix=suffix)
+            content = await run_in_threadpool(
+                snapshot, newest, self._classes, alpha=alpha, style=style, drawn=drawn, suffix=suffix
+            )
         return Response(content, media_type="image/jpeg" if suffix == ".jpg" else "image/png")
 
     async def _healthz(self, _: Request) -> Response:

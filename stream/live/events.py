@@ -1,6 +1,6 @@
 """What happens to the cameras, as server-sent events for the page and for scripts.
 
-    event: hello      once, first: the classes, and each camera's state, numbers and shares of the last minutes
+    event: hello      once, first: classes, how they are drawn, and each camera's state, numbers, shares of minutes
     event: camera     a camera's change of state, with its reason and the seconds until the next try
     event: numbers    once a second: each camera's state, numbers and shares now
 
@@ -18,6 +18,7 @@ from dataclasses import asdict
 from itertools import count
 
 from ..camera.status import CameraEvent
+from ..encode.overlay import Style
 from ..spec import PixelClass
 from .feed import Bell, CameraFeed
 
@@ -28,9 +29,10 @@ _PATIENCE_S = 10.0
 class Journal:
     """The events so far, and the numbers of the last second; any thread may write. The `bell` is rung at each news."""
 
-    def __init__(self, feeds: Sequence[CameraFeed], classes: Sequence[PixelClass], bell: Bell) -> None:
+    def __init__(self, feeds: Sequence[CameraFeed], classes: Sequence[PixelClass], style: Style, bell: Bell) -> None:
         self._feeds = feeds
         self._classes = classes
+        self._style = style
         self._bell = bell
         self._lock = threading.Lock()
         self._serials = count(1)
@@ -78,6 +80,7 @@ class Journal:
         return {
             "time": time.time(),
             "classes": [asdict(item) for item in self._classes],
+            "style": self._style,
             "cameras": [
                 self._camera(feed) | {"history": [asdict(sample) for sample in feed.history()]}
                 for feed in tuple(self._feeds)

@@ -22,6 +22,7 @@ import cv2
 from av.video.reformatter import VideoReformatter
 
 from ..camera.status import CameraStatus
+from ..encode.overlay import Style
 from ..frames import SegmentedFrame, Sink
 from ..spec import PixelClass
 from ..system.machine import usable_cores
@@ -67,18 +68,25 @@ class CameraFeed(Sink):
     Args:
         status: of the camera; its name is the feed's.
         classes: of the masks.
+        style: of the overlays for players.
         max_width: of the pictures sent, in pixels.
         wake: called where a result has come that somebody wants.
     """
 
     def __init__(
-        self, status: CameraStatus, classes: Sequence[PixelClass], *, max_width: int, wake: Callable[[], None]
+        self,
+        status: CameraStatus,
+        classes: Sequence[PixelClass],
+        *,
+        style: Style,
+        max_width: int,
+        wake: Callable[[], None],
     ) -> None:
         self.name = status.name
         self.status = status
         self.newest: SegmentedFrame | None = None
         self.pictures = Encoding(self._message)
-        self.overlays = Encoding(lambda result: overlay_jpeg(self._shown(result), classes))
+        self.overlays = Encoding(lambda result: overlay_jpeg(self._shown(result), classes, style))
         self._class_count = len(classes)
         self._max_width = max_width
         self._wake = wake

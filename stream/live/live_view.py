@@ -18,6 +18,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Self
 
 from ..camera.status import CameraEvent, CameraStatus
+from ..encode.overlay import Style
 from ..errors import OutputError
 from ..spec import PixelClass
 from ..system.talk import install_command
@@ -37,7 +38,8 @@ class LiveView:
 
     Args:
         address: where to listen; port 0 takes any that is free, and `url` says which.
-        classes: of all cameras' masks.
+        classes: of all cameras' masks, in the colours to draw them in.
+        style: what is drawn until a viewer wants it otherwise.
         token: what viewers have to know; None for none, on loopback.
         max_width: of the pictures sent to the page, in pixels; snapshots have their full size.
 
@@ -47,7 +49,13 @@ class LiveView:
     """
 
     def __init__(
-        self, address: Address, classes: Sequence[PixelClass], *, token: str | None = None, max_width: int = 960
+        self,
+        address: Address,
+        classes: Sequence[PixelClass],
+        *,
+        style: Style = "fill",
+        token: str | None = None,
+        max_width: int = 960,
     ) -> None:
         if any(find_spec(name) is None for name in _NEEDED):
             raise OutputError(f"--serve needs starlette: {install_command('serve')}")
@@ -59,11 +67,12 @@ class LiveView:
             raise OutputError(f"--token: is shorter than {_SHORTEST_TOKEN} characters, which can be guessed")
         self._address = address
         self._classes = tuple(classes)
+        self._style = style
         self._token = token
         self._max_width = max_width
         self._feeds: list[CameraFeed] = []
         self._pictures_bell, self._news_bell = Bell(), Bell()
-        self._journal = Journal(self._feeds, self._classes, self._news_bell)
+        self._journal = Journal(self._feeds, self._classes, self._style, self._news_bell)
         self._studio = Studio(self._feeds, bell=self._pictures_bell, on_second=self._journal.take_stock)
         self._is_open = True
         self._server: ViewServer | None = None
@@ -76,7 +85,7 @@ class LiveView:
         """
         if any(feed.name == status.name for feed in self._feeds):
             raise OutputError(f"{status.name}: two cameras have this name; give each its own: front=rtsp://...")
-        feed = CameraFeed(status, self._classes, max_width=self._max_width, wake=self._studio.wake)
+        feed = CameraFeed(status, self._classes, style=self._style, max_width=self._max_width, wake=self._studio.wake)
         self._feeds.append(feed)
         return feed
 
@@ -94,7 +103,9 @@ class LiveView:
 
         listener = listen(self._address)
         self._address = replace(self._address, port=listener.getsockname()[1])
-        app = ViewApp(self._feeds, self._classes, self._journal, self._pictures_bell, is_open=lambda: self._is_open)
+        app = ViewApp(
+            self._feeds, self._classes, self._style, self._journal, self._pictures_bell, is_open=lambda: self._is_open
+        )
         self._server = ViewServer(
             app.asgi(self._address, self._token), listener, on_start=self._begin, on_stop=self._leave
         )

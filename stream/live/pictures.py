@@ -25,6 +25,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from ..decode.pixels import color_range, converted, matrix
+from ..encode.overlay import Style, edges, line_width
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
 
@@ -80,27 +81,40 @@ def packed(mask: NDArray[np.uint8]) -> bytes:
     return compressor.compress(changes.tobytes()) + compressor.flush()
 
 
-def overlay_jpeg(picture: Shown, classes: Sequence[PixelClass]) -> bytes:
+def overlay_jpeg(picture: Shown, classes: Sequence[PixelClass], style: Style) -> bytes:
     """All classes over the picture, for players that can do no more than show it."""
-    return _jpeg(mixed(picture, classes, _MJPEG_ALPHA), _QUALITY)
+    return _jpeg(mixed(picture, classes, _MJPEG_ALPHA, style), _QUALITY)
 
 
 def snapshot(
-    result: SegmentedFrame, classes: Sequence[PixelClass], *, alpha: float, drawn: Sequence[bool], suffix: str
+    result: SegmentedFrame,
+    classes: Sequence[PixelClass],
+    *,
+    alpha: float,
+    style: Style,
+    drawn: Sequence[bool],
+    suffix: str,
 ) -> bytes:
     """The result at its full size, as .jpg or .png."""
-    picture = mixed(shown(result, VideoReformatter()), classes, alpha, drawn)
+    picture = mixed(shown(result, VideoReformatter()), classes, alpha, style, drawn)
     return _jpeg(picture, _KEPT_QUALITY) if suffix == ".jpg" else _encoded(suffix, picture, [])
 
 
 def mixed(
-    picture: Shown, classes: Sequence[PixelClass], alpha: float, drawn: Sequence[bool] | None = None
+    picture: Shown,
+    classes: Sequence[PixelClass],
+    alpha: float,
+    style: Style = "fill",
+    drawn: Sequence[bool] | None = None,
 ) -> NDArray[np.uint8]:
     """The class colours over the picture: (height, width, 3) BGR."""
     table = np.zeros((256, 1, 3), np.uint8)
     table[: len(classes), 0] = [item.color[::-1] for item in classes]
     colors = cv2.LUT(cv2.merge([picture.mask] * 3), table)
+    alpha = alpha if style != "outline" else 0
     blended = cv2.addWeighted(picture.picture, 1 - alpha, colors, alpha, 0)
+    if style != "fill":
+        cv2.copyTo(colors, edges(picture.mask, line_width(*picture.mask.shape)), blended)
     hidden = np.full(256, 255, np.uint8)
     hidden[: len(classes)] = 0 if drawn is None else np.where(drawn, 0, 255)
     if hidden[picture.mask.max(initial=0)] or (drawn and not all(drawn)):

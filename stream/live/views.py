@@ -50,10 +50,12 @@ class Views:
         if self.window:
             refuse_no_window()
 
-    def page(self, model: Model) -> AbstractContextManager[LiveView | None]:
+    def page(self, job: SegmentSettings, model: Model) -> AbstractContextManager[LiveView | None]:
+        """Of all cameras, drawn as this one is."""
         if self.address is None:
             return nullcontext()
-        return LiveView(parse_address(self.address), model.spec.classes, token=self.token)
+        classes = job.palette.colored(model.spec.classes)
+        return LiveView(parse_address(self.address), classes, style=job.style, token=self.token)
 
     def sinks(self, job: SegmentSettings, model: Model, stop: Stop) -> list[Sink]:
         """The window and the stream of one source; where there is nothing else to run for, their end is the run's."""

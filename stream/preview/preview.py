@@ -21,7 +21,9 @@ from ..decode.deinterlace import Deinterlace
 from ..decode.pixels import color_range, planes_of
 from ..decode.source import Source, open_source
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
-from ..encode.overlay import Overlay
+from ..encode.legend import LegendPlace
+from ..encode.overlay import Overlay, Style
+from ..encode.palette import CLEAR, Palette
 from ..encode.video_sink import OverlayVideoSink
 from ..errors import ArchiveError, OutputError, Stopped
 from ..frames import SegmentedFrame, VideoInfo
@@ -53,7 +55,9 @@ class PreviewSettings:
     alpha: float = 0.5  # share of the class colour
     classes: tuple[str, ...] = ()  # drawn; empty for all
     exclude: tuple[str, ...] = ()  # not drawn
-    legend: bool = False
+    palette: Palette = CLEAR
+    style: Style = "fill"
+    legend: LegendPlace = "off"
     ignore: Ignored | None = None  # what is left out, besides what was when the masks were made
     start: Fraction | None = None  # seconds from the video's first frame
     end: Fraction | None = None
@@ -119,9 +123,7 @@ def preview_video(
                 )
             )
             pair.refuse_other_size(source.info)
-            classes = pair.masks.classes
-            drawn = select_classes(classes, only=settings.classes, exclude=settings.exclude)
-            draw = view_of(settings.view, classes, drawn=drawn, alpha=settings.alpha, legend=settings.legend)
+            draw = _draw(settings, pair.masks.classes)
             if on_open:
                 on_open(source.info, pair.masks)
             sink = stack.enter_context(_sink(settings, source.info))
@@ -168,10 +170,16 @@ def _results(
     return pipeline.stage("draw", drawn, depth=_AHEAD)
 
 
-def view_of(view: View, classes: Sequence[PixelClass], *, drawn: Sequence[bool], alpha: float, legend: bool) -> Draw:
-    """What draws a frame: a new yuv420p frame of even size. For one video and one thread."""
-    overlay = Overlay(classes, alpha=1.0 if view == "mask" else alpha, drawn=drawn, legend=legend)
-    match view:
+def _draw(settings: PreviewSettings, classes: Sequence[PixelClass]) -> Draw:
+    """What draws a frame: a new yuv420p frame of even size."""
+    overlay = Overlay(
+        settings.palette.colored(classes),
+        alpha=1.0 if settings.view == "mask" else settings.alpha,
+        style=settings.style,
+        drawn=select_classes(classes, only=settings.classes, exclude=settings.exclude),
+        legend=settings.legend,
+    )
+    match settings.view:
         case "overlay":
             return overlay.render
         case "mask":

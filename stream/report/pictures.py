@@ -19,6 +19,7 @@ from ..decode.source import open_source
 from ..encode.overlay import Overlay, color_mask
 from ..frames import SegmentedFrame
 from ..masks.flicker import FlickerMeter
+from ..spec import PixelClass
 
 _SIDE, _QUALITY = 960, 80  # of a picture's longer side, to be enlarged, and of its JPEG: some 50 kB
 _NO_INPUT = (1, 1)  # size of the network's input, which nobody looks at
@@ -37,19 +38,23 @@ def choose_keyframes(shares: NDArray[np.float32], positions: NDArray[np.int64], 
     return [int(positions[stretch[np.argmax(changes[stretch])]]) for stretch in stretches]
 
 
-def mask_pictures(masks: MaskArchive, keyframes: Sequence[int]) -> dict[int, str]:
-    """The masks in their colours, by position, as URIs."""
+def mask_pictures(masks: MaskArchive, classes: Sequence[PixelClass], keyframes: Sequence[int]) -> dict[int, str]:
+    """The masks in the colours of `classes`, by position, as URIs."""
     pictures = {}
     for position in keyframes:
         mask = masks[position]
         size = _size(*mask.shape)
         small = np.asarray(cv2.resize(mask, size[::-1], interpolation=cv2.INTER_NEAREST), np.uint8)
-        pictures[position] = _uri(color_mask(small, masks.classes))
+        pictures[position] = _uri(color_mask(small, classes))
     return pictures
 
 
 def video_pictures(
-    pair: MaskedVideo, keyframes: Sequence[int], readable: NDArray[np.int64], on_picture: Callable[[int], None]
+    pair: MaskedVideo,
+    overlay: Overlay,
+    keyframes: Sequence[int],
+    readable: NDArray[np.int64],
+    on_picture: Callable[[int], None],
 ) -> tuple[dict[int, str], float]:
     """The overlays of the keyframes, by position, as URIs; and the flicker of the masks from each of them on.
 
@@ -58,7 +63,7 @@ def video_pictures(
         SourceError: it cannot be read.
     """
     wanted = np.intersect1d(np.add.outer(keyframes, np.arange(_STRETCH)), readable).tolist()
-    overlay, reformatter, meter = Overlay(pair.masks.classes), VideoReformatter(), FlickerMeter()
+    reformatter, meter = VideoReformatter(), FlickerMeter()
     pictures: dict[int, str] = {}
     last = -1
     for position, result in _visited(pair, wanted):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
 from ..archive.masked_frames import MaskedVideo, usual_step
+from ..encode.overlay import Overlay, Style
+from ..encode.palette import CLEAR, Palette
 from ..errors import ArchiveError
 from ..frames import Ending
 from ..pipeline import Pipeline
@@ -40,6 +42,8 @@ class ReportSettings:
     output: Path
     video: Path | None = None  # of the one archive, or a folder in which each one's source lies
     stats: Path | None = None  # of the one archive
+    palette: Palette = CLEAR
+    style: Style = "fill"  # of overlays
     overwrite: bool = False
 
 
@@ -68,16 +72,18 @@ def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int
     """
     with open_masks(path) as masks:
         video, names = _video_of(masks.header, settings.video), [item.name for item in masks.classes]
+        classes = settings.palette.colored(masks.classes)
         statistics = read_shares(settings.stats, names) if settings.stats else None
         scan = scan_masks(masks, lambda done: on_progress("masks", done, len(masks)))
         chosen = choose_keyframes(scan.shares[scan.known], scan.known, keyframes)
         flicker = None
         if video is None or not chosen:
-            pictures = mask_pictures(masks, chosen)
+            pictures = mask_pictures(masks, classes, chosen)
         else:
             pair = MaskedVideo(masks, video)
+            overlay = Overlay(classes, style=settings.style)
             pictures, flicker = video_pictures(
-                pair, chosen, scan.known, lambda done: on_progress("pictures", done, len(chosen))
+                pair, overlay, chosen, scan.known, lambda done: on_progress("pictures", done, len(chosen))
             )
         problems, ending = problems_of(scan, statistics, is_finished=masks.is_finished), None
         try:
@@ -87,7 +93,7 @@ def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int
         return RunLook(
             name=path.name,
             anchor=f"run-{number}-{re.sub(r'[^a-z0-9]+', '-', path.stem.lower()).strip('-')}",
-            header=masks.header,
+            header=replace(masks.header, classes=classes),
             reused=sum(record.reused for record in masks.records),
             scan=scan,
             curve=curve_of(scan, _COLUMNS),

@@ -11,11 +11,14 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+import av
+
 from ..archive.manifest import mask_format
 from ..archive.mask_sink import PIECE_SUFFIX as _MASKS
 from ..archive.mask_sink import MaskPieceSink, open_archive_sink
 from ..archive.png import png
 from ..camera.parts import PartsSink
+from ..decode.source import open_source
 from ..encode.overlay import Overlay
 from ..encode.picture_sink import MASK_COMMENT, PictureSink, marked, overlay_encoder
 from ..encode.video_sink import PIECE_SUFFIX as _VIDEO
@@ -216,10 +219,13 @@ def _picture_makers(
 def _overlay_sink(
     settings: SegmentSettings, model: Model, began: Place | None, path: Path, info: VideoInfo, *, sound: bool = True
 ) -> OverlayVideoSink:
+    overlay = overlay_of(settings, model)
+    if began and settings.file and settings.legend == "auto":
+        overlay.place_legend(_first_picture(settings, settings.file))
     return OverlayVideoSink(
         path,
         info,
-        overlay_of(settings, model).render,
+        overlay.render,
         source=settings.file if sound else None,
         began=began,
         overwrite=settings.overwrite,
@@ -231,9 +237,27 @@ def _overlay_sink(
 
 
 def overlay_of(settings: SegmentSettings, model: Model) -> Overlay:
-    """What draws as the settings say, for one output."""
+    """What draws as the settings say, for one output.
+
+    Raises:
+        RoadmaskError: a class that was named, or that the palette's file names, is none of the model's.
+    """
     drawn = select_classes(model.spec.classes, only=settings.classes, exclude=settings.exclude)
-    return Overlay(model.spec.classes, alpha=settings.alpha, drawn=drawn, legend=settings.legend)
+    classes = settings.palette.colored(model.spec.classes)
+    return Overlay(classes, alpha=settings.alpha, style=settings.style, drawn=drawn, legend=settings.legend)
+
+
+def _first_picture(settings: SegmentSettings, file: Path) -> av.VideoFrame:
+    """Of the run, by which a legend chooses its place, wherever this part of the run begins."""
+    with open_source(
+        file,
+        start=settings.start,
+        max_pixels=settings.max_pixels,
+        stream=settings.stream,
+        picture_rate=settings.picture_rate,
+        deinterlace=settings.deinterlace,
+    ) as source:
+        return next(source.frames(lambda _: (2, 2))).picture
 
 
 def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> Sink:

@@ -14,6 +14,9 @@ from ..camera.camera import Camera
 from ..decode.deinterlace import Deinterlace
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from ..encode.legend import LegendPlace
+from ..encode.overlay import Style
+from ..encode.palette import CLEAR, Palette
 from ..errors import SourceError
 from ..masks.familiar import warning_of
 from ..masks.ignore import Ignored
@@ -50,7 +53,9 @@ class SegmentSettings:
     alpha: float = 0.5  # share of the class colour in the overlay
     classes: tuple[str, ...] = ()  # drawn in the overlay; empty for all
     exclude: tuple[str, ...] = ()  # not drawn
-    legend: bool = False
+    palette: Palette = CLEAR
+    style: Style = "fill"
+    legend: LegendPlace = "off"
     ignore: Ignored | None = None  # what is left out of every picture; nothing, where it is none
     stream: int | None = None  # which of the file's video streams, from 0; None: the default one
     label: str = ""  # of that stream, for people, where the file has several
@@ -198,6 +203,8 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
         "--alpha": settings.alpha,
         "--classes": list(settings.classes),
         "--exclude": list(settings.exclude),
+        "--palette": str(settings.palette),
+        "--style": settings.style,
         "--legend": settings.legend,
         "--encoder": settings.encoder,
         "--crf": settings.crf,
@@ -206,8 +213,8 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
 
 
 def in_json(value: object) -> object:
-    """Fractions as numbers: 60, 90.5; what is left out as its text."""
-    if isinstance(value, Ignored):
+    """Fractions as numbers: 60, 90.5; a palette as what tells it from others, what is left out as its text."""
+    if isinstance(value, Ignored | Palette):
         return str(value)
     if not isinstance(value, Fraction):
         return value

@@ -101,7 +101,7 @@ def outputs(job: SegmentSettings) -> dict[str, Any]:
         ({"overlay": ".mkv", "masks": ".zip"}, {"reuse": True}),
         ({"masks": ".mkv", "stats": ".parquet"}, {"smooth": False, "max_frames": 515}),
         ({"overlay": ".mov", "masks": ".mkv"}, {"start": 1, "preset": "veryfast"}),  # whose pictures are not in order
-        ({"masks": ".mkv"}, {"stream": 0, "alpha": 1.0, "legend": True}),
+        ({"masks": ".mkv"}, {"stream": 0, "alpha": 1.0, "legend": "auto"}),
     ],
 )
 def test_they_are_joined_to_what_one_run_makes(

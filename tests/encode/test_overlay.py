@@ -11,7 +11,8 @@ from av.video.reformatter import Colorspace
 from numpy.typing import NDArray
 
 from roadmask.stream.decode.pixels import planes_of, rgb_to_yuv
-from roadmask.stream.encode.overlay import Overlay, color_mask, legend_picture
+from roadmask.stream.encode.legend import legend_picture
+from roadmask.stream.encode.overlay import Overlay, color_mask
 from roadmask.stream.errors import RoadmaskError
 from roadmask.stream.frames import Frame, SegmentedFrame
 from roadmask.stream.spec import PixelClass, select_classes
@@ -113,7 +114,7 @@ def test_the_colour_edge_is_where_the_mask_edge_is() -> None:
 def test_the_decoders_picture_is_not_drawn_on() -> None:
     result = segmented(gray(32, 48), np.ones((32, 48), np.uint8))
     before = [plane.copy() for plane in planes_of(result.frame.picture)]
-    Overlay(CLASSES, legend=True).render(result)
+    Overlay(CLASSES, legend="auto").render(result)
     for plane, was in zip(planes_of(result.frame.picture), before, strict=True):
         np.testing.assert_array_equal(plane, was)
 
@@ -149,7 +150,7 @@ def test_the_legend_shows_each_drawn_class_in_its_colour_and_fits_small_frames()
         assert picture.shape[0] <= height
         assert picture.shape[1] <= width
         result = segmented(gray(height, width), np.zeros((height, width), np.uint8))
-        Overlay(CLASSES, legend=True).render(result)
+        Overlay(CLASSES, legend="auto").render(result)
 
 
 @pytest.mark.parametrize("colorspace", [Colorspace.ITU601, Colorspace.ITU709, Colorspace.BT2020])

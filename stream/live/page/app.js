@@ -5,7 +5,7 @@ import { buildLegend, setShares, setSwitches } from "./legend.js";
 import { receiveEvents, receivePictures } from "./streams.js";
 
 const byId = (id) => document.getElementById(id);
-const look = { opacity: 0.45, classes: [], on: [] };
+const look = { opacity: 0.45, style: "fill", classes: [], on: [] };
 const cards = new Map(); // by name, in the server's order
 let ahead_s = 0; // of the server's clock, to ours
 let shownBefore = 0.45; // the opacity that key O comes back to
@@ -16,8 +16,9 @@ const now = () => Date.now() / 1000 + ahead_s;
 const chosen = () => cards.get(decodeURIComponent(location.hash.slice(1))) ?? (cards.size === 1 ? [...cards.values()][0] : null);
 const visible = () => (chosen() ? [chosen()] : [...cards.values()]);
 
-function hello({ time, classes, cameras }) {
+function hello({ time, classes, style, cameras }) {
   ahead_s = time - Date.now() / 1000;
+  setStyle(stored("style") ?? style);
   const isSame = JSON.stringify(classes) === JSON.stringify(look.classes) && cameras.map(({ name }) => name).join("\n") === [...cards.keys()].join("\n");
   if (!isSame) {
     look.classes = classes;
@@ -134,6 +135,12 @@ function setOpacity(opacity) {
   store("opacity", opacity);
 }
 
+function setStyle(style) {
+  look.style = style;
+  for (const button of byId("style").children) button.setAttribute("aria-pressed", button.value === style);
+  for (const card of visible()) card.picture.color(look);
+}
+
 function switchAll(isOn) {
   look.on.fill(isOn);
   recolor();
@@ -187,6 +194,11 @@ function press(event) {
 }
 
 byId("opacity").addEventListener("input", () => setOpacity(byId("opacity").value / 100));
+byId("style").addEventListener("click", ({ target: { value } }) => {
+  if (!value) return; // between the buttons
+  setStyle(value);
+  store("style", value);
+});
 byId("classes-all").addEventListener("click", () => switchAll(true));
 byId("classes-none").addEventListener("click", () => switchAll(false));
 addEventListener("hashchange", choose);

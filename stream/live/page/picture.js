@@ -1,14 +1,14 @@
 // Mixes a picture with its mask on a canvas. The ids of the mask never pass through an image decoder or a canvas, so
 // they are exact in every browser, also in those that garble what a canvas gives back.
 
-/** What every picture is drawn with: `opacity` 0 to 1, `classes` [{ name, color }], `on` [whether drawn]. */
+/** What every picture is drawn with: `opacity` 0 to 1, `style`, `classes` [{ name, color }], `on` [whether drawn]. */
 export class Picture {
   constructor(canvas) {
     this.canvas = canvas;
     this.header = null; // of the message shown
     this.ids = null; // Uint8Array, a class a pixel
     this.context = canvas.getContext("2d", { alpha: false });
-    this.overlay = document.createElement("canvas").getContext("2d");
+    [this.fill, this.lines] = [0, 1].map(() => document.createElement("canvas").getContext("2d"));
     this.colors = new Uint32Array(256);
     this.next = null;
     this.busy = false;
@@ -39,8 +39,8 @@ export class Picture {
     if (!this.bitmap) return;
     const { width, height } = this.bitmap;
     if (this.canvas.width !== width || this.canvas.height !== height) {
-      [this.canvas, this.overlay.canvas].forEach((canvas) => Object.assign(canvas, { width, height }));
-      this.pixels = this.overlay.createImageData(width, height);
+      [this.canvas, this.fill.canvas, this.lines.canvas].forEach((canvas) => Object.assign(canvas, { width, height }));
+      this.pixels = this.fill.createImageData(width, height);
     }
     this.colors.fill(0);
     look.classes.forEach(({ color: [red, green, blue] }, id) => {
@@ -48,7 +48,11 @@ export class Picture {
     });
     const [words, ids, colors] = [new Uint32Array(this.pixels.data.buffer), this.ids, this.colors];
     for (let at = 0; at < ids.length; at++) words[at] = colors[ids[at]];
-    this.overlay.putImageData(this.pixels, 0, 0);
+    this.fill.putImageData(this.pixels, 0, 0);
+    if (look.style !== "fill") {
+      drawLines(words, ids, colors, width);
+      this.lines.putImageData(this.pixels, 0, 0);
+    }
     this.mix(look);
   }
 
@@ -57,8 +61,10 @@ export class Picture {
     if (!this.bitmap) return;
     this.context.globalAlpha = 1;
     this.context.drawImage(this.bitmap, 0, 0);
-    this.context.globalAlpha = look.opacity;
-    this.context.drawImage(this.overlay.canvas, 0, 0);
+    this.context.globalAlpha = look.style === "outline" ? 0 : look.opacity;
+    this.context.drawImage(this.fill.canvas, 0, 0);
+    this.context.globalAlpha = look.style !== "fill" && look.opacity ? 1 : 0;
+    this.context.drawImage(this.lines.canvas, 0, 0);
   }
 
   /** The class at a point of the window, or undefined. */
@@ -73,7 +79,21 @@ export class Picture {
   }
 }
 
-/** The ids of a mask; see view_pictures.py. */
+/** The colors of the pixels that have another class beside, above or below them; nothing elsewhere. */
+function drawLines(words, ids, colors, width) {
+  words.fill(0);
+  const meet = (one, other) => {
+    if (ids[one] === ids[other]) return;
+    words[one] = colors[ids[one]];
+    words[other] = colors[ids[other]];
+  };
+  for (let at = 0; at < ids.length; at++) {
+    if ((at + 1) % width) meet(at, at + 1);
+    if (at + width < ids.length) meet(at, at + width);
+  }
+}
+
+/** The ids of a mask; see pictures.py. */
 async function unpacked(mask, width) {
   const inflated = new Blob([mask]).stream().pipeThrough(new DecompressionStream("deflate"));
   const ids = new Uint8Array(await new Response(inflated).arrayBuffer());

@@ -13,7 +13,8 @@ export async function saveSnapshot(name, picture, look) {
 
 async function fullSize(name, look) {
   const drawn = look.classes.filter((_, id) => look.on[id]).map((item) => item.name);
-  const query = new URLSearchParams({ alpha: drawn.length ? look.opacity : 0, classes: drawn.join(",") });
+  const isPlain = !drawn.length || !look.opacity;
+  const query = new URLSearchParams({ alpha: isPlain ? 0 : look.opacity, classes: drawn.join(","), style: isPlain ? "fill" : look.style });
   try {
     const response = await fetch(`cameras/${encodeURIComponent(name)}/snapshot.jpg?${query}`);
     return response.ok ? await response.blob() : null;
