@@ -20,10 +20,11 @@ LEGEND_PLACES: tuple[LegendPlace, ...] = get_args(LegendPlace)
 CORNERS: tuple[Corner, ...] = get_args(Corner)
 
 _LINES = 30  # of text that a picture's shorter side has room for, as a rule
-_LEAST_LINE, _SMALLEST_LINE = 12, 8  # pixels: below the first, letters are hard to read; below the other, they are none
+_LEAST_LINE, _SMALLEST_LINE = 13, 8  # pixels: below the first, letters are hard to read; below the other, they are none
 _MOST_HEIGHT, _MOST_WIDTH = 0.5, 0.65  # of the picture, if all the names fit
 _FONT, _LETTERS = cv2.FONT_HERSHEY_SIMPLEX, 21  # the height of its capitals at scale 1
-_PLATE, _TEXT = (22, 24, 28, 200), (244, 244, 244, 255)  # RGB and opacity
+_PLATE, _TEXT, _RIM = (22, 24, 28, 200), (244, 244, 244, 255), (120, 124, 130, 255)  # RGB and opacity
+_NOISE = 1.0  # levels from pixel to pixel: less is no detail
 _ROAD = 4  # times more is hidden at the bottom, where the road and who is on it are, than by as much detail at the top
 
 
@@ -75,7 +76,7 @@ def quietest_corner(luma: Plane, classes: Sequence[PixelClass]) -> Corner:
         top, left = _place(corner, size, luma.shape)
         under = luma[top : top + size[0], left : left + size[1]].astype(np.int16)
         detail = sum(float(np.abs(np.diff(under, axis=axis)).mean()) for axis in (0, 1) if under.shape[axis] > 1)
-        return detail * (_ROAD if corner.startswith("bottom") else 1)
+        return max(detail, _NOISE) * (_ROAD if corner.startswith("bottom") else 1)
 
     return min(CORNERS, key=hidden)
 
@@ -95,13 +96,7 @@ def legend_picture(classes: Sequence[PixelClass], frame_height: int, frame_width
     _round_plate(picture, pad)
     for place, item in enumerate(shown):
         top, left = pad + place % rows * scaled, pad + place // rows * cell
-        cv2.rectangle(
-            picture,
-            (left + scaled // 6, top + scaled // 6),
-            (left + scaled * 7 // 6, top + scaled * 5 // 6),
-            (*item.color, 255),
-            cv2.FILLED,
-        )
+        _draw_swatch(picture, item, (left + scaled // 6, top + scaled // 6), (scaled, scaled * 2 // 3))
         scale, thickness = _pen(scaled)
         origin = (left + scaled * 3 // 2, top + scaled // 2 + round(scale * _LETTERS / 2))
         cv2.putText(picture, item.name, origin, _FONT, scale, _TEXT, thickness, cv2.LINE_AA)
@@ -132,7 +127,15 @@ def _cell(classes: Sequence[PixelClass], line: int) -> int:
 
 def _pen(line: int) -> tuple[float, int]:
     """Scale and thickness of letters that stand well in such a line."""
-    return 0.62 * line / _LETTERS, max(round(line / 12), 1)
+    return 0.66 * line / _LETTERS, max(round(line / 12), 1)
+
+
+def _draw_swatch(picture: NDArray[np.uint8], item: PixelClass, corner: tuple[int, int], size: tuple[int, int]) -> None:
+    """With a rim, for dark ones; `corner` and `size` are in x and y."""
+    (left, top), (width, height), rim = corner, size, max(size[1] // 9, 1)
+    cv2.rectangle(picture, corner, (left + width, top + height), _RIM, cv2.FILLED)
+    inner = (left + rim, top + rim), (left + width - rim, top + height - rim)
+    cv2.rectangle(picture, *inner, (*item.color, 255), cv2.FILLED)
 
 
 def _round_plate(picture: NDArray[np.uint8], radius: int) -> None:

@@ -46,17 +46,17 @@ _WHITE = np.array([0.95047, 1, 1.08883])
 
 # By the names of Cityscapes, which other data sets' names stand for: see `_key`.
 _CLEAR: dict[str, Color] = {
-    "sky": (142, 206, 225),
-    "building": (64, 40, 36),
-    "pole": (250, 250, 215),
-    "road": (81, 3, 89),
-    "sidewalk": (217, 89, 215),
-    "vegetation": (48, 136, 86),
-    "trafficsign": (253, 231, 47),
-    "fence": (205, 175, 163),
-    "car": (4, 7, 252),
-    "person": (217, 22, 0),
-    "bicycle": (254, 129, 36),
+    "sky": (125, 190, 255),
+    "building": (58, 42, 36),
+    "pole": (254, 253, 235),
+    "road": (126, 24, 118),
+    "sidewalk": (244, 138, 178),
+    "vegetation": (72, 218, 102),
+    "trafficsign": (255, 232, 0),
+    "fence": (46, 118, 108),
+    "car": (10, 70, 235),
+    "person": (230, 20, 10),
+    "bicycle": (255, 132, 0),
 }
 # As published: Cordts et al., "The Cityscapes dataset for semantic urban scene understanding" (2016), labels.py.
 _CITYSCAPES: dict[str, Color] = {

@@ -42,7 +42,9 @@ def main() -> None:
         for road in (None, *ROADS):
             seen = plain(colored) if road is None else over_road(colored, road, options.alpha)
             cells = [_cell(in_lab(seen, eyes), classes) for eyes in get_args(Eyes)]
-            print(f"{name:11}{'alone' if road is None else f'over {road}':13}" + "".join(f"{cell:>34}" for cell in cells))
+            print(
+                f"{name:11}{'alone' if road is None else f'over {road}':13}" + "".join(f"{cell:>34}" for cell in cells)
+            )
 
 
 def _cell(lab: Lab, classes: Sequence[PixelClass]) -> str:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from roadmask.stream.decode.pixels import planes_of, rgb_to_yuv
 from roadmask.stream.encode.legend import legend_picture
-from roadmask.stream.encode.overlay import Overlay, color_mask
+from roadmask.stream.encode.overlay import Overlay, Style, color_mask, edges, line_width
 from roadmask.stream.errors import RoadmaskError
 from roadmask.stream.frames import Frame, SegmentedFrame
 from roadmask.stream.spec import PixelClass, select_classes
@@ -111,6 +111,67 @@ def test_the_colour_edge_is_where_the_mask_edge_is() -> None:
             assert steps.tolist() == [edge * plane.shape[1] // 48 - 1]
 
 
+def ring(mask: NDArray[np.uint8]) -> NDArray[np.bool_]:
+    """Where a pixel beside, above or below is of another class."""
+    padded = np.pad(mask, 1, mode="edge")
+    beside = [padded[1:-1, :-2], padded[1:-1, 2:], padded[:-2, 1:-1], padded[2:, 1:-1]]
+    return np.any([mask != other for other in beside], axis=0)
+
+
+@pytest.mark.parametrize("size", [(32, 48), (31, 47)])
+def test_lines_are_in_their_class_s_colour_inside_its_edge_and_elsewhere_is_the_picture_or_the_fill(
+    size: tuple[int, int],
+) -> None:
+    mask = np.zeros(size, np.uint8)
+    mask[9:21, 10:31] = 1
+    mask[12:14] = 2
+    result = segmented(np.random.default_rng(0).integers(0, 256, (*size, 3), np.uint8), mask)
+    height, width = size
+    colors = planes_of(Overlay(CLASSES, alpha=1).render(result))[0][:height, :width]
+    fill = planes_of(Overlay(CLASSES).render(result))[0][:height, :width]
+    source = planes_of(result.frame.picture)[0]
+    lined = planes_of(Overlay(CLASSES, style="outline").render(result))[0][:height, :width]
+    both = planes_of(Overlay(CLASSES, style="fill+outline").render(result))[0][:height, :width]
+    np.testing.assert_array_equal(lined, np.where(ring(mask), colors, source))
+    np.testing.assert_array_equal(both, np.where(ring(mask), colors, fill))
+
+
+@pytest.mark.parametrize("style", ["outline", "fill+outline"])
+def test_a_class_that_is_not_drawn_has_no_lines(style: Style) -> None:
+    mask = np.zeros((32, 48), np.uint8)
+    mask[8:24, 10:30] = 1
+    result = segmented(gray(32, 48), mask)
+    drawn = planes_of(Overlay(CLASSES, style=style, drawn=(False, True, True)).render(result))[0]
+    source = planes_of(result.frame.picture)[0]
+    np.testing.assert_array_equal(drawn[mask == 0], source[mask == 0])
+    assert (drawn[ring(mask) & (mask == 1)] != source[ring(mask) & (mask == 1)]).all()
+
+
+def test_lines_are_as_wide_as_the_picture_s_size_asks_for_in_every_plane() -> None:
+    for height, width in ((360, 1), (720, 2), (1080, 3), (2160, 5)):
+        assert line_width(height, height * 16 // 9) == width
+        mask = np.zeros((height, 64), np.uint8)
+        mask[:, 32:] = 1
+        np.testing.assert_array_equal(np.flatnonzero(edges(mask, width)[5]), np.arange(32 - width, 32 + width))
+    mask = np.zeros((1080, 1080), np.uint8)
+    mask[:, 540:] = 2
+    result = segmented(gray(1080, 1080), mask)
+    drawn = planes_of(Overlay(CLASSES, style="outline").render(result))
+    for plane, source, wide in zip(drawn, planes_of(result.frame.picture), (6, 3, 3), strict=True):
+        assert abs(int((plane[5] != source[5]).sum()) - wide) <= 1
+
+
+def test_a_mask_of_one_class_and_one_smaller_than_a_line_have_no_lines() -> None:
+    for mask in (np.ones((32, 48), np.uint8), np.array([[0]], np.uint8), np.array([[0, 1]], np.uint8)):
+        assert edges(mask, 2).shape == mask.shape
+        assert not edges(mask, 2).any()
+
+
+def test_a_style_that_is_none_is_refused() -> None:
+    with pytest.raises(RoadmaskError, match="'dotted' is none of fill, outline, fill\\+outline"):
+        Overlay(CLASSES, style="dotted")  # type: ignore[arg-type]
+
+
 def test_the_decoders_picture_is_not_drawn_on() -> None:
     result = segmented(gray(32, 48), np.ones((32, 48), np.uint8))
     before = [plane.copy() for plane in planes_of(result.frame.picture)]
@@ -144,7 +205,7 @@ def test_frame_times_and_colour_tags_are_carried_over() -> None:
 def test_the_legend_shows_each_drawn_class_in_its_colour_and_fits_small_frames() -> None:
     legend = legend_picture(CLASSES, 540, 960)
     for item in CLASSES:
-        assert (legend == item.color).all(axis=2).any()
+        assert (legend[..., :3] == item.color).all(axis=2).any()
     for height, width in ((16, 16), (64, 30), (540, 960)):
         picture = legend_picture(CLASSES, height, width)
         assert picture.shape[0] <= height

@@ -20,6 +20,7 @@ from roadmask.stream.archive.manifest import ArchiveHeader, MaskRecord
 from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
+from roadmask.stream.encode.palette import load_palette
 from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.labelling import label_studio as labelling_label_studio
 from roadmask.stream.labelling import tree as labelling_tree
@@ -162,20 +163,24 @@ def test_an_output_that_cannot_be_is_refused(
     assert message in said(capsys)
 
 
-@pytest.mark.parametrize("suffix", [".mkv", ".mp4"])
-def test_a_video_of_colors_has_the_very_colors_and_times(tmp_path: Path, suffix: str) -> None:
+@pytest.mark.parametrize(("suffix", "palette"), [(".mkv", "camvid"), (".mp4", "camvid"), (".mp4", "clear")])
+def test_a_video_of_colors_has_the_very_colors_and_times(tmp_path: Path, suffix: str, palette: str) -> None:
     rng = np.random.default_rng(2)
     few = {index: rng.integers(0, 3, (37, 53), np.uint8) for index in (2, 3, 9)}
     masks = write_masks(tmp_path / "masks.zip", few, classes=SPEC.classes)
     output = tmp_path / f"colors{suffix}"
-    assert convert(masks, "--to", "color", "-o", output) == 0
+    options = ["--palette", palette] if palette != "clear" else []  # which it is unless another is named
+    assert convert(masks, "--to", "color", "-o", output, *options) == 0
     assert times_of(output) == pytest.approx([Fraction(512 * index, 12800) for index in few], abs=0.001)
-    table = np.array([item.color for item in SPEC.classes], np.uint8)
+    classes = load_palette(palette).colored(SPEC.classes)
+    table = np.array([item.color for item in classes], np.uint8)
     with av.open(output) as container:
         for frame, mask in zip(container.decode(video=0), few.values(), strict=True):
             np.testing.assert_array_equal(frame.to_ndarray(format="rgb24"), table[mask])
     legend = (tmp_path / f"colors{suffix}.legend.csv").read_text()
-    assert legend == "class,red,green,blue\nroad,128,64,128\ncar,0,0,142\nsky,70,130,180\n,0,0,0\n"
+    rows = [f"{item.name},{','.join(map(str, item.color))}" for item in classes]
+    assert legend.splitlines() == ["class,red,green,blue", *rows, ",0,0,0"]
+    assert palette != "camvid" or rows == ["road,128,64,128", "car,0,0,142", "sky,70,130,180"]
 
 
 def test_a_video_of_colors_cannot_change_its_size_and_leaves_nothing(

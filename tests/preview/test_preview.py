@@ -16,6 +16,7 @@ from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.masked_frames import MaskedVideo, usual_step
 from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
+from roadmask.stream.encode.palette import load_palette
 from roadmask.stream.errors import ArchiveError
 from roadmask.stream.frames import SegmentedFrame
 from roadmask.stream.preview.preview import PreviewSettings, preview_video
@@ -58,10 +59,12 @@ def pictures(path: Path) -> list[NDArray[np.uint8]]:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_with_a_run_s_options_it_is_the_overlay_of_that_run(kind: str, clip: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("legend", ["--legend", "--legend=bottom-right"])
+def test_with_a_run_s_options_it_is_the_overlay_of_that_run(kind: str, legend: str, clip: Path, tmp_path: Path) -> None:
     model = write_color_model(tmp_path / "colors.onnx")
     masks, overlay, drawn = tmp_path / f"masks{kind}", tmp_path / "run.mp4", tmp_path / "preview.mp4"
-    look = ["--legend", "--alpha", "0.3", "--exclude", "sky", "--crf", "18"]
+    drawing = ["--palette", "cityscapes", "--style", "fill+outline"] if legend == "--legend" else []
+    look = [legend, "--alpha", "0.3", "--exclude", "sky", "--crf", "18", *drawing]
     saved = tmp_path / "saved.zip" if kind in (".npz", ".zarr") else masks
     run = ["run", clip, "--model", model, "--masks", saved, "--overlay", overlay, *look]
     assert main([str(word) for word in run]) == 0
@@ -137,7 +140,8 @@ def test_the_mask_alone_has_the_class_colours_and_black_for_what_is_not_drawn(cl
         mask, picture = archive[30], pictures(drawn)[30]
     inner = np.zeros(SIZE, bool)
     inner.reshape(12, 8, 16, 8)[:, 2:6, :, 2:6] = True  # chroma is blurred where colours meet
-    for number, color in enumerate([(128, 64, 128), (0, 0, 0), (70, 130, 180)]):
+    road, _, sky = load_palette("clear").colored(SPEC.classes)
+    for number, color in enumerate([road.color, (0, 0, 0), sky.color]):
         assert np.abs(picture[inner & (mask == number)].astype(int) - color).max() <= 12
 
 

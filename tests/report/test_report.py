@@ -17,6 +17,7 @@ from selenium.webdriver.chrome.service import Service
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.cli import main
+from roadmask.stream.encode.palette import load_palette
 from roadmask.stream.report.pictures import choose_keyframes
 from roadmask.stream.report.run import MaskScan, clock, curve_of, problems_of, scan_masks
 from roadmask.stream.spec import ModelSpec
@@ -366,8 +367,9 @@ def test_in_a_browser_values_follow_the_pointer_and_the_keys_and_classes_can_be_
         )
         run("for (const area of document.querySelectorAll('.plot path')) area.style.transition = 'none'")
         road, car, sky = run(pick)  # type: ignore[misc]
-        assert road == "rgb(128, 64, 128)"
-        assert car == sky != "rgb(70, 130, 180)"
+        drawn_road, _, drawn_sky = load_palette("clear").colored(SPEC.classes)
+        assert road == f"rgb{drawn_road.color}"
+        assert car == sky != f"rgb{drawn_sky.color}"
         assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         assert page.get_log("browser") == []  # type: ignore[no-untyped-call]
     finally:

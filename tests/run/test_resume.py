@@ -17,6 +17,7 @@ import pytest
 
 from roadmask.stream.decode.place import look_of
 from roadmask.stream.decode.source import open_source
+from roadmask.stream.encode.palette import load_palette
 from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.frames import PIECE, WARM_UP, Frame, Place, SegmentedFrame
 from roadmask.stream.masks.deciding import Deciding
@@ -200,6 +201,8 @@ def test_resume_where_nothing_was_begun_begins(clip: Path, model: Model, tmp_pat
     ("changes", "message"),
     [
         ({"alpha": 0.7}, r"--alpha was 0.5, now 0.7"),
+        ({"palette": load_palette("camvid")}, r"--palette was clear, now camvid"),
+        ({"style": "outline", "legend": "auto"}, r"--style was fill, now outline; --legend was off, now auto"),
         ({"stride": 3}, r"--stride was 1, now 3"),
         ({"smooth": False, "crf": 30}, r"--smooth was True, now False; --crf was 23, now 30"),
     ],
