@@ -119,7 +119,7 @@ class ViewApp:
             alpha = float(request.query_params.get("alpha", "0.5"))
             names = [name for name in request.query_params.get("classes", "").split(",") if name]
             drawn = select_classes(self._classes, only=names)
-            style = request.query_params.get("style", self._style)
+            style = request.query_params.get("style", self._style).replace(" ", "+")  # which + means in a URL
         except (ValueError, RoadmaskError) as exc:
             raise HTTPException(400, str(exc)) from exc
         if not 0 <= alpha <= 1:

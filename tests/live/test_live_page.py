@@ -176,6 +176,27 @@ def test_a_class_is_switched_off_at_once(page: webdriver.Chrome, view: LiveView)
     assert (canvas(page) == COLORS[result().mask]).all()
 
 
+def test_areas_or_lines_are_drawn_as_the_run_says_until_a_viewer_chooses(page: webdriver.Chrome) -> None:
+    mask = np.zeros((HEIGHT, WIDTH), np.uint8)
+    mask[10:30, 20:50] = 1
+    edge = np.any([mask != np.roll(mask, by, axis) for by in (-1, 1) for axis in (0, 1)], axis=0)
+    with LiveView(Address("127.0.0.1", 0), SPEC.classes, style="outline") as view:
+        camera(view).write(replace(result(grey=100), mask=mask))
+        open_page(page, view)
+        slide(page, 50)
+        lines = np.where(edge[..., None], COLORS[mask], 100)
+        assert np.abs(canvas(page) - lines).max() <= 2
+        mixed = (COLORS[mask] + 100) / 2
+        for style, expected in (("fill", mixed), ("fill+outline", np.where(edge[..., None], COLORS[mask], mixed))):
+            page.find_element(By.CSS_SELECTOR, f"#style [value='{style}']").click()
+            assert np.abs(canvas(page) - expected).max() <= 2
+        page.refresh()  # and stays so
+        eventually(lambda: shows(page, 0))
+        assert np.abs(canvas(page) - expected).max() <= 2
+        slide(page, 0)
+        assert np.abs(canvas(page) - 100).max() <= 2
+
+
 def test_numbers_and_shares_are_read_as_text(page: webdriver.Chrome, view: LiveView) -> None:
     feed = camera(view)
     feed.status.count(received=1250, dropped=1234, reconnects=2)

@@ -158,6 +158,24 @@ def test_what_is_left_out_is_not_drawn_and_has_no_share(view: LiveView) -> None:
     assert pixels(body)[32:].max() < 4
 
 
+def test_a_snapshot_has_lines_where_the_run_or_its_address_says_so() -> None:
+    halves = np.zeros((64, 64), np.uint8)
+    halves[:, 32:] = 2
+    colors, line = np.array([item.color[::-1] for item in SPEC.classes]), np.s_[:, 31:33]
+    with LiveView(ANYWHERE, SPEC.classes, style="outline") as view:
+        camera(view).write(replace(striped(64, 64), mask=halves))
+        path = "/cameras/front/snapshot.png?alpha=1"
+        plain, filled, both = (
+            pixels(get(view, f"{path}{also}")[2]) for also in ("", "&style=fill", "&style=fill+outline&classes=sky")
+        )
+    assert (filled == colors[halves]).all()
+    assert (plain[line] == filled[line]).all()
+    assert plain[:, :31].max() <= 3
+    assert plain[:, 33:].max() <= 3
+    assert (both[:, 32:] == colors[2]).all()
+    assert both[:, :32].max() <= 3
+
+
 def pixels(content: bytes) -> NDArray[np.uint8]:
     return cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_COLOR)
 
@@ -167,6 +185,7 @@ def pixels(content: bytes) -> NDArray[np.uint8]:
     [
         ("/cameras/rear/snapshot.jpg", 404, "no camera is called rear; there are front"),
         ("/cameras/front/snapshot.jpg?alpha=2", 400, "alpha 2 is not between 0 and 1"),
+        ("/cameras/front/snapshot.jpg?style=a", 400, "style 'a' is none of fill, outline, fill+outline"),
         (
             "/cameras/front/snapshot.jpg?classes=bus",
             400,
