@@ -46,17 +46,17 @@ _WHITE = np.array([0.95047, 1, 1.08883])
 
 # By the names of Cityscapes, which other data sets' names stand for: see `_key`.
 _CLEAR: dict[str, Color] = {
-    "sky": (125, 190, 255),
-    "building": (58, 42, 36),
-    "pole": (254, 253, 235),
-    "road": (126, 24, 118),
-    "sidewalk": (244, 138, 178),
-    "vegetation": (72, 218, 102),
-    "trafficsign": (255, 232, 0),
-    "fence": (46, 118, 108),
-    "car": (10, 70, 235),
-    "person": (230, 20, 10),
-    "bicycle": (255, 132, 0),
+    "sky": (117, 175, 255),
+    "building": (46, 33, 25),
+    "pole": (250, 255, 243),
+    "road": (138, 26, 118),
+    "sidewalk": (230, 156, 185),
+    "vegetation": (62, 226, 110),
+    "trafficsign": (255, 245, 8),
+    "fence": (44, 116, 90),
+    "car": (0, 44, 252),
+    "person": (243, 23, 5),
+    "bicycle": (251, 136, 7),
 }
 # As published: Cordts et al., "The Cityscapes dataset for semantic urban scene understanding" (2016), labels.py.
 _CITYSCAPES: dict[str, Color] = {

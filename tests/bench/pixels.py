@@ -98,6 +98,7 @@ def _steps(
     ]
     some = tuple(number % 2 == 0 for number in range(len(classes)))
     overlay, overlay_of_some = Overlay(classes), Overlay(classes, drawn=some)
+    lines, lines_too = Overlay(classes, style="outline"), Overlay(classes, style="fill+outline")
     return {
         "network input": Step(
             lambda i: network_input(frames[i].picture, size, reformatter),
@@ -110,6 +111,10 @@ def _steps(
         "overlay": Step(lambda i: overlay.render(results[i]), lambda i: _overlay(results[i], classes, None)),
         "some classes": Step(
             lambda i: overlay_of_some.render(results[i]), lambda i: _overlay(results[i], classes, some)
+        ),
+        "lines": Step(lambda i: lines.render(results[i]), lambda i: _lines(results[i], classes)),
+        "areas and lines": Step(
+            lambda i: lines_too.render(results[i]), lambda i: _lines(results[i], classes, filled=True)
         ),
         "shares": Step(
             lambda i: results[i].shares(len(classes)),
@@ -143,6 +148,18 @@ def _overlay(result: SegmentedFrame, classes: tuple[PixelClass, ...], drawn: tup
     if drawn is not None:
         mixed = np.where(np.array(drawn)[result.mask][..., None], mixed, rgb)
     return av.VideoFrame.from_ndarray(mixed, format="rgb24").reformat(format="yuv420p")
+
+
+def _lines(result: SegmentedFrame, classes: tuple[PixelClass, ...], *, filled: bool = False) -> av.VideoFrame:
+    """By way of RGB, and the contours of each class."""
+    rgb = result.frame.picture.to_ndarray(format="rgb24")
+    if filled:
+        rgb = cv2.addWeighted(rgb, 0.5, color_mask(result.mask, classes), 0.5, 0)
+    for number, item in enumerate(classes):
+        of_class = np.asarray(result.mask == number, np.uint8)
+        contours, _ = cv2.findContours(of_class, cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(rgb, contours, -1, item.color, 2)
+    return av.VideoFrame.from_ndarray(rgb, format="rgb24").reformat(format="yuv420p")
 
 
 def _gray(mask: NDArray[np.uint8]) -> av.VideoFrame:

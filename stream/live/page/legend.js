@@ -7,6 +7,7 @@ export function buildLegend(list, look, onSwitch) {
       const row = document.createElement("li");
       const label = document.createElement("label");
       label.style.setProperty("--color", `rgb(${color.join(" ")})`);
+      label.style.setProperty("--mark", 0.3 * color[0] + 0.6 * color[1] + 0.1 * color[2] > 160 ? "#10161d" : "#fff");
       const input = Object.assign(document.createElement("input"), { type: "checkbox", checked: look.on[id] });
       input.setAttribute("role", "switch");
       input.addEventListener("change", () => {
