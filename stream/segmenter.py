@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from itertools import compress
 from pathlib import Path
 from threading import Lock
 from typing import TYPE_CHECKING, Any, overload
@@ -22,7 +23,9 @@ from numpy.typing import NDArray
 from .camera.camera import Camera, CameraSettings, is_camera, parse_camera
 from .decode.picture import MAX_PICTURE_PIXELS, is_picture
 from .decode.pixels import network_input
-from .encode.overlay import color_mask, legend_picture
+from .encode.legend import LegendPlace, draw_legend
+from .encode.overlay import Style, mixed
+from .encode.palette import CLEAR, Palette, load_palette
 from .errors import OutputError, RoadmaskError, SourceError
 from .frames import Frame, SegmentedFrame, VideoInfo
 from .masks.deciding import Decider
@@ -306,41 +309,46 @@ class Result:
         alpha: float = 0.5,
         classes: Sequence[str] = (),
         exclude: Sequence[str] = (),
-        legend: bool = False,
+        palette: Palette | str = CLEAR,
+        style: Style = "fill",
+        legend: LegendPlace = "off",
     ) -> NDArray[np.uint8]:
         """(height, width, 3): the picture with the classes' colours over it, in the order of colours of `picture`.
 
         Args:
-            alpha: share of the class colour, from 0, the picture alone, to 1, the colours alone.
+            alpha: share of the class colour where a class is filled, from 0, the picture alone, to 1.
             classes: draw only these; all where it is empty.
             exclude: do not draw these.
-            legend: draw a table of colours and names, too.
+            palette: of `load_palette`, or what it takes: "clear", "cityscapes", "camvid", a file.
+            style: "fill" the classes, draw an "outline", or "fill+outline".
+            legend: where to draw a table of colours and names: "off", "auto", "top-left", ...
 
         Raises:
-            RoadmaskError: the model has no such class, or `alpha` is beyond its limits.
+            RoadmaskError: the model has no such class, there is no such palette, or `alpha` is beyond its limits.
         """
         if not 0 <= alpha <= 1:
             raise RoadmaskError(f"alpha {alpha:g} is not between 0 and 1")
         drawn = select_classes(self._spec.classes, only=classes, exclude=exclude)
-        colors = color_mask(self.mask, self._spec.classes)
-        colors = colors if not self._bgr else colors[..., ::-1]
-        mixed = cv2.addWeighted(self.picture, 1 - alpha, np.ascontiguousarray(colors), alpha, 0)
-        hidden = np.full(256, True)
-        hidden[: len(drawn)] = np.logical_not(drawn)
-        picture = np.where(hidden[self.mask][..., None], self.picture, mixed)
-        if legend:
-            shown = [item for item, is_drawn in zip(self._spec.classes, drawn, strict=True) if is_drawn]
-            table = legend_picture(shown, *self.mask.shape)[: len(picture), : picture.shape[1]]
-            picture[: len(table), : table.shape[1]] = table if not self._bgr else table[..., ::-1]
-        return np.asarray(picture, np.uint8)
+        shown = (load_palette(palette) if isinstance(palette, str) else palette).colored(self._spec.classes)
+        plotted = mixed(self.picture, self.mask, shown, alpha=alpha, style=style, drawn=drawn, bgr=self._bgr)
+        draw_legend(plotted, list(compress(shown, drawn)), legend, bgr=self._bgr)
+        return plotted
 
-    def save(self, path: str | Path, *, alpha: float = 0.5, legend: bool = False) -> None:
+    def save(
+        self,
+        path: str | Path,
+        *,
+        alpha: float = 0.5,
+        palette: Palette | str = CLEAR,
+        style: Style = "fill",
+        legend: LegendPlace = "off",
+    ) -> None:
         """Write what `plot` draws as a picture; what is there is replaced.
 
         Raises:
             OutputError: the name ends in no kind of picture that is known, or it cannot be written.
         """
-        plotted = self.plot(alpha=alpha, legend=legend)
+        plotted = self.plot(alpha=alpha, palette=palette, style=style, legend=legend)
         _write(Path(path), plotted if self._bgr else plotted[..., ::-1], _SUFFIXES)
 
     def save_mask(self, path: str | Path) -> None:
@@ -353,7 +361,7 @@ class Result:
 
     def _repr_png_(self) -> bytes:
         """For notebooks."""
-        plotted = self.plot(legend=True)
+        plotted = self.plot(legend="auto")
         if plotted.shape[1] > _SHOWN_WIDTH:
             height = max(round(plotted.shape[0] * _SHOWN_WIDTH / plotted.shape[1]), 1)
             plotted = np.asarray(cv2.resize(plotted, (_SHOWN_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)

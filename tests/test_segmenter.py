@@ -160,9 +160,12 @@ def test_a_plot_mixes_the_colours_of_the_classes_that_are_drawn(segmenter: Segme
     result = segmenter(np.zeros((*SIZE, 3), np.uint8))  # black is nearest to one class
     (name,) = (name for name, share in result.shares.items() if share == 1)
     assert (result.plot(alpha=0) == 0).all()
-    assert (result.plot(alpha=1) == COLORS[name]).all()
+    assert (result.plot(alpha=1, palette="camvid") == COLORS[name]).all()
+    (clear,) = roadmask.load_palette("clear").colored([roadmask.PixelClass(name, COLORS[name])])
+    assert (result.plot(alpha=1) == clear.color).all()
+    assert (result.plot(style="outline") == 0).all(), "no class meets another"
     assert (result.plot(exclude=[name]) == 0).all()
-    assert result.plot(legend=True)[:20, :20].any()
+    assert result.plot(legend="auto")[:20, :20].any()
     assert not result.picture.any(), "drawn upon"
     with pytest.raises(RoadmaskError, match=r"alpha 1\.5 is not between 0 and 1"):
         result.plot(alpha=1.5)
@@ -173,7 +176,7 @@ def test_arrays_with_blue_first_go_in_and_come_out_so(model: Path) -> None:
     picture = street()
     expected, result = rgb(picture), bgr(np.ascontiguousarray(picture[..., ::-1]))
     assert (result.mask == expected.mask).all()
-    assert (result.plot(legend=True)[..., ::-1] == expected.plot(legend=True)).all()
+    assert (result.plot(legend="auto")[..., ::-1] == expected.plot(legend="auto")).all()
     assert (result.picture[..., ::-1] == expected.picture).all()
     assert result._repr_png_() == expected._repr_png_()
 

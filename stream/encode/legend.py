@@ -67,6 +67,19 @@ class Legend:
             cv2.add(_times(under, rest), patch, dst=under)
 
 
+def draw_legend(picture: NDArray[np.uint8], classes: Sequence[PixelClass], place: LegendPlace, *, bgr: bool) -> None:
+    """Into (height, width, 3) RGB or BGR, where there is to be one."""
+    if place == "off" or not classes or min(picture.shape[:2]) < 2:
+        return
+    luma = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2GRAY if bgr else cv2.COLOR_RGB2GRAY), np.uint8)
+    corner = quietest_corner(luma, classes) if place == "auto" else place
+    table = legend_picture(classes, *luma.shape)
+    top, left = _place(corner, table.shape, luma.shape)
+    under = picture[top : top + table.shape[0], left : left + table.shape[1]]
+    share = table[..., 3:].astype(np.float32) / 255
+    under[:] = np.rint(under * (1 - share) + (table[..., 2::-1] if bgr else table[..., :3]) * share)
+
+
 def quietest_corner(luma: Plane, classes: Sequence[PixelClass]) -> Corner:
     """In which a legend would hide the least detail of this picture; the first of those that are alike."""
     height, width = luma.shape

@@ -41,6 +41,31 @@ def color_mask(mask: NDArray[np.uint8], classes: Sequence[PixelClass]) -> NDArra
     return np.asarray(table[mask], np.uint8)
 
 
+def mixed(
+    picture: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    classes: Sequence[PixelClass],
+    *,
+    alpha: float = 0.5,
+    style: Style = "fill",
+    drawn: Sequence[bool] | None = None,
+    bgr: bool = False,
+) -> NDArray[np.uint8]:
+    """What `Overlay` draws, of (height, width, 3) RGB or BGR: a new picture of the same order of colours."""
+    table = np.zeros((256, 1, 3), np.uint8)
+    table[: len(classes), 0] = [item.color[::-1] if bgr else item.color for item in classes]
+    colors = cv2.LUT(cv2.merge([mask] * 3), table)
+    share = alpha if style != "outline" else 0
+    blended = cv2.addWeighted(picture, 1 - share, colors, share, 0)
+    if style != "fill":
+        cv2.copyTo(colors, edges(mask, line_width(*mask.shape)), blended)
+    hidden = np.full(256, 255, np.uint8)
+    hidden[: len(classes)] = 0 if drawn is None else np.where(drawn, 0, 255)
+    if hidden[mask.max(initial=0)] or (drawn and not all(drawn)):
+        cv2.copyTo(picture, cv2.LUT(mask, hidden), blended)
+    return np.asarray(blended, np.uint8)
+
+
 class Overlay:
     """Draws masks over frames: one instance a video, for one thread.
 

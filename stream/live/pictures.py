@@ -25,7 +25,7 @@ from av.video.reformatter import ColorRange, Interpolation, VideoReformatter
 from numpy.typing import NDArray
 
 from ..decode.pixels import color_range, converted, matrix
-from ..encode.overlay import Style, edges, line_width
+from ..encode.overlay import Style, mixed
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
 
@@ -83,7 +83,7 @@ def packed(mask: NDArray[np.uint8]) -> bytes:
 
 def overlay_jpeg(picture: Shown, classes: Sequence[PixelClass], style: Style) -> bytes:
     """All classes over the picture, for players that can do no more than show it."""
-    return _jpeg(mixed(picture, classes, _MJPEG_ALPHA, style), _QUALITY)
+    return _jpeg(mixed(picture.picture, picture.mask, classes, alpha=_MJPEG_ALPHA, style=style, bgr=True), _QUALITY)
 
 
 def snapshot(
@@ -96,30 +96,9 @@ def snapshot(
     suffix: str,
 ) -> bytes:
     """The result at its full size, as .jpg or .png."""
-    picture = mixed(shown(result, VideoReformatter()), classes, alpha, style, drawn)
+    full = shown(result, VideoReformatter())
+    picture = mixed(full.picture, full.mask, classes, alpha=alpha, style=style, drawn=drawn, bgr=True)
     return _jpeg(picture, _KEPT_QUALITY) if suffix == ".jpg" else _encoded(suffix, picture, [])
-
-
-def mixed(
-    picture: Shown,
-    classes: Sequence[PixelClass],
-    alpha: float,
-    style: Style = "fill",
-    drawn: Sequence[bool] | None = None,
-) -> NDArray[np.uint8]:
-    """The class colours over the picture: (height, width, 3) BGR."""
-    table = np.zeros((256, 1, 3), np.uint8)
-    table[: len(classes), 0] = [item.color[::-1] for item in classes]
-    colors = cv2.LUT(cv2.merge([picture.mask] * 3), table)
-    alpha = alpha if style != "outline" else 0
-    blended = cv2.addWeighted(picture.picture, 1 - alpha, colors, alpha, 0)
-    if style != "fill":
-        cv2.copyTo(colors, edges(picture.mask, line_width(*picture.mask.shape)), blended)
-    hidden = np.full(256, 255, np.uint8)
-    hidden[: len(classes)] = 0 if drawn is None else np.where(drawn, 0, 255)
-    if hidden[picture.mask.max(initial=0)] or (drawn and not all(drawn)):
-        cv2.copyTo(picture.picture, cv2.LUT(picture.mask, hidden), blended)
-    return np.asarray(blended, np.uint8)
 
 
 def _jpeg(picture: NDArray[np.uint8], quality: int) -> bytes:
