@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from ..archive.convert import convert_archive
-from ..encode.palette import CLEAR, Palette, load_palette
+from ..encode.palette import CLEAR
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
 from ..system.talk import counted, printable, progress_bar, write_result
@@ -68,12 +68,7 @@ def convert(
         str | None,
         typer.Option(help="Where Label Studio finds the pictures: a URL or path.", show_default=False),
     ] = None,
-    palette: Annotated[
-        Palette | None,
-        typer.Option(
-            parser=load_palette, metavar="NAME|FILE.json", help="Of color: clear, cityscapes, camvid (the masks' own)."
-        ),
-    ] = None,
+    palette: of.Colors = "clear",  # type: ignore[assignment]
     overwrite: of.Overwrite = False,
     quiet: of.Quiet = False,
 ) -> None:
@@ -96,7 +91,7 @@ def convert(
         "--exclude": bool(exclude),
         "--stride": stride != 1,
         "--subset": subset is not None,
-        "--palette": palette is not None,
+        "--palette": palette != CLEAR,
         "--image-root": image_root is not None,
     }
     _refuse_idle_options(tool, [option for option, is_given in given.items() if is_given])
@@ -116,7 +111,7 @@ def convert(
                 ignore=of.ignored_of(ignore),
                 subset=_subset(subset),
                 stride=stride,
-                palette=palette or CLEAR,
+                palette=palette,
                 image_root=image_root,
                 overwrite=overwrite,
             )
