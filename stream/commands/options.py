@@ -15,10 +15,10 @@ import typer
 
 from ..decode.deinterlace import Deinterlace
 from ..encode.h264 import EncoderChoice, Preset
-from ..masks.ignore import Ignored, parse_ignored
 from ..encode.legend import LEGEND_PLACES, LegendPlace
 from ..encode.overlay import Style
 from ..encode.palette import PALETTES, Palette, load_palette
+from ..masks.ignore import Ignored, parse_ignored
 from ..system.talk import did_you_mean
 
 _Value = TypeVar("_Value")
