@@ -55,7 +55,7 @@ class Legend:
         yuv = rgb_to_yuv(picture[..., :3], colorspace, full_range=full_range)
         half = (picture.shape[1] // 2, picture.shape[0] // 2)
         small_opacity = np.asarray(cv2.resize(opacity, half, interpolation=cv2.INTER_AREA), np.uint8)
-        chroma = cv2.resize(yuv[..., 1:], half, interpolation=cv2.INTER_AREA)
+        chroma = np.asarray(cv2.resize(yuv[..., 1:], half, interpolation=cv2.INTER_AREA), np.uint8)
         planes = (yuv[..., 0], opacity), (chroma[..., 0], small_opacity), (chroma[..., 1], small_opacity)
         self._planes = [(_times(plane, share), np.asarray(255 - share, np.uint8)) for plane, share in planes]
 

@@ -59,8 +59,13 @@ def forget_done(outputs: Sequence[Path]) -> None:
 
 def made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of what matters to outputs that are finished is not the same, in words."""
-    since = {"--deinterlace": "auto", "--ignore": None, "--palette": "camvid", "--style": "fill"}  # which 1.0.0 had not
-    before = since | before | ({"--legend": "off"} if str(before.get("--legend")) == "False" else {})
+    since: dict[str, Any] = {
+        "--deinterlace": "auto",
+        "--ignore": None,
+        "--palette": "camvid",
+        "--style": "fill",
+    }  # which 1.0.0 had not
+    before = since | dict(before) | ({"--legend": "off"} if str(before.get("--legend")) == "False" else {})
     told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
     return [
         f"{name} was {was}, is now {value}"

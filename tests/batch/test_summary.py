@@ -111,19 +111,25 @@ def test_the_summary_holds_json_s_own_types(model: Path, tmp_path: Path) -> None
     assert summary(tmp_path / "out")["last_call"]["skipped"] == 1
 
 
-def test_a_summary_of_1_0_0_is_understood(model: Path, tmp_path: Path) -> None:
-    """Which held what options were as text."""
+@pytest.mark.logs_errors
+def test_a_summary_of_1_0_0_is_understood(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Which held what options were as text, and whose overlays had the model's colours."""
     (tmp_path / "in").mkdir()
     make_clip(tmp_path / "in/a.mp4", cfr(12), size=(48, 64))
     out = tmp_path / "out"
-    assert run(tmp_path / "in", "-o", f"{out}/", "--start", "0", model=model) == 0
+    as_then = ["--start", "0", "--palette", "camvid"]
+    assert run(tmp_path / "in", "-o", f"{out}/", *as_then, model=model) == 0
     content = summary(out)
     (entry,) = content["sources"]
+    entry["identity"] |= {"--legend": False}
+    del entry["identity"]["--palette"], entry["identity"]["--style"]
     for name, value in entry["identity"].items():
         entry["identity"][name] = ",".join(value) if isinstance(value, list) else str(value)
     (out / "summary.json").write_text(json.dumps(content), encoding="utf-8")
-    assert run(tmp_path / "in", "-o", f"{out}/", "--start", "0", model=model) == 0
+    assert run(tmp_path / "in", "-o", f"{out}/", *as_then, model=model) == 0
     assert summary(out)["last_call"]["skipped"] == 1
+    assert run(tmp_path / "in", "-o", f"{out}/", "--start", "0", model=model) == 1
+    assert "--palette was camvid, is now clear" in capsys.readouterr().err
 
 
 @pytest.fixture
