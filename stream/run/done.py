@@ -20,6 +20,8 @@ from ..system.machine import cache_folder
 
 _DIGITS = 3  # of a checksum, which name a file: so there are 4096 at most, and a new one takes an old one's place
 
+# What 1.0.0 did, which had no such options.
+_OF_1_0_0: Mapping[str, Any] = {"--deinterlace": "auto", "--ignore": None, "--palette": "camvid", "--style": "fill"}
 # In which a run that is done may differ from one that would be begun now.
 _NO_MATTER = ("roadmask", "device", "outputs")
 
@@ -59,13 +61,9 @@ def forget_done(outputs: Sequence[Path]) -> None:
 
 def made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """What of what matters to outputs that are finished is not the same, in words."""
-    since: dict[str, Any] = {
-        "--deinterlace": "auto",
-        "--ignore": None,
-        "--palette": "camvid",
-        "--style": "fill",
-    }  # which 1.0.0 had not
-    before = since | dict(before) | ({"--legend": "off"} if str(before.get("--legend")) == "False" else {})
+    before = {**_OF_1_0_0, **before}
+    if str(before.get("--legend")) == "False":  # as 1.0.0 told it
+        before["--legend"] = "off"
     told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
     return [
         f"{name} was {was}, is now {value}"
