@@ -171,6 +171,11 @@ def load_palette(word: str) -> Palette:
 
     Raises:
         RoadmaskError: there is no such palette, or the file is none.
+
+    >>> from roadmask import PixelClass, load_palette
+    >>> classes = [PixelClass("Road", (128, 64, 128)), PixelClass("Car", (64, 0, 128))]
+    >>> [item.color for item in load_palette("cityscapes").colored(classes)]
+    [(128, 64, 128), (0, 0, 142)]
     """
     if word.lower() in _TABLES:
         return Palette(word.lower())

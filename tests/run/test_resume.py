@@ -202,7 +202,7 @@ def test_resume_where_nothing_was_begun_begins(clip: Path, model: Model, tmp_pat
     [
         ({"alpha": 0.7}, r"--alpha was 0.5, now 0.7"),
         ({"palette": load_palette("camvid")}, r"--palette was clear, now camvid"),
-        ({"style": "outline", "legend": "auto"}, r"--style was fill, now outline; --legend was off, now auto"),
+        ({"style": "outline", "legend": "auto"}, r"--legend was off, now auto; --style was fill, now outline"),
         ({"stride": 3}, r"--stride was 1, now 3"),
         ({"smooth": False, "crf": 30}, r"--smooth was True, now False; --crf was 23, now 30"),
     ],
