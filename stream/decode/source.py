@@ -176,6 +176,8 @@ class FileSource:
                 unit = 1 / (PICTURE_MS * picture_rate)
                 self.info = replace(self.info, rate=picture_rate, time_base=unit)
             self._first_pts = FrameClock(self.info.time_base, self.info.rate).pts(first)
+            carried = replace(self.info.carried, first_s=self._first_pts * self.info.time_base)
+            self.info = replace(self.info, carried=carried)
             self._first = [first]  # until it is given
             self._declared_s = declared_s(self._decoder.container, self._decoder.stream)
             self._deinterlace = how_to_deinterlace(deinterlace, self._decoder.stream)

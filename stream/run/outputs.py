@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -16,6 +17,7 @@ from ..archive.mask_sink import PIECE_SUFFIX as _MASKS
 from ..archive.mask_sink import MaskPieceSink, open_archive_sink
 from ..archive.png import png
 from ..camera.parts import PartsSink
+from ..decode.gps import GpsTrack, read_gps
 from ..encode.overlay import Overlay
 from ..encode.picture_sink import MASK_COMMENT, PictureSink, marked, overlay_encoder
 from ..encode.video_sink import PIECE_SUFFIX as _VIDEO
@@ -124,7 +126,7 @@ def piece_sinks(settings: SegmentSettings, info: VideoInfo, model: Model, piece:
     if settings.masks is not None:
         sinks.append(MaskPieceSink(piece.file(_MASKS), mask_format(settings.masks)))
     if settings.stats is not None:
-        sinks.append(CsvStatsSink(piece.file(_ROWS), model.spec, overwrite=True))
+        sinks.append(CsvStatsSink(piece.file(_ROWS), model.spec, track=_track(settings, info), overwrite=True))
     return sinks
 
 
@@ -222,12 +224,21 @@ def _overlay_sink(
         overlay_of(settings, model).render,
         source=settings.file if sound else None,
         began=began,
+        end=_end(settings, info),
         overwrite=settings.overwrite,
         encoder=settings.encoder,
         device=model.device,
         crf=settings.crf,
         preset=settings.preset,
     )
+
+
+def _end(settings: SegmentSettings, info: VideoInfo) -> Fraction | None:
+    """Where the run is to end, in seconds from the first frame, as far as that is known beforehand."""
+    ends = [settings.end]
+    if settings.max_frames and info.rate:
+        ends.append((settings.start or 0) + settings.max_frames * settings.stride / info.rate)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def overlay_of(settings: SegmentSettings, model: Model) -> Overlay:
@@ -251,12 +262,17 @@ def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: Video
     )
 
 
-def _stats_sink(settings: SegmentSettings, model: Model, path: Path, _: VideoInfo) -> Sink:
+def _stats_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> Sink:
     return open_stats_sink(
         path,
         model.spec,
         source=settings.name,
         model=model.path.name,
         model_sha256=model.sha256(),
+        track=_track(settings, info),
         overwrite=settings.overwrite,
     )
+
+
+def _track(settings: SegmentSettings, info: VideoInfo) -> GpsTrack | None:
+    return read_gps(settings.file) if settings.file and info.carried.has_tracks else None
