@@ -157,11 +157,11 @@ def _is_place(position: Position) -> bool:
 
 # Text
 
-_NUMBER = r"\d{1,5}(?:\.\d{1,12})?"
+_NUMBER = r"(\d{1,5}\.\d{1,12}|\d{1,3}(?=\s*[°º]))"
 _SECONDS = r"(?:(\d{1,2}(?:\.\d{1,9})?)\s*(?:[\"\u201d\u2033]|'')\s*)?"
-_DEGREES = rf"({_NUMBER})\s*(?:[°º]\s*(?:(\d{{1,2}}(?:\.\d{{1,9}})?)\s*['\u2019\u2032]\s*)?{_SECONDS})?"
+_DEGREES = rf"{_NUMBER}\s*(?:[°º]\s*(?:(\d{{1,2}}(?:\.\d{{1,9}})?)\s*['\u2019\u2032]\s*)?{_SECONDS})?"
 _SIGNED = r"([-+]?\d{1,3}\.\d{1,12})"
-_LETTER_AFTER = re.compile(rf"{_DEGREES}([NS])\b[^\dA-Za-z]{{0,9}}{_DEGREES}([EW])\b")
+_LETTER_AFTER = re.compile(rf"(?<![\d.:]){_DEGREES}([NS])\b[^\dA-Za-z]{{0,9}}{_DEGREES}([EW])\b")
 _LETTER_BEFORE = re.compile(rf"\b([NS])\s*[:=]?\s*{_DEGREES}[^\dA-Za-z]{{0,9}}([EW])\s*[:=]?\s*{_DEGREES}")
 _LABELLED = re.compile(
     rf"\blat[a-z]*[^\w+-]{{0,4}}{_SIGNED}\s*°?\s*([NS]?)[^\w+-]{{0,9}}\blon[a-z]*[^\w+-]{{0,4}}{_SIGNED}\s*°?\s*([EW]?)",
@@ -221,26 +221,26 @@ def _written(text: str) -> list[Position]:
         place = _signed(float(latitude), south), _signed(float(longitude), west)
     elif match := _LETTER_AFTER.search(text):
         *degrees, south, d, m, s, west = match.groups()
-        place = _signed(_degrees(*degrees, most=90), south), _signed(_degrees(d, m, s, most=180), west)
+        place = _signed(_degrees(*degrees), south), _signed(_degrees(d, m, s), west)
     elif match := _LETTER_BEFORE.search(text):
         south, d, m, s, west, *degrees = match.groups()
-        place = _signed(_degrees(d, m, s, most=90), south), _signed(_degrees(*degrees, most=180), west)
+        place = _signed(_degrees(d, m, s), south), _signed(_degrees(*degrees), west)
     elif match := _PAIR.search(text):
         place = float(match[1]), float(match[2])
     else:
         return []
-    speed = _SPEED.search(text, match.end())
-    speed = speed or _SPEED.search(text)
+    speed = _SPEED.search(text, match.end()) or _SPEED.search(text)
     return [Position(*place, float(speed[1]) * _KMH[speed[2].lower()] if speed else np.nan)]
 
 
-def _degrees(degrees: str, minutes: str | None, seconds: str | None, *, most: int) -> float:
-    value = float(degrees) + float(minutes or 0) / 60 + float(seconds or 0) / 3600
-    return _of_minutes(value) if value > most else value
+def _degrees(degrees: str, minutes: str | None, seconds: str | None) -> float:
+    """Of degrees, minutes and seconds; or of 5130.444 and 00007.668, which are degrees and minutes in one."""
+    if len(degrees.partition(".")[0]) > len("180"):
+        return _of_minutes(float(degrees))
+    return float(degrees) + float(minutes or 0) / 60 + float(seconds or 0) / 3600
 
 
 def _of_minutes(value: float) -> float:
-    """Degrees of 5130.444, which is 51 degrees and 30.444 minutes."""
     degrees, minutes = divmod(value, 100)
     return degrees + minutes / 60
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -34,6 +35,8 @@ from .claim import has_trace
 from .done import find_done
 from .progress import Lost, Progress, Saved
 from .settings import SegmentSettings
+
+log = logging.getLogger(__name__)
 
 _PART_BYTES = 40  # that a part's name has more: its time, a number, and what it is
 
@@ -184,6 +187,18 @@ class Outputs:
             if self._progress:
                 self._progress.tell(ending)
         self._stack.__exit__(kind, exc, at)
+
+
+def keep_times(settings: SegmentSettings) -> None:
+    """Give what was made the times of the file, where the settings say so."""
+    if not settings.keep_times or settings.file is None:
+        return
+    for output in filter(Path.exists, settings.outputs):  # all of them, unless it was stopped before the first frame
+        try:
+            times = settings.file.stat()
+            os.utime(output, ns=(times.st_atime_ns, times.st_mtime_ns))
+        except OSError as exc:
+            log.warning("%s: its times are not those of its file (%s)", output, exc.strerror or exc)
 
 
 def _makers(

@@ -263,7 +263,6 @@ class ShareTable:
     name: str  # of the file
     indices: NDArray[np.int64]  # (n) of the frames
     shares: NDArray[np.float64]  # (n, classes)
-    times: NDArray[np.float64]  # (n) seconds
     places: NDArray[np.float64] | None  # (n, 3) of `PLACE_COLUMNS`, nan where not known; None where it has none
 
 
@@ -283,7 +282,7 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
     if not all((np.abs(column) < _MOST).all() for column in columns):  # nor is it where it is no number
         raise RoadmaskError(f"{path}: statistics that cannot be read (not all are numbers)")
     shares = np.stack(columns[2:], axis=1)
-    return ShareTable(path.name, columns[0].astype(np.int64), shares, columns[1], places)
+    return ShareTable(path.name, columns[0].astype(np.int64), shares, places)
 
 
 def read_columns(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
