@@ -109,10 +109,10 @@ def _read(container: InputContainer, path: Path) -> GpsTrack | None:
         if all(not found[at] and without[at] > _MOST_WITHOUT for at in readers):
             break
     best = max(found, key=lambda index: len(found[index]))
-    binary = [index for index in readers if container.streams[index].type == "data"]
     if damaged.total():
-        log.warning("%s: of its GPS track %d parts are damaged", path, damaged.total())
-    elif binary and not found[best]:
+        told = f"of its GPS track {damaged.total()} parts are damaged" if found[best] else "its GPS track is damaged"
+        log.warning("%s: %s", path, told)
+    elif not found[best] and any(container.streams[index].type == "data" for index in readers):
         log.info("%s: its GPS track holds no position", path)
     return _track(found[best]) if found[best] else None
 
@@ -129,8 +129,9 @@ def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[A
 
 def _reader(stream: Stream) -> Read | None:
     """What reads the packets of a track that may hold positions."""
-    if stream.type == "data":  # of which FFmpeg tells no more than that it is GoPro's kind, or another of that name
-        return gpmd_positions if stream.name == "bin_data" and not tells_chapters(stream) else None
+    if stream.type == "data":  # what FFmpeg calls so in an MP4 is GoPro's
+        is_gpmd = stream.name == "bin_data" and "mp4" in stream.container.format.name and not tells_chapters(stream)
+        return gpmd_positions if is_gpmd else None
     codec = codec_of(stream) if stream.type == "subtitle" else ""
     return partial(_positions_in, codec) if codec in TEXTS else None
 
@@ -256,6 +257,8 @@ _FIX = 2  # of GPSF: 0 is none, 2 and 3 are of two and three dimensions
 
 def gpmd_positions(content: bytes) -> list[Position]:
     """Those of a packet of GoPro's: of GPS9, or else of GPS5. Raises `ValueError` where it is damaged."""
+    if not content.startswith(b"DEVC"):
+        raise ValueError("no data of a camera")
     found: dict[bytes, list[Position]] = {}
     for device_key, device in _entries(content):
         for stream_key, stream in _entries(device) if device_key == b"DEVC" else ():

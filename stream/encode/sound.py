@@ -146,7 +146,7 @@ def open_tracks(
     try:
         return FileTracks(source, target, shift=shift, cut=cut, until=until)
     except SourceError as exc:
-        log.warning("%s; its sound is left out", exc)
+        log.warning("%s; its sound, and what else it carries, is left out", exc)
         return None
 
 
@@ -172,7 +172,7 @@ class FileTracks(Sound):
         others = [stream for stream in self._container.streams if stream.type not in ("video", "audio")]
         others = [stream for stream in others if not tells_chapters(stream)]
         # Packets of a track that are looked at before the pictures: muxers wait for the first of data.
-        self._looked_at = {stream.index: int(stream.type == "data") for stream in others}
+        self._looked_at = {stream.index: int(stream.type == "data" and stream.frames > 0) for stream in others}
         self._looked_at |= {stream.index: _LOOKED_AT for stream in self._container.streams.audio}
         self._unusable = Counter[str]()  # packets, by what they are of
         self._is_read = False  # all of the file

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from html import escape
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +24,7 @@ _COLORS = (
     "#f7cf3d",
 )  # slow to fast, to all eyes
 _UNKNOWN = "#7d8a99"
+_ROOM = 26  # that a mark takes
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -102,27 +104,16 @@ class _Plan:
 
 def _lines(points: NDArray[np.float64], speeds: NDArray[np.float64]) -> Iterator[str]:
     """One under all, then a piece for each stretch of about one speed; nothing where it is not known where it was."""
-    known = np.isfinite(points[:, 0])
-    levels = _levels(speeds)
-    whole, pieces = [], []
-    begin: int | None = None
-    for at in range(len(points)):
-        if not known[at]:
-            begin = None
-            continue
-        place = f"{points[at, 0]:.1f} {points[at, 1]:.1f}"
-        if begin is None:
-            whole.append(f"M{place}h0")
-            pieces.append([levels[at], f"M{place}h0"])
-            begin = at
-            continue
-        whole.append(f"L{place}")
-        if levels[at] != pieces[-1][0]:
-            before = f"{points[at - 1, 0]:.1f} {points[at - 1, 1]:.1f}"
-            pieces.append([levels[at], f"M{before}"])
-        pieces[-1][1] += f"L{place}"
-    yield f"<path class='under' d='{''.join(whole)}'/>"
-    for level, path in pieces:
+    known, levels = np.isfinite(points[:, 0]), _levels(speeds)
+    pieces: list[tuple[int, list[int]]] = []
+    for before, at in pairwise(range(len(points))):
+        if known[before] and known[at]:
+            if not pieces or pieces[-1][0] != levels[at] or pieces[-1][1][-1] != before:
+                pieces.append((levels[at], [before]))
+            pieces[-1][1].append(at)
+    paths = ["M" + "L".join(f"{x:.1f} {y:.1f}" for x, y in points[places]) for _, places in pieces]
+    yield f"<path class='under' d='{''.join(paths)}'/>"
+    for (level, _), path in zip(pieces, paths, strict=True):
         yield f"<path stroke='{_UNKNOWN if level < 0 else _COLORS[level]}' d='{path}'/>"
 
 
@@ -151,19 +142,18 @@ def _legend(speeds: NDArray[np.float64]) -> str:
 
 
 def _marks(way: Way, plan: _Plan, points: NDArray[np.float64], anchor: str, pictures: Sequence[int]) -> Iterator[str]:
-    """Where it begins, and where each picture is from, as far as that is known."""
+    """Where it begins and ends, and where each picture is from, as far as that is known and there is room for it."""
     known = np.flatnonzero(np.isfinite(points[:, 0]))
-    ends = {"begin": known[0], "end": known[-1]}
-    for name, at in ends.items():
-        yield f"<span class='{name}' style='{_at(points[at], plan)}' title='{name}'></span>"
+    for name, at in {"begin": known[0], "end": known[-1]}.items():
+        yield f"<span class='{name}' style='{_at(points[at], plan)}'></span>"
+    most_apart = int(np.diff(way.positions).max(initial=1))
+    taken: list[NDArray[np.float64]] = []
     for number, position in enumerate(pictures, 1):
         near = known[np.abs(way.positions[known] - position).argmin()]
-        if abs(way.positions[near] - position) <= _apart(way):
+        is_free = all(np.hypot(*(points[near] - other)) > _ROOM for other in taken)
+        if is_free and abs(way.positions[near] - position) <= most_apart:
+            taken.append(points[near])
             yield f"<a href='#{anchor}-{number}' style='{_at(points[near], plan)}'>{number}</a>"
-
-
-def _apart(way: Way) -> int:
-    return int(np.diff(way.positions).max(initial=1))
 
 
 def _at(point: NDArray[np.float64], plan: _Plan) -> str:
