@@ -56,7 +56,7 @@ class Carried:
     first_s: Fraction = Fraction(0)  # when its first picture is shown, on the file's clock
     tags: Mapping[str, str] = field(default_factory=dict)  # date, place, title, ...
     chapters: tuple[Chapter, ...] = ()
-    has_tracks: bool = False  # of subtitles or data, which may tell where it was
+    has_tracks: bool = False  # of subtitles or data, or anything that may tell where it was
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -17,7 +17,8 @@ import av
 from av.container import OutputContainer
 from av.stream import Stream
 
-from ..decode.gps import TEXTS, codec_of, text_of
+from ..decode.gps import codec_of
+from ..decode.gps_formats import TEXTS, text_of
 from ..frames import Carried
 from .sound_tracks import UNUSABLE, Track
 
@@ -88,7 +89,7 @@ def chapters_for(carried: Carried, *, shift: Fraction, until: Fraction) -> list[
         shift: seconds to be taken from all times.
         until: where the run ended, in seconds of the file.
     """
-    chapters = []
+    chapters: list[Any] = []
     for chapter in carried.chapters:
         begin, end = max(chapter.begin_s - shift, Fraction(0)), min(chapter.end_s, until) - shift
         if begin < end:

@@ -19,6 +19,7 @@ from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
+from ..decode.gps import gps_boxes
 from ..decode.opening import open_file
 from ..decode.place import RESET_S
 from ..decode.video_stream import tells_chapters, video_stream
@@ -195,8 +196,9 @@ class FileTracks(Sound):
 
     def finish(self, until: Fraction) -> None:
         super().finish(until)
-        for what, count in self._unusable.items():
-            log.warning("%s: of its %s %d packets are damaged or out of order", self._name, what, count)
+        for what in {track.what: None for track in self._tracks.values()}:
+            if count := self._unusable[what]:
+                log.warning("%s: of its %s %d packets are damaged or out of order", self._name, what, count)
 
     def _take(self, track: Track, packet: SoundPacket) -> None:
         try:
@@ -286,7 +288,7 @@ class FileTracks(Sound):
 
     def _open_others(self, streams: Sequence[Stream]) -> None:
         """Subtitles and data; what the target does not take is named."""
-        left_out = []
+        left_out = ["positions in boxes of Novatek's"] if gps_boxes(Path(self._name)) else []
         seen = {packet.stream_index for packet in self._waiting}
         for stream in streams:
             track = None

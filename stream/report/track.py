@@ -92,7 +92,8 @@ class _Plan:
 
     def points(self, places: NDArray[np.float64]) -> NDArray[np.float64]:
         """(n, 2) in the drawing's units, from its upper left."""
-        return self.meters(places) * (self.scale, -self.scale) + (_WIDTH / 2, self.height / 2)
+        points: NDArray[np.float64] = self.meters(places) * (self.scale, -self.scale) + (_WIDTH / 2, self.height / 2)
+        return points
 
     def bar(self) -> tuple[float, str]:
         """The length of a bar that stands for a round number of metres, and that number."""
@@ -121,7 +122,8 @@ def _levels(speeds: NDArray[np.float64]) -> list[int]:
     """Which colour; -1 where the speed is not known."""
     top = _top(speeds)
     shares = np.nan_to_num(speeds / top, nan=-1)
-    return np.where(shares < 0, -1, np.minimum(shares * len(_COLORS), len(_COLORS) - 1)).astype(int).tolist()
+    levels = np.where(shares < 0, -1, np.minimum(shares * len(_COLORS), len(_COLORS) - 1))
+    return [int(level) for level in levels]
 
 
 def _top(speeds: NDArray[np.float64]) -> float:

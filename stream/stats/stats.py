@@ -168,10 +168,10 @@ class ShareRows:
         return file.tell()
 
     def add(self, result: SegmentedFrame) -> None:
-        time, place = float(result.frame.time), ()
+        numbers: list[float | None] = [float(result.frame.time), *result.shares(self._class_count)]
         if self._track:
-            place = self._track.at(time) or [None] * len(PLACE_COLUMNS)
-        self.add_row(result.frame.index, [time, *result.shares(self._class_count), *place])
+            numbers += self._track.at(float(result.frame.time)) or [None] * len(PLACE_COLUMNS)
+        self.add_row(result.frame.index, numbers)
 
     def add_row(self, index: int, numbers: Iterable[float | None]) -> None:
         """Those that are not known, which are `None` or nan, are empty."""

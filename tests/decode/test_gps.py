@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadmask.stream.decode.gps import TEXTS, Position, gpmd_positions, read_gps, text_of, text_positions
-from tests.support.drives import Timed, gps5, gps9, klv, make_drive
+from roadmask.stream.decode.gps import read_gps
+from roadmask.stream.decode.gps_formats import TEXTS, Fix, gpmd_fixes, text_fixes, text_of
+from tests.support.drives import Timed, gps5, gps9, klv, make_drive, with_boxes
 
 TEXT = [Timed(n, 1, f"2026/05/01 10:00:0{n} N:51.50{n}000 W:0.120000 {40 + n}.0 km/h") for n in range(3)]
 LONDON = (51.5074, -0.1278)
@@ -39,7 +40,7 @@ LONDON = (51.5074, -0.1278)
 def test_degrees_are_read_in_the_ways_in_which_cameras_write_them(
     text: str, expected: tuple[float, float, float | None]
 ) -> None:
-    (position,) = text_positions(text)
+    (position,) = text_fixes(text)
     assert position[:2] == pytest.approx(expected[:2], abs=1e-6)
     assert position.speed_kmh == pytest.approx(np.nan if expected[2] is None else expected[2], nan_ok=True)
 
@@ -48,30 +49,30 @@ def test_degrees_are_read_in_the_ways_in_which_cameras_write_them(
     "text", ["", "Turn left after 3.5 km", "10:00:00 N/A", "N 0.0 E 0.0", "lat 95.0 lon 10.0", "---.---- N ---.---- W"]
 )
 def test_a_text_without_a_place_has_none(text: str) -> None:
-    assert text_positions(text) == []
+    assert text_fixes(text) == []
 
 
 def test_nmea_sentences_are_read_with_their_speed() -> None:
     rmc = "$GPRMC,123519,A,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W*6A"
     gga = "$GPGGA,123519,4807.038,N,01131.000,E,1,08,0.9,545.4,M,46.9,M,,*47"
-    (position,) = text_positions(f"{gga}\r\n{rmc}\r\n")
+    (position,) = text_fixes(f"{gga}\r\n{rmc}\r\n")
     assert position == pytest.approx((48.1173, 11.516667, 22.4 * 1.852), abs=1e-6)
-    (position,) = text_positions(gga)
+    (position,) = text_fixes(gga)
     assert position[:2] == pytest.approx((48.1173, 11.516667), abs=1e-6)
     assert np.isnan(position.speed_kmh)
-    assert text_positions("$GPRMC,123519,V,,,,,,,230394,,") == []
+    assert text_fixes("$GPRMC,123519,V,,,,,,,230394,,") == []
     with pytest.raises(ValueError, match="checksum"):
-        text_positions(rmc.replace("4807", "4808"))
+        text_fixes(rmc.replace("4807", "4808"))
 
 
 def test_gopro_s_positions_are_scaled_and_only_taken_with_a_fix() -> None:
-    assert gpmd_positions(gps5((*LONDON, 10), (51.6, -0.2, 20))) == [
+    assert gpmd_fixes(gps5((*LONDON, 10), (51.6, -0.2, 20))) == [
         pytest.approx((*LONDON, 36)),
         pytest.approx((51.6, -0.2, 72)),
     ]
-    assert gpmd_positions(gps9((*LONDON, 10))) == [pytest.approx((*LONDON, 36))]
-    assert gpmd_positions(gps5((*LONDON, 10), fix=0)) == gpmd_positions(gps9((*LONDON, 10), fix=0)) == []
-    assert gpmd_positions(klv("DEVC", "\0", 1, klv("STRM", "\0", 1, klv("ACCL", "s", 6, bytes(6))))) == []
+    assert gpmd_fixes(gps9((*LONDON, 10))) == [pytest.approx((*LONDON, 36))]
+    assert gpmd_fixes(gps5((*LONDON, 10), fix=0)) == gpmd_fixes(gps9((*LONDON, 10), fix=0)) == []
+    assert gpmd_fixes(klv("DEVC", "\0", 1, klv("STRM", "\0", 1, klv("ACCL", "s", 6, bytes(6))))) == []
 
 
 @pytest.mark.parametrize(
@@ -85,15 +86,15 @@ def test_gopro_s_positions_are_scaled_and_only_taken_with_a_fix() -> None:
 )
 def test_a_damaged_packet_of_gopro_s_is_a_value_error(content: bytes) -> None:
     with pytest.raises(ValueError, match=r"cut off|no data|scale"):
-        gpmd_positions(content)
+        gpmd_fixes(content)
 
 
 @given(st.binary(max_size=200), st.sampled_from(["", *TEXTS]))
 def test_rubbish_is_no_position_and_nothing_worse(content: bytes, codec: str) -> None:
-    for read in (gpmd_positions, lambda part: text_positions(text_of(codec, part))):
+    for read in (gpmd_fixes, lambda part: text_fixes(text_of(codec, part))):
         for part in (content, b"DEVC" + content, b"$GPRMC," + content):
             with suppress(ValueError):
-                assert all(isinstance(item, Position) for item in read(part))
+                assert all(isinstance(item, Fix) for item in read(part))
 
 
 def test_marks_for_looks_are_no_text() -> None:
@@ -137,6 +138,26 @@ def test_a_gap_of_the_track_is_not_bridged(tmp_path: Path) -> None:
     track = read_gps(make_drive(tmp_path / "a.mp4", texts=texts, seconds=9))
     assert track is not None
     assert [track.at(time) is None for time in (1, 4, 7)] == [False, True, False]
+
+
+@pytest.mark.parametrize("at", [16, 48, 60])
+def test_the_boxes_of_novatek_s_cameras_are_read_a_second_each(tmp_path: Path, at: int) -> None:
+    """Across midnight, with a second without a fix."""
+    places = [None, (51.5, -0.125, 10), (51.501, -0.126, 20), None, (51.503, -0.128, 0)]
+    track = read_gps(with_boxes(make_drive(tmp_path / "a.mp4", seconds=5), places, at=at))
+    assert track is not None
+    assert track.times.tolist() == [1, 2, 4]
+    assert track.latitudes == pytest.approx([51.5, 51.501, 51.503], abs=1e-5)
+    assert track.longitudes == pytest.approx([-0.125, -0.126, -0.128], abs=1e-5)
+    assert track.speeds == pytest.approx([18.52, 37.04, 0])
+
+
+def test_damaged_boxes_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = with_boxes(make_drive(tmp_path / "a.mp4"), [(51.5, -0.125, 10), b"rubbish", b"\0\0\0\x10freeGPS what"])
+    assert read_gps(path) is not None
+    assert [record.getMessage() for record in caplog.records] == [f"{path}: of its GPS track 2 parts are damaged"]
+    path.write_bytes(path.read_bytes().replace(b"gps \0", b"gps ", 1))
+    read_gps(path)
 
 
 def test_a_damaged_track_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -17,7 +17,7 @@ from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.frames import Carried, Chapter, SegmentedFrame
 from tests.encode.test_video_sink import redraw
 from tests.support.clips import times_of
-from tests.support.drives import TAGS, Timed, chapters_of, gps5, make_drive, tags_of, track_of
+from tests.support.drives import TAGS, Timed, chapters_of, gps5, make_drive, tags_of, track_of, with_boxes
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 TEXTS = [Timed(0, 1, "51.50 N 0.12 W"), Timed(1, 1, "51.51 N 0.13 W"), Timed(2.2, 0.5, "51.52 N 0.14 W")]
@@ -108,6 +108,9 @@ def test_what_a_container_does_not_take_is_named_in_one_line(tmp_path: Path, war
     with av.open(made(noted, tmp_path / "noted_out.mkv")) as container:
         assert [stream.data for stream in container.streams.attachments] == [b"a note"]
     assert len(warnings()) == 2
+    boxed = with_boxes(make_drive(tmp_path / "boxed.mp4"), [(51.5, -0.12, 10)])
+    made(boxed, tmp_path / "boxed_out.mp4")
+    assert warnings()[2:] == [f"{boxed}: not taken into its overlay: positions in boxes of Novatek's"]
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)

@@ -151,6 +151,38 @@ def gps9(*rows: tuple[float, float, float], fix: int = 3) -> bytes:
     return klv("DEVC", "\0", 1, klv("STRM", "\0", 1, stream))
 
 
+def with_boxes(path: Path, places: Sequence[tuple[float, float, float] | bytes | None], *, at: int = 48) -> Path:
+    """Puts boxes of Novatek's behind an MP4's own: latitude, longitude and knots, once a second; `None` has no fix.
+
+    `at` is where the time begins, which differs.
+    """
+    boxes = []
+    for second, place in enumerate(places):
+        if isinstance(place, bytes):
+            boxes.append(place)
+            continue
+        clock = (23, 59, 58 + second, 26, 5, 1) if second < 2 else (0, 0, second - 2, 26, 5, 2)
+        latitude, longitude, knots = place or (0, 0, 0)
+        letters = b"AV"[place is None], b"NS"[latitude < 0], b"EW"[longitude < 0]
+        minutes = (int(abs(value)) * 100 + abs(value) % 1 * 60 for value in (latitude, longitude))
+        content = bytes(at - 12) + struct.pack("<6I", *clock) + bytes([*letters, 0])
+        content += struct.pack("<4f", *minutes, knots, 0)
+        boxes.append(struct.pack(">I4s4s", 128, b"free", b"GPS ") + content.ljust(128 - 12, b"\0"))
+    content = path.read_bytes()
+    moov = content.rindex(b"moov") - 4
+    size = int.from_bytes(content[moov : moov + 4])
+    assert moov + size == len(content), "it is the last box"
+    index_size = 16 + 8 * len(boxes)
+    offset, index = len(content) + index_size, b""
+    for box in boxes:
+        index += struct.pack(">II", offset, len(box))
+        offset += len(box)
+    grown = struct.pack(">I", size + index_size) + content[moov + 4 :]
+    index = struct.pack(">I4sII", index_size, b"gps ", 0x101, len(boxes)) + index
+    path.write_bytes(content[:moov] + grown + index + b"".join(boxes))
+    return path
+
+
 def klv(key: str, kind: str, size: int, content: bytes) -> bytes:
     """A key with its value: elements of `size` bytes."""
     padding = b"\0" * (-len(content) % 4)
