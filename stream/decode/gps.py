@@ -157,11 +157,11 @@ def gps_boxes(path: Path) -> list[int]:
     if path.suffix.lower() not in _SUFFIXES:
         return []
     with suppress(OSError), os.fdopen(open_regular(path), "rb") as file:
-        place: tuple[int, int] | None = (0, file.seek(0, os.SEEK_END))
+        begin, end = 0, file.seek(0, os.SEEK_END)
         for kind in (b"moov", b"gps "):
-            if place is None or (place := _box(file, *place, kind)) is None:
+            if (inside := _box(file, begin, end, kind)) is None:
                 return []
-        begin, end = place
+            begin, end = inside
         file.seek(begin + 8)
         pairs = file.read(min(max(end - begin - 8, 0) // 8, _MOST_FIXES) * 8)
         return [offset for offset, size in struct.iter_unpack(">II", pairs[: len(pairs) // 8 * 8]) if size]
