@@ -9,8 +9,8 @@ to nothing by then. The pieces of a run are the same wherever it was begun, brok
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -40,6 +40,25 @@ _HEARD_S, _MOST_HEARD = 30, 3000
 Position = int
 
 
+@dataclass(frozen=True, slots=True)
+class Chapter:
+    """A stretch of a file that has a name."""
+
+    begin_s: Fraction  # on the file's clock
+    end_s: Fraction
+    tags: Mapping[str, str]  # its title among them
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Carried:
+    """What a file holds besides pictures and sound."""
+
+    first_s: Fraction = Fraction(0)  # when its first picture is shown, on the file's clock
+    tags: Mapping[str, str] = field(default_factory=dict)  # date, place, title, ...
+    chapters: tuple[Chapter, ...] = ()
+    has_tracks: bool = False  # of subtitles or data, or anything that may tell where it was
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoInfo:
     """What is known of a video before its frames are decoded. `None` means not known."""
@@ -61,6 +80,7 @@ class VideoInfo:
     count_note: str = ""  # why `frame_count` is not what the container declares, or is not known
     taken: str = ""  # of a picture: when, 2026-11-28T10:00:00 on the camera's clock
     place: tuple[float, float] | None = None  # likewise: latitude, longitude, degrees
+    carried: Carried = field(default_factory=Carried)
 
     @property
     def shown_width(self) -> int:

@@ -20,8 +20,9 @@ from av.container import InputContainer
 from ..archive.video import ENDING_TAG
 from ..decode.opening import SEQUENCE_SUFFIXES, open_container
 from ..decode.picture import is_picture, read_head
+from ..encode.carried import COMMENT
 from ..encode.picture_sink import was_made_here
-from ..encode.video_sink import COMMENT, SUFFIXES
+from ..encode.video_sink import SUFFIXES
 from ..errors import SourceError
 
 log = logging.getLogger(__name__)
@@ -181,4 +182,4 @@ def is_result(path: Path) -> bool:
 
 def says_so(container: InputContainer) -> bool:
     tags = {name.upper(): value for name, value in container.metadata.items()}
-    return tags.get("COMMENT") == COMMENT or ENDING_TAG in tags
+    return tags.get("COMMENT", "").startswith(COMMENT) or ENDING_TAG in tags

@@ -13,7 +13,7 @@ from ..frames import VideoInfo
 from ..masks.familiar import Familiarity
 from ..network.model import Model
 from ..run.claim import Claim, claimed
-from ..run.outputs import Outputs, file_outputs
+from ..run.outputs import Outputs, file_outputs, keep_times
 from ..run.segment import ending_of
 from ..run.settings import Report, SegmentSettings, run_identity
 from ..system.disk import writing
@@ -103,5 +103,6 @@ def join(
         report = replace(report, seconds=seconds, interrupted=interrupted, sound=outputs.sound)
         if report.interrupted:
             raise Stopped
+    keep_times(job)
     folder.is_over = not report.interrupted
     return report

@@ -27,8 +27,8 @@ from ..frames import Ending
 from ..masks.familiar import warning_of
 from ..network.model import Model, bundled_models, find_model
 from ..spec import PixelClass
+from ..stats.stats import PLACE_COLUMNS, read_columns
 from ..stats.stats import SUFFIXES as STATS_SUFFIXES
-from ..stats.stats import read_columns
 from ..system.talk import printable
 from .options import AsJson
 
@@ -162,14 +162,13 @@ def _statistics(path: Path) -> dict[str, Any]:
         "first": f"{times[0]:.3f} s" if len(times) else None,
         "last": f"{times[-1]:.3f} s" if len(times) else None,
     }
+    shares = {name: column for name, column in zip(names[2:], columns[2:], strict=True) if name not in PLACE_COLUMNS}
     return {
         "kind": "statistics",
         "file": path.name,
         "bytes": path.stat().st_size,
         **(of if names[0] == "index" else {"pictures": len(times)}),
-        "means": {name: round(float(column.mean()), 4) for name, column in zip(names[2:], columns[2:], strict=True)}
-        if len(times)
-        else None,
+        "means": {name: round(float(column.mean()), 4) for name, column in shares.items()} if len(times) else None,
     }
 
 

@@ -209,6 +209,9 @@ def run(
         ProgressKind, typer.Option(help="auto: bars on a terminal; json: a line a second on standard error.")
     ] = "auto",
     overwrite: of.Overwrite = False,
+    keep_times: Annotated[
+        bool, typer.Option("--keep-times", help="Outputs get the times of their file, not those of the run.")
+    ] = False,
     quiet: of.Quiet = False,
 ) -> None:
     """Segment videos and cameras: overlay video, masks, statistics, live view.
@@ -253,6 +256,7 @@ def run(
         keep_s=keep,
         resume=resume,
         overwrite=overwrite,
+        keep_times=keep_times,
     )
     watching = CameraSettings(
         policy=policy,

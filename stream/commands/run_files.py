@@ -42,7 +42,7 @@ if TYPE_CHECKING:
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
 _NOT_SETTINGS = (
     *("source", "label", "picture", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume"),
-    *("overwrite", "held", "noted"),
+    *("overwrite", "keep_times", "held", "noted"),
 )
 
 

@@ -27,6 +27,7 @@ from ..frames import Frame, Place, VideoInfo
 from .decoder import FileDecoder
 from .deinterlace import Deinterlace, deinterlaced, how_to_deinterlace
 from .display import Display
+from .gps import gps_boxes
 from .hardware_decode import HardwareDecoder
 from .opening import MAX_PIXELS, PICTURE_MS, is_sequence
 from .pixels import network_input
@@ -176,6 +177,9 @@ class FileSource:
                 unit = 1 / (PICTURE_MS * picture_rate)
                 self.info = replace(self.info, rate=picture_rate, time_base=unit)
             self._first_pts = FrameClock(self.info.time_base, self.info.rate).pts(first)
+            carried = replace(self.info.carried, first_s=self._first_pts * self.info.time_base)
+            has_tracks = carried.has_tracks or bool(gps_boxes(path))
+            self.info = replace(self.info, carried=replace(carried, has_tracks=has_tracks))
             self._first = [first]  # until it is given
             self._declared_s = declared_s(self._decoder.container, self._decoder.stream)
             self._deinterlace = how_to_deinterlace(deinterlace, self._decoder.stream)

@@ -13,11 +13,11 @@ from typing import NamedTuple
 import av
 from av.container import InputContainer
 from av.index import IndexEntry
-from av.stream import Disposition
+from av.stream import Disposition, Stream
 from av.video.stream import VideoStream
 
 from ..errors import SourceError
-from ..frames import VideoInfo
+from ..frames import Carried, Chapter, VideoInfo
 from .display import rotation
 from .opening import open_container
 
@@ -26,6 +26,7 @@ _LENGTH_SIZE_AT = {"h264": 4, "hevc": 21}  # where a codec's header says in how 
 _NO_TITLE = re.compile(r"(?i).*(handler|media|gpac|mainconcept|isomedia|apple|avc|hevc|h\.?26\d).*|vide|video|track.*")
 _MOST_TITLE = 40  # characters, of which a name is made
 _SENT = ("mpegts", "mpeg")  # formats in which packets get lost, and a gap in their times is all that is left of them
+DISCARD_ALL = 48  # of a stream: no packets of it are wanted; PyAV knows of it from 18 on
 _MOST_ASPECT = 8  # of a pixel: one that is wider or higher is damage, and would make pictures of no height
 
 
@@ -113,7 +114,28 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
         live=False,
         stream=container.streams.video.index(stream),
         streams=len(_without_covers(container)),
+        carried=_carried(container, stream),
     )
+
+
+def _carried(container: InputContainer, stream: VideoStream) -> Carried:
+    """Of what `first_s` is only its decoder knows."""
+    tags, of_pictures = dict(container.metadata), stream.metadata
+    if "creation_time" in of_pictures:
+        tags.setdefault("creation_time", of_pictures["creation_time"])
+    chapters = [
+        Chapter(item["start"] * unit, item["end"] * unit, dict(item["metadata"]))
+        for item in container.chapters()
+        if (unit := Fraction(item["time_base"] or 0))
+    ]
+    others = [stream for stream in container.streams if stream.type not in ("video", "audio")]
+    has_tracks = not all(map(tells_chapters, others))
+    return Carried(tags=tags, chapters=tuple(chapters), has_tracks=has_tracks)
+
+
+def tells_chapters(stream: Stream) -> bool:
+    """Whether it is but the names of the chapters, which an MP4 has as a track."""
+    return stream.type == "data" and getattr(stream, "discard", None) == DISCARD_ALL  # FFmpeg has read it
 
 
 def _counted(container: InputContainer, stream: VideoStream) -> tuple[int | None, str]:

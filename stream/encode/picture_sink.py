@@ -25,7 +25,7 @@ from ..decode.pixels import planar_rgb, planes_of
 from ..errors import OutputError
 from ..frames import SegmentedFrame, Sink
 from ..system.disk import PartialOutput, writing
-from .video_sink import COMMENT
+from .carried import COMMENT
 
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MASK_COMMENT = "roadmask mask"

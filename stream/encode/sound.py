@@ -1,11 +1,14 @@
-"""The sound of a video into the file of its overlay. Whatever is wrong with it is told, and harms no picture."""
+"""The sound of a video into the file of its overlay, and what else lies beside its pictures: subtitles and data.
+
+Whatever is wrong with it is told, and harms no picture.
+"""
 
 from __future__ import annotations
 
 import errno
 import logging
 from collections import Counter, deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
@@ -14,12 +17,15 @@ from typing import Any, Self
 import av
 from av.audio.stream import AudioStream
 from av.container import InputContainer, OutputContainer
+from av.stream import Stream
 
+from ..decode.gps import gps_boxes
 from ..decode.opening import open_file
 from ..decode.place import RESET_S
-from ..decode.video_stream import video_stream
+from ..decode.video_stream import tells_chapters, video_stream
 from ..errors import SourceError
 from ..frames import Frame, Moment
+from .carried import name_of, open_carried
 from .sound_tracks import UNUSABLE, AacTrack, SoundPacket, Track, codec_name, open_track
 
 log = logging.getLogger(__name__)
@@ -34,7 +40,7 @@ _JITTER_S = Fraction(1, 10)  # of a camera's times, some of which are those of i
 
 
 class Sound:
-    """Tracks of sound going into `target`. Sound that cannot be had is left out with a warning.
+    """Tracks of sound, and whatever else, going into `target`. What cannot be had is left out with a warning.
 
     Args:
         name: of what it comes from.
@@ -50,19 +56,19 @@ class Sound:
 
     @property
     def made(self) -> str:
-        """What became of it, in words; empty where it is as it was."""
+        """What became of the sound, in words; empty where it is as it was."""
         return ", ".join(dict.fromkeys(track.made for track in self._tracks.values() if track.made))
 
     def hear(self, frame: Frame) -> None:
         """A frame that will be written: of a camera, with what was heard until it came."""
 
     def advance(self, until: Fraction) -> None:
-        """Write the sound that begins before `until`, in seconds of the source."""
+        """Write what begins before `until`, in seconds of the source."""
         for index in list(self._tracks):
             self._use(index, lambda track: self._target.mux(track.ready(until - self._shift)))
 
     def finish(self, until: Fraction) -> None:
-        """Write what is left of the sound up to there."""
+        """Write what is left up to there."""
         self.advance(until)
         for index in list(self._tracks):
             self._use(index, lambda track: self._target.mux(track.rest(until - self._shift)))
@@ -86,9 +92,9 @@ class Sound:
             self._give_up(index, exc)
 
     def _give_up(self, index: int, exc: Exception) -> None:
-        del self._tracks[index]
+        track = self._tracks.pop(index)
         why = getattr(exc, "strerror", None) or exc
-        log.warning("%s: the rest of its sound is left out (%s)", self._name, why)
+        log.warning("%s: the rest of its %s is left out (%s)", self._name, track.what, why)
 
     def __enter__(self) -> Self:
         return self
@@ -134,17 +140,19 @@ class CameraSound(Sound):
             self._use(0, lambda _, sound=sound, time=time: self._track.take_frame(sound, time + to_ours))  # type: ignore[misc]
 
 
-def open_sound(source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> FileSound | None:
-    """As `FileSound`; `None` where the file is gone."""
+def open_tracks(
+    source: Path, target: OutputContainer, *, shift: Fraction, cut: bool, until: Fraction | None
+) -> FileTracks | None:
+    """As `FileTracks`; `None` where the file is gone."""
     try:
-        return FileSound(source, target, shift=shift, cut=cut)
+        return FileTracks(source, target, shift=shift, cut=cut, until=until)
     except SourceError as exc:
-        log.warning("%s; its sound is left out", exc)
+        log.warning("%s; its sound, and what else it carries, is left out", exc)
         return None
 
 
-class FileSound(Sound):
-    """The sound of a file.
+class FileTracks(Sound):
+    """What a file has beside its pictures.
 
     It has a container of its own: the one being decoded belongs to another thread.
 
@@ -153,13 +161,21 @@ class FileSound(Sound):
         target: an output whose header is not yet written; each track of the source gets a twin there.
         shift: seconds taken from all times.
         cut: whether the run began after the source's beginning; sound from before `shift` is left out then.
+        until: where it ends, in seconds of the source, if that is known.
     """
 
-    def __init__(self, source: Path, target: OutputContainer, *, shift: Fraction, cut: bool) -> None:
+    def __init__(
+        self, source: Path, target: OutputContainer, *, shift: Fraction, cut: bool, until: Fraction | None
+    ) -> None:
         super().__init__(str(source), target, shift=shift)
         self._container: InputContainer = open_file(source)
-        self._indices = {stream.index for stream in self._container.streams.audio}
-        self._unusable = 0  # packets
+        self._until = until
+        others = [stream for stream in self._container.streams if stream.type not in ("video", "audio")]
+        others = [stream for stream in others if not tells_chapters(stream)]
+        # Packets of a track that are looked at before the pictures: muxers wait for the first of data.
+        self._looked_at = {stream.index: int(stream.type == "data" and stream.frames > 0) for stream in others}
+        self._looked_at |= {stream.index: _LOOKED_AT for stream in self._container.streams.audio}
+        self._unusable = Counter[str]()  # packets, by what they are of
         self._is_read = False  # all of the file
         self._last_dts: dict[int, int] = {}  # of each stream
         self._step = 0  # from one picture to the next, in its unit
@@ -171,6 +187,7 @@ class FileSound(Sound):
         self._waiting = self._first_packets()
         for stream in self._container.streams.audio:
             self._open_track(stream, cut)
+        self._open_others(others)
 
     def advance(self, until: Fraction) -> None:
         while packet := self._next(until):
@@ -179,20 +196,23 @@ class FileSound(Sound):
 
     def finish(self, until: Fraction) -> None:
         super().finish(until)
-        if self._unusable and self._tracks:
-            log.warning("%s: of its sound %d packets are damaged or out of order", self._name, self._unusable)
+        for what in {track.what: None for track in self._tracks.values()}:
+            if count := self._unusable[what]:
+                log.warning("%s: of its %s %d packets are damaged or out of order", self._name, what, count)
 
     def _take(self, track: Track, packet: SoundPacket) -> None:
         try:
-            self._unusable += not track.take(packet)
+            is_usable = track.take(packet)
         except av.FFmpegError:
-            self._unusable += 1
+            is_usable = False
+        if not is_usable:
+            self._unusable[track.what] += 1
 
     def _next(self, until: Fraction) -> SoundPacket | None:
-        """The next packet of sound, if it begins before `until`."""
+        """The next packet beside the pictures, if it begins before `until`."""
         while packet := self._waiting.popleft() if self._waiting else next(self._packets, None):
             time = _time(packet)
-            if packet.stream_index in self._indices:
+            if packet.stream_index in self._looked_at:
                 if time >= until:
                     self._waiting.appendleft(packet)
                     return None
@@ -202,8 +222,9 @@ class FileSound(Sound):
         return None
 
     def _read(self, cut: bool) -> Iterator[SoundPacket]:
-        """The packets in file order, up to the first that cannot be read: sound, and pictures to see how far it is."""
-        streams = [*self._container.streams.audio, video_stream(self._container, self._name)]
+        """The packets in file order, up to the first that cannot be read; pictures, too, to see how far it is."""
+        indices = [*self._looked_at, video_stream(self._container, self._name).index]
+        streams = [stream for stream in self._container.streams if stream.index in indices]
         packets: Iterator[Any] = self._container.demux(streams)
         try:
             if cut:
@@ -223,9 +244,9 @@ class FileSound(Sound):
         before, self._last_dts[index] = self._last_dts.get(index, packet.dts), packet.dts
         if packet.dts < before and (before - packet.dts) * unit > RESET_S:
             self._restarts[index] += 1
-            if index not in self._indices:
+            if index not in self._looked_at:
                 self._added_s.append(self._added_s[-1] + (before + self._step - packet.dts) * unit)
-        elif index not in self._indices:
+        elif index not in self._looked_at:
             self._step = packet.dts - before
         if restarts := self._restarts[index]:
             # Each stream has its own last packets from before; what of the sound starts again first is out of order.
@@ -233,12 +254,12 @@ class FileSound(Sound):
             packet.pts, packet.dts = packet.pts + ticks, packet.dts + ticks
 
     def _first_packets(self) -> deque[SoundPacket]:
-        """Some of each track that has any, and all sound before these."""
+        """Some of each track that has any, and all that is beside the pictures before these."""
         waiting: deque[SoundPacket] = deque()
-        size, missing = 0, dict.fromkeys(self._indices, _LOOKED_AT)
+        size, missing = 0, dict(self._looked_at)
         for packet in self._packets:
             size += packet.size
-            if packet.stream_index in self._indices:
+            if packet.stream_index in self._looked_at:
                 waiting.append(packet)
                 missing[packet.stream_index] -= 1
             is_far = size > _AHEAD_BYTES or _time(packet) > self._shift + _AHEAD_S
@@ -264,6 +285,21 @@ class FileSound(Sound):
             self._tracks[stream.index] = track
         else:
             log.warning("%s: its %s sound is left out (%s)", self._name, codec_name(stream), why)
+
+    def _open_others(self, streams: Sequence[Stream]) -> None:
+        """Subtitles and data; what the target does not take is named."""
+        left_out = ["positions in boxes of Novatek's"] if gps_boxes(Path(self._name)) else []
+        seen = {packet.stream_index for packet in self._waiting}
+        for stream in streams:
+            track = None
+            if stream.index in seen or stream.type != "data":
+                track = open_carried(stream, self._target, shift=self._shift, until=self._until)
+            if track:
+                self._tracks[stream.index] = track
+            else:
+                left_out.append(name_of(stream))
+        if left_out:
+            log.warning("%s: not taken into its overlay: %s", self._name, ", ".join(left_out))
 
     def __exit__(self, *_: object) -> None:
         self._packets.close()  # type: ignore[attr-defined]  # before the container that it reads

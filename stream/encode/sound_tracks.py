@@ -38,6 +38,7 @@ _RUN_IN_S = Fraction(1, 4)  # sound from before 0, which an encoder needs and an
 class Track(Protocol):
     """Makes packets for the target of packets of the source; times of both are the target's, in seconds."""
 
+    what: str  # it is a track of, for people
     made: str  # what became of the sound, in words; empty where it is as it was
 
     def take(self, packet: SoundPacket) -> bool:
@@ -122,7 +123,7 @@ class CopiedTrack:
         ValueError, av.FFmpegError: its kind cannot be told, or is not for this container.
     """
 
-    made = ""
+    what, made = "sound", ""
 
     def __init__(
         self,
@@ -229,6 +230,8 @@ class AacTrack:
         target: whose header is not yet written.
         shift: seconds to be taken from all times.
     """
+
+    what = "sound"
 
     def __init__(
         self, codec: str, rate: int, channels: int, target: OutputContainer, *, shift: Fraction = Fraction(0)

@@ -1,4 +1,4 @@
-"""Write the overlay video: H.264 at the source's own frame times, from 0 on, with the source's sound."""
+"""Write the overlay video: H.264 at the source's own frame times, from 0 on, with all else that the source carries."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ from av.video.stream import VideoStream
 
 from ..decode.opening import open_container
 from ..errors import OutputError, is_failure
-from ..frames import PIECE, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
+from ..frames import PIECE, Carried, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
 from ..system.disk import PartialOutput, closing, earlier_path, partial_path, sync_file, writing
+from .carried import chapters_for, needs_keys, tags_for
 from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, KeyTimes, PiecewiseEncoder, add_video, choose_encoder, stamp
-from .sound import CameraSound, Sound, open_sound
+from .sound import CameraSound, Sound, open_tracks
 
 log = logging.getLogger(__name__)
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
 PIECE_SUFFIX = ".mp4"
-COMMENT = "roadmask overlay"  # in the file's metadata, by which it is known not to be a source
 _MIN_TIMESCALE = 10_000  # as FFmpeg's own: coarser ones place sound badly, and some players stutter
 
 
@@ -37,14 +37,16 @@ class OverlayVideoSink(Sink):
     """A `Sink` that encodes what `render` draws.
 
     Times are those of the source, counted from the first frame of the run: players show nothing before a first picture
-    that comes later. The sound moves with the pictures, and begins and ends with them.
+    that comes later. The sound moves with the pictures, and begins and ends with them; so do tags, chapters, subtitles
+    and data.
 
     Args:
         path: .mp4, .mov or .mkv.
         info: of the source.
         render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
-        source: the file whose sound to take; None for none.
+        source: the file whose sound to take, and all else that it carries; None for none.
         began: where the run did, if not with the first frame written here.
+        end: where it is to end, in seconds from the first frame of the source.
         overwrite: replace what is there.
         encoder: "auto", "x264" or "nvenc"; see `choose_encoder`, also for the two below.
         device: what the network runs on.
@@ -63,6 +65,7 @@ class OverlayVideoSink(Sink):
         *,
         source: Path | None = None,
         began: Place | None = None,
+        end: Fraction | None = None,
         overwrite: bool = False,
         encoder: str = "auto",
         device: str = "cpu",
@@ -88,6 +91,8 @@ class OverlayVideoSink(Sink):
         self._earlier = partial_path(earlier_path(path))
         self._frames_kept = self._written = 0
         self._began = began
+        self._carried = info.carried if source else Carried()
+        self._until = None if end is None else info.carried.first_s + end
         self._size: tuple[int, int] | None = None
 
     def write(self, result: SegmentedFrame) -> None:
@@ -134,12 +139,16 @@ class OverlayVideoSink(Sink):
         self._shift = began.pts
         time_base = self._info.time_base
         self._shift_s = self._shift * time_base
-        self._container = av.open(self._output.path, "w", container_options=self._container_options(time_base))
-        self._container.metadata["comment"] = COMMENT
+        carried = self._carried
+        tags = tags_for(carried, since_s=self._shift_s - carried.first_s if began.index else Fraction(0))
+        options = self._container_options(time_base, keys=needs_keys(tags, self._path.suffix.lower()))
+        self._container = av.open(self._output.path, "w", container_options=options)
+        self._container.metadata.update(tags)
         self._stream = add_video(self._container, self._encoder, picture, self._info)
         self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder, live=self._info.live)
-        if self._source is not None and self._info.has_audio:
-            self._sound = open_sound(self._source, self._container, shift=self._shift_s, cut=began.index > 0)
+        if self._source is not None and (self._info.has_audio or carried.has_tracks):
+            cut = began.index > 0
+            self._sound = open_tracks(self._source, self._container, shift=self._shift_s, cut=cut, until=self._until)
         elif heard:
             self._sound = CameraSound(str(self._path), self._container, shift=self._shift_s, first=heard)
         try:
@@ -150,7 +159,7 @@ class OverlayVideoSink(Sink):
         if self._frames_kept:
             self._copy_kept()
 
-    def _container_options(self, time_base: Fraction) -> dict[str, str]:
+    def _container_options(self, time_base: Fraction, *, keys: bool) -> dict[str, str]:
         # Write out at once, and do not wait more than a second (in microseconds) for sound that does not come, so
         # that a process that is killed leaves nearly all it had.
         options = {"flush_packets": "1", "max_interleave_delta": "1000000"}
@@ -161,7 +170,7 @@ class OverlayVideoSink(Sink):
             # Fragments while it is written, so that it plays even then; an ordinary mp4 once closed. The delayed
             # header makes room for an edit list, without which B-frames, where there are any, push all times back by
             # two frames.
-            "movflags": "+hybrid_fragmented+delay_moov",
+            "movflags": "+hybrid_fragmented+delay_moov" + ("+use_metadata_tags" if keys else ""),
             "frag_duration": "1000000",
             "video_track_timescale": timescale,
             # The edit list counts in this one. Its default, 1/1000 s, would round when the sound begins.
@@ -240,13 +249,17 @@ class OverlayVideoSink(Sink):
                 raise
 
     def _close(self) -> None:
-        """Write what the encoder still holds, the last of the sound, and the index."""
+        """Write what the encoder still holds, the last of the sound, the chapters, and the index."""
         if self._container is None:
             return
         with self._sound or nullcontext(), self._sound_blamed(), self._container:
             self._mux(self._encoder_of_pieces.encode(None))
-            if self._sound and self._last_time is not None:
-                self._sound.finish(self._last_time + self._last_gap)
+            if self._last_time is not None:
+                until = self._last_time + self._last_gap
+                if self._sound:
+                    self._sound.finish(until)
+                # Not before: only now is it known where they end.
+                self._container.set_chapters(chapters_for(self._carried, shift=self._shift_s, until=until))
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:

@@ -21,8 +21,8 @@ from numpy.typing import NDArray
 
 from ..archive.png import png
 from ..decode.pixels import converted
+from ..encode.carried import COMMENT
 from ..encode.legend import legend_picture
-from ..encode.video_sink import COMMENT
 from ..errors import OutputError
 from ..spec import Color, PixelClass
 from ..system.disk import PartialOutput, writing

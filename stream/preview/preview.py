@@ -149,6 +149,7 @@ def _sink(settings: PreviewSettings, info: VideoInfo) -> OverlayVideoSink:
         shown_info(settings.view, info),
         lambda result: result.frame.picture,  # drawn by the stage before
         source=settings.video,
+        end=settings.end,
         overwrite=settings.overwrite,
         encoder=settings.encoder,
         crf=settings.crf,

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.manifest import ArchiveHeader
 from ..archive.masked_frames import MaskedVideo, usual_step
+from ..decode.gps import read_gps
 from ..encode.overlay import Overlay, Style
 from ..encode.palette import CLEAR, Palette
 from ..errors import ArchiveError
@@ -22,6 +23,7 @@ from ..pipeline import Pipeline
 from ..spec import NO_CLASS
 from ..stats.stats import ShareTable, read_shares
 from .pictures import choose_keyframes, mask_pictures, video_pictures
+from .track import Way, way_of
 
 log = logging.getLogger(__name__)
 
@@ -59,6 +61,7 @@ class RunLook:
     curve: Curve
     pictures: dict[int, str]  # data URIs, by the position of the mask
     flicker: float | None  # share of the points followed that change their class; None without the video
+    way: Way | None  # where it was, as video or statistics tell
     problems: list[Problem]
     unlike: float | None  # share of the frames that look unlike what the model has learnt; None where not known
     statistics: str | None  # name of the file that the masks were compared with
@@ -97,12 +100,25 @@ def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int
             reused=sum(record.reused for record in masks.records),
             scan=scan,
             curve=curve_of(scan, _COLUMNS),
+            way=_way_of(scan, statistics, video),
             pictures=pictures,
             flicker=flicker,
             problems=problems + (problems_told(ending, len(masks)) if ending else []),
             unlike=ending.unlike if ending else None,
             statistics=statistics.name if statistics else None,
         )
+
+
+def _way_of(scan: MaskScan, statistics: ShareTable | None, video: Path | None) -> Way | None:
+    """As the statistics tell, or else the video."""
+    table, track = None, None
+    if statistics is not None and statistics.places is not None:
+        table = np.full((len(scan.indices), statistics.places.shape[1]), np.nan)
+        _, here, there = np.intersect1d(scan.indices, statistics.indices, return_indices=True)
+        table[here] = statistics.places[there]
+    elif video is not None and video.is_file():
+        track = read_gps(video)
+    return way_of(scan.times, table, track)
 
 
 def _video_of(header: ArchiveHeader, videos: Path | None) -> Path | None:

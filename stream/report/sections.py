@@ -15,6 +15,7 @@ import numpy as np
 from ..masks.familiar import warning_of
 from ..spec import PixelClass
 from .run import RunLook, clock
+from .track import track_section
 
 _PRESENT = 0.001  # of the picture: fewer pixels are as often a slip as a thing
 _TIMES = 6  # below a chart
@@ -47,7 +48,10 @@ def run_section(run: RunLook, *, alone: bool) -> str:
     parts = [f"<header><{level}>{escape(run.header.source or run.name)}</{level}><p>{about}</p></header>"]
     parts += [_unlike(run), _problems(run), _facts(run)]
     if run.pictures:
-        parts += [_shares(run), _pictures(run)]
+        parts.append(_shares(run))
+        if run.way:
+            parts.append(track_section(run.way, run.anchor, list(run.pictures)))
+        parts.append(_pictures(run))
     return f"<article class='run' id='{run.anchor}'>{''.join(parts)}</article>"
 
 

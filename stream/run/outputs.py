@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from functools import partial
 from pathlib import Path
 from types import TracebackType
@@ -18,6 +20,7 @@ from ..archive.mask_sink import PIECE_SUFFIX as _MASKS
 from ..archive.mask_sink import MaskPieceSink, open_archive_sink
 from ..archive.png import png
 from ..camera.parts import PartsSink
+from ..decode.gps import GpsTrack, read_gps
 from ..decode.source import open_source
 from ..encode.overlay import Overlay
 from ..encode.picture_sink import MASK_COMMENT, PictureSink, marked, overlay_encoder
@@ -35,6 +38,8 @@ from .claim import has_trace
 from .done import find_done
 from .progress import Lost, Progress, Saved
 from .settings import SegmentSettings
+
+log = logging.getLogger(__name__)
 
 _PART_BYTES = 40  # that a part's name has more: its time, a number, and what it is
 
@@ -127,7 +132,7 @@ def piece_sinks(settings: SegmentSettings, info: VideoInfo, model: Model, piece:
     if settings.masks is not None:
         sinks.append(MaskPieceSink(piece.file(_MASKS), mask_format(settings.masks)))
     if settings.stats is not None:
-        sinks.append(CsvStatsSink(piece.file(_ROWS), model.spec, overwrite=True))
+        sinks.append(CsvStatsSink(piece.file(_ROWS), model.spec, track=_track(settings, info), overwrite=True))
     return sinks
 
 
@@ -187,6 +192,18 @@ class Outputs:
         self._stack.__exit__(kind, exc, at)
 
 
+def keep_times(settings: SegmentSettings) -> None:
+    """Give what was made the times of the file, where the settings say so."""
+    if not settings.keep_times or settings.file is None:
+        return
+    for output in filter(Path.exists, settings.outputs):  # all of them, unless it was stopped before the first frame
+        try:
+            times = settings.file.stat()
+            os.utime(output, ns=(times.st_atime_ns, times.st_mtime_ns))
+        except OSError as exc:
+            log.warning("%s: its times are not those of its file (%s)", output, exc.strerror or exc)
+
+
 def _makers(
     settings: SegmentSettings, model: Model, *, began: Place | None = None
 ) -> Iterator[tuple[Path, Callable[[Path, VideoInfo], Sink]]]:
@@ -228,12 +245,21 @@ def _overlay_sink(
         overlay.render,
         source=settings.file if sound else None,
         began=began,
+        end=_end(settings, info),
         overwrite=settings.overwrite,
         encoder=settings.encoder,
         device=model.device,
         crf=settings.crf,
         preset=settings.preset,
     )
+
+
+def _end(settings: SegmentSettings, info: VideoInfo) -> Fraction | None:
+    """Where the run is to end, in seconds from the first frame, as far as that is known beforehand."""
+    ends = [settings.end]
+    if settings.max_frames and info.rate:
+        ends.append((settings.start or 0) + settings.max_frames * settings.stride / info.rate)
+    return min((end for end in ends if end is not None), default=None)
 
 
 def overlay_of(settings: SegmentSettings, model: Model) -> Overlay:
@@ -275,12 +301,17 @@ def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: Video
     )
 
 
-def _stats_sink(settings: SegmentSettings, model: Model, path: Path, _: VideoInfo) -> Sink:
+def _stats_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> Sink:
     return open_stats_sink(
         path,
         model.spec,
         source=settings.name,
         model=model.path.name,
         model_sha256=model.sha256(),
+        track=_track(settings, info),
         overwrite=settings.overwrite,
     )
+
+
+def _track(settings: SegmentSettings, info: VideoInfo) -> GpsTrack | None:
+    return read_gps(settings.file) if settings.file and info.carried.has_tracks else None

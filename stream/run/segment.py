@@ -18,7 +18,7 @@ from ..decode.opening import is_sequence
 from ..decode.picture import PictureSource
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
-from ..errors import Stopped
+from ..errors import Stopped, is_failure
 from ..frames import Ending, Position, SegmentedFrame, Sink, VideoInfo
 from ..masks.deciding import Decided
 from ..masks.ignore import Ignored
@@ -27,7 +27,7 @@ from ..pipeline import Pipeline
 from ..stats.stats import PictureRow
 from ..system.stop import end_if_set
 from .claim import claimed
-from .outputs import Output, Outputs, camera_outputs, file_outputs, refuse_bad_outputs
+from .outputs import Output, Outputs, camera_outputs, file_outputs, keep_times, refuse_bad_outputs
 from .progress import Lost, Progress, Saved
 from .settings import Report, SegmentSettings, run_identity
 from .stages import batch_size, masks_of, network_size
@@ -85,6 +85,7 @@ def process_video(
             if progress:
                 stack.enter_context(progress)
                 settings = replace(settings, overwrite=settings.overwrite or progress.is_ours)
+            stack.push(lambda _, exc, __: None if is_failure(exc) else keep_times(settings))
             outputs = Outputs(_outputs(settings, source.info, model, also, saved), progress, tally.ending)
             tally.outputs = outputs
             stack.enter_context(outputs)

@@ -79,6 +79,7 @@ class SegmentSettings:
     remote: Remote | None = None  # where its file and outputs really are, if not here
     resume: bool = False  # go on from what an earlier run of this job left
     overwrite: bool = False
+    keep_times: bool = False  # outputs get the file's own, once they are whole
     held: bool = False  # its outputs are: see `claimed`
     noted: bool = False  # so is what becomes of it, by the call that it is one of many of
 

@@ -18,12 +18,13 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ..decode.gps import GpsTrack
 from ..errors import OutputError, is_failure
 from ..frames import Position
 from ..spec import ModelSpec
 from ..system.disk import fitting, partial_path, rows_path, sync_file, writing
 from ..system.talk import install_command
-from .stats import CsvStatsSink, ShareRows
+from .stats import PLACE_COLUMNS, CsvStatsSink, ShareRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -48,11 +49,17 @@ class ParquetStatsSink(CsvStatsSink):
     """
 
     def __init__(
-        self, path: Path, spec: ModelSpec, facts: Mapping[str, str | None], *, overwrite: bool = False
+        self,
+        path: Path,
+        spec: ModelSpec,
+        facts: Mapping[str, str | None],
+        *,
+        track: GpsTrack | None = None,
+        overwrite: bool = False,
     ) -> None:
         self._journal = partial_path(rows_path(path))
-        super().__init__(path, spec, overwrite=overwrite, journal=self._journal)
-        self._names = spec.class_names
+        super().__init__(path, spec, track=track, overwrite=overwrite, journal=self._journal)
+        self._names = (*spec.class_names, *(PLACE_COLUMNS if track else ()))
         classes = [{"name": item.name, "color": list(item.color)} for item in spec.classes]
         self._metadata = json.dumps({"schema": _SCHEMA, "classes": classes, **facts})
 
@@ -77,7 +84,7 @@ class ParquetStatsSink(CsvStatsSink):
         with pq.ParquetWriter(self._whole, schema, compression="zstd") as writer:
             for rows in _row_groups(self._journal):
                 columns = [
-                    pa.array(map(int if field.name == "index" else float, column), field.type)
+                    pa.array(map(int if field.name == "index" else _number, column), field.type)
                     for field, column in zip(schema, zip(*rows, strict=True), strict=True)
                 ]
                 writer.write_table(pa.table(columns, schema=schema))
@@ -86,8 +93,8 @@ class ParquetStatsSink(CsvStatsSink):
     def _arrow_schema(self) -> pa.Schema:
         import pyarrow as pa
 
-        shares = [(name, pa.float64()) for name in self._names]
-        schema = pa.schema([("index", pa.int64()), ("time", pa.float64()), *shares])
+        columns = [(name, pa.float64()) for name in self._names]
+        schema = pa.schema([("index", pa.int64()), ("time", pa.float64()), *columns])
         return schema.with_metadata({METADATA_KEY: self._metadata})
 
     def _write_journal_again(self) -> None:
@@ -100,7 +107,7 @@ class ParquetStatsSink(CsvStatsSink):
             with pq.ParquetFile(self._whole) as table, ShareRows(unnamed, table.schema_arrow.names[2:]) as rows:
                 for batch in table.iter_batches(ROWS_AT_A_TIME):
                     for index, *numbers in zip(*(column.to_pylist() for column in batch.columns), strict=True):
-                        rows.add_row([index, *(f"{number:.6f}" for number in numbers)])
+                        rows.add_row(index, numbers)
             unnamed.replace(self._journal)
         except (OSError, ValueError, pa.ArrowException) as exc:
             unnamed.unlink(missing_ok=True)
@@ -115,6 +122,10 @@ def parquet_of(columns: Mapping[str, Sequence[Any]]) -> bytes:
     content = io.BytesIO()
     pq.write_table(pa.table({name: list(column) for name, column in columns.items()}), content, compression="zstd")
     return content.getvalue()
+
+
+def _number(cell: str) -> float | None:
+    return float(cell) if cell else None
 
 
 def _row_groups(path: Path) -> Iterator[list[list[str]]]:

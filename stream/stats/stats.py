@@ -1,14 +1,15 @@
 """The share of each class in each frame as a table: `index,time,road,sky,...`, a row for each frame; and read back.
 
-Of pictures there is one table, a row for each: `picture,taken,latitude,longitude,road,sky,...`. CSV is here, `.parquet`
-next door.
+Where the video tells where it was, `latitude,longitude,speed_kmh` follow, empty where that is not known. Of pictures
+there is one table, a row for each: `picture,taken,latitude,longitude,road,sky,...`. CSV is here, `.parquet` next door.
 """
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Any, BinaryIO, Self
 import numpy as np
 from numpy.typing import NDArray
 
+from ..decode.gps import GpsTrack
 from ..errors import OutputError, RoadmaskError
 from ..frames import Piece, Position, SegmentedFrame, Sink
 from ..spec import ModelSpec
@@ -26,6 +28,7 @@ from ..system.talk import cell_text
 
 SUFFIXES = (".csv", ".parquet")
 PIECE_SUFFIX = ".csv"  # of a table of either kind
+PLACE_COLUMNS = ("latitude", "longitude", "speed_kmh")  # degrees; behind those of the classes
 _MOST = 2.0**53  # of an index
 _OF_PICTURES = ("picture", "taken", "latitude", "longitude")
 
@@ -51,9 +54,12 @@ def open_stats_sink(
     source: str | None = None,
     model: str | None = None,
     model_sha256: str | None = None,
+    track: GpsTrack | None = None,
     overwrite: bool = False,
 ) -> Sink:
     """The sink for the kind of table that the path's suffix means; Parquet also tells source, model and its digest.
+
+    With a `track` a row tells where the frame was, too.
 
     Raises:
         OutputError: as `refuse_bad_stats`, or the path is taken.
@@ -63,22 +69,31 @@ def open_stats_sink(
         from .parquet_stats import ParquetStatsSink
 
         facts = {"source": source, "model": model, "model_sha256": model_sha256}
-        return ParquetStatsSink(path, spec, facts, overwrite=overwrite)
-    return CsvStatsSink(path, spec, overwrite=overwrite)
+        return ParquetStatsSink(path, spec, facts, track=track, overwrite=overwrite)
+    return CsvStatsSink(path, spec, track=track, overwrite=overwrite)
 
 
 class CsvStatsSink(Sink):
     """A `Sink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
 
-    A row is on disk when `write` returns: in the `journal`, where there is one, until `_finish` makes the table of it.
+    With a `track` it tells where the frame was, too. A row is on disk when `write` returns: in the `journal`, where
+    there is one, until `_finish` makes the table of it.
     """
 
-    def __init__(self, path: Path, spec: ModelSpec, *, overwrite: bool = False, journal: Path | None = None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        spec: ModelSpec,
+        *,
+        track: GpsTrack | None = None,
+        overwrite: bool = False,
+        journal: Path | None = None,
+    ) -> None:
         self._output = PartialOutput(path, overwrite=overwrite)
         self._whole = self._output.path  # the table's name until it has its final one
         if journal is not None:
             self._output.path = journal
-        self._rows = ShareRows(self._output.path, spec.class_names)
+        self._rows = ShareRows(self._output.path, spec.class_names, track)
         self._stack = ExitStack()
 
     def resume(self, position: Position) -> Position:
@@ -119,10 +134,11 @@ class CsvStatsSink(Sink):
 class ShareRows:
     """The file of such a table, as a context manager: written anew on entering, or gone on with after `keep`."""
 
-    def __init__(self, path: Path, class_names: Sequence[str]) -> None:
+    def __init__(self, path: Path, class_names: Sequence[str], track: GpsTrack | None = None) -> None:
         self._path = path
         self._class_count = len(class_names)
-        self._head = _line(["index", "time", *map(cell_text, class_names)])
+        self._track = track
+        self._head = _line(["index", "time", *map(cell_text, class_names), *(PLACE_COLUMNS if track else ())])
         self._kept = 0  # bytes
 
     def keep(self, rows: int) -> None:
@@ -152,11 +168,15 @@ class ShareRows:
         return file.tell()
 
     def add(self, result: SegmentedFrame) -> None:
-        shares = result.shares(self._class_count)
-        self.add_row([result.frame.index, f"{float(result.frame.time):.6f}", *(f"{share:.6f}" for share in shares)])
+        numbers: list[float | None] = [float(result.frame.time), *result.shares(self._class_count)]
+        if self._track:
+            numbers += self._track.at(float(result.frame.time)) or [None] * len(PLACE_COLUMNS)
+        self.add_row(result.frame.index, numbers)
 
-    def add_row(self, row: Sequence[Any]) -> None:
-        self._file.append(_line(row))
+    def add_row(self, index: int, numbers: Iterable[float | None]) -> None:
+        """Those that are not known, which are `None` or nan, are empty."""
+        cells = ("" if number is None or math.isnan(number) else f"{number:.6f}" for number in numbers)
+        self._file.append(_line([index, *cells]))
 
     def add_file(self, path: Path) -> None:
         """The rows of another such file. Raises `OutputError` where it is none, or its last row is torn."""
@@ -243,6 +263,7 @@ class ShareTable:
     name: str  # of the file
     indices: NDArray[np.int64]  # (n) of the frames
     shares: NDArray[np.float64]  # (n, classes)
+    places: NDArray[np.float64] | None  # (n, 3) of `PLACE_COLUMNS`, nan where not known; None where it has none
 
 
 def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
@@ -252,11 +273,16 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
         RoadmaskError: it is not there, no such table, or of other classes.
     """
     names, columns = read_columns(path)
+    places = None
+    if len(names) > len(class_names) + 2 and tuple(names[-len(PLACE_COLUMNS) :]) == PLACE_COLUMNS:
+        places = np.stack(columns[-len(PLACE_COLUMNS) :], axis=1)
+        names, columns = names[: -len(PLACE_COLUMNS)], columns[: -len(PLACE_COLUMNS)]
     if [*map(cell_text, names)] != ["index", "time", *map(cell_text, class_names)]:
         raise RoadmaskError(f"{path}: its columns are {', '.join(names)}; these masks have {', '.join(class_names)}")
     if not all((np.abs(column) < _MOST).all() for column in columns):  # nor is it where it is no number
         raise RoadmaskError(f"{path}: statistics that cannot be read (not all are numbers)")
-    return ShareTable(path.name, columns[0].astype(np.int64), np.stack(columns[2:], axis=1))
+    shares = np.stack(columns[2:], axis=1)
+    return ShareTable(path.name, columns[0].astype(np.int64), shares, places)
 
 
 def read_columns(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
@@ -281,7 +307,7 @@ def _csv(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
     with path.open(encoding="utf-8", newline="") as file:
         rows = csv.reader(file)
         names = next(rows, [])
-        whole = [row for row in rows if len(row) == len(names)]  # a crash cuts a row off
+        whole = [[cell or "nan" for cell in row] for row in rows if len(row) == len(names)]  # a crash cuts a row off
         if names[: len(_OF_PICTURES)] == [*_OF_PICTURES]:
             names = [*names[:2], *names[len(_OF_PICTURES) :]]
             whole = [["0", "0", *row[len(_OF_PICTURES) :]] for row in whole]

@@ -14,7 +14,7 @@ import pytest
 from roadmask.stream.batch.footage import is_result
 from roadmask.stream.batch.video_files import find_sources
 from roadmask.stream.cli import main
-from roadmask.stream.encode.video_sink import COMMENT
+from roadmask.stream.encode.carried import COMMENT
 from roadmask.stream.errors import SourceError
 from tests.support.awkward_files import video
 from tests.support.clips import cfr, make_clip
