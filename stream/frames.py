@@ -144,6 +144,7 @@ class Frame:
     undecodable: int = 0  # packets that gave no frame, of those that were read before it came out
     unchanged: bool = False  # since the last frame that is not: takes its mask, the mask of the frame before
     heard: Moment | None = None  # with a camera's frame; None where it has no microphone
+    look: int | None = None  # `look_of` what was decoded, where that is not the picture any more
 
     @property
     def time(self) -> Fraction:

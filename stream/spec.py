@@ -34,6 +34,7 @@ NO_CLASS = 255  # in a mask: a pixel of no class, as it is left out or undecided
 MAX_CLASSES = 255  # a mask is 8 bit, and the last id stays free for `NO_CLASS`
 
 Color = tuple[int, int, int]
+Renamed = tuple[tuple[str, str], ...]  # classes and what they are to be called
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,15 +125,58 @@ def select_classes(
         RoadmaskError: a name is no class of the model.
     """
     names = [item.name.lower() for item in classes]
-    for name in (*only, *exclude):
-        if name.lower() not in names:
-            known = [item.name for item in classes]
+    _refuse_unknown(classes, (*only, *exclude))
+    wanted = {name.lower() for name in only} or set(names)
+    return tuple(name in wanted and name not in {item.lower() for item in exclude} for name in names)
+
+
+@dataclass(frozen=True, slots=True)
+class ClassMap:
+    """Classes as others call them: renamed, and merged where several have got one name."""
+
+    classes: tuple[PixelClass, ...]
+    ids: tuple[int, ...]  # into these, of each class that there was
+
+
+def map_classes(classes: Sequence[PixelClass], renamed: Renamed) -> ClassMap:
+    """Each in the place of the first that has got its name; names in any case, and all of them those of `classes`.
+
+    Raises:
+        RoadmaskError: a name is no class, or is given two names, or what it is to be called is no name.
+    """
+    _refuse_unknown(classes, [name for name, _ in renamed])
+    new: dict[str, str] = {}
+    for name, called in renamed:
+        if new.setdefault(name.lower(), called).lower() != called.lower():
+            raise RoadmaskError(f"class {name!r} cannot be both {new[name.lower()]} and {called}", usage=True)
+    # What keeps its name is what others are merged into: with its own spelling and colour.
+    named = {item.name.lower(): item for item in classes if item.name.lower() not in new}
+    mapped: list[PixelClass] = []
+    ids = []
+    for item in classes:
+        called = new.get(item.name.lower(), item.name)
+        whole = named.setdefault(called.lower(), _called(item, called))
+        if whole not in mapped:
+            mapped.append(whole)
+        ids.append(mapped.index(whole))
+    return ClassMap(tuple(mapped), tuple(ids))
+
+
+def _called(item: PixelClass, name: str) -> PixelClass:
+    try:
+        return pixel_class({"name": name, "color": item.color})
+    except ValueError as exc:
+        raise RoadmaskError(f"{item.name} cannot be called so: {exc}", usage=True) from exc
+
+
+def _refuse_unknown(classes: Sequence[PixelClass], names: Sequence[str]) -> None:
+    known = [item.name for item in classes]
+    for name in names:
+        if name.lower() not in map(str.lower, known):
             meant = did_you_mean(name, known)
             raise RoadmaskError(
                 f"class {name!r} is not known to this model; it has {', '.join(known)}{meant}", usage=True
             )
-    wanted = {name.lower() for name in only} or set(names)
-    return tuple(name in wanted and name not in {item.lower() for item in exclude} for name in names)
 
 
 def _spec(content: dict[str, Any]) -> ModelSpec:

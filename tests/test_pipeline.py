@@ -279,3 +279,17 @@ def test_the_time_of_each_stage_on_a_core_is_told() -> None:
         assert len(list(pipeline.parallel("infer", busy, frames, workers=2, depth=2))) == 20
     assert set(pipeline.processor_s) == {"decode", "infer"}
     assert pipeline.processor_s["infer"] > pipeline.processor_s["decode"] >= 0
+
+
+def test_a_stage_that_is_made_by_another_while_the_pipeline_is_left_is_not_begun() -> None:
+    asked, begun = threading.Event(), []
+
+    def outer() -> Iterator[int]:
+        yield 0
+        assert asked.wait(timeout=10)
+        yield from pipeline.stage("inner", (begun.append(number) or number for number in range(3)), depth=1)
+
+    with Pipeline() as pipeline:
+        first = next(pipeline.stage("outer", outer(), depth=5))
+        threading.Timer(0.1, asked.set).start()  # the pipeline is left before, and waits for the stage to end
+    assert (first, begun) == (0, [])

@@ -15,13 +15,14 @@ from pathlib import Path
 from typing import Protocol, Self
 
 import av
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.opening import PICTURE_MS
 from ..errors import ArchiveError, OutputError
 from ..frames import Ending
-from ..spec import NO_CLASS, PixelClass
+from ..spec import NO_CLASS, PixelClass, Renamed, map_classes
 from .manifest import (
     CLASSES_NAME,
     ArchiveHeader,
@@ -91,7 +92,9 @@ class MaskArchive:
     2 ... (96, 128) True
     """
 
-    def __init__(self, path: Path, kind: MaskFormat, store: Store, ignore: LeftOut | None = None) -> None:
+    def __init__(
+        self, path: Path, kind: MaskFormat, store: Store, ignore: LeftOut | None = None, renamed: Renamed = ()
+    ) -> None:
         self.path = path
         self._ignore = ignore
         self.kind: MaskFormat = kind
@@ -106,11 +109,17 @@ class MaskArchive:
             ignore.refuse_misfit(path.name, self.header.height, self.header.width)
             told = ", ".join(filter(None, (self.header.ignored, str(ignore))))
             self.header = replace(self.header, ignored=told)
+        self._ids: NDArray[np.uint8] | None = None  # that masks are given with
+        if renamed:
+            mapped = map_classes(self.classes, renamed)
+            self.header = replace(self.header, classes=mapped.classes)
+            self._ids = np.arange(256, dtype=np.uint8)
+            self._ids[: len(mapped.ids)] = mapped.ids
 
     @property
-    def ignores(self) -> bool:
-        """Whether something is left out of the masks as they are read, besides what was when they were made."""
-        return self._ignore is not None
+    def is_changed(self) -> bool:
+        """Whether masks are read with something left out, or with other ids: their checksums are not those told."""
+        return self._ignore is not None or self._ids is not None
 
     @property
     def classes(self) -> tuple[PixelClass, ...]:
@@ -199,6 +208,8 @@ class MaskArchive:
             return None, f"is damaged: it is {width}x{height}, not {record.width}x{record.height}"
         if (found := checksum(mask)) != record.crc32:
             return None, f"is damaged: its checksum is {found}, not {record.crc32}"
+        if self._ids is not None:
+            mask = np.asarray(cv2.LUT(mask, self._ids), np.uint8)
         if self._ignore:
             mask = np.maximum(mask, self._ignore.pixels(*mask.shape))
         return mask, ""
@@ -259,16 +270,17 @@ class MaskArchive:
         self._store.close()
 
 
-def open_masks(path: str | Path, *, ignore: LeftOut | None = None) -> MaskArchive:
+def open_masks(path: str | Path, *, ignore: LeftOut | None = None, renamed: Renamed = ()) -> MaskArchive:
     """Open a folder, .zip, .mkv, .npz or .zarr of masks, also one whose run was killed.
 
     Args:
         path: of the archive.
         ignore: what is left out of its masks, besides what was when they were made; from `parse_ignored`.
+        renamed: what its classes are called; those that get one name are one: see `map_classes`.
 
     Raises:
         ArchiveError: not there, or not a mask archive.
-        RoadmaskError: what is to be left out does not fit the masks.
+        RoadmaskError: what is to be left out does not fit the masks, or a class that is renamed is none of theirs.
 
     >>> from roadmask import open_masks
     >>> with open_masks("masks.zip") as masks:
@@ -293,7 +305,7 @@ def open_masks(path: str | Path, *, ignore: LeftOut | None = None) -> MaskArchiv
     except _UNREADABLE as exc:
         raise ArchiveError(f"{path}: not a mask archive, or not a whole one ({exc})") from exc
     try:
-        return MaskArchive(path, kind, store, ignore)
+        return MaskArchive(path, kind, store, ignore, renamed)
     except BaseException:
         store.close()
         raise

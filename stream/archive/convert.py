@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
+from ..spec import Renamed
 from ..system.disk import PartialOutput, writing
 from ..system.hold import held_to_make
 from .archive import LeftOut, MaskArchive, open_masks
@@ -27,14 +28,15 @@ def convert_archive(
     target: Path,
     *,
     ignore: LeftOut | None = None,
+    renamed: Renamed = (),
     overwrite: bool = False,
     on_mask: Callable[[int, int], None] | None = None,
 ) -> int:
     """Write the masks of an archive into another, of the kind that `target` means, with all that is told of them.
 
-    What is to be ignored is left out of them from now on. An archive whose run was killed gives what is whole in it,
-    and that is said in a warning. `on_mask` is told how many are done, of how many, after each. Returns how many there
-    are.
+    What is to be ignored is left out of them from now on, and classes are called, and merged, as `renamed` says. An
+    archive whose run was killed gives what is whole in it, and that is said in a warning. `on_mask` is told how many
+    are done, of how many, after each. Returns how many there are.
 
     Raises:
         ArchiveError: a mask is missing or damaged, or has ids that the class table does not know. `target` is then as
@@ -43,7 +45,7 @@ def convert_archive(
     """
     if target.exists() and target.samefile(source):
         raise OutputError(f"{target}: is the archive itself; choose another name")
-    with held_to_make([target], source), open_masks(source, ignore=ignore) as masks:
+    with held_to_make([target], source), open_masks(source, ignore=ignore, renamed=renamed) as masks:
         if not len(masks):
             raise ArchiveError(f"{source}: holds no masks")
         if mask_format(target) in ("npz", "zarr"):
@@ -62,8 +64,8 @@ def _write_arrays(
 ) -> None:
     write, marker = (write_npz, None) if mask_format(target) == "npz" else (write_zarr, MARKER)
     records = [replace(record, file=None) for record in masks.records]
-    if masks.ignores:  # their checksums are others then, and stand before the masks
-        records = [record for record, _ in _whole(masks, None)]
+    if masks.is_changed:  # their checksums are others then, and stand before the masks
+        records = [record for record, _ in _whole(masks)]
     for record in records:
         refuse_other_size(target, record, records[0])
     with PartialOutput(target, overwrite=overwrite, marker=marker, ours=NAMES) as output, writing(target):
@@ -73,7 +75,7 @@ def _write_arrays(
 
 
 def _whole(
-    masks: MaskArchive, on_mask: Callable[[int, int], None] | None
+    masks: MaskArchive, on_mask: Callable[[int, int], None] | None = None
 ) -> Iterator[tuple[MaskRecord, NDArray[np.uint8]]]:
     if not masks.is_finished:
         log.warning("%s: was not finished; the %d masks that are whole are converted", masks.path, len(masks))
@@ -81,6 +83,6 @@ def _whole(
         mask = masks[position]
         if fault := masks.unknown_class(mask):
             raise ArchiveError(f"{masks.path}: the mask of {masks.place(position)} {fault}")
-        yield replace(record, file=None, crc32=checksum(mask) if masks.ignores else record.crc32), mask
+        yield replace(record, file=None, crc32=checksum(mask) if masks.is_changed else record.crc32), mask
         if on_mask:
             on_mask(position + 1, len(masks))

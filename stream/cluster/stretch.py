@@ -30,7 +30,7 @@ from ..pipeline import Pipeline
 from ..run.outputs import piece_sinks
 from ..run.segment import open_video
 from ..run.settings import SegmentSettings
-from ..run.stages import AHEAD, decided, network_size
+from ..run.stages import AHEAD, blurred, decided, network_size
 from ..system.disk import replace_file, writing
 from ..system.stop import end_if_set
 
@@ -168,7 +168,7 @@ def run_stretch(
                 first=stretch.first,
                 begin=stretch.begin,
             )
-            for item in results:
+            for item in blurred(results, model, pipeline, job):
                 result, familiarity = item.result, item.familiarity
                 if result.mask.shape != (source.info.height, source.info.width):
                     raise NotAsPlanned("its pictures change their size")

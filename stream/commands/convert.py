@@ -19,14 +19,16 @@ from . import options as of
 
 _talk = Console(stderr=True, highlight=False)
 
-_TO_TOOLS = ("--video", "--picture-format", "--classes", "--exclude", "--stride", "--subset", "--image-root")
+_PICTURES = ("--video", "--picture-format", "--blur", "--stride")
+_LABELS = ("--labels", "--classes", "--exclude")
 _OPTIONS: dict[Tool, tuple[str, ...]] = {
-    "cvat": _TO_TOOLS[:-1],
-    "camvid": _TO_TOOLS[:-1],
-    "coco": _TO_TOOLS[:-1],
-    "label-studio": (*_TO_TOOLS[:-2], "--image-root"),
-    "fiftyone": _TO_TOOLS[:-2],
-    "color": ("--classes", "--exclude", "--stride", "--palette"),
+    "cvat": (*_PICTURES, *_LABELS, "--subset"),
+    "camvid": (*_PICTURES, *_LABELS, "--subset"),
+    "coco": (*_PICTURES, *_LABELS, "--subset"),
+    "label-studio": (*_PICTURES, *_LABELS, "--image-root"),
+    "fiftyone": (*_PICTURES, *_LABELS),
+    "colmap": (*_PICTURES, "--movers"),
+    "color": (*_LABELS, "--stride", "--palette"),
 }
 
 _WHAT_NEXT: dict[Tool, str] = {
@@ -35,6 +37,7 @@ _WHAT_NEXT: dict[Tool, str] = {
     "coco": "CVAT: Upload annotations, COCO 1.0; pycocotools: COCO('annotations/instances_{subset}.json')",
     "label-studio": "make a project with label_config.xml as its labelling interface, then import the tasks",
     "fiftyone": "Dataset.from_dir, ImageSegmentationDirectory; the default_mask_targets are in mask_targets.json",
+    "colmap": "colmap feature_extractor --image_path images --ImageReader.mask_path masks; OpenSfM takes the folder",
     "color": "the legend tells which colour is which class",
 }
 
@@ -69,6 +72,15 @@ def convert(
         typer.Option(help="Where Label Studio finds the pictures: a URL or path.", show_default=False),
     ] = None,
     palette: of.Colors = "clear",  # type: ignore[assignment]
+    mapped: of.Mapped = "",
+    labels: Annotated[
+        Path | None,
+        typer.Option(help="A CVAT task's labels, as its Raw editor has them: names, colours.", show_default=False),
+    ] = None,
+    movers: Annotated[
+        str, typer.Option(help="Of colmap: what is blacked out; without, all that drives or walks.", show_default=False)
+    ] = "",
+    blur: of.Blurred = "",
     overwrite: of.Overwrite = False,
     quiet: of.Quiet = False,
 ) -> None:
@@ -93,12 +105,24 @@ def convert(
         "--subset": subset is not None,
         "--palette": palette != CLEAR,
         "--image-root": image_root is not None,
+        "--blur": bool(blur),
+        "--labels": labels is not None,
+        "--movers": bool(movers),
     }
     _refuse_idle_options(tool, [option for option, is_given in given.items() if is_given])
+    if blur and video is None:
+        raise typer.BadParameter("--blur hides in pictures, and needs --video")
     with progress_bar(quiet=quiet) as progress:
         on_mask = counted(progress, masks.name)
         if tool is None:
-            count = convert_archive(masks, output, ignore=of.ignored_of(ignore), overwrite=overwrite, on_mask=on_mask)
+            count = convert_archive(
+                masks,
+                output,
+                ignore=of.ignored_of(ignore),
+                renamed=of.renamed_of(mapped),
+                overwrite=overwrite,
+                on_mask=on_mask,
+            )
         else:
             settings = LabellingSettings(
                 masks=masks,
@@ -109,6 +133,10 @@ def convert(
                 classes=of.names_of(classes),
                 exclude=of.names_of(exclude),
                 ignore=of.ignored_of(ignore),
+                renamed=of.renamed_of(mapped),
+                labels=labels,
+                movers=of.names_of(movers),
+                blur=of.names_of(blur),
                 subset=_subset(subset),
                 stride=stride,
                 palette=palette,

@@ -19,6 +19,7 @@ from ..encode.legend import LEGEND_PLACES, LegendPlace
 from ..encode.overlay import Style
 from ..encode.palette import PALETTES, Palette, load_palette
 from ..masks.ignore import Ignored, parse_ignored
+from ..spec import Renamed
 from ..system.talk import did_you_mean
 
 _Value = TypeVar("_Value")
@@ -157,6 +158,14 @@ def ignored_of(words: Sequence[str] | None) -> Ignored | None:
     return reduce(or_, map(parse_ignored, words or ()), Ignored()) or None
 
 
+def renamed_of(text: str) -> Renamed:
+    """The pairs in "Car=vehicle,Bicyclist=vehicle". Raises `typer.BadParameter`."""
+    pairs = [tuple(word.strip() for word in pair.partition("=")[::2]) for pair in text.split(",") if pair.strip()]
+    if any(not all(pair) or "=" in pair[1] for pair in pairs) or (text and not pairs):
+        raise typer.BadParameter(f"--map {text!r:.60} is not such as Car=vehicle,Bicyclist=vehicle")
+    return tuple((name, called) for name, called in pairs)
+
+
 def refuse_empty_part(start: Fraction | None, end: Fraction | None) -> None:
     """Raises `typer.BadParameter`."""
     if end is not None and end <= (start or 0):
@@ -230,6 +239,16 @@ Ignoring = Annotated[
 Legend = Annotated[
     LegendPlace,
     typer.Option("--legend", help="Where to draw the classes' colours and names; without a value, auto."),
+]
+Blurred = Annotated[str, typer.Option("--blur", help="Hide these: person,car", show_default=False)]
+Mapped = Annotated[
+    str,
+    typer.Option(
+        "--map",
+        metavar="CLASS=NAME,...",
+        help="Call classes otherwise, and merge those of one name.",
+        show_default=False,
+    ),
 ]
 Encoder = Annotated[EncoderChoice, typer.Option(help="Of the overlay.")]
 Crf = Annotated[int, typer.Option(min=0, max=51, help="Quality of the overlay; 0 is lossless.")]

@@ -31,6 +31,7 @@ def report(
     ] = None,
     palette: of.Colors = "clear",  # type: ignore[assignment]
     style: of.DrawnAs = "fill",
+    mapped: of.Mapped = "",
     overwrite: of.Overwrite = False,
     quiet: of.Quiet = False,
 ) -> None:
@@ -48,7 +49,7 @@ def report(
     cv2.setNumThreads(1)  # every stage has a thread already
     if style != "fill" and video is None:
         raise typer.BadParameter("--style is for overlays; pass --video, too")
-    settings = ReportSettings(tuple(masks), output, video, stats, palette, style, overwrite)
+    settings = ReportSettings(tuple(masks), output, video, stats, palette, style, of.renamed_of(mapped), overwrite)
     with progress_bar(quiet=quiet) as progress:
         task = progress.add_task("", total=None)
 

@@ -84,6 +84,8 @@ def run(
     save_ignore: Annotated[
         bool, typer.Option("--save-ignore", help="Keep --ignore, as the default of cameras of these names.")
     ] = False,
+    blur: of.Blurred = "",
+    mapped: of.Mapped = "",
     start: of.Start = None,
     end: of.End = None,
     stride: of.Stride = 1,
@@ -239,6 +241,8 @@ def run(
         palette=palette,
         style=style,
         legend=legend,
+        blur=of.names_of(blur),
+        renamed=of.renamed_of(mapped),
         start=start,
         end=end,
         stride=stride,

@@ -21,7 +21,7 @@ from ..live.cameras import CameraRun, CameraTalk, watch
 from ..live.views import Views
 from ..masks.ignore import ignored_by_source
 from ..network.model import Model
-from ..run.outputs import overlay_of, refuse_bad_outputs
+from ..run.outputs import refuse_bad_outputs, refuse_unknown_classes
 from ..run.settings import SegmentSettings
 from ..system.stop import Stop, stop_on_signal
 
@@ -55,7 +55,7 @@ def run_cameras(request: CamerasRequest, load: Callable[[], Model], views: Views
     if not jobs[0].outputs and not views.any:
         raise typer.BadParameter("say what to make of it: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows")
     model = load()
-    overlay_of(template, model)  # says which class is none of the model's
+    refuse_unknown_classes(jobs[0], model, counted=jobs[0].stats is not None)
     with stop_on_signal() as stop:
         return _watch(jobs, model, views, stop, quiet=request.quiet, is_json=request.as_json)
 

@@ -27,7 +27,7 @@ from ..frames import VideoInfo
 from ..live.views import Views
 from ..network.model import Model
 from ..run.claim import claimed
-from ..run.outputs import overlay_of, refuse_bad_outputs
+from ..run.outputs import refuse_bad_outputs, refuse_unknown_classes
 from ..run.segment import process_video
 from ..run.settings import ClusterSettings, Report, SegmentSettings, in_json
 from ..run.stages import batch_size, network_size
@@ -98,7 +98,7 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
         if table:
             refuse_other_table(table, overwrite=template.overwrite, goes_on=summary is not None or template.resume)
         model = load()
-        overlay_of(template, model)  # says which class is none of the model's
+        refuse_unknown_classes(jobs[0], model, counted=table is not None or any(job.stats for job in jobs))
         with depot.summary() if depot else nullcontext(), stop_on_signal() as stop:
             return _run(request, jobs, model, views, stop, many=many, summary=summary, record=record, table=table)
 
@@ -139,7 +139,7 @@ def _run(
             on_look=talk.look,
         )
         if table and (rows := list(_rows(jobs, noted or None, ends.pictures))):
-            write_picture_table(table, rows, model.spec)
+            write_picture_table(table, rows, model.spec, request.template.renamed)
             talk.made(table)
     if many:
         ends.tell(len(jobs), summary)

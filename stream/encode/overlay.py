@@ -114,7 +114,7 @@ class Overlay:
 
     def render(self, result: SegmentedFrame) -> av.VideoFrame:
         """A new yuv420p frame with the picture's times; odd sides grow by one row or column, never shrink."""
-        source = _as_yuv420p(result.frame.picture)
+        source = as_yuv420p(result.frame.picture)
         colorspace, full_range = matrix(source), color_range(source) == ColorRange.JPEG
         height, width = result.mask.shape
         frame = av.VideoFrame(width + width % 2, height + height % 2, "yuv420p")
@@ -131,7 +131,7 @@ class Overlay:
         if self._legend_place != "off":
             self._draw_legend(frame, source, colorspace, full_range=full_range)
         frame.pts, frame.time_base = result.frame.pts, result.frame.time_base
-        _copy_colors(source, frame)
+        copy_colors(source, frame)
         return frame
 
     def _blend(
@@ -171,7 +171,7 @@ class Overlay:
         For a run that goes on in the middle: its legend then stands where it stood.
         """
         if self._legend_place == "auto":
-            self._legend_place = quietest_corner(planes_of(_as_yuv420p(picture))[0], self._legend_classes)
+            self._legend_place = quietest_corner(planes_of(as_yuv420p(picture))[0], self._legend_classes)
 
     def _draw_legend(
         self, frame: av.VideoFrame, source: av.VideoFrame, colorspace: Colorspace, *, full_range: bool
@@ -213,20 +213,20 @@ def _halved(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.ascontiguousarray(mask).view("<u2")[::2].astype(np.uint8)
 
 
-def _copy_colors(source: av.VideoFrame, target: av.VideoFrame) -> None:
+def copy_colors(source: av.VideoFrame, target: av.VideoFrame) -> None:
     """What the code values mean: as declared by `source`."""
     target.colorspace = _UNSPECIFIED_MATRIX if source.colorspace == _RGB_MATRIX else source.colorspace
     target.color_range = source.color_range
     target.color_primaries, target.color_trc = source.color_primaries, source.color_trc
 
 
-def _as_yuv420p(picture: av.VideoFrame) -> av.VideoFrame:
+def as_yuv420p(picture: av.VideoFrame) -> av.VideoFrame:
     """The picture itself where it is 8 bit 4:2:0 already, which nearly all video is. RGB becomes BT.709."""
     if picture.format.name in ("yuv420p", "yuvj420p"):
         return picture
     if not picture.format.is_rgb:
         return converted(picture, "yuv420p")
     result = converted(picture, "yuv420p", to=(Colorspace.ITU709, ColorRange.MPEG))
-    _copy_colors(picture, result)
+    copy_colors(picture, result)
     result.colorspace, result.color_range = Colorspace.ITU709, ColorRange.MPEG  # which players need not guess
     return result

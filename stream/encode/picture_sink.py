@@ -11,6 +11,7 @@ import struct
 import zlib
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
@@ -73,7 +74,7 @@ def refuse_bad_picture(path: Path) -> None:
 
 
 def overlay_encoder(
-    path: Path, render: Callable[[SegmentedFrame], av.VideoFrame], source: Path
+    path: Path, render: Callable[[SegmentedFrame], av.VideoFrame], source: Path, *, noted: bool = True
 ) -> Callable[[SegmentedFrame], bytes]:
     """What makes an overlay of the kind that `path` names.
 
@@ -81,6 +82,7 @@ def overlay_encoder(
         path: its suffix is one of `PICTURE_SUFFIXES`.
         render: draws a result, in sides that may be one larger.
         source: the picture's file, for what its camera has noted.
+        noted: keep that; where something is hidden, cameras' notes may hold small pictures of it.
     """
     suffix = path.suffix.lower()
     options = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY) if suffix in _JPEG else ()
@@ -92,7 +94,8 @@ def overlay_encoder(
         encoded, content = cv2.imencode(suffix, picture, options)
         if not encoded:
             raise OutputError(f"{path}: a picture of {width}x{height} cannot be a {suffix}")
-        return marked(content.tobytes(), COMMENT, read_head(source))
+        head = read_head(source)
+        return marked(content.tobytes(), COMMENT, head if noted else replace(head, exif=b""))
 
     return encode
 

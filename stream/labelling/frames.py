@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import json
+import logging
+import re
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, Self
 
@@ -18,14 +22,19 @@ from ..archive.manifest import MaskRecord
 from ..archive.masked_frames import MaskedVideo, place_of
 from ..decode.pixels import network_input
 from ..decode.source import open_source
+from ..encode.blur import Blur
 from ..errors import ArchiveError, OutputError
 from ..frames import Frame
-from ..spec import NO_CLASS, PixelClass, select_classes
+from ..masks.deciding import Decided
+from ..spec import NO_CLASS, Color, PixelClass, select_classes
+
+log = logging.getLogger(__name__)
 
 PictureFormat = Literal["jpg", "png"]
 
 _NO_INPUT = (2, 2)  # size of the network's input, which nobody looks at
 _JPEG_QUALITY = 95
+_TYPES_OF_MASKS = (None, "any", "mask", "polygon")  # of a CVAT label; others are of boxes, points, ...
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,6 +66,33 @@ class LabelTable:
     def labels(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         return np.asarray(cv2.LUT(mask, self._labels), np.uint8)
 
+    def named_as(self, path: Path) -> Self:
+        """With the names and colours of the labels of a CVAT task: `path` is their JSON, from its editor's Raw tab.
+
+        Names may differ in case, blanks, _ and -. Labels that no class is are told in a warning.
+
+        Raises:
+            OutputError: the file holds no such labels, or a class is none of those that masks can have.
+        """
+        labels = _task_labels(path)
+        plain = {_plain(name): name for name in labels}
+        names = [item.name if item.name in labels else plain.get(_plain(item.name), "") for item in self.classes]
+        missing = [item.name for item, name in zip(self.classes, names, strict=True) if not name]
+        if missing:
+            close = {name: get_close_matches(_plain(name), plain, n=1) for name in missing}
+            meant = ",".join(f"{name}={plain[found[0]]}" for name, found in close.items() if found)
+            raise OutputError(
+                f"{path}: no label of masks is called {', '.join(missing)}; they are {', '.join(labels)}; "
+                f"give each one with --map{f' (did you mean {meant}?)' * bool(meant)}, or --exclude it",
+                usage=True,
+            )
+        if twice := next((name for name in names if names.count(name) > 1), None):
+            raise OutputError(f"{path}: several classes are {twice}; merge them with --map CLASS={twice}", usage=True)
+        if unused := [name for name in labels if name not in names]:
+            log.warning("%s: no class is %s", path, ", ".join(unused))
+        classes = [PixelClass(name, labels[name] or item.color) for item, name in zip(self.classes, names, strict=True)]
+        return replace(self, classes=tuple(classes))
+
     def refuse_names(self, forbidden: str, why: str) -> None:
         """Raises `OutputError` where a class has a name that a text file of lines would not give back."""
         for name in (item.name for item in self.classes):
@@ -66,6 +102,37 @@ class LabelTable:
     def numbered(self) -> Iterator[tuple[int, PixelClass]]:
         """Each class with its label."""
         return enumerate(self.classes, start=1)
+
+
+def _task_labels(path: Path) -> dict[str, Color | None]:
+    """Name and colour, where it has one, of each label that a mask can have."""
+    wrong = OutputError(
+        f"{path}: holds no labels for masks; take what a CVAT task's label editor shows under Raw: "
+        '[{"name": "car", "color": "#ff0000"}, ...]',
+        usage=True,
+    )
+    try:
+        content = json.loads(path.read_bytes())
+        items = content["results"] if isinstance(content, dict) else content  # the former of CVAT's API
+        labels = {str(item["name"]): _color(item.get("color")) for item in items if item.get("type") in _TYPES_OF_MASKS}
+    except OSError as exc:
+        raise OutputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as exc:
+        raise wrong from exc
+    if not all(labels) or not labels:
+        raise wrong
+    return labels
+
+
+def _color(text: str | None) -> Color | None:
+    if not text:
+        return None
+    red, green, blue = bytes.fromhex(text.removeprefix("#"))
+    return red, green, blue
+
+
+def _plain(name: str) -> str:
+    return re.sub(r"[\s_-]+", "", name).casefold()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -94,9 +161,15 @@ def labelled_frames(masks: MaskArchive, table: LabelTable, *, stride: int = 1) -
 
 
 def pictured_frames(
-    masks: MaskArchive, table: LabelTable, video: Path, form: PictureFormat, *, stride: int = 1
+    masks: MaskArchive,
+    table: LabelTable,
+    video: Path,
+    form: PictureFormat,
+    *,
+    stride: int = 1,
+    blur: Sequence[str] = (),
 ) -> Iterator[LabelledFrame]:
-    """As `labelled_frames`, with the pictures that the masks were made from.
+    """As `labelled_frames`, with the pictures that the masks were made from; in them the classes in `blur` are hidden.
 
     Raises:
         ArchiveError: also where the video is another one.
@@ -106,8 +179,11 @@ def pictured_frames(
     with ExitStack() as stack:
         source = stack.enter_context(open_source(video, stream=masks.header.stream, picture_rate=masks.picture_rate))
         frames = source.frames(lambda _: _NO_INPUT, place=place_of(masks.records[0], source.info))
-        results = pair.frames(frames, to_the_end=True)
-        for position, result in enumerate(results):
+        results: Iterable[Decided] = (Decided(*item) for item in enumerate(pair.frames(frames, to_the_end=True)))
+        if blur:
+            results = Blur(masks.classes, blur).over(results)
+        for item in results:
+            position, result = item.position, item.result
             if position % stride == 0:
                 labels = _labels(masks, position, result.mask, table)
                 yield LabelledFrame(masks.records[position], labels, encode(result.frame))

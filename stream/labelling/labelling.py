@@ -14,19 +14,20 @@ from ..archive.manifest import ArchiveHeader
 from ..encode.palette import CLEAR, Palette
 from ..errors import ArchiveError, OutputError
 from ..masks.ignore import Ignored
+from ..spec import Renamed, select_classes
 from ..system.disk import PartialOutput, writing
 from ..system.hold import held_to_make
 from .coco import CocoWriter
 from .colors import VIDEO_SUFFIXES, ColorPngWriter, color_video, legend_path
 from .frames import LabelledFrame, LabelTable, PictureFormat, labelled_frames, pictured_frames
 from .label_studio import LabelStudioWriter, local_files_root
-from .png_trees import CamvidWriter, CvatWriter, FiftyOneWriter
+from .png_trees import CamvidWriter, ColmapWriter, CvatWriter, FiftyOneWriter
 from .shared_folder import MARKER, open_shared
 from .tree import Tree, ZipTree, json_text
 
 log = logging.getLogger(__name__)
 
-Tool = Literal["cvat", "camvid", "coco", "label-studio", "fiftyone", "color"]
+Tool = Literal["cvat", "camvid", "coco", "label-studio", "fiftyone", "colmap", "color"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +42,10 @@ class LabellingSettings:
     classes: tuple[str, ...] = ()  # to give; empty for all
     exclude: tuple[str, ...] = ()  # not to give; these pixels have no label then
     ignore: Ignored | None = None  # what is left out, besides what was when the masks were made: it has no label
+    renamed: Renamed = ()  # classes
+    labels: Path | None = None  # a CVAT task's, whose names and colours the classes get
+    movers: tuple[str, ...] = ()  # colmap: blacked out; empty for all that drives and walks
+    blur: tuple[str, ...] = ()  # classes that are hidden in the pictures
     subset: str = "default"  # cvat, camvid, coco
     stride: int = 1  # every n-th mask, beginning with the first
     palette: Palette = CLEAR  # of "color"
@@ -79,7 +84,7 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
     _refuse_bad_output(settings)
     with (
         held_to_make(_written(settings.output), settings.masks),
-        open_masks(settings.masks, ignore=settings.ignore) as masks,
+        open_masks(settings.masks, ignore=settings.ignore, renamed=settings.renamed) as masks,
     ):
         if not len(masks):
             raise ArchiveError(f"{settings.masks}: holds no masks")
@@ -87,6 +92,9 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
             log.warning("%s: was not finished; the %d masks that are whole are taken", settings.masks, len(masks))
         classes = settings.palette.colored(masks.classes) if settings.tool == "color" else masks.classes
         table = LabelTable.of(classes, only=settings.classes, exclude=settings.exclude)
+        if settings.labels is not None:
+            table = table.named_as(settings.labels)
+        select_classes(masks.classes, only=settings.blur)
         total = len(range(0, len(masks), settings.stride))
         with _opened(settings, masks, table) as (writer, prefix):
             _warn_of_missing_pictures(settings)
@@ -119,6 +127,8 @@ def _warn_of_missing_pictures(settings: LabellingSettings) -> None:
         return
     if settings.tool == "fiftyone":
         log.warning("FiftyOne needs the pictures: pass --video, or put them into data/ of %s", settings.output)
+    if settings.tool == "colmap":
+        log.warning("COLMAP finds a mask by its picture's name: yours must be frame_000012.%s, ...", settings.pictures)
     if settings.tool == "label-studio" and settings.image_root is None:
         log.warning("Label Studio needs the pictures: pass --video, or say with --image-root where they are")
 
@@ -126,7 +136,7 @@ def _warn_of_missing_pictures(settings: LabellingSettings) -> None:
 def _frames(settings: LabellingSettings, masks: MaskArchive, table: LabelTable) -> Iterator[LabelledFrame]:
     if settings.video is None:
         return labelled_frames(masks, table, stride=settings.stride)
-    return pictured_frames(masks, table, settings.video, settings.pictures, stride=settings.stride)
+    return pictured_frames(masks, table, settings.video, settings.pictures, stride=settings.stride, blur=settings.blur)
 
 
 @contextmanager
@@ -169,6 +179,8 @@ def _writer(settings: LabellingSettings, header: ArchiveHeader, table: LabelTabl
             return LabelStudioWriter(tree, table, form, image_root=root, header=header)
         case "fiftyone":
             return FiftyOneWriter(tree, table, form)
+        case "colmap":
+            return ColmapWriter(tree, table, form, movers=settings.movers)
         case "color":
             return ColorPngWriter(tree, table)
 

@@ -1,4 +1,4 @@
-"""Masks as trees of PNGs, each as a tool wants it: CamVid's, CVAT's and FiftyOne's.
+"""Masks as trees of PNGs, each as a tool wants it: CamVid's, CVAT's, FiftyOne's and COLMAP's.
 
 CamVid is handed on as colour masks in `SUBSETannot/`, pictures in `SUBSET/`, their pairs in `SUBSET.txt`
 (https://docs.cvat.ai/docs/dataset_management/formats/format-camvid). Colours and not numbers, as readers move the class
@@ -14,20 +14,32 @@ task has no such label (cvat#8995, cvat#6269).
 FiftyOne's is an `ImageSegmentationDirectory`, one-channel PNGs in `labels/`, pictures so named in `data/`
 (https://docs.voxel51.com/user_guide/dataset_creation/datasets.html#imagesegmentationdirectory). 0 is what FiftyOne does
 not draw. The format has no place for the classes' names, so they are in `mask_targets.json`.
+
+COLMAP (https://colmap.github.io/faq.html#mask-image-regions) and OpenSfM (https://opensfm.org/docs/dataset.html) look
+for no features where `masks/NAME.jpg.png` is black, for `images/NAME.jpg`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
+import numpy as np
+
 from ..archive.png import png
 from ..errors import OutputError
-from ..spec import PixelClass
+from ..spec import PixelClass, select_classes
 from .colors import BLACK, color_png, color_table, distinctly_colored
 from .frames import LabelledFrame, LabelTable, PictureFormat
 from .tree import Tree, json_text, text_lines
 
 _BACKGROUND = "background"
+# Classes of CamVid, in 11 and in 32, and of Cityscapes, and what one may call them: lower case, letters alone.
+_MOVERS = {
+    *("car", "pedestrian", "bicyclist", "suvpickuptruck", "truckbus", "motorcyclescooter", "cartluggagepram", "child"),
+    *("othermoving", "animal", "train", "person", "rider", "truck", "bus", "motorcycle", "bicycle", "caravan"),
+    *("trailer", "vehicle", "vehicles", "people", "human", "cyclist", "motorcyclist", "van", "tram", "motorbike"),
+}
 
 
 class CamvidWriter:
@@ -121,3 +133,33 @@ class FiftyOneWriter:
         self._tree.add_table(
             "mask_targets.json", json_text({str(label): item.name for label, item in self._table.numbered()})
         )
+
+
+class ColmapWriter:
+    """A `LabelWriter`. What has no label is black, too: nobody knows what it is, or it is the own vehicle.
+
+    Raises `OutputError` where no class is known to move, and `RoadmaskError` where one of `movers` is none.
+    """
+
+    def __init__(self, tree: Tree, table: LabelTable, form: PictureFormat, *, movers: Sequence[str]) -> None:
+        self._tree = tree
+        self._form = form
+        moves = select_classes(table.classes, only=movers) if movers else tuple(map(_moves, table.classes))
+        if not any(moves):
+            names = ", ".join(item.name for item in table.classes)
+            raise OutputError(f"none of {names} is known to move; say which: --movers A,B", usage=True)
+        self._shown = np.zeros(256, np.uint8)
+        self._shown[1 : len(moves) + 1] = np.where(moves, 0, 255)
+
+    def add(self, frame: LabelledFrame) -> None:
+        name = f"{frame.name}.{self._form}"
+        self._tree.add(f"masks/{name}.png", png(np.asarray(cv2.LUT(frame.labels, self._shown), np.uint8)))
+        if frame.picture is not None:
+            self._tree.add(f"images/{name}", frame.picture)
+
+    def finish(self) -> None:
+        return
+
+
+def _moves(item: PixelClass) -> bool:
+    return "".join(filter(str.isalpha, item.name.lower())) in _MOVERS

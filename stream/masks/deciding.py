@@ -34,8 +34,8 @@ class Decided(NamedTuple):
 
     position: Position
     result: SegmentedFrame
-    state: DecidingState | None  # now and then
-    familiarity: Familiarity  # of the run's frames, up to this one
+    state: DecidingState | None = None  # now and then
+    familiarity: Familiarity = Familiarity()  # of the run's frames, up to this one
 
 
 class Deciding:

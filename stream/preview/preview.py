@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -20,6 +20,7 @@ from ..archive.masked_frames import Gaps, MaskedVideo
 from ..decode.deinterlace import Deinterlace
 from ..decode.pixels import color_range, planes_of
 from ..decode.source import Source, open_source
+from ..encode.blur import Blur
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
 from ..encode.legend import LegendPlace
 from ..encode.overlay import Overlay, Style
@@ -27,6 +28,7 @@ from ..encode.palette import CLEAR, Palette
 from ..encode.video_sink import OverlayVideoSink
 from ..errors import ArchiveError, OutputError, Stopped
 from ..frames import SegmentedFrame, VideoInfo
+from ..masks.deciding import Decided
 from ..masks.ignore import Ignored
 from ..pipeline import Pipeline
 from ..spec import PixelClass, select_classes
@@ -59,6 +61,7 @@ class PreviewSettings:
     style: Style = "fill"
     legend: LegendPlace = "off"
     ignore: Ignored | None = None  # what is left out, besides what was when the masks were made
+    blur: tuple[str, ...] = ()  # classes that are hidden in the pictures
     start: Fraction | None = None  # seconds from the video's first frame
     end: Fraction | None = None
     deinterlace: Deinterlace = "auto"  # as the run that made the masks
@@ -123,12 +126,13 @@ def preview_video(
                 )
             )
             pair.refuse_other_size(source.info)
+            blur = Blur(pair.masks.classes, settings.blur) if settings.blur else None
             draw = _draw(settings, pair.masks.classes)
             if on_open:
                 on_open(source.info, pair.masks)
             sink = stack.enter_context(_sink(settings, source.info))
             stack.enter_context(pipeline)
-            for result in _results(settings, pair, source, draw, pipeline):
+            for result in _results(settings, pair, source, blur, draw, pipeline):
                 sink.write(result)
                 frames, sound = frames + 1, sink.sound
                 if on_frame:
@@ -158,7 +162,7 @@ def _sink(settings: PreviewSettings, info: VideoInfo) -> OverlayVideoSink:
 
 
 def _results(
-    settings: PreviewSettings, pair: MaskedVideo, source: Source, draw: Draw, pipeline: Pipeline
+    settings: PreviewSettings, pair: MaskedVideo, source: Source, blur: Blur | None, draw: Draw, pipeline: Pipeline
 ) -> Iterator[SegmentedFrame]:
     """Decoding, reading masks, and drawing, each on a thread of its own beside the encoder's."""
     # Of a run that began later, only walking there tells whether there is a mask before `end`.
@@ -167,7 +171,10 @@ def _results(
     frames = pipeline.stage("decode", source.frames(lambda _: _NO_INPUT, place=place), depth=_AHEAD)
     matched = pair.frames(frames, gaps=settings.gaps, to_the_end=settings.end is None)
     masked = pipeline.stage("masks", matched, depth=_AHEAD)
-    drawn = (replace(result, frame=replace(result.frame, picture=draw(result))) for result in masked)
+    shown: Iterable[SegmentedFrame] = masked
+    if blur:
+        shown = (item.result for item in blur.over(Decided(*item) for item in enumerate(masked)))
+    drawn = (replace(result, frame=replace(result.frame, picture=draw(result))) for result in shown)
     return pipeline.stage("draw", drawn, depth=_AHEAD)
 
 

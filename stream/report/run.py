@@ -20,7 +20,7 @@ from ..encode.palette import CLEAR, Palette
 from ..errors import ArchiveError
 from ..frames import Ending
 from ..pipeline import Pipeline
-from ..spec import NO_CLASS
+from ..spec import NO_CLASS, Renamed
 from ..stats.stats import ShareTable, read_shares
 from .pictures import choose_keyframes, mask_pictures, video_pictures
 from .track import Way, way_of
@@ -46,6 +46,7 @@ class ReportSettings:
     stats: Path | None = None  # of the one archive
     palette: Palette = CLEAR
     style: Style = "fill"  # of overlays
+    renamed: Renamed = ()  # classes
     overwrite: bool = False
 
 
@@ -73,7 +74,7 @@ def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int
     Raises:
         RoadmaskError: one of them cannot be read, or does not belong to the masks.
     """
-    with open_masks(path) as masks:
+    with open_masks(path, renamed=settings.renamed) as masks:
         video, names = _video_of(masks.header, settings.video), [item.name for item in masks.classes]
         classes = settings.palette.colored(masks.classes)
         statistics = read_shares(settings.stats, names) if settings.stats else None

@@ -21,7 +21,14 @@ from ..system.machine import cache_folder
 _DIGITS = 3  # of a checksum, which name a file: so there are 4096 at most, and a new one takes an old one's place
 
 # What 1.0.0 did, which had no such options.
-_OF_1_0_0: Mapping[str, Any] = {"--deinterlace": "auto", "--ignore": None, "--palette": "camvid", "--style": "fill"}
+_OF_1_0_0: Mapping[str, Any] = {
+    "--deinterlace": "auto",
+    "--ignore": None,
+    "--palette": "camvid",
+    "--style": "fill",
+    "--blur": [],
+    "--map": [],
+}
 # In which a run that is done may differ from one that would be begun now.
 _NO_MATTER = ("roadmask", "device", "outputs")
 

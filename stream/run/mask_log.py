@@ -60,7 +60,8 @@ class MaskLog:
             self._begin()
         assert self._file is not None
         frame = result.frame
-        logged = LoggedFrame(frame.index, frame.pts, look_of(frame.picture), result.mask)
+        look = look_of(frame.picture) if frame.look is None else frame.look
+        logged = LoggedFrame(frame.index, frame.pts, look, result.mask)
         self._file.write(_record(logged))
         self.position += 1
         return logged

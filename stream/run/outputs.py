@@ -26,11 +26,11 @@ from ..encode.overlay import Overlay
 from ..encode.picture_sink import MASK_COMMENT, PictureSink, marked, overlay_encoder
 from ..encode.video_sink import PIECE_SUFFIX as _VIDEO
 from ..encode.video_sink import OverlayVideoSink
-from ..errors import OutputError, SourceError, is_failure
+from ..errors import OutputError, RoadmaskError, SourceError, is_failure
 from ..frames import Ending, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
 from ..masks.deciding import Decided
 from ..network.model import Model
-from ..spec import select_classes
+from ..spec import map_classes, select_classes
 from ..stats.stats import PIECE_SUFFIX as _ROWS
 from ..stats.stats import CsvStatsSink, open_stats_sink, refuse_bad_stats
 from ..system.disk import NAME_BYTES
@@ -75,6 +75,16 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
         if output.exists() and not may_exist:
             finished = ", and no run is left to go on with: it is finished" if settings.resume else ""
             raise OutputError(f"{output}: exists{finished}; pass --overwrite to replace it")
+
+
+def refuse_unknown_classes(settings: SegmentSettings, model: Model, *, counted: bool) -> None:
+    """Raises `RoadmaskError` where one is none of the model's, or is renamed and not `counted` in any statistics."""
+    classes = model.spec.classes
+    overlay_of(settings, model)
+    select_classes(classes, only=settings.blur)
+    map_classes(classes, settings.renamed)
+    if settings.renamed and not counted:
+        raise RoadmaskError("--map is for statistics; pass --stats FILE or -o DIR/", usage=True)
 
 
 def _refuse_out_of_reach(source: Path) -> None:
@@ -132,7 +142,8 @@ def piece_sinks(settings: SegmentSettings, info: VideoInfo, model: Model, piece:
     if settings.masks is not None:
         sinks.append(MaskPieceSink(piece.file(_MASKS), mask_format(settings.masks)))
     if settings.stats is not None:
-        sinks.append(CsvStatsSink(piece.file(_ROWS), model.spec, track=_track(settings, info), overwrite=True))
+        track = _track(settings, info)
+        sinks.append(CsvStatsSink(piece.file(_ROWS), model.spec, settings.renamed, track=track, overwrite=True))
     return sinks
 
 
@@ -228,7 +239,8 @@ def _picture_makers(
     if settings.overlay is not None:
         assert settings.file is not None
         render = overlay_of(settings, model).render
-        yield settings.overlay, partial(sink, encode=overlay_encoder(settings.overlay, render, settings.file))
+        encode = overlay_encoder(settings.overlay, render, settings.file, noted=not settings.blur)
+        yield settings.overlay, partial(sink, encode=encode)
     if settings.masks is not None:
         yield settings.masks, partial(sink, encode=lambda result: marked(png(result.mask), MASK_COMMENT))
 
@@ -305,6 +317,7 @@ def _stats_sink(settings: SegmentSettings, model: Model, path: Path, info: Video
     return open_stats_sink(
         path,
         model.spec,
+        settings.renamed,
         source=settings.name,
         model=model.path.name,
         model_sha256=model.sha256(),

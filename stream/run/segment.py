@@ -30,7 +30,7 @@ from .claim import claimed
 from .outputs import Output, Outputs, camera_outputs, file_outputs, keep_times, refuse_bad_outputs
 from .progress import Lost, Progress, Saved
 from .settings import Report, SegmentSettings, run_identity
-from .stages import batch_size, masks_of, network_size
+from .stages import batch_size, blurred, masks_of, network_size
 
 
 def process_video(
@@ -91,7 +91,8 @@ def process_video(
             stack.enter_context(outputs)
             stack.enter_context(pipeline)
             place = saved.place_for(outputs.position) if saved else None
-            for decided in masks_of(source, model, pipeline, settings, saved, place):
+            results = masks_of(source, model, pipeline, settings, saved, place)
+            for decided in blurred(results, model, pipeline, settings):
                 tally.look_at(decided)
                 outputs.write(decided, tally.lost)
                 if decided.position >= tally.position:

@@ -21,6 +21,7 @@ from ..errors import SourceError
 from ..masks.familiar import warning_of
 from ..masks.ignore import Ignored
 from ..network.model import Model
+from ..spec import Renamed
 from ..stats.stats import PictureRow
 
 _ENDS = 1 << 20  # bytes of a file's beginning and of its end that are compared
@@ -57,6 +58,8 @@ class SegmentSettings:
     style: Style = "fill"
     legend: LegendPlace = "off"
     ignore: Ignored | None = None  # what is left out of every picture; nothing, where it is none
+    blur: tuple[str, ...] = ()  # classes that are hidden in the pictures
+    renamed: Renamed = ()  # classes in the statistics
     stream: int | None = None  # which of the file's video streams, from 0; None: the default one
     label: str = ""  # of that stream, for people, where the file has several
     picture: bool = False  # the source is a picture: its overlay is one, too, and its mask a PNG
@@ -206,6 +209,8 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
         "--exclude": list(settings.exclude),
         "--legend": settings.legend,
         **({"--palette": str(settings.palette), "--style": settings.style} if settings.overlay else {}),
+        "--blur": list(settings.blur),
+        "--map": ["=".join(pair) for pair in settings.renamed],
         "--encoder": settings.encoder,
         "--crf": settings.crf,
         "--preset": settings.preset,

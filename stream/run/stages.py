@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from functools import partial
 
 from ..decode.source import Source
+from ..encode.blur import Blur
 from ..frames import Frame, Place, Position, SegmentedFrame, VideoInfo, batched
 from ..masks.deciding import Decided, Deciding
 from ..masks.deciding_state import DecidingState
@@ -104,6 +105,17 @@ def _masks_at_once(source: Source, model: Model, pipeline: Pipeline, settings: S
         pieces=False,
     )
     return pipeline.stage("decide", deciding.results(scored), depth=1)
+
+
+def blurred(
+    decided: Iterator[Decided], model: Model, pipeline: Pipeline, settings: SegmentSettings
+) -> Iterator[Decided]:
+    """The same, with what the settings name hidden in the pictures, on a thread of its own."""
+    if not settings.blur:
+        return decided
+    live = settings.file is None
+    blur = Blur(model.spec.classes, settings.blur, live=live)
+    return pipeline.stage("blur", blur.over(decided), depth=1 if live else AHEAD)
 
 
 def batch_size(model: Model, batch: int | None) -> int:

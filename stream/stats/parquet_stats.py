@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 from ..decode.gps import GpsTrack
 from ..errors import OutputError, is_failure
 from ..frames import Position
-from ..spec import ModelSpec
+from ..spec import ModelSpec, Renamed
 from ..system.disk import fitting, partial_path, rows_path, sync_file, writing
 from ..system.talk import install_command
 from .stats import PLACE_COLUMNS, CsvStatsSink, ShareRows
@@ -53,14 +53,15 @@ class ParquetStatsSink(CsvStatsSink):
         path: Path,
         spec: ModelSpec,
         facts: Mapping[str, str | None],
+        renamed: Renamed = (),
         *,
         track: GpsTrack | None = None,
         overwrite: bool = False,
     ) -> None:
         self._journal = partial_path(rows_path(path))
-        super().__init__(path, spec, track=track, overwrite=overwrite, journal=self._journal)
-        self._names = (*spec.class_names, *(PLACE_COLUMNS if track else ()))
-        classes = [{"name": item.name, "color": list(item.color)} for item in spec.classes]
+        super().__init__(path, spec, renamed, track=track, overwrite=overwrite, journal=self._journal)
+        self._names = (*(item.name for item in self._map.classes), *(PLACE_COLUMNS if track else ()))
+        classes = [{"name": item.name, "color": list(item.color)} for item in self._map.classes]
         self._metadata = json.dumps({"schema": _SCHEMA, "classes": classes, **facts})
 
     def resume(self, position: Position) -> Position:

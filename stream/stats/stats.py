@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from ..decode.gps import GpsTrack
 from ..errors import OutputError, RoadmaskError
 from ..frames import Piece, Position, SegmentedFrame, Sink
-from ..spec import ModelSpec
+from ..spec import ModelSpec, Renamed, map_classes
 from ..system.disk import AppendedFile, PartialOutput, replace_file, writing
 from ..system.talk import cell_text
 
@@ -50,6 +50,7 @@ def refuse_bad_stats(path: Path) -> None:
 def open_stats_sink(
     path: Path,
     spec: ModelSpec,
+    renamed: Renamed = (),
     *,
     source: str | None = None,
     model: str | None = None,
@@ -69,14 +70,15 @@ def open_stats_sink(
         from .parquet_stats import ParquetStatsSink
 
         facts = {"source": source, "model": model, "model_sha256": model_sha256}
-        return ParquetStatsSink(path, spec, facts, track=track, overwrite=overwrite)
-    return CsvStatsSink(path, spec, track=track, overwrite=overwrite)
+        return ParquetStatsSink(path, spec, facts, renamed, track=track, overwrite=overwrite)
+    return CsvStatsSink(path, spec, renamed, track=track, overwrite=overwrite)
 
 
 class CsvStatsSink(Sink):
     """A `Sink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
 
-    With a `track` it tells where the frame was, too. A row is on disk when `write` returns: in the `journal`, where
+    Classes are called, and merged, as `renamed` says; with a `track` it tells where the frame was, too.
+    A row is on disk when `write` returns: in the `journal`, where
     there is one, until `_finish` makes the table of it.
     """
 
@@ -84,6 +86,7 @@ class CsvStatsSink(Sink):
         self,
         path: Path,
         spec: ModelSpec,
+        renamed: Renamed = (),
         *,
         track: GpsTrack | None = None,
         overwrite: bool = False,
@@ -93,7 +96,9 @@ class CsvStatsSink(Sink):
         self._whole = self._output.path  # the table's name until it has its final one
         if journal is not None:
             self._output.path = journal
-        self._rows = ShareRows(self._output.path, spec.class_names, track)
+        self._map = map_classes(spec.classes, renamed)
+        names = [item.name for item in self._map.classes]
+        self._rows = ShareRows(self._output.path, names, self._map.ids, track)
         self._stack = ExitStack()
 
     def resume(self, position: Position) -> Position:
@@ -132,11 +137,17 @@ class CsvStatsSink(Sink):
 
 
 class ShareRows:
-    """The file of such a table, as a context manager: written anew on entering, or gone on with after `keep`."""
+    """The file of such a table, as a context manager: written anew on entering, or gone on with after `keep`.
 
-    def __init__(self, path: Path, class_names: Sequence[str], track: GpsTrack | None = None) -> None:
+    `ids` are those of a mask's classes among the names.
+    """
+
+    def __init__(
+        self, path: Path, class_names: Sequence[str], ids: Sequence[int] = (), track: GpsTrack | None = None
+    ) -> None:
         self._path = path
         self._class_count = len(class_names)
+        self._ids = ids
         self._track = track
         self._head = _line(["index", "time", *map(cell_text, class_names), *(PLACE_COLUMNS if track else ())])
         self._kept = 0  # bytes
@@ -168,7 +179,8 @@ class ShareRows:
         return file.tell()
 
     def add(self, result: SegmentedFrame) -> None:
-        numbers: list[float | None] = [float(result.frame.time), *result.shares(self._class_count)]
+        shares = np.bincount(self._ids, result.shares(len(self._ids)), self._class_count)
+        numbers: list[float | None] = [float(result.frame.time), *shares.tolist()]
         if self._track:
             numbers += self._track.at(float(result.frame.time)) or [None] * len(PLACE_COLUMNS)
         self.add_row(result.frame.index, numbers)
@@ -237,10 +249,16 @@ def refuse_other_table(path: Path, *, overwrite: bool, goes_on: bool) -> None:
         raise OutputError(f"{path}: exists; pass --overwrite to replace it")
 
 
-def write_picture_table(path: Path, rows: Sequence[tuple[str, PictureRow]], spec: ModelSpec) -> None:
+def write_picture_table(
+    path: Path, rows: Sequence[tuple[str, PictureRow]], spec: ModelSpec, renamed: Renamed = ()
+) -> None:
     """A row for each name and what is told of it; the file has its name when it is whole. Raises `OutputError`."""
-    names = (*_OF_PICTURES, *map(cell_text, spec.class_names))
-    table = [[name, row.taken, *(row.place or (None, None)), *row.shares] for name, row in rows]
+    mapped = map_classes(spec.classes, renamed)
+    names = (*_OF_PICTURES, *(cell_text(item.name) for item in mapped.classes))
+    table = [
+        [name, row.taken, *(row.place or (None, None)), *np.bincount(mapped.ids, row.shares).tolist()]
+        for name, row in rows
+    ]
     with writing(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.suffix.lower() == ".parquet":

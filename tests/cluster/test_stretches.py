@@ -102,6 +102,7 @@ def outputs(job: SegmentSettings) -> dict[str, Any]:
         ({"masks": ".mkv", "stats": ".parquet"}, {"smooth": False, "max_frames": 515}),
         ({"overlay": ".mov", "masks": ".mkv"}, {"start": 1, "preset": "veryfast"}),  # whose pictures are not in order
         ({"masks": ".mkv"}, {"stream": 0, "alpha": 1.0, "legend": "auto"}),
+        ({"stats": ".parquet"}, {"blur": ("sky",), "renamed": (("Sky", "above"), ("Car", "road"))}),
     ],
 )
 def test_they_are_joined_to_what_one_run_makes(

@@ -40,6 +40,7 @@ OF_THE_COMMAND = {
     "--pictures": "real ones to compare a model on; each command says where it takes others from",
     "--resume": "go on: inside videos, or in training",
     "--stream": "one video stream of a file; of a run all of them, too",
+    "--map": "what classes are called: as the user does, or as a data set does",
 }
 
 
@@ -87,7 +88,7 @@ def test_without_arguments_it_shows_the_five_lines_that_matter(capsys: pytest.Ca
         ("run --mod", ["--model"]),
         ("run drive.mp4 --model camvid-lite0-i", ["camvid-lite0-int8"]),
         ("run drive.mp4 --device tens", ["tensorrt"]),
-        ("convert masks.zip --to co", ["coco", "color"]),
+        ("convert masks.zip --to co", ["coco", "colmap", "color"]),
         ("preview masks.zip drive.mp4 --view side", ["side-by-side"]),
         ("train camvid --valid-", ["--valid-drive", "--valid-list"]),
     ],
