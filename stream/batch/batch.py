@@ -6,8 +6,7 @@ import errno
 import queue
 import threading
 import traceback
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from threading import Event
@@ -27,7 +26,7 @@ _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
 def run_batch(
-    jobs: Sequence[SegmentSettings],
+    jobs: Iterable[SegmentSettings],
     run_job: RunJob,
     *,
     at_once: int,
@@ -38,26 +37,28 @@ def run_batch(
     """Run the jobs in their order, until all are over or `stop` is set; a full disk, which is everybody's, sets it.
 
     Args:
-        jobs: what to do.
+        jobs: what to do; asked for one more, by one thread at a time, when there is room for it.
         run_job: does one, on a thread of its own; it may raise what it likes. When `stop` is set it ends early.
         at_once: so many jobs at a time.
         stop: set it to begin no more.
         on_end: told what became of each, on this thread, as it ends.
         on_look: called several times a second, on this thread.
     """
-    waiting, ended = deque(jobs), queue.SimpleQueue[Outcome | None]()
+    waiting, taking, ended = iter(jobs), threading.Lock(), queue.SimpleQueue[Outcome | None]()
+
+    def take() -> SegmentSettings | None:
+        with taking:
+            return None if stop.is_set() else next(waiting, None)
 
     def work() -> None:
-        while not stop.is_set():
-            try:
-                job = waiting.popleft()
-            except IndexError:
-                break
-            outcome = run(job, run_job)
-            if outcome.is_disk_full:
-                stop.set()  # here, so that this thread begins no other
-            ended.put(outcome)
-        ended.put(None)
+        try:
+            while job := take():
+                outcome = run(job, run_job)
+                if outcome.is_disk_full:
+                    stop.set()  # here, so that this thread begins no other
+                ended.put(outcome)
+        finally:
+            ended.put(None)
 
     # Daemons: where a second Ctrl-C ends all at once, none of them is waited for.
     threads = [threading.Thread(target=work, name=f"job {number + 1}", daemon=True) for number in range(at_once)]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import signal
 import time
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -39,7 +40,7 @@ _WORDS: dict[State, str] = {state: "done before" if state == "skipped" else stat
 
 
 class Ends:
-    """Takes note of what became of each job."""
+    """Takes note of what became of each job; of the last ones alone in full where they come for ever."""
 
     def __init__(
         self,
@@ -50,6 +51,7 @@ class Ends:
         stop: Stop,
         *,
         many: bool,
+        for_ever: bool = False,
     ) -> None:
         self._workload = workload
         self._talk = talk
@@ -58,12 +60,23 @@ class Ends:
         self._stop = stop
         self._many = many
         self._started = time.monotonic()
-        self._outcomes: list[Outcome] = []
         self.pictures: dict[Path | Camera, PictureRow] = {}  # what the table tells of those that are done
+        self._for_ever = for_ever
+        self._outcomes: deque[Outcome] = deque(maxlen=_ALL_ROWS if for_ever else None)
+        self._states: Counter[State] = Counter()
+        self._frames = 0
+        self._unlike = 0  # what the model has learnt
+        self._is_partial = False
+        self._is_broken = False  # nothing can be written any more
         self._is_disk_full = False
 
     def note(self, outcome: Outcome) -> None:
         self._outcomes.append(outcome)
+        self._states[outcome.state] += 1
+        if outcome.report:
+            self._frames += outcome.report.frames - outcome.report.resumed
+            self._unlike += bool(warning_of(outcome.report.unlike))
+            self._is_partial |= outcome.state == "partial" and not outcome.report.before
         self._workload.ended(outcome)
         if outcome.report and outcome.report.picture:
             self.pictures[outcome.job.source] = outcome.report.picture
@@ -87,7 +100,9 @@ class Ends:
         if outcome.is_disk_full and self._is_disk_full:
             return  # all that were at work say the same
         self._is_disk_full |= outcome.is_disk_full
-        log.error("%s", f"{outcome.job.file}: {outcome.reason}" if outcome.is_fault else outcome.reason)
+        reason = f"{outcome.job.file}: {outcome.reason}" if outcome.is_fault else outcome.reason
+        why = outcome.reason.removeprefix(f"{outcome.job.file}: ")
+        log.error("%s", reason, extra={"facts": self._talk.event(outcome.job.file, "failed", why)})
         if outcome.is_fault:
             log.debug("%s", outcome.traceback)
 
@@ -96,39 +111,43 @@ class Ends:
             summary.end(outcome)
         except OutputError as exc:
             self._stop.set()  # what is done unnoted would be in the way of the next call
+            self._is_broken = True
             if not (is_disk_full(exc) and self._is_disk_full):
                 log.error("%s", exc)  # noqa: TRY400 - a line is what the user needs
             self._is_disk_full |= is_disk_full(exc)
 
-    def tell(self, files: int, summary: Path | None) -> None:
+    def tell(self, files: int | None, summary: Path | None) -> None:
         """At the end, what became of all; `summary` is where it was written down."""
         seconds = time.monotonic() - self._started
-        table = outcome_table(self._outcomes, files=files, seconds=seconds, summary=summary)
+        line = counts(
+            self._states,
+            files=files,
+            frames=self._frames,
+            unlike=self._unlike,
+            seconds=None if self._for_ever else seconds,
+        )
+        table = outcome_table(self._outcomes, line, summary=summary)
         if self._is_disk_full:
-            again = " with --resume" if summary else ""
+            again = " with --resume" if summary and not self._for_ever else ""
             log.error("the disk is full, so nothing more was begun; free some space, and run the same again%s", again)
-        line = counts(self._outcomes, files=files, seconds=seconds)
-        self._talk.sum_up(table, line, is_loud=bool(self._failed))
-
-    @property
-    def _failed(self) -> int:
-        return sum(outcome.state == "failed" for outcome in self._outcomes)
+        self._talk.sum_up(table, line, is_loud=bool(self._states["failed"]))
 
     def exit_code(self, stop: Stop) -> int:
-        """0 all complete, 1 all failed, 3 some failed or are partial, 130 interrupted."""
+        """0 all complete, 1 all failed, 3 some failed or are partial, 130 interrupted; as of cameras, for what is for
+        ever: 0 where it was asked to end, 130 by Ctrl-C, 1 where it cannot go on.
+        """
+        if self._for_ever:
+            return 130 if stop.by == signal.SIGINT else int(self._is_broken or self._is_disk_full)
         if stop.by:
             return 130
-        if self._failed == len(self._outcomes):
+        failed = self._states["failed"]
+        if failed == self._states.total():
             return 1
-        made = [item for item in self._outcomes if not (item.report and item.report.before)]
-        is_partial = any(item.state == "partial" for item in made)
-        return 3 if self._failed or is_partial else 0  # where a window was closed, or nobody reads any more, too
+        return 3 if failed or self._is_partial else 0  # where a window was closed, or nobody reads any more, too
 
 
-def outcome_table(
-    outcomes: Sequence[Outcome], *, files: int, seconds: float, summary: Path | None = None
-) -> RenderableType:
-    """Of so many files in all; `summary` is where everything is told."""
+def outcome_table(outcomes: Collection[Outcome], line: str, *, summary: Path | None = None) -> RenderableType:
+    """With a line about all of them below it; `summary` is where everything is told."""
     rows = [item for item in outcomes if len(outcomes) <= _ALL_ROWS or item.state not in ("done", "skipped")]
     parts: list[RenderableType] = []
     if rows:
@@ -136,24 +155,21 @@ def outcome_table(
     if len(rows) > _MOST_ROWS:
         where = f"; all are in {summary}" if summary else ""
         parts.append(Text(f"... and {len(rows) - _MOST_ROWS} more{where}"))
-    parts.append(Text(counts(outcomes, files=files, seconds=seconds), style="bold"))
+    parts.append(Text(line, style="bold"))
     return Group(*parts)
 
 
-def counts(outcomes: Sequence[Outcome], *, files: int, seconds: float) -> str:
-    """All of it in a line."""
-    states = Counter(outcome.state for outcome in outcomes)
+def counts(states: Counter[State], *, files: int | None, frames: int, unlike: int, seconds: float | None) -> str:
+    """All of it in a line; of so many files and seconds, where that means something."""
+    files = states.total() if files is None else files
     words = [f"{states[state]} {word}" for state, word in _WORDS.items() if states[state]]
-    if files > len(outcomes):
-        words.append(f"{files - len(outcomes)} not begun")
-    unlike = sum(bool(item.report and warning_of(item.report.unlike)) for item in outcomes)
+    if files > states.total():
+        words.append(f"{files - states.total()} not begun")
     warning = f"; {unlike} of them unlike what the model has learnt: look at those masks" if unlike else ""
-    frames = sum(item.report.frames - item.report.resumed for item in outcomes if item.report)
     speed = f", {frames / seconds:.1f} fps" if frames and seconds else ""
-    return (
-        f"{files} {'file' if files == 1 else 'files'}: {', '.join(words)}; {frames} frames in {clock(seconds)}{speed}"
-        f"{warning}"
-    )
+    taken = f" in {clock(seconds)}{speed}" if seconds is not None else ""
+    told = ", ".join(words) or "none had its turn"
+    return f"{files} {'file' if files == 1 else 'files'}: {told}; {frames} frames{taken}{warning}"
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:

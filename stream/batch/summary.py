@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections import deque
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
@@ -28,6 +29,9 @@ from .batch import STATES, Outcome, State
 SUMMARY_NAME = "summary.json"
 _SCHEMA = 1
 _OUTPUTS = ("overlay", "masks", "stats")
+_MOST_REFUSED = 1000  # of a call that may go on for months
+
+Look = Sequence[int]  # size and time (ns) of a file or folder: what changes with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,7 @@ class Entry:
     ended: str | None = None
     picture: Mapping[str, Any] = field(default_factory=dict)  # what the table of pictures tells of it
     identity: Mapping[str, Any] = field(default_factory=dict)  # of all that changes a byte; empty where none was begun
+    looks: Mapping[str, Look] = field(default_factory=dict)  # of the source at the beginning, of outputs at the end
     traceback: str | None = None  # where it failed by a fault of roadmask's
 
 
@@ -63,9 +68,9 @@ class Summary:
         self._facts = dict(facts)
         self._started = _utc(datetime.now(UTC))
         self._counts: dict[str, int] = dict.fromkeys(STATES, 0)
-        self._refused: list[dict[str, str]] = []
-        self._identities: dict[tuple[str, ...], Mapping[str, Any]] = {}  # of what is running
-        self._entries = _read(path)
+        self._refused: deque[dict[str, str]] = deque(maxlen=_MOST_REFUSED)
+        self._identities: dict[str, Mapping[str, Any]] = {}  # of what is running
+        self._entries = _read(path)  # as text: a call that goes on for months has many
         self._journal: AppendedFile | None = None
         self._lock = threading.Lock()
 
@@ -92,7 +97,11 @@ class Summary:
     def entry(self, job: SegmentSettings) -> Entry | None:
         """What is known of the job from before."""
         with self._lock:
-            return self._entries.get(self._key(job))
+            return self._entry(job)
+
+    def _entry(self, job: SegmentSettings) -> Entry | None:
+        text = self._entries.get(self._key(job))
+        return _known(json.loads(text)) if text else None
 
     def begin(self, job: SegmentSettings, identity: Mapping[str, Any]) -> None:
         """To be told before the first of its files is touched: from then on they are its own.
@@ -103,7 +112,9 @@ class Summary:
         started = _utc(datetime.now(UTC))
         with self._lock:
             self._identities[self._key(job)] = identity
-            self._set(job, Entry(_absolute(job), "running", self._outputs(job), started=started, identity=identity))
+            looks = looks_of(job, job.file)
+            entry = Entry(absolute(job), "running", self._outputs(job), started=started, identity=identity, looks=looks)
+            self._set(job, entry)
 
     def end(self, outcome: Outcome, identity: Mapping[str, Any] | None = None) -> None:
         """To be told what became of each job; `identity` where it was not begun here.
@@ -120,29 +131,45 @@ class Summary:
     def _note(self, outcome: Outcome) -> None:
         identity = self._identities.pop(self._key(outcome.job), None)
         if identity is None and outcome.state == "failed":
-            self._refused.append({"source": _absolute(outcome.job), "reason": outcome.reason})
-            known = self._entries.get(self._key(outcome.job))
+            self._refused.append({"source": absolute(outcome.job), "reason": outcome.reason})
+            known = self._entry(outcome.job)
             if known is not None and known.identity:
                 return  # it was not begun: what an earlier call has made of it is as it was
         if outcome.state != "skipped":  # it is as it was
-            self._set(outcome.job, _entry(outcome, self._outputs(outcome.job), identity or {}))
+            before = self._entry(outcome.job)
+            source = before.looks.get("source") if before else None
+            looks = looks_of(outcome.job, None) | ({"source": source} if source else {})
+            self._set(outcome.job, _entry(outcome, self._outputs(outcome.job), identity or {}, looks))
+
+    def catch_up(self) -> None:
+        """Write it whole where the journal is ahead, for those who read it while a call goes on for months.
+
+        Raises:
+            OutputError: it cannot be written.
+        """
+        with self._lock:
+            if self._journal and self._journal.size:
+                self.write()
+                with writing(self.path):
+                    self._journal.close()
+                    self._journal = AppendedFile(self._journal.path)
 
     def write(self) -> None:
-        call = {"started": self._started, "ended": _utc(datetime.now(UTC)), **self._counts, "refused": self._refused}
+        call = {"started": self._started, "ended": _utc(datetime.now(UTC)), **self._counts, "refused": [*self._refused]}
         head = json.dumps(self._facts | {"last_call": call}, indent=1)
-        entries = ",\n".join(map(_text, self._entries.values()))
+        entries = ",\n".join(self._entries.values())
         with writing(self.path):
             replace_file(self.path, f'{head[:-2]},\n "sources": [\n{entries}\n ]\n}}\n'.encode())
 
     def _set(self, job: SegmentSettings, entry: Entry) -> None:
-        self._entries[self._key(job)] = entry
+        self._entries[self._key(job)] = text = _text(entry)
         if self._journal:
             with writing(self.path):
-                self._journal.append(f"{_text(entry)}\n".encode())
+                self._journal.append(f"{text}\n".encode())
                 self._journal.sync()
 
-    def _key(self, job: SegmentSettings) -> tuple[str, ...]:
-        return tuple(sorted(self._outputs(job).values()))
+    def _key(self, job: SegmentSettings) -> str:
+        return _key_of(self._outputs(job))
 
     def _outputs(self, job: SegmentSettings) -> dict[str, str]:
         """From the summary's folder, so that all of it can be moved."""
@@ -222,7 +249,11 @@ def is_summary(path: Path) -> bool:
     return path.is_file()
 
 
-def _read(path: Path) -> dict[tuple[str, ...], Entry]:
+def _key_of(outputs: Mapping[str, str]) -> str:
+    return "\n".join(sorted(outputs.values()))
+
+
+def _read(path: Path) -> dict[str, str]:
     """Its entries by their outputs; none where there is no file."""
     if not path.exists():
         return {}
@@ -231,7 +262,7 @@ def _read(path: Path) -> dict[tuple[str, ...], Entry]:
         if (schema := content["schema"]) != _SCHEMA:
             raise OutputError(f"{path}: of another roadmask (schema {schema}); name another file: --summary FILE")
         entries = map(_known, (*content["sources"], *_lines(_journal_path(path))))
-        return {tuple(sorted(entry.outputs.values())): entry for entry in entries}
+        return {_key_of(entry.outputs): _text(entry) for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise OutputError(
             f"{path}: not a summary of this program's ({exc!r}); move it away, or name another file: --summary FILE"
@@ -255,10 +286,23 @@ def _known(entry: Mapping[str, Any]) -> Entry:
     return Entry(**{name: entry[name] for name in entry if name in names})
 
 
-def _entry(outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, Any]) -> Entry:
+def looks_of(job: SegmentSettings, source: Path | None) -> dict[str, Look]:
+    """Of a job's outputs that are there, and of its `source` where that is wanted, too."""
+    looks: dict[str, Look] = {}
+    for name, path in {"source": source, **{name: getattr(job, name) for name in _OUTPUTS}}.items():
+        with suppress(OSError):
+            if path is not None:
+                found = path.stat()
+                looks[name] = [found.st_size, found.st_mtime_ns]
+    return looks
+
+
+def _entry(
+    outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, Any], looks: Mapping[str, Look]
+) -> Entry:
     report = outcome.report
     return Entry(
-        _absolute(outcome.job),
+        absolute(outcome.job),
         outcome.state,
         outputs,
         reason=outcome.reason or None,
@@ -276,6 +320,7 @@ def _entry(outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, 
         ended=_utc(outcome.ended),
         picture=asdict(report.picture) if report and report.picture else {},
         identity=identity,
+        looks=looks,
         traceback=outcome.traceback,
     )
 
@@ -284,7 +329,8 @@ def _text(entry: Entry) -> str:
     return json.dumps({name: value for name, value in asdict(entry).items() if value not in (None, {})})
 
 
-def _absolute(job: SegmentSettings) -> str:
+def absolute(job: SegmentSettings) -> str:
+    """The source of a job, as `Entry.source` has it."""
     if job.remote and job.remote.source:
         return job.remote.source
     return os.path.abspath(job.file) if job.file else job.name  # noqa: PTH100 - a link stays what it is called

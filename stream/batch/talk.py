@@ -7,6 +7,7 @@ import logging
 import sys
 import time
 from collections.abc import Iterator
+from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any, Literal, Self
@@ -15,16 +16,27 @@ from rich.console import Console, RenderableType
 from rich.text import Text
 
 from ..system.talk import printable, progress_bar, write_result
-from .batch import Outcome
+from .batch import Outcome, State
 from .workload import Glance, Workload
 
 log = logging.getLogger(__name__)
 
 ProgressKind = Literal["auto", "none", "json"]
+FileState = Literal["waiting", "working"] | State
 
 _REFRESH_S = 0.2  # of the bars on a terminal
 _LINE_S = 1.0  # between two lines of JSON
 _WIDTH = 160  # of a table that is written to a file
+
+
+@dataclass(frozen=True, slots=True)
+class FileEvent:
+    """What happens to a file: its fields are those of a line of `--log json`."""
+
+    file: str
+    state: FileState
+    reason: str
+    waiting: int  # files, besides those at work
 
 
 class FilesTalk:
@@ -55,10 +67,20 @@ class FilesTalk:
     def shows_time_left(self) -> bool:
         return self._json_lines or not self._bars.disable
 
-    def say(self, text: str) -> None:
+    def tell(self, path: Path, state: FileState, reason: str = "") -> None:
+        """What happens to a file; any thread may."""
+        waiting = self._workload.waiting
+        more = "; ".join(filter(None, [reason, f"{waiting} wait" if waiting > 1 else ""]))
+        self.say(f"{path}: {state}" + (f" ({more})" if more else ""), self.event(path, state, reason))
+
+    def event(self, path: object, state: FileState, reason: str = "") -> FileEvent:
+        """What is to be said of it, with how many wait now."""
+        return FileEvent(str(path), state, reason, self._workload.waiting)
+
+    def say(self, text: str, event: FileEvent | None = None) -> None:
         """Any thread may."""
         if self._as_json:
-            log.info("%s", text)
+            log.info("%s", text, extra={"facts": event})
         elif not self._quiet:
             self._console.print(Text(printable(text)), soft_wrap=True)
 
@@ -77,7 +99,7 @@ class FilesTalk:
             return
         job = outcome.job
         name = str(job.file).removesuffix(job.name) + job.title if self._total else job.title  # some have the same name
-        self.say(f"{name}: {outcome.report}")
+        self.say(f"{name}: {outcome.report}", self.event(job.file, outcome.state, outcome.report.lost))
         for output in job.outputs:
             if output.exists():
                 write_result(output)
@@ -137,22 +159,7 @@ def bars(glance: Glance, *, total: bool) -> Iterator[dict[str, Any]]:
 
 def progress_line(glance: Glance) -> str:
     """A JSON object."""
-    left = glance.seconds_left
-    return json.dumps(
-        {
-            "files": glance.files,
-            **glance.states,
-            "frames": glance.frames,
-            "fps": None if glance.fps is None else round(glance.fps, 2),
-            "share": round(glance.share, 4),
-            "seconds": round(glance.seconds, 1),
-            "seconds_left": None if left is None else round(left, 1),
-            "running": [
-                {"source": running.source, "frames": running.frames, "expected": running.expected}
-                for running in glance.running
-            ],
-        }
-    )
+    return json.dumps(glance.in_json())
 
 
 def clock(seconds: float) -> str:

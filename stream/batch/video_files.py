@@ -121,16 +121,30 @@ def _is_alone(path: Path) -> bool:
 
 
 def _walk(folder: Path, results: Path | None) -> Iterator[Path]:
-    """All files below it; through links, too, but through none twice."""
-    seen: set[str] = set()
-    for parent, folders, names in os.walk(folder, followlinks=True, onerror=_tell_closed):
+    """All files below it."""
+    for here, names in folders_of(folder, results, set(), _tell_closed):
+        yield from (here / name for name in names)
+
+
+def folders_of(
+    folder: Path, results: Path | None, seen: set[str], on_closed: Callable[[OSError], None]
+) -> Iterator[tuple[Path, list[str]]]:
+    """It and all folders below it, with the names of the files in each; through links, too, but through none twice.
+
+    Args:
+        folder: to begin with.
+        results: the folder that the results go to; it is left out, and so is what else holds results.
+        seen: folders that were visited, and are not again; those that are, are added.
+        on_closed: told of each that cannot be looked into.
+    """
+    for parent, folders, names in os.walk(folder, followlinks=True, onerror=on_closed):
         here, real = Path(parent), os.path.realpath(parent)
         if (here != folder and _is_of_results(here, names, results)) or real in seen:
             folders.clear()
             continue
         seen.add(real)
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (here / name for name in names)
+        yield here, names
 
 
 def _tell_closed(exc: OSError) -> None:
@@ -139,8 +153,9 @@ def _tell_closed(exc: OSError) -> None:
 
 def _is_of_results(folder: Path, names: list[str], results: Path | None) -> bool:
     """Where the results go or went, or an archive of masks."""
-    if results is not None and results.exists() and folder.samefile(results):
-        return True
+    with suppress(OSError):  # it has just gone
+        if results is not None and results.exists() and folder.samefile(results):
+            return True
     is_archive = CLASSES_NAME in names and MANIFEST_NAME in names
     return is_archive or (SUMMARY_NAME in names and is_summary(folder / SUMMARY_NAME))
 

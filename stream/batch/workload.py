@@ -7,9 +7,11 @@ import time
 from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
+from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import av
 
@@ -20,7 +22,9 @@ from ..errors import SourceError
 from ..frames import VideoInfo
 from ..run.settings import SegmentSettings
 from .batch import STATES, Outcome
+from .watched import Watch
 
+_MOST_TOLD = 30  # of those that wait, and of those that have ended
 _WINDOW_S = 60.0  # over which the speed is measured
 _SAMPLE_S = 1.0
 _Key = tuple[Path | Camera, int | None]  # a job's source and the stream of it
@@ -31,9 +35,11 @@ class Running:
     """A job at work."""
 
     source: str  # its name
+    place: str = ""  # where it is shown, among those at work
     frames: int = 0  # in its outputs
     before: int | None = None  # of them, by an earlier run; None until the first is written
     expected: int | None = None  # in the end, where known
+    moved: float = field(default_factory=time.monotonic)  # when it came on last
 
     @property
     def worked_out(self) -> int:
@@ -52,10 +58,28 @@ class Glance:
     seconds_left: float | None
     share: float  # of all work that is over, 0 to 1
     running: Sequence[Running]
+    waiting: int
 
     @property
     def files_ended(self) -> int:
         return sum(self.states.values())
+
+    def in_json(self) -> dict[str, Any]:
+        left = self.seconds_left
+        return {
+            "files": self.files,
+            "waiting": self.waiting,
+            **self.states,
+            "frames": self.frames,
+            "fps": None if self.fps is None else round(self.fps, 2),
+            "share": round(self.share, 4),
+            "seconds": round(self.seconds, 1),
+            "seconds_left": None if left is None else round(left, 1),
+            "running": [
+                {"source": running.source, "frames": running.frames, "expected": running.expected}
+                for running in self.running
+            ],
+        }
 
 
 class Workload:
@@ -63,14 +87,20 @@ class Workload:
 
     Until a video is opened, the number of its frames is what its header says, where `looking_ahead` has come to it, or
     else estimated by its size in bytes and what is known of the others.
+
+    Args:
+        jobs: all of them, where they are known.
+        watch: what finds them one by one, for ever; then only those at work are remembered.
     """
 
-    def __init__(self, jobs: Sequence[SegmentSettings]) -> None:
+    def __init__(self, jobs: Sequence[SegmentSettings], watch: Watch | None = None) -> None:
         self._jobs = jobs
+        self._watch = watch
         self._bytes = {_key(job): _size(job.file) for job in jobs if job.file}
         self._expected: dict[_Key, int] = {}  # frames
         self._running: dict[_Key, Running] = {}
         self._ended: set[_Key] = set()
+        self._last_ended: deque[dict[str, Any]] = deque(maxlen=_MOST_TOLD)
         self._states: dict[str, int] = dict.fromkeys(STATES, 0)
         self._frames = 0  # worked out, for jobs that have ended
         self._started = time.monotonic()
@@ -80,26 +110,47 @@ class Workload:
     def opened(self, job: SegmentSettings, info: VideoInfo) -> None:
         self.begun(job, frames_of(job, info))
 
-    def begun(self, job: SegmentSettings, count: int | None) -> None:
-        """As `opened`, where this process does not open it; `count` frames are expected."""
+    def begun(self, job: SegmentSettings, count: int | None, place: str = "") -> None:
+        """As `opened`, where this process does not open it, or has not yet; `count` frames are expected."""
         with self._lock:
-            self._running[_key(job)] = Running(job.title, expected=count)
+            running = self._running.setdefault(_key(job), Running(job.title, place))
+            running.expected = count
+            if self._watch and job.file:
+                self._bytes.setdefault(_key(job), _size(job.file))
             if count is not None:
                 self._expected[_key(job)] = count
 
     def written(self, job: SegmentSettings, frames: int) -> None:
         """So many of its frames are in its outputs now, one more than before."""
         running = self._running[_key(job)]
-        running.frames = frames
+        running.frames, running.moved = frames, time.monotonic()
         if running.before is None:
             running.before = frames - 1
 
     def ended(self, outcome: Outcome) -> None:
+        key = _key(outcome.job)
         with self._lock:
-            running = self._running.pop(_key(outcome.job), None)
+            running = self._running.pop(key, None)
             self._frames += running.worked_out if running else 0
-            self._ended.add(_key(outcome.job))
             self._states[outcome.state] += 1
+            if outcome.state != "skipped":
+                self._last_ended.appendleft(_in_json(outcome))
+            if self._watch:
+                self._bytes.pop(key, None)
+                self._expected.pop(key, None)
+            else:
+                self._ended.add(key)
+
+    @property
+    def waiting(self) -> int:
+        """Jobs that have not had their turn yet."""
+        if self._watch:
+            return self._watch.waiting
+        return len(self._jobs) - sum(self._states.values()) - len(self._running)
+
+    @property
+    def is_idle(self) -> bool:
+        return not self._running
 
     def glance(self) -> Glance:
         with self._lock:
@@ -107,8 +158,11 @@ class Workload:
             frames = self._frames + sum(running.worked_out for running in self._running.values())
             fps = self._speed(now, frames)
             over, left = self._over_and_left()
+            waiting = self.waiting
+            if self._watch and (waiting or not self._running):
+                left = None  # how long those will take that wait is not known
             return Glance(
-                len(self._jobs),
+                sum(self._states.values()) + len(self._running) + waiting,
                 dict(self._states),
                 frames,
                 fps,
@@ -116,7 +170,28 @@ class Workload:
                 left / fps if fps and left is not None else None,
                 over / (over + left) if left is not None and over else 0.0,
                 list(self._running.values()),
+                waiting,
             )
+
+    def in_json(self) -> dict[str, Any]:
+        """All that is told of a run while it goes on: for the page, and for those who ask for its health."""
+        glance = self.glance()
+        now = time.monotonic()
+        still = [{"place": item.place, "still_s": round(now - item.moved, 1)} for item in glance.running]
+        content = glance.in_json()
+        content["running"] = [told | more for told, more in zip(content["running"], still, strict=True)]
+        folders = self._watch.folders() if self._watch else []
+        return content | {"queue": self._queue(), "ended": list(self._last_ended.copy()), "folders": folders}
+
+    def _queue(self) -> list[str]:
+        """The first of those that wait."""
+        if self._watch:
+            return self._watch.first(_MOST_TOLD)
+        with self._lock:
+            waiting = (
+                job.title for job in self._jobs if _key(job) not in self._ended and _key(job) not in self._running
+            )
+            return list(islice(waiting, _MOST_TOLD))
 
     def _speed(self, now: float, frames: int) -> float | None:
         if now - self._samples[-1][0] >= _SAMPLE_S:
@@ -166,6 +241,16 @@ class Workload:
 
 def _key(job: SegmentSettings) -> _Key:
     return job.source, job.stream
+
+
+def _in_json(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "source": outcome.job.title,
+        "state": outcome.state,
+        "reason": outcome.reason.removeprefix(f"{outcome.job.file}: "),
+        "frames": outcome.report.frames if outcome.report else None,
+        "ended": outcome.ended.timestamp(),
+    }
 
 
 def _size(path: Path) -> int:

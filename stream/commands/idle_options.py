@@ -60,7 +60,7 @@ _OPTIONS: dict[str, tuple[Kind, ...]] = {
     "input_pixels": ("webcam", "raw"),
     "segment_time": _CAMERAS,
     "keep": _CAMERAS,
-    "serve": _LIVE,
+    "watch": ("file",),
     "save_ignore": _LIVE,
 }
 _RECORDED = ("output", "overlay", "masks", "stats")
@@ -68,13 +68,18 @@ _BESIDE: dict[str, tuple[str, ...]] = {  # one of these must be given, too
     "ray_workers": ("ray",),
     "ray_cpus": ("ray",),
     "token": ("serve",),
+    "settle": ("watch",),
     "segment_time": _RECORDED,
     "keep": _RECORDED,
     "save_ignore": ("ignore",),
 }
-_CALLED = {
-    "serve": "cameras; to see a file's overlay as it is made, pass --show",
-    **{name: "videos and cameras" for name, kinds in _OPTIONS.items() if kinds == _MOVING},
+_CALLED = {name: "videos and cameras" for name, kinds in _OPTIONS.items() if kinds == _MOVING}
+_NOT_BESIDE = {  # with the reason
+    "watch": {
+        "ray": "a cluster runs the files that are there",
+        "pictures_as": "videos alone have their turn",
+        **dict.fromkeys(("overlay", "masks", "stats"), "many files do not go into one: -o DIR/"),
+    }
 }
 
 
@@ -105,6 +110,9 @@ def refuse_idle_options(
         beside = _BESIDE.get(name)
         if beside and not set(beside).intersection(given):
             raise typer.BadParameter(f"{_option(name)} needs {_option(beside[0])}")
+        for other, reason in _NOT_BESIDE.get(name, {}).items():
+            if other in given:
+                raise typer.BadParameter(f"{_option(name)} does not go with {_option(other)}: {reason}")
 
 
 def _option(name: str) -> str:

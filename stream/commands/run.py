@@ -128,6 +128,18 @@ def run(
             show_default=False,
         ),
     ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Folders: also what comes later, for ever; each file once it is whole.")
+    ] = False,
+    settle: Annotated[
+        float,
+        typer.Option(
+            parser=of.read_by(parse_duration),
+            metavar="TIME",
+            help="With --watch: how long a file is still until it is whole.",
+            show_default="10s",
+        ),
+    ] = "10",  # type: ignore[assignment]
     ray: Annotated[
         str | None,
         typer.Option(
@@ -223,6 +235,7 @@ def run(
     roadmask run drive.mp4 -o seen.mp4 --legend --alpha 0.4
     roadmask run dashcam/ -o results/                        overlay, masks and statistics of each video
     roadmask run @files.txt -o results/ --resume --jobs 2    what is not done yet of a list, two at a time
+    roadmask run dashcam/ -o results/ --watch                also what comes later, until Ctrl-C
     roadmask run drive.mp4 --masks masks.zip --stats shares.csv
     roadmask run photo.jpg -o seen.png                       a picture; or a folder of them
     roadmask run drive.mp4 -o cars.mp4 --classes car,pedestrian --start 1:00 --end 1:30
@@ -280,12 +293,14 @@ def run(
     to_stream = is_stream(output) and not is_remote(output or "")
     views = Views(serve, token, show, output if to_stream else None, stdout_format, timeout)
     place = None if to_stream else output
-    kind = taken_for(pictures_as, place, template, is_shown=views.any)
+    kind = taken_for(pictures_as, place, template, is_shown=views.are_enough)
     refuse_idle_options(context, sources, cameras, kind)
     if input_rate and not cameras:
         template = replace(template, picture_rate=Fraction(input_rate))
     if ray is not None and views.any:
         raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
+    if watch and (output is None or is_remote(output) or any(map(is_remote, sources))):
+        raise typer.BadParameter("--watch is for folders of this machine, and needs another for what it makes: -o DIR/")
     load = partial(Model.load, model, device=device, threads=threads, workers=workers)
     is_json = log_format == "json"
     if cameras:
@@ -299,6 +314,7 @@ def run(
         ignore or (),
         summary,
         jobs,
+        settle if watch else None,
         progress,
         cluster,
         kind=kind,

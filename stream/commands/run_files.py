@@ -2,29 +2,34 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..batch.batch import RunJob, run_batch
+from ..batch.batch import Outcome, RunJob, run_batch
 from ..batch.ends import Ends
 from ..batch.footage import Kind
-from ..batch.jobs import ignoring, only_missing, plan, record_path, results_folder, table_path
+from ..batch.jobs import Ledger, ignoring, only_missing, plan, record_path, results_folder, table_path
 from ..batch.remote import open_depot, run_remote
 from ..batch.summary import SUMMARY_NAME, Summary, open_summary, record_run, refuse_other_file
 from ..batch.talk import FilesTalk, ProgressKind
 from ..batch.video_files import by_stream, find_sources
+from ..batch.watched import Watch, watched_folders
 from ..batch.workload import Workload, declared_frames
 from ..camera.camera import Camera
+from ..camera.status import CameraState
 from ..decode.opening import open_file
-from ..errors import DeviceError
+from ..errors import DeviceError, OutputError
 from ..frames import VideoInfo
-from ..live.views import Views
+from ..live.feed import CameraFeed
+from ..live.views import Places, Views
+from ..masks.ignore import ignore_rules
 from ..network.model import Model
 from ..run.claim import claimed
 from ..run.outputs import refuse_bad_outputs, refuse_unknown_classes
@@ -32,6 +37,7 @@ from ..run.segment import process_video
 from ..run.settings import ClusterSettings, Report, SegmentSettings, in_json
 from ..run.stages import batch_size, network_size
 from ..stats.stats import PictureRow, refuse_other_table, write_picture_table
+from ..system.hold import Taken
 from ..system.machine import usable_cores
 from ..system.stop import Stop, stop_on_signal
 from ..system.talk import install_command
@@ -40,6 +46,7 @@ if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
 
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
+_CATCH_UP_S, _CATCH_UP_SHARE = 10.0, 0.01  # between two times that a summary is written while nothing is at work
 _NOT_SETTINGS = (
     *("source", "label", "picture", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume"),
     *("overwrite", "keep_times", "held", "noted"),
@@ -56,6 +63,7 @@ class FilesRequest:
     ignore: Sequence[str] = ()  # what is left out: see `ignored_by_source`
     summary: Path | None = None  # where to write down what became of each
     at_once: int = 1  # 0 leaves it to the device
+    watch_s: float | None = None  # folders are watched, in which a file is whole when it has been still for so long
     progress: ProgressKind = "auto"
     cluster: ClusterSettings | None = None  # to run them on; otherwise here
     kind: Kind = "auto"  # what pictures are taken for
@@ -70,6 +78,8 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
     Raises:
         RoadmaskError: what is wrong with the request, with the one file, or with the summary.
     """
+    if request.watch_s is not None:
+        return watch_folders(request, load, views)
     template = request.template
     named = (template.overlay, template.masks, template.stats, request.summary)
     with open_depot(request.words, request.output, named) as depot, ExitStack() as stack:
@@ -83,7 +93,7 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
         apart = folder is not None and (template.resume or request.cluster is not None or depot is not None)
         many = len(files) > 1 or not files[0].named or request.summary is not None or apart
         summary = request.summary or (folder / SUMMARY_NAME if many and folder else None)
-        jobs = ignoring(plan(files, output, template, default_overlay=not views.any), request.ignore)
+        jobs = ignoring(plan(files, output, template, default_overlay=not views.are_enough), request.ignore)
         table = table_path(jobs, output, template)
         if depot:
             jobs = depot.attached(jobs)
@@ -124,8 +134,9 @@ def _run(
         noted = summary and stack.enter_context(open_summary(summary, facts))
         if talk.shows_time_left and many:
             stack.enter_context(workload.looking_ahead())
+        places = stack.enter_context(views.places(jobs[0], model, workload.in_json, at_once))
         stack.enter_context(talk)
-        run_job: RunJob = _Here(workload, talk, shared, views, stop, is_told=not many)
+        run_job: RunJob = _Here(workload, talk, shared, views, places, stop, is_told=not many)
         if request.cluster:
             at_once, run_job = _on_cluster(stack.enter_context(open_cluster(model, request.cluster)), workload, stop)
         noted_alone = partial(record_run, record, facts, model) if record else None
@@ -146,6 +157,81 @@ def _run(
     return ends.exit_code(stop)
 
 
+def watch_folders(request: FilesRequest, load: Callable[[], Model], views: Views) -> int:
+    """Run the videos of folders as they come and are whole, until a signal says so; returns the exit code.
+
+    Raises:
+        RoadmaskError: what is wrong with the request, or with the summary.
+    """
+    assert request.watch_s is not None
+    folders, results = watched_folders(request.words), results_folder(request.output)
+    if results is None:
+        raise OutputError("--watch needs a folder for what it makes: -o DIR/", usage=True)
+    if request.stream == "all":
+        raise OutputError("--watch does not go with --stream all: one stream of each file, --stream N", usage=True)
+    template = replace(request.template, resume=True, stream=request.stream)
+    ignore = ignore_rules(request.ignore)
+    views.refuse_bad(())
+    model = load()
+    overlay_of(template, model)  # says which class is none of the model's
+    at_once = jobs_at_once(model, request.at_once, files=max(request.at_once, _MOST_AT_ONCE))
+    with stop_on_signal() as stop, ExitStack() as stack:
+        shared = stack.enter_context(model.shared(at_once, together=False))
+        path = request.summary or results / SUMMARY_NAME
+        summary = stack.enter_context(open_summary(path, _facts(template, model, request.stream)))
+        ledger = Ledger(summary, model, template, results, folders, ignore)
+        watch = Watch(
+            folders,
+            results,
+            settle_s=request.watch_s,
+            is_done=ledger.is_done,
+            on_new=lambda path, what: talk.tell(path, "waiting", what),
+        )
+        workload = Workload((), watch)
+        talk = FilesTalk(workload, total=True, kind=request.progress, quiet=request.quiet, as_json=request.as_json)
+        places = stack.enter_context(views.places(template, model, workload.in_json, at_once))
+        stack.enter_context(talk)
+        stack.enter_context(watch)
+        ends = Ends(workload, talk, summary, None, stop, many=True, for_ever=True)
+        run_batch(
+            map(ledger.begin, watch.files(stop)),
+            ledger.run(_Here(workload, talk, shared, views, places, stop, is_told=True)),
+            at_once=at_once,
+            stop=stop,
+            on_end=partial(_note_turn, watch, ends, talk),
+            on_look=_looking(watch, workload, talk, summary),
+        )
+    ends.tell(None, path)
+    return ends.exit_code(stop)
+
+
+def _note_turn(watch: Watch, ends: Ends, talk: FilesTalk, outcome: Outcome) -> None:
+    assert outcome.job.file is not None
+    is_taken = outcome.error is not None and isinstance(outcome.error.__cause__, Taken)
+    watch.ended(outcome.job.file, "waiting" if is_taken else "failed" if outcome.state == "failed" else "over")
+    if is_taken:
+        talk.tell(outcome.job.file, "waiting", "another run is writing its results")
+    else:
+        ends.note(outcome)
+
+
+def _looking(watch: Watch, workload: Workload, talk: FilesTalk, summary: Summary) -> Callable[[], None]:
+    """What is to be called several times a second; the summary is written while nothing is at work, but seldom."""
+    due = 0.0
+
+    def look() -> None:
+        nonlocal due
+        watch.check()
+        talk.look()
+        began = time.monotonic()
+        if workload.is_idle and began >= due:
+            summary.catch_up()
+            ended = time.monotonic()
+            due = ended + max(_CATCH_UP_S, (ended - began) / _CATCH_UP_SHARE)
+
+    return look
+
+
 class _Here:
     """Runs a job on this machine.
 
@@ -154,16 +240,26 @@ class _Here:
         talk: is told what each is, where `is_told`, and of what was chosen for the user.
         model: for all.
         views: where each is shown while it runs.
+        places: likewise, on the page.
         stop: ends it.
     """
 
     def __init__(
-        self, workload: Workload, talk: FilesTalk, model: Model, views: Views, stop: Stop, *, is_told: bool
+        self,
+        workload: Workload,
+        talk: FilesTalk,
+        model: Model,
+        views: Views,
+        places: Places,
+        stop: Stop,
+        *,
+        is_told: bool,
     ) -> None:
         self._workload = workload
         self._talk = talk
         self._model = model
         self._views = views
+        self._places = places
         self._stop = stop
         self._is_told = is_told
 
@@ -174,19 +270,24 @@ class _Here:
 
     def _process(self, job: SegmentSettings, planned: SegmentSettings) -> Report:
         """`job` is `planned` with what is elsewhere fetched."""
-        return process_video(
-            job,
-            self._model,
-            stop=self._stop,
-            also=self._views.sinks(job, self._model, self._stop),
-            on_open=lambda info: self._opened(planned, info),
-            on_frame=lambda frames: self._workload.written(planned, frames),
-        )
+        with self._places.taken(planned.title) as place:
+            self._workload.begun(planned, None, place.name if place else "")
+            return process_video(
+                job,
+                self._model,
+                stop=self._stop,
+                status=place.status if place else None,
+                also=[*self._views.sinks(job, self._model, self._stop), *([place] if place else [])],
+                on_open=lambda info: self._opened(planned, info, place),
+                on_frame=lambda frames: self._workload.written(planned, frames),
+            )
 
-    def _opened(self, job: SegmentSettings, info: VideoInfo) -> None:
+    def _opened(self, job: SegmentSettings, info: VideoInfo, place: CameraFeed | None) -> None:
         self._workload.opened(job, info)
+        if place:
+            place.status.change(CameraState.RUNNING, job.name)
         if self._is_told:
-            self._talk.say(_about(job, info, self._model))
+            self._talk.say(_about(job, info, self._model), self._talk.event(job.file, "working"))
         if info.streams > 1 and job.stream is None:
             self._talk.say(
                 f"{job.name}: has {info.streams} video streams; number {info.stream}, "

@@ -34,10 +34,10 @@ from ..encode.overlay import STYLES, Style
 from ..errors import OutputError, RoadmaskError
 from ..spec import PixelClass, select_classes
 from .address import Address
-from .events import Journal
+from .events import Journal, RunFacts
 from .feed import Bell, CameraFeed, Encoding
 from .guard import Guard
-from .health import CameraCollector, exposition, health
+from .health import CameraCollector, RunCollector, exposition, health, run_health
 from .pictures import snapshot
 
 _PAGE = Path(__file__).parent / "page"
@@ -65,8 +65,10 @@ class ViewApp:
         bell: Bell,
         *,
         is_open: Callable[[], bool],
+        run: RunFacts | None = None,
     ) -> None:
         self._feeds = feeds
+        self._run = run
         self._classes = classes
         self._style = style
         self._journal = journal
@@ -74,7 +76,7 @@ class ViewApp:
         self._is_open = is_open
         self._snapshots = asyncio.Lock()  # one at a time: however many are asked for, the run keeps the other cores
         self._registry = CollectorRegistry()
-        self._registry.register(CameraCollector(feeds, classes))
+        self._registry.register(RunCollector(run) if run else CameraCollector(feeds, classes))
 
     def asgi(self, address: Address, token: str | None) -> Starlette:
         return Starlette(
@@ -134,7 +136,7 @@ class ViewApp:
         return Response(content, media_type="image/jpeg" if suffix == ".jpg" else "image/png")
 
     async def _healthz(self, _: Request) -> Response:
-        is_well, report = health(tuple(self._feeds))
+        is_well, report = run_health(self._run()) if self._run else health(tuple(self._feeds))
         return JSONResponse(report, 200 if is_well else 503)
 
     async def _metrics(self, request: Request) -> Response:

@@ -4,6 +4,8 @@
     event: camera     a camera's change of state, with its reason and the seconds until the next try
     event: numbers    once a second: each camera's state, numbers and shares now
 
+Where files are run, cameras are the places of those at work, and `hello` and `numbers` have the whole `run`, too.
+
 All data is JSON. A viewer that does not keep up misses old events, and delays nobody.
 """
 
@@ -13,9 +15,10 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import count
+from typing import Any
 
 from ..camera.status import CameraEvent
 from ..encode.overlay import Style
@@ -25,15 +28,25 @@ from .feed import Bell, CameraFeed
 _REMEMBERED = 256  # events, for viewers that are slow
 _PATIENCE_S = 10.0
 
+RunFacts = Callable[[], Mapping[str, Any]]  # how a run of files is now, in JSON's types
+
 
 class Journal:
     """The events so far, and the numbers of the last second; any thread may write. The `bell` is rung at each news."""
 
-    def __init__(self, feeds: Sequence[CameraFeed], classes: Sequence[PixelClass], style: Style, bell: Bell) -> None:
+    def __init__(
+        self,
+        feeds: Sequence[CameraFeed],
+        classes: Sequence[PixelClass],
+        style: Style,
+        bell: Bell,
+        run: RunFacts | None = None,
+    ) -> None:
         self._feeds = feeds
         self._classes = classes
         self._style = style
         self._bell = bell
+        self._run = run
         self._lock = threading.Lock()
         self._serials = count(1)
         self._news: deque[tuple[int, str, str]] = deque(maxlen=_REMEMBERED)  # number, event, data
@@ -48,7 +61,7 @@ class Journal:
     def take_stock(self) -> None:
         """Once a second: the numbers, and what each camera shows."""
         cameras = [self._camera(feed) | {"sample": _sample(feed)} for feed in tuple(self._feeds)]
-        self._add("numbers", {"time": time.time(), "cameras": cameras})
+        self._add("numbers", {"time": time.time(), "cameras": cameras} | self._run_now())
 
     async def stream(self, is_open: Callable[[], bool]) -> AsyncIterator[str]:
         """Server-sent events, until `is_open` says no."""
@@ -85,7 +98,10 @@ class Journal:
                 self._camera(feed) | {"history": [asdict(sample) for sample in feed.history()]}
                 for feed in tuple(self._feeds)
             ],
-        }
+        } | self._run_now()
+
+    def _run_now(self) -> dict[str, object]:
+        return {"run": self._run()} if self._run else {}
 
     def _camera(self, feed: CameraFeed) -> dict[str, object]:
         numbers = feed.status.numbers()

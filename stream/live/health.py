@@ -1,13 +1,15 @@
-"""What programs ask of the cameras: whether all is well, and their numbers for Prometheus.
+"""What programs ask of the cameras, or of a run of files: whether all is well, and their numbers for Prometheus.
 
 A camera is well while frames arrive from it and come out of the run. One that is still connecting is not, so a service
 counts as healthy only once every camera has been seen; neither is one that has ended, for a live view is of cameras
-that go on.
+that go on. A run of files is well while its folders can be looked into and what it is at comes on: a file that fails is
+the file's fault.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -16,9 +18,11 @@ from prometheus_client.registry import Collector
 
 from ..camera.status import CameraState
 from ..spec import PixelClass
+from .events import RunFacts
 from .feed import CameraFeed
 
 _STUCK_S = 30.0  # a run that takes in frames and gives none for so long is stuck
+_STILL_S = 120.0  # likewise a file, whose beginning may have to be looked for
 _COUNTERS = {
     "received": "Frames decoded.",
     "written": "Frames segmented and given to every output.",
@@ -41,6 +45,44 @@ def _camera(feed: CameraFeed) -> dict[str, object]:
     if is_well and numbers.unwritten_s > _STUCK_S:
         is_well, reason = False, f"frames arrive, but none has come out of the run for {numbers.unwritten_s:.0f} s"
     return {"well": is_well, "state": numbers.state, "reason": reason, "since": numbers.since}
+
+
+def run_health(run: Mapping[str, Any]) -> tuple[bool, dict[str, object]]:
+    """Whether a run of files is well, and what to say of it."""
+    problems = [f"{item['folder']}: {item['problem']}" for item in run["folders"] if item["problem"]]
+    problems += [
+        f"{item['source']}: no frame for {item['still_s']:.0f} s"
+        for item in run["running"]
+        if item["still_s"] > _STILL_S
+    ]
+    told = {name: run[name] for name in ("waiting", "done", "partial", "failed", "running", "folders")}
+    return not problems, {"status": "failing" if problems else "ok", "problems": problems, **told}
+
+
+class RunCollector(Collector):
+    """As `CameraCollector`, of a run of files, whose names would be too many."""
+
+    def __init__(self, run: RunFacts) -> None:
+        self._run = run
+
+    def collect(self) -> Iterator[Metric]:
+        run = self._run()
+        ended = CounterMetricFamily("roadmask_files", "Files that have had their turn.", labels=["state"])
+        for state in ("done", "partial", "failed", "skipped", "interrupted"):
+            ended.add_metric([state], run[state])
+        yield ended
+        yield CounterMetricFamily("roadmask_frames_written", _COUNTERS["written"], value=run["frames"])
+        for name, meaning, value in (
+            ("files_waiting", "Files that wait for their turn.", run["waiting"]),
+            ("files_working", "Files at work.", len(run["running"])),
+            ("folders_lost", "Watched folders that cannot be looked into.", _lost(run)),
+            ("fps", "Frames written a second, over the last minute.", run["fps"] or 0),
+        ):
+            yield GaugeMetricFamily(f"roadmask_{name}", meaning, value=value)
+
+
+def _lost(run: Mapping[str, Any]) -> int:
+    return sum(bool(item["problem"]) for item in run["folders"])
 
 
 class CameraCollector(Collector):

@@ -23,7 +23,7 @@ from ..errors import OutputError
 from ..spec import PixelClass
 from ..system.talk import install_command
 from .address import Address, listen
-from .events import Journal
+from .events import Journal, RunFacts
 from .feed import Bell, CameraFeed, Studio
 
 if TYPE_CHECKING:
@@ -42,6 +42,7 @@ class LiveView:
         style: what is drawn until a viewer wants it otherwise.
         token: what viewers have to know; None for none, on loopback.
         max_width: of the pictures sent to the page, in pixels; snapshots have their full size.
+        run: asked how a run of files is, which the page then shows, too; what is added are the places of those at work.
 
     Raises:
         OutputError: a package is missing, the address is open to other machines and there is no token, or the token is
@@ -56,6 +57,7 @@ class LiveView:
         style: Style = "fill",
         token: str | None = None,
         max_width: int = 960,
+        run: RunFacts | None = None,
     ) -> None:
         if any(find_spec(name) is None for name in _NEEDED):
             raise OutputError(f"--serve needs starlette: {install_command('serve')}")
@@ -72,7 +74,8 @@ class LiveView:
         self._max_width = max_width
         self._feeds: list[CameraFeed] = []
         self._pictures_bell, self._news_bell = Bell(), Bell()
-        self._journal = Journal(self._feeds, self._classes, self._style, self._news_bell)
+        self._run = run
+        self._journal = Journal(self._feeds, self._classes, self._style, self._news_bell, run)
         self._studio = Studio(self._feeds, bell=self._pictures_bell, on_second=self._journal.take_stock)
         self._is_open = True
         self._server: ViewServer | None = None
@@ -104,7 +107,13 @@ class LiveView:
         listener = listen(self._address)
         self._address = replace(self._address, port=listener.getsockname()[1])
         app = ViewApp(
-            self._feeds, self._classes, self._style, self._journal, self._pictures_bell, is_open=lambda: self._is_open
+            self._feeds,
+            self._classes,
+            self._style,
+            self._journal,
+            self._pictures_bell,
+            is_open=lambda: self._is_open,
+            run=self._run,
         )
         self._server = ViewServer(
             app.asgi(self._address, self._token), listener, on_start=self._begin, on_stop=self._leave

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from contextlib import AbstractContextManager, nullcontext
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 
+from ..camera.status import CameraState, CameraStatus
 from ..errors import OutputError
 from ..frames import Sink
 from ..network.model import Model
@@ -13,11 +16,15 @@ from ..run.outputs import overlay_of
 from ..run.settings import SegmentSettings
 from ..system.stop import Stop
 from .address import parse_address
+from .events import RunFacts
+from .feed import CameraFeed
 from .live_view import LiveView
 from .publish_sink import PublishSink
 from .publisher import is_published, parse_target
 from .stream_sink import StreamFormat, StreamSink
 from .window_sink import WindowSink, refuse_no_window
+
+log = logging.getLogger(__name__)
 
 STDOUT = "-"
 
@@ -37,6 +44,11 @@ class Views:
     def any(self) -> bool:
         return bool(self.address or self.window or self.stream)
 
+    @property
+    def are_enough(self) -> bool:
+        """Whether a file's run makes nothing else, unless it is asked to; the page only shows what it makes."""
+        return bool(self.window or self.stream)
+
     def refuse_bad(self, jobs: Sequence[SegmentSettings]) -> None:
         """Say before the work what cannot be.
 
@@ -50,12 +62,22 @@ class Views:
         if self.window:
             refuse_no_window()
 
-    def page(self, job: SegmentSettings, model: Model) -> AbstractContextManager[LiveView | None]:
-        """Of all cameras, drawn as this one is."""
+    @contextmanager
+    def places(self, job: SegmentSettings, model: Model, run: RunFacts, count: int) -> Iterator[Places]:
+        """The page of a run of files, drawn as this one is, with so many of them at a time."""
+        with self.page(job, model, run) as page:
+            if page:
+                log.info("live view at %s", page.url)
+            yield Places(page, count)
+
+    def page(
+        self, job: SegmentSettings, model: Model, run: RunFacts | None = None
+    ) -> AbstractContextManager[LiveView | None]:
+        """Of all cameras, drawn as this one is; or of files, of which `run` is asked how they are."""
         if self.address is None:
             return nullcontext()
         classes = job.palette.colored(model.spec.classes)
-        return LiveView(parse_address(self.address), classes, style=job.style, token=self.token)
+        return LiveView(parse_address(self.address), classes, style=job.style, token=self.token, run=run)
 
     def sinks(self, job: SegmentSettings, model: Model, stop: Stop) -> list[Sink]:
         """The window and the stream of one source; where there is nothing else to run for, their end is the run's."""
@@ -89,6 +111,33 @@ class Views:
                 )
             )
         return sinks
+
+
+class Places:
+    """Where files that are at work are shown on a page: their names are numbers from 1.
+
+    Args:
+        page: `None` for none.
+        count: so many at a time.
+    """
+
+    def __init__(self, page: LiveView | None, count: int) -> None:
+        self._free: SimpleQueue[CameraFeed | None] = SimpleQueue()
+        for number in range(count):
+            self._free.put(page.add(CameraStatus(str(number + 1), page.tell)) if page else None)
+
+    @contextmanager
+    def taken(self, name: str) -> Iterator[CameraFeed | None]:
+        """One, while a file of this name is at work; where there is no page, none."""
+        place = self._free.get()
+        try:
+            if place:
+                place.status.change(CameraState.CONNECTING, name)
+            yield place
+        finally:
+            if place:
+                place.status.change(CameraState.ENDED, name)
+            self._free.put(place)
 
 
 def is_stream(output: str | None) -> bool:

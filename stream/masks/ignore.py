@@ -210,13 +210,23 @@ def ignored_by_source(words: Sequence[str], names: Sequence[str]) -> list[Ignore
     Raises:
         RoadmaskError: as `parse_ignored`; or no source has such a name.
     """
-    rules = [(pattern, parse_ignored(value)) for pattern, value in map(_named, words)]
+    rules = ignore_rules(words)
     for pattern, _ in rules:
         if not any(fnmatchcase(name, pattern) for name in names):
             some = ", ".join(names[:3]) + (", ..." if len(names) > 3 else "")
             raise RoadmaskError(f"--ignore {pattern}=...: no source is called so; there are {some}", usage=True)
-    found = [[ignored for pattern, ignored in rules if fnmatchcase(name, pattern)] for name in names]
-    return [reduce(or_, of_one) if of_one else None for of_one in found]
+    return [ignored_in(rules, name) for name in names]
+
+
+def ignore_rules(words: Sequence[str]) -> list[tuple[str, Ignored]]:
+    """Which names, and what is left out of sources that have them. Raises as `parse_ignored`."""
+    return [(pattern, parse_ignored(value)) for pattern, value in map(_named, words)]
+
+
+def ignored_in(rules: Sequence[tuple[str, Ignored]], name: str) -> Ignored | None:
+    """What is left out of one source."""
+    found = [ignored for pattern, ignored in rules if fnmatchcase(name, pattern)]
+    return reduce(or_, found) if found else None
 
 
 def _named(word: str) -> tuple[str, str]:

@@ -1,12 +1,14 @@
 // The page: which cameras are shown, what is drawn over them, and the connection to the server.
 
 import { CameraCard } from "./camera.js";
+import { counts, tellFiles } from "./files.js";
 import { buildLegend, setShares, setSwitches } from "./legend.js";
 import { receiveEvents, receivePictures } from "./streams.js";
 
 const byId = (id) => document.getElementById(id);
 const look = { opacity: 0.45, style: "fill", classes: [], on: [] };
 const cards = new Map(); // by name, in the server's order
+let run = null; // of files, if it is one
 let ahead_s = 0; // of the server's clock, to ours
 let shownBefore = 0.45; // the opacity that key O comes back to
 let pictures = new AbortController();
@@ -16,7 +18,9 @@ const now = () => Date.now() / 1000 + ahead_s;
 const chosen = () => cards.get(decodeURIComponent(location.hash.slice(1))) ?? (cards.size === 1 ? [...cards.values()][0] : null);
 const visible = () => (chosen() ? [chosen()] : [...cards.values()]);
 
-function hello({ time, classes, style, cameras }) {
+function hello({ time, classes, style, cameras, run: files }) {
+  document.body.classList.toggle("is-run", Boolean(files));
+  byId("files").hidden = !files;
   ahead_s = time - Date.now() / 1000;
   setStyle(stored("style") ?? style);
   const isSame = JSON.stringify(classes) === JSON.stringify(look.classes) && cameras.map(({ name }) => name).join("\n") === [...cards.keys()].join("\n");
@@ -32,13 +36,23 @@ function hello({ time, classes, style, cameras }) {
     choose();
   }
   for (const camera of cameras) cards.get(camera.name)?.tell(camera, now());
+  tellRun(files);
   summarize();
 }
 
-function numbers({ time, cameras }) {
+/** How a run of files is, where it is one. */
+function tellRun(files) {
+  run = files;
+  if (!run) return;
+  tellFiles(byId("files"), run);
+  for (const card of cards.values()) card.tellFile(run);
+}
+
+function numbers({ time, cameras, run: files }) {
   ahead_s = time - Date.now() / 1000;
   if (cameras.some(({ name }) => !cards.has(name))) start(); // a camera was added: ask for all anew
   for (const camera of cameras) cards.get(camera.name)?.tell(camera, now());
+  tellRun(files);
   summarize();
 }
 
@@ -46,11 +60,13 @@ function summarize() {
   const states = [...cards.values()].map(({ state }) => state);
   const running = states.filter((state) => state === "running").length;
   const all = states.length === 1 ? `Camera ${states[0]}` : running === states.length ? `All ${running} cameras running` : `${running} of ${states.length} cameras running`;
-  tell(byId("summary").lastElementChild, states.length ? all : "No camera yet");
-  byId("summary").dataset.state = running === states.length && running ? "running" : "waiting";
+  tell(byId("summary").lastElementChild, run ? counts(run) : states.length ? all : "No camera yet");
+  const isLost = run?.folders.some(({ problem }) => problem);
+  const isWell = run ? !isLost : running === states.length && running;
+  byId("summary").dataset.state = isWell ? "running" : "waiting";
   const known = visible().map(({ shares }) => shares).filter(Boolean);
   setShares(byId("legend"), known.length ? look.classes.map((_, id) => known.reduce((sum, shares) => sum + shares[id], 0) / known.length) : null);
-  byId("legend-of").textContent = visible().length > 1 ? "Shares are the mean of the cameras shown." : "";
+  byId("legend-of").textContent = visible().length > 1 ? "Shares are the mean of the pictures shown." : "";
 }
 
 /** Set a text only where it changes: what is set is read aloud. */

@@ -1,9 +1,11 @@
-// One camera on the page: its picture, state, numbers and chart.
+// One camera on the page: its picture, state, numbers and chart; or a file at work, in the place that it has.
 
 import { drawChart, recent } from "./chart.js";
+import { count } from "./files.js";
 import { Picture } from "./picture.js";
 import { saveSnapshot } from "./snapshot.js";
 
+const FILE_STATES = { connecting: "Opening", running: "Working", ended: "Waiting for the next file" };
 const STATES = {
   connecting: "Connecting",
   running: "Running",
@@ -21,15 +23,23 @@ export class CameraCard {
     this.element = document.getElementById("camera").content.firstElementChild.cloneNode(true);
     this.element.classList.add("is-empty");
     this.picture = new Picture(this.find(".picture"));
-    this.find("h2").textContent = name;
-    this.element.setAttribute("aria-label", name);
-    this.find(".picture").setAttribute("aria-label", `What ${name} sees`);
+    this.states = STATES;
+    this.call(name);
     this.button(".snapshot", `Save a snapshot of ${name}`, () => this.save(onSaved));
     this.button(".full", `Show ${name} on the full screen`, () => this.toggleFull());
     this.find(".full").hidden = !document.fullscreenEnabled; // not on every phone
     this.find(".picture").addEventListener("click", () => onChosen(name)); // for the keyboard there are the names above
     this.find(".screen").addEventListener("pointermove", (event) => this.tellUnder(event));
     this.find(".screen").addEventListener("pointerleave", () => (this.find(".under").hidden = true));
+  }
+
+  /** Give it a title: a camera's name, or that of the file that is in its place now. */
+  call(title) {
+    if (this.title === title) return;
+    this.title = title;
+    this.find("h2").textContent = title;
+    this.element.setAttribute("aria-label", title);
+    this.find(".picture").setAttribute("aria-label", `What ${title} sees`);
   }
 
   find(selector) {
@@ -63,6 +73,16 @@ export class CameraCard {
     this.drawChart(now);
   }
 
+  /** The file at work in this place, if there is one; of a run, not of cameras. */
+  tellFile({ running }) {
+    const file = running.find(({ place }) => place === this.name);
+    this.states = FILE_STATES;
+    if (file || this.reason) this.call(file?.source ?? this.reason);
+    this.find(".frames").textContent = file ? count(file) : "–";
+    this.find(".share-done").value = file ? Math.min(file.frames / (file.expected || Infinity), 1) : 0;
+    this.tellState();
+  }
+
   tellNumbers({ fps, latency_s, dropped, received, reconnects, undecodable, damaged }) {
     this.find(".fps").textContent = fps >= 1 || !fps ? fps.toFixed(1) : fps.toPrecision(2);
     this.find(".latency").textContent = latency_s == null ? "–" : `${Math.round(latency_s * 1000)} ms`;
@@ -75,8 +95,8 @@ export class CameraCard {
     this.element.dataset.state = this.state;
     const retry_s = this.retryAt == null ? null : Math.ceil((this.retryAt - performance.now()) / 1000);
     const next = retry_s == null ? "" : retry_s > 0 ? `next try in ${retry_s} s` : "trying now";
-    const why = [this.reason, next].filter(Boolean).join(" · ");
-    const title = STATES[this.state] ?? this.state;
+    const why = [this.reason === this.title ? "" : this.reason, next].filter(Boolean).join(" · ");
+    const title = this.states[this.state] ?? this.state;
     this.find(".state").textContent = title;
     this.find(".notice strong").textContent = this.state === "running" ? "Waiting for the first picture" : title;
     this.find(".notice span").textContent = why;
@@ -102,7 +122,7 @@ export class CameraCard {
   }
 
   async save(onSaved) {
-    if (this.picture.header) onSaved(await saveSnapshot(this.name, this.picture, this.look));
+    if (this.picture.header) onSaved(await saveSnapshot(this.name, this.title, this.picture, this.look));
   }
 
   toggleFull() {

@@ -1,11 +1,11 @@
 // Saves what is seen of a camera: by the server at the camera's full size, else what is on the canvas.
 
-/** Resolves to the name of the file. */
-export async function saveSnapshot(name, picture, look) {
+/** Resolves to the name of the file, which has the `title` in it. */
+export async function saveSnapshot(name, title, picture, look) {
   const blob = (await fullSize(name, look)) ?? (await onCanvas(picture.canvas));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
-  link.download = fileName(name, new Date());
+  link.download = fileName(title, new Date());
   link.click();
   setTimeout(() => URL.revokeObjectURL(link.href), 60_000);
   return link.download;
