@@ -200,9 +200,9 @@ class Watch:
         for folder, names in folders_of(root.path, self._results, visited, on_closed):
             listing = self._listings.get(folder)
             if listing is None or listing[0] != names:
-                found = footage_among(map(Path, names), self._passed, lambda _: False)
-                listing = (names, [path.name for path in found if is_video(path)])
-                if pictures := len(found) - len(listing[1]):
+                footage = footage_among(map(Path, names), self._passed, lambda _: False)
+                listing = (names, [path.name for path in footage if is_video(path)])
+                if pictures := len(footage) - len(listing[1]):
                     self._passed["pictures"] += pictures
             listings[folder] = listing
             parent = os.fspath(folder)
