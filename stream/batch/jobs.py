@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,17 +14,17 @@ from ..decode.opening import is_sequence, sequence_name
 from ..decode.picture import MAX_PICTURE_PIXELS
 from ..encode.picture_sink import refuse_bad_picture
 from ..errors import OutputError, SourceError
-from ..masks.ignore import Ignored, ignored_by_source, ignored_in
+from ..masks.ignore import ignored_by_source
 from ..network.model import Model
 from ..run.claim import claimed
 from ..run.done import made_otherwise
 from ..run.outputs import refuse_bad_outputs
-from ..run.settings import Report, SegmentSettings, in_json, run_identity
+from ..run.settings import Report, SegmentSettings, run_identity
 from ..system.disk import fitting
 from .batch import DoneBefore, RunJob
 from .footage import Kind
 from .remote import is_done
-from .summary import Entry, Look, Summary, absolute, looks_of, recorded
+from .summary import Entry, Summary, recorded
 from .video_files import VideoFile
 
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
@@ -67,12 +66,12 @@ def plan(
     if folder is not None or not template.outputs or are_pictures:
         jobs = []
         for source, place in zip(sources, _places(sources), strict=True):
-            job = _job(template, source)
+            job = job_of(template, source)
             if job.picture:
                 default = default_overlay and not template.outputs
                 jobs.append(_picture_outputs(job, folder, place, default_overlay=default, alone=len(sources) == 1))
             elif folder is not None:
-                jobs.append(_into_folder(job, folder / place))
+                jobs.append(into_folder(job, folder / place))
             else:
                 has_overlay = default_overlay and not isinstance(source, Camera)
                 jobs.append(replace(job, overlay=_overlay_at(place) if has_overlay else None))
@@ -85,7 +84,7 @@ def plan(
         raise OutputError(
             f"{template.overlay}: overlay videos are {known}; for a folder write -o {template.overlay}/", usage=True
         )
-    return [_job(template, source) for source in sources]
+    return [job_of(template, source) for source in sources]
 
 
 def taken_for(kind: Kind, output: str | None, template: SegmentSettings, *, is_shown: bool) -> Kind:
@@ -162,7 +161,8 @@ def _folders_apart(files: dict[int, VideoFile]) -> dict[int, Path]:
     return {number: parent.relative_to(common) for number, parent in parents.items()}
 
 
-def _job(template: SegmentSettings, source: VideoFile | Camera) -> SegmentSettings:
+def job_of(template: SegmentSettings, source: VideoFile | Camera) -> SegmentSettings:
+    """Of one source, still without the outputs that are named by it."""
     if isinstance(source, Camera):
         return replace(template, source=source)
     stream = template.stream if source.stream is None else source.stream
@@ -204,7 +204,7 @@ def _overlay_at(place: Path) -> Path:
     return place.with_name(f"{place.name}_overlay.mp4")
 
 
-def _into_folder(job: SegmentSettings, place: Path) -> SegmentSettings:
+def into_folder(job: SegmentSettings, place: Path) -> SegmentSettings:
     """Outputs that were named one by one keep their names."""
     masks = place.name.replace(".", "_")  # after a dot would be the kind of archive
     return replace(
@@ -266,121 +266,6 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
             return run_job(replace(due, noted=True))
 
     return run
-
-
-class Ledger:
-    """Which jobs files are that come one by one, and what is left to do of them, by what a summary knows.
-
-    Args:
-        summary: of what was done, which goes on.
-        model: that does it.
-        template: everything but source and outputs, for all of them.
-        results: the folder for what is made.
-        folders: that the files come from.
-        ignore: what is left out of which, as `ignore_rules` gives it.
-    """
-
-    def __init__(
-        self,
-        summary: Summary,
-        model: Model,
-        template: SegmentSettings,
-        results: Path,
-        folders: Sequence[Path],
-        ignore: Sequence[tuple[str, Ignored]] = (),
-    ) -> None:
-        self._summary = summary
-        self._model = model
-        self._template = template
-        self._results = results
-        self._folders = folders
-        self._ignore = ignore
-        self._settings: Mapping[str, Any] = {}  # of which every file's results are to be
-        self._begun: dict[tuple[Path, ...], Path] = {}  # the sources of outputs that the summary may not know of yet
-
-    def begin(self, file: VideoFile) -> SegmentSettings:
-        """The job, whose results nobody else's have the names of; it has to be `run` next."""
-        job = self.job(file)
-        self._begun[job.outputs] = file.path
-        return job
-
-    def job(self, file: VideoFile) -> SegmentSettings:
-        """Its results lie as those of a batch. Of two that would have the same names, one keeps them for ever."""
-        stem, ignored = results_stem(file.path), ignored_in(self._ignore, file.name)
-        alone = replace(_job(self._template, file), ignore=ignored)
-        apart = Path(os.path.relpath(file.path.parent, os.path.commonpath(map(os.path.abspath, self._folders))))
-        jobs = [
-            _into_folder(alone, self._results / folder / name)
-            for name in (stem, stem + file.path.suffix.replace(".", "_"))
-            for folder in (file.folder, apart)
-        ]
-        entries = [self._summary.entry(job) for job in jobs]
-        own = [job for job, entry in zip(jobs, entries, strict=True) if entry and _is_of(entry, alone)]
-        free = [
-            job
-            for job, entry in zip(jobs, entries, strict=True)
-            if entry is None and self._begun.get(job.outputs, file.path) == file.path
-        ]
-        return [*own, *free, *jobs][0]
-
-    def is_done(self, file: VideoFile, look: Look) -> bool:
-        """Whether nothing is left to do of a file that looks so: as far as that is known without reading it."""
-        job = self.job(file)
-        entry = self._summary.entry(job)
-        if entry is None or entry.state not in ("done", "partial") or entry.looks.get("source") != list(look[:2]):
-            return False
-        if not self._settings:
-            with suppress(SourceError):  # who runs it says what is wrong
-                self._settings = _settings_of(run_identity(job, self._model))
-        settings = {**self._settings, "--ignore": in_json(job.ignore)}
-        is_same = bool(self._settings) and not made_otherwise(_settings_of(entry.identity), settings)
-        return is_same and all(output.exists() for output in job.outputs)
-
-    def run(self, run_job: RunJob) -> RunJob:
-        """`run_job` as `only_missing` has it; results of what a file was before are replaced, if nobody touched them.
-
-        Raises:
-            OutputError: somebody has.
-        """
-        missing = only_missing(self._summary, self._model, run_job)
-
-        def run(job: SegmentSettings) -> Report:
-            try:
-                return due(job)
-            finally:
-                self._begun.pop(job.outputs, None)
-
-        def due(job: SegmentSettings) -> Report:
-            entry = self._summary.entry(job)
-            if entry is None or not entry.identity or job.file is None or not job.file.is_file():
-                return missing(job)
-            differing = made_otherwise(entry.identity, run_identity(job, self._model))
-            if not differing or not (job.overwrite or all(item.startswith("source ") for item in differing)):
-                return missing(job)
-            if not job.overwrite and not _is_untouched(entry, job):
-                raise OutputError(
-                    f"{job.file}: has changed since its results were made, and so have they; "
-                    "move them away, or pass --overwrite"
-                )
-            return missing(replace(job, overwrite=True, resume=False))
-
-        return run
-
-
-def _is_of(entry: Entry, job: SegmentSettings) -> bool:
-    """Whether it tells of the job's source, which may have been moved since."""
-    if entry.source == absolute(job):
-        return True
-    return os.path.basename(entry.source) == job.name and not os.path.exists(entry.source)  # noqa: PTH119, PTH110
-
-
-def _settings_of(identity: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in identity.items() if name not in ("source", "outputs")}
-
-
-def _is_untouched(entry: Entry, job: SegmentSettings) -> bool:
-    """Whether what is there now of its results is as the run has left it that the summary tells of."""
-    return all(entry.looks.get(name) == look for name, look in looks_of(job, None).items())
 
 
 def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any]) -> SegmentSettings:

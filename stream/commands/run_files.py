@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..batch.batch import Outcome, RunJob, run_batch
 from ..batch.ends import Ends
 from ..batch.footage import Kind
-from ..batch.jobs import Ledger, ignoring, only_missing, plan, record_path, results_folder, table_path
+from ..batch.jobs import ignoring, only_missing, plan, record_path, results_folder, table_path
+from ..batch.ledger import Ledger
 from ..batch.remote import open_depot, run_remote
 from ..batch.summary import SUMMARY_NAME, Summary, open_summary, record_run, refuse_other_file
 from ..batch.talk import FilesTalk, ProgressKind
@@ -173,7 +174,7 @@ def watch_folders(request: FilesRequest, load: Callable[[], Model], views: Views
     ignore = ignore_rules(request.ignore)
     views.refuse_bad(())
     model = load()
-    overlay_of(template, model)  # says which class is none of the model's
+    refuse_unknown_classes(template, model, counted=True)
     at_once = jobs_at_once(model, request.at_once, files=max(request.at_once, _MOST_AT_ONCE))
     with stop_on_signal() as stop, ExitStack() as stack:
         shared = stack.enter_context(model.shared(at_once, together=False))
