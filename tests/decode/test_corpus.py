@@ -8,6 +8,7 @@ import subprocess
 from pathlib import Path
 
 import av
+import cv2
 import pytest
 
 from roadmask.stream.archive.archive import open_masks
@@ -42,6 +43,10 @@ def test_it_ends_as_the_table_says(
     (written,) = tmp_path.glob("out/*_run.json")
     (entry,) = json.loads(written.read_text(encoding="utf-8"))["sources"]
     assert (entry["state"], entry["frames"]) == (case.state, case.frames)
+    if still := [*tmp_path.glob("out/*_mask.png")]:
+        (overlay,) = tmp_path.glob("out/*_overlay.*")
+        assert [cv2.imread(str(path)).shape[:2] for path in (*still, overlay)] == [case.size] * 2
+        return
     check_masks(case, next(path for path in tmp_path.glob("out/*_masks")))
     (overlay,) = tmp_path.glob("out/*_overlay.mp4")
     assert_plays(overlay, case)

@@ -160,7 +160,7 @@ def test_gray_pictures_keep_their_brightness(mode: str, tmp_path: Path) -> None:
 def test_an_overlay_is_the_picture_with_the_classes_over_it(model: Path, tmp_path: Path) -> None:
     scene().save(tmp_path / "photo.png")
     for alpha, name in ((0, "bare.png"), (1, "colors.png")):
-        assert run(tmp_path / "photo.png", "-o", tmp_path / name, "--alpha", alpha, model=model) == 0
+        assert run(tmp_path / "photo.png", "-o", tmp_path / name, "--alpha", alpha, "--palette", "camvid", model=model) == 0
         seen = np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int)
         differences = np.abs(seen - np.asarray(scene()))
         for rows, columns in ((np.s_[2:22], np.s_[2:]), (np.s_[26:], np.s_[2:54]), (np.s_[36:], np.s_[60:])):
@@ -184,7 +184,7 @@ def test_an_overlay_keeps_date_place_and_profile_and_is_not_turned_twice(
     assert turn is not None
     stored = scene().transpose(turn)
     stored.save(tmp_path / f"photo.{kind}", exif=exif_of(6), icc_profile=profile, quality=95)
-    assert run(tmp_path / f"photo.{kind}", "-o", tmp_path / f"seen.{suffix}", model=model) == 0
+    assert run(tmp_path / f"photo.{kind}", "-o", tmp_path / f"seen.{suffix}", "--palette", "camvid", model=model) == 0
     with Image.open(tmp_path / f"seen.{suffix}") as seen:
         exif = seen.getexif()
         assert seen.size == (80, 48)
