@@ -35,6 +35,7 @@ def test_a_model_in_the_box_describes_itself(name: str, capsys: pytest.CaptureFi
     assert "CamVid" in facts["provenance"]["data"] or "camvid" in facts["provenance"]["data"]
     assert ("quantization" in facts["provenance"]) == name.endswith("-int8")
     assert not (name.endswith("-int8") and facts["scores"])  # those of the float model are not its own
+    assert Model.load(name, device="cpu").spec.least_lead, "it tells drives that look unlike what it knows"
 
 
 def test_without_a_name_it_is_the_usual_one() -> None:
