@@ -160,7 +160,8 @@ def test_gray_pictures_keep_their_brightness(mode: str, tmp_path: Path) -> None:
 def test_an_overlay_is_the_picture_with_the_classes_over_it(model: Path, tmp_path: Path) -> None:
     scene().save(tmp_path / "photo.png")
     for alpha, name in ((0, "bare.png"), (1, "colors.png")):
-        assert run(tmp_path / "photo.png", "-o", tmp_path / name, "--alpha", alpha, "--palette", "camvid", model=model) == 0
+        options = ["--alpha", alpha, "--palette", "camvid"]
+        assert run(tmp_path / "photo.png", "-o", tmp_path / name, *options, model=model) == 0
         seen = np.asarray(Image.open(tmp_path / name).convert("RGB")).astype(int)
         differences = np.abs(seen - np.asarray(scene()))
         for rows, columns in ((np.s_[2:22], np.s_[2:]), (np.s_[26:], np.s_[2:54]), (np.s_[36:], np.s_[60:])):

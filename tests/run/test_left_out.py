@@ -92,7 +92,7 @@ def test_statistics_and_report_are_of_the_rest(
         }
     words = [tmp_path / "drive_masks", "--stats", tmp_path / "drive_stats.csv", "--video", clip]
     assert main(["report", *map(str, words), "-o", str(tmp_path / "report.html")]) == 0
-    assert "no problems" in capsys.readouterr().err
+    assert "files whole" in capsys.readouterr().err
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert "right:75%; shares are of the rest" in page
     assert "100.0 %" in page
