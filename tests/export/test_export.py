@@ -108,7 +108,8 @@ def test_with_the_training_data_in_place_its_frames_are_compared(checkpoint: Che
         (data / folder).mkdir(parents=True)
     (data / "codes.txt").write_text("\n".join(NAMES))
     cv2.imwrite(str(data / "images" / "a_1.png"), draw(HEIGHT, WIDTH, seed=0))
-    cv2.imwrite(str(data / "labels" / "a_1_P.png"), np.arange(HEIGHT * WIDTH, dtype=np.uint8).reshape(HEIGHT, WIDTH) % 2)
+    label = np.repeat(np.arange(2, dtype=np.uint8), HEIGHT * WIDTH // 2).reshape(HEIGHT, WIDTH)
+    cv2.imwrite(str(data / "labels" / "a_1_P.png"), label)
     path = tmp_path / "best.pt"
     checkpoints.save(dataclasses.replace(checkpoint, settings={"data": str(data)}), path)
     assert export_model(path, tmp_path / "model.onnx").origin == "data set drives"
