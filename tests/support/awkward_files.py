@@ -52,6 +52,8 @@ def add(
     options: dict[str, str],
     settings: dict[str, Any],
 ) -> None:
+    if codec == "libx264" and "x264-params" not in options:
+        options = options | {"x264-params": "mbtree=0"}  # of small pictures it makes another file each time
     stream = container.add_stream(codec, rate=25, options=options)
     stream.height, stream.width = size
     stream.pix_fmt, stream.gop_size, stream.time_base = pixels, gop, base
