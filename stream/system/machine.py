@@ -79,24 +79,19 @@ def peak_memory_mb() -> float | None:
 
 def cache_folder() -> Path:
     """Our folder among the user's caches, by the system's own rules."""
-    if sys.platform == "win32":
-        base = os.environ.get("LOCALAPPDATA") or str(Path.home() / "AppData" / "Local")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Caches")
-    else:
-        base = os.environ.get("XDG_CACHE_HOME") or str(Path.home() / ".cache")
-    return Path(base) / "roadmask"
+    return _own_folder(("LOCALAPPDATA", "AppData/Local"), "Library/Caches", ("XDG_CACHE_HOME", ".cache"))
 
 
 def settings_folder() -> Path:
     """Our folder among the user's settings, likewise."""
-    if sys.platform == "win32":
-        base = os.environ.get("APPDATA") or str(Path.home() / "AppData" / "Roaming")
-    elif sys.platform == "darwin":
-        base = str(Path.home() / "Library" / "Application Support")
-    else:
-        base = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
-    return Path(base) / "roadmask"
+    return _own_folder(("APPDATA", "AppData/Roaming"), "Library/Application Support", ("XDG_CONFIG_HOME", ".config"))
+
+
+def _own_folder(windows: tuple[str, str], darwin: str, others: tuple[str, str]) -> Path:
+    """Each is a variable that says where it is, if there is one, and where below the user's home it is else."""
+    variable, place = windows if sys.platform == "win32" else ("", darwin) if sys.platform == "darwin" else others
+    base = os.environ.get(variable) if variable else None
+    return Path(base or Path.home() / place) / "roadmask"
 
 
 def make_folder(folder: Path) -> Path:
