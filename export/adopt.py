@@ -25,9 +25,9 @@ from ..stream.spec import MAX_CLASSES, METADATA_KEY
 from ..training.files import is_class_name, read_lines
 from ..training.public_sets import class_colors
 from .errors import ExportError
-from .metadata import INPUT_NAME, OUTPUT_NAME
+from .metadata import INPUT_NAME, OUTPUT_NAME, spec_of
 from .model_file import check_output, placed, write
-from .pictures import Picture, Samples, draw, fit
+from .pictures import Picture, Samples, draw, drawn, fit
 
 # Of ImageNet's pictures, for numbers from 0 to 1: what most networks are trained with that are trained elsewhere.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
@@ -113,7 +113,7 @@ def adopt(
         onnx.checker.check_model(graph, full_check=True)
     except Exception as exc:  # the checker's own, and those of shape inference
         raise ExportError(f"{source}: cannot be adopted ({str(exc).strip().splitlines()[0]})") from exc
-    compared = samples or Samples(tuple(draw(*found.size, seed=seed) for seed in range(4)), "drawn pictures")
+    compared = samples or drawn(*found.size)
     with placed(output) as temporary:
         write(graph, temporary)
         equal = _equal_labels(original, Model.load(temporary, device="cpu", workers=1), compared)
@@ -234,9 +234,9 @@ class _Original:
             raise ExportError(f"{self._path}: takes pictures of {sides[1]}x{sides[0]} alone, not of {_shown(asked)}")
         size = (int(sides[0]), int(sides[1])) if is_fixed else asked or SIZE
         found = Found(source.name, layout, kind[source.type], size, is_fixed, True, "", (), "nchw")
-        output, shape = self._output(found)
-        found = replace(found, output=output, output_shape=shape)
-        found = replace(found, form=self._form(found), yes_above=0.5 if output in self._sigmoids else 0.0)
+        output, values = self._output(found)
+        form, yes_above = self._form(output, values), 0.5 if output in self._sigmoids else 0.0
+        found = replace(found, output=output, output_shape=values.shape, form=form, yes_above=yes_above)
         pair = np.stack([draw(*size, seed=seed) for seed in (1, 2)])
         try:
             several = self._run(pair, found)
@@ -245,19 +245,17 @@ class _Original:
         one = self._run(pair[1:], found)
         return replace(found, one_at_a_time=bool((_labels_of(several[1:], found) != _labels_of(one, found)).any()))
 
-    def _output(self, found: Found) -> tuple[str, tuple[int, ...]]:
-        """The name and, for one picture, the shape of the output that is meant."""
+    def _output(self, found: Found) -> tuple[str, NDArray[Any]]:
+        """The name of the output that is meant, and what it is for one picture."""
         names = [item.name for item in self._session.get_outputs()]
         wanted = self._adoption.output
         if wanted and wanted not in names:
             raise ExportError(f"{self._path}: has no output {wanted!r}; it has {', '.join(names)}")
         picture = draw(*found.size, seed=0)[None]
-        shapes = {
-            name: self._run(picture, replace(found, output=name)).shape for name in names if wanted in (None, name)
-        }
-        fitting = {name: shape for name, shape in shapes.items() if self._fits(shape)}
+        outputs = {name: self._run(picture, replace(found, output=name)) for name in names if wanted in (None, name)}
+        fitting = {name: values for name, values in outputs.items() if self._fits(values.shape)}
         if not fitting:
-            told = ", ".join(f"{name} {shape}" for name, shape in shapes.items())
+            told = ", ".join(f"{name} {values.shape}" for name, values in outputs.items())
             count = len(self._adoption.classes)
             raise ExportError(f"{self._path}: no output is scores of {count} classes, or labels: {told}; see --classes")
         return next(iter(fitting.items()))  # networks with several have the main one first
@@ -268,13 +266,12 @@ class _Original:
             return shape[1] == count or shape[3] == count or shape[1] == 1
         return len(shape) == 3
 
-    def _form(self, found: Found) -> Literal["nchw", "nhwc", "labels", "one channel"]:
-        shape, count = found.output_shape, len(self._adoption.classes)
-        values = self._run(draw(*found.size, seed=0)[None], found)
+    def _form(self, output: str, values: NDArray[Any]) -> Literal["nchw", "nhwc", "labels", "one channel"]:
+        shape, count = values.shape, len(self._adoption.classes)
         is_whole = values.dtype.kind in "iu" or len(shape) == 3
         if self._adoption.argmax or (self._adoption.argmax is None and is_whole):
             if len(shape) == 4 and shape[1] != 1:
-                raise ExportError(f"{self._path}: {found.output} {shape} is no plane of labels")
+                raise ExportError(f"{self._path}: {output} {shape} is no plane of labels")
             return "labels"
         if shape[1] == count:
             return "nchw"
@@ -283,15 +280,14 @@ class _Original:
         if count == 2:
             return "one channel"
         raise ExportError(
-            f"{self._path}: {found.output} {shape} has one channel, and {count} classes are named; "
+            f"{self._path}: {output} {shape} has one channel, and {count} classes are named; "
             "of a channel that says yes or no name two, or with --argmax it holds labels"
         )
 
     def _run(self, pictures: NDArray[np.uint8], found: Found) -> NDArray[Any]:
         given = prepared(pictures, found, self._adoption)
-        names = [found.output] if found.output else None
         try:
-            return np.asarray(self._session.run(names, {found.input_name: given})[0])
+            return np.asarray(self._session.run([found.output], {found.input_name: given})[0])
         except Exception as exc:  # its own classes share no base but Exception
             what = f"pictures of {_shown(found.size)}"
             raise ExportError(
@@ -434,28 +430,15 @@ def sees(adoption: Adoption) -> str:
 def _spec(source: Path, found: Found, adoption: Adoption) -> dict[str, Any]:
     """Schema 1, as `stream/spec.py` documents it."""
     height, width = found.size
+    sides: dict[str, Any] = {"height": height, "width": width, "stride": 1 if found.is_fixed else _STRIDE}
+    sides |= ({"fixed": True} if found.is_fixed else {}) | ({"batch": 1} if found.one_at_a_time else {})
     order = "blue first, " if adoption.bgr else ""
-    return {
-        "schema": 1,
-        "input": {
-            "name": INPUT_NAME,
-            "layout": "NHWC",
-            "dtype": "uint8",
-            "color": "RGB",
-            "height": height,
-            "width": width,
-            "stride": 1 if found.is_fixed else _STRIDE,
-            **({"fixed": True} if found.is_fixed else {}),
-            **({"batch": 1} if found.one_at_a_time else {}),
-        },
-        "output": {"name": OUTPUT_NAME, "layout": "NCHW", "dtype": "float32", "kind": "scores"},
-        "classes": [{"name": name, "color": list(color)} for name, color in adoption.classes],
-        "provenance": {
-            "adopted_from": f"{source.name}, SHA-256 {hashlib.sha256(source.read_bytes()).hexdigest()}",
-            "sees": order + (sees(adoption) if found.type != TensorProto.UINT8 else "pixels as they are"),
-            "scores": {},
-        },
+    provenance = {
+        "adopted_from": f"{source.name}, SHA-256 {hashlib.sha256(source.read_bytes()).hexdigest()}",
+        "sees": order + (sees(adoption) if found.type != TensorProto.UINT8 else "pixels as they are"),
+        "scores": {},
     }
+    return spec_of(sides, adoption.classes, provenance)
 
 
 def _equal_labels(original: _Original, model: Model, samples: Samples) -> float:

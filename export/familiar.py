@@ -18,6 +18,7 @@ from ..stream import Model
 from ..stream.decode.pixels import network_input
 from ..stream.masks.familiar import LOW, lead
 from ..training.files import read_picture
+from .calibration import spread
 from .errors import ExportError
 from .metadata import familiar_metadata
 from .model_file import placed, write
@@ -49,7 +50,7 @@ def note_familiar(
         ModelError: `source` is no model file.
         DataError: a file is no picture.
     """
-    chosen = [path for paths in data for path in _spread(paths)]
+    chosen = [path for paths in data for path in spread(paths, PICTURES)]
     if len(chosen) < FEWEST:
         raise ExportError(f"too few pictures to tell what is familiar: {len(chosen)}, and {FEWEST} are the least")
     leads = []
@@ -76,7 +77,3 @@ def _leads(model: Model, pictures: Iterable[Path]) -> Iterable[float]:
         shown = av.VideoFrame.from_ndarray(picture, format="rgb24")
         seen = network_input(shown, model.spec.input_size(*picture.shape[:2]), reformatter)
         yield lead(model.scores(seen[None])[0])
-
-
-def _spread(paths: Sequence[Path]) -> list[Path]:
-    return [paths[place] for place in np.linspace(0, len(paths) - 1, min(len(paths), PICTURES)).round().astype(int)]

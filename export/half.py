@@ -11,11 +11,11 @@ from pathlib import Path
 import onnx
 from onnxruntime.transformers.float16 import convert_float_to_float16
 
-from ..stream import Model, ModelSpec
+from ..stream import Model
 from .errors import ExportError
 from .metadata import quantized_metadata
 from .model_file import check_output, placed, write
-from .pictures import Samples, draw
+from .pictures import Samples, drawn
 from .verify import ParityReport, verify
 
 NOTE = "fp16: weights and sums of the float32 model in 16 bits; pictures stay uint8, scores float32"
@@ -46,12 +46,8 @@ def halve_model(source: Path, output: Path, *, samples: Samples | None = None, o
     onnx.checker.check_model(halved, full_check=True)
     with placed(output) as temporary:
         write(halved, temporary)
-        compared = samples or _drawn(reference.spec)
+        compared = samples or drawn(reference.spec.height, reference.spec.width)
         return verify(reference, Model.load(temporary, device="cpu", workers=1), compared, "fp16")
-
-
-def _drawn(spec: ModelSpec) -> Samples:
-    return Samples(tuple(draw(spec.height, spec.width, seed=seed) for seed in range(4)), "drawn pictures")
 
 
 def _halved(graph: onnx.ModelProto) -> onnx.ModelProto:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import onnx
 
 from ..stream.spec import METADATA_KEY
 from ..training.checkpoint import Checkpoint
+from ..training.dataset import Color
 
 INPUT_NAME = "image"
 OUTPUT_NAME = "scores"
@@ -67,23 +69,23 @@ def familiar_metadata(model: onnx.ModelProto, familiar: dict[str, float]) -> dic
 
 def spec(checkpoint: Checkpoint) -> dict[str, Any]:
     """Schema 1, as `stream/spec.py` documents it."""
+    return spec_of(
+        {"height": checkpoint.input_height, "width": checkpoint.input_width, "stride": checkpoint.stride},
+        zip(checkpoint.class_names, checkpoint.class_colors, strict=True),
+        {**_provenance(checkpoint), "scores": _finite(checkpoint.scores)},
+    )
+
+
+def spec_of(
+    sides: Mapping[str, Any], classes: Iterable[tuple[str, Color]], provenance: Mapping[str, Any]
+) -> dict[str, Any]:
+    """The same of any network whose input and output are as ours; `sides` is what holds of its pictures' size."""
     return {
         "schema": 1,
-        "input": {
-            "name": INPUT_NAME,
-            "layout": "NHWC",
-            "dtype": "uint8",
-            "color": "RGB",
-            "height": checkpoint.input_height,
-            "width": checkpoint.input_width,
-            "stride": checkpoint.stride,
-        },
+        "input": {"name": INPUT_NAME, "layout": "NHWC", "dtype": "uint8", "color": "RGB", **sides},
         "output": {"name": OUTPUT_NAME, "layout": "NCHW", "dtype": "float32", "kind": "scores"},
-        "classes": [
-            {"name": name, "color": list(color)}
-            for name, color in zip(checkpoint.class_names, checkpoint.class_colors, strict=True)
-        ],
-        "provenance": {**_provenance(checkpoint), "scores": _finite(checkpoint.scores)},
+        "classes": [{"name": name, "color": list(color)} for name, color in classes],
+        "provenance": dict(provenance),
     }
 
 

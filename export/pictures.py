@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -50,9 +50,8 @@ def samples(checkpoint: Checkpoint, paths: Sequence[Path] | None) -> Samples:
         dataset = open_dataset(split_map(data if isinstance(data, str) else data[0])[0])  # 1.0 knew one folder
         return _read([example.picture for example in dataset.examples], f"data set {dataset.root.name}")
     except (DataError, OSError, LookupError):  # OSError: a folder that may not be looked into; LookupError: none named
-        size = checkpoint.input_height, checkpoint.input_width
-        drawn = tuple(draw(*size, seed=seed) for seed in range(SAMPLE_COUNT // 2))
-        return Samples(drawn, "drawn pictures, as the training data is no longer in its place")
+        made = drawn(checkpoint.input_height, checkpoint.input_width)
+        return replace(made, origin=f"{made.origin}, as the training data is no longer in its place")
 
 
 def find_pictures(path: Path) -> list[Path]:
@@ -77,6 +76,11 @@ def fit(picture: Picture, height: int, width: int) -> Picture:
     shrinks = picture.shape[0] > height and picture.shape[1] > width
     interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
     return np.asarray(cv2.resize(picture, (width, height), interpolation=interpolation), np.uint8)
+
+
+def drawn(height: int, width: int) -> Samples:
+    """Pictures of that size where there are no real ones."""
+    return Samples(tuple(draw(height, width, seed=seed) for seed in range(SAMPLE_COUNT // 2)), "drawn pictures")
 
 
 def draw(height: int, width: int, *, seed: int) -> Picture:

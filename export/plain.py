@@ -19,7 +19,7 @@ from ..stream import Model
 from .errors import ExportError
 from .metadata import INPUT_NAME, OUTPUT_NAME
 from .model_file import check_output, placed, write
-from .pictures import Samples, draw, fit
+from .pictures import drawn
 
 CLASSES_KEY = "roadmask.classes"
 _MIN_EQUAL_LABELS = 0.999
@@ -147,10 +147,9 @@ def _expanded(model: onnx.ModelProto) -> onnx.ModelProto:
 
 def _equal_labels(model: Model, plain: Path, size: tuple[int, int], statistics: tuple[float, float]) -> float:
     session = onnxruntime.InferenceSession(str(plain), providers=["CPUExecutionProvider"])
-    compared = Samples(tuple(draw(*size, seed=seed) for seed in range(4)), "drawn pictures")
     equal = []
-    for picture in compared.pictures:
-        seen = fit(picture, *size)[None]
+    for picture in drawn(*size).pictures:
+        seen = picture[None]
         given = ((seen.astype(np.float64) - statistics[0]) / statistics[1]).astype(np.float32).transpose(0, 3, 1, 2)
         scores = session.run([OUTPUT_NAME], {INPUT_NAME: np.ascontiguousarray(given)})[0]
         equal.append((scores.argmax(1) == model.scores(seen).argmax(1)).mean())
