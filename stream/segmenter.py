@@ -9,6 +9,7 @@ import math
 import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
+from functools import partial
 from itertools import compress
 from pathlib import Path
 from threading import Lock
@@ -26,6 +27,7 @@ from .decode.pixels import network_input
 from .encode.legend import LegendPlace, draw_legend
 from .encode.overlay import Style, mixed
 from .encode.palette import CLEAR, Palette, load_palette
+from .encode.picture_sink import PICTURE_SUFFIXES
 from .errors import OutputError, RoadmaskError, SourceError
 from .frames import Frame, SegmentedFrame, VideoInfo
 from .masks.deciding import Decider
@@ -45,7 +47,6 @@ if TYPE_CHECKING:
 
 _TICK = Fraction(1, 1_000_000)  # seconds, of the frames of a session
 _SHOWN_WIDTH = 640  # pixels, of a picture in a notebook
-_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 
 
 def load(model: str | Path | None = None, *, device: str = "auto", bgr: bool = False) -> Segmenter:
@@ -120,7 +121,7 @@ class Segmenter:
         """
         if isinstance(picture, list | tuple):
             return self._results(picture)
-        return self._result(self._model, picture, Decider(len(self.classes)))
+        return self._result(self._model, picture)
 
     def stream(
         self,
@@ -169,20 +170,16 @@ class Segmenter:
         model = self._many()
         with Pipeline() as pipeline:
             results = pipeline.parallel(
-                "pictures",
-                lambda picture: self._result(model, picture, Decider(len(self.classes))),
-                pictures,
-                workers=model.workers,
-                depth=1,
+                "pictures", partial(self._result, model), pictures, workers=model.workers, depth=1
             )
             return list(results)
 
-    def _result(self, model: Model, picture: Picture, decider: Decider) -> Result:
+    def _result(self, model: Model, picture: Picture) -> Result:
         if isinstance(picture, str | Path):
             return Result(_of_file(Path(picture), model), model.spec, bgr=self._bgr)
         array = as_array(picture, bgr=self._bgr)
         frame = _frame_of(array, model.spec, bgr=self._bgr)
-        mask = decider.mask(model.scores(frame.input[None])[0], *array.shape[:2])
+        mask = Decider(len(self.classes)).mask(model.scores(frame.input[None])[0], *array.shape[:2])
         return Result(SegmentedFrame(frame, mask), model.spec, bgr=self._bgr, picture=array)
 
     def _many(self) -> Model:
@@ -349,7 +346,7 @@ class Result:
             OutputError: the name ends in no kind of picture that is known, or it cannot be written.
         """
         plotted = self.plot(alpha=alpha, palette=palette, style=style, legend=legend)
-        _write(Path(path), plotted if self._bgr else plotted[..., ::-1], _SUFFIXES)
+        _write(Path(path), plotted if self._bgr else plotted[..., ::-1], PICTURE_SUFFIXES)
 
     def save_mask(self, path: str | Path) -> None:
         """Write the mask as a PNG of one channel, whose values are indices into `classes`; what is there is replaced.

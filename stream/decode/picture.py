@@ -190,7 +190,7 @@ def tags_of(exif: bytes) -> dict[int, Any]:
     Raises:
         struct.error, ValueError: it is damaged.
     """
-    (first,) = struct.unpack_from(f"{_order(exif)}I", exif, 4)
+    (first,) = struct.unpack_from(f"{byte_order(exif)}I", exif, 4)
     tags = dict(_directory(exif, first))
     for more in (_EXIF, _GPS):
         if isinstance(tags.get(more), int):
@@ -200,21 +200,23 @@ def tags_of(exif: bytes) -> dict[int, Any]:
     return tags
 
 
-def _order(exif: bytes) -> str:
+def byte_order(exif: bytes) -> str:
+    """As `struct` writes it."""
     return "<" if exif[:2] == b"II" else ">"
 
 
 def entries(exif: bytes, at: int) -> Iterator[tuple[int, int, int, int]]:
     """Of each entry of a directory: its tag, its value's type, how many there are, and where the first is."""
-    (count,) = struct.unpack_from(f"{_order(exif)}H", exif, at)
+    order = byte_order(exif)
+    (count,) = struct.unpack_from(f"{order}H", exif, at)
     for place in range(at + 2, at + 2 + 12 * count, 12):
-        tag, kind, length = struct.unpack_from(f"{_order(exif)}HHI", exif, place)
+        tag, kind, length = struct.unpack_from(f"{order}HHI", exif, place)
         is_beside = length * _TAG_BYTES.get(kind, 1) <= 4
-        yield tag, kind, length, place + 8 if is_beside else struct.unpack_from(f"{_order(exif)}I", exif, place + 8)[0]
+        yield tag, kind, length, place + 8 if is_beside else struct.unpack_from(f"{order}I", exif, place + 8)[0]
 
 
 def _directory(exif: bytes, at: int) -> Iterator[tuple[int, Any]]:
-    order = _order(exif)
+    order = byte_order(exif)
     for tag, kind, length, where in entries(exif, at):
         if kind == 2:
             yield tag, exif[where : where + length].split(b"\0")[0].decode("utf-8", "replace")

@@ -21,7 +21,7 @@ import cv2
 from av.video.reformatter import VideoReformatter
 
 from ..decode.opening import open_regular
-from ..decode.picture import ORIENTATION, PictureHead, entries, read_head
+from ..decode.picture import ORIENTATION, PictureHead, byte_order, entries, read_head
 from ..decode.pixels import planar_rgb, planes_of
 from ..errors import OutputError
 from ..frames import SegmentedFrame, Sink
@@ -134,7 +134,7 @@ def upright_exif(exif: bytes) -> bytes:
     """The same of a picture that stands upright, and has no preview; nothing where it is damaged."""
     changed = bytearray(exif)
     with suppress(struct.error):
-        order = "<" if exif[:2] == b"II" else ">"
+        order = byte_order(exif)
         (first,) = struct.unpack_from(f"{order}I", exif, 4)
         for tag, _, _, where in entries(exif, first):
             if tag == ORIENTATION:
