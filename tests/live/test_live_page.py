@@ -222,7 +222,8 @@ def test_a_snapshot_is_saved_at_full_size_under_a_good_name(page: webdriver.Chro
         eventually(lambda: shows(page, 0, "front door/1"))
         slide(page, 100)
         page.find_element(By.CSS_SELECTOR, ".snapshot").click()
-        [path] = eventually(lambda: list(downloads.glob("*.jpg")))
+        # The name is taken, empty, before the picture has it.
+        [path] = eventually(lambda: [path for path in downloads.glob("*.jpg") if path.stat().st_size])
         saved = cv2.imread(str(path), cv2.IMREAD_COLOR)
         assert eventually(lambda: text_of(page, "#toast")) == f"Saved {path.name}"
     assert path.name.startswith("roadmask_front_door_1_20")
