@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -10,14 +9,12 @@ from typing import TYPE_CHECKING
 import pytest
 
 from roadmask.stream.live.live_view import LiveView
+from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
 from tests.support.clips import SPEC
 from tests.support.live_results import ANYWHERE, camera, striped
 
 if TYPE_CHECKING:
     from selenium import webdriver
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CHROMEDRIVER = shutil.which("chromedriver")
 
 
 @pytest.fixture
@@ -41,18 +38,9 @@ def downloads(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(downloads: Path) -> Iterator[webdriver.Chrome]:
-    if not (CHROMIUM and CHROMEDRIVER):
-        pytest.skip("needs chromium and chromedriver (Debian: chromium-driver)")
-    from selenium import webdriver  # half a second that tests without a browser should not pay
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--no-first-run"):
-        options.add_argument(argument)
-    options.add_argument("--renderer-process-limit=1")  # quicker to the next page than a process for each
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    chrome = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
-    yield chrome
-    chrome.quit()
+    if IS_MISSING:
+        pytest.skip(WHY_MISSING)
+    # With one process for all pages it is quicker to the next than with one for each.
+    with browsing("--no-first-run", "--renderer-process-limit=1") as chrome:
+        chrome.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(downloads)})
+        yield chrome

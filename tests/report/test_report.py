@@ -11,8 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.mask_sink import open_archive_sink
@@ -22,10 +20,8 @@ from roadmask.stream.report.pictures import choose_keyframes
 from roadmask.stream.report.run import MaskScan, clock, curve_of, problems_of, scan_masks
 from roadmask.stream.spec import ModelSpec
 from roadmask.stream.stats.stats import open_stats_sink, read_shares
+from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
 from tests.support.clips import SPEC, cfr, make_clip, result_of, video_info
-
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CHROMEDRIVER = shutil.which("chromedriver")
 
 ROAD, CAR, SKY = 0, 1, 2
 HEIGHT, WIDTH = 48, 64
@@ -325,18 +321,11 @@ def test_times_are_told_as_players_do(seconds: float, text: str) -> None:
     assert clock(seconds) == text
 
 
-@pytest.mark.skipif(not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver (Debian: chromium-driver)")
+@pytest.mark.skipif(IS_MISSING, reason=WHY_MISSING)
 def test_in_a_browser_values_follow_the_pointer_and_the_keys_and_classes_can_be_picked(tmp_path: Path) -> None:
     save(tmp_path / "masks", [bands(12, 16)] * 10 + [bands(36)] * 11)
     assert report(tmp_path / "masks", "-o", tmp_path / "page.html") == 0
-    assert CHROMIUM
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    page = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    try:
+    with browsing() as page:
         page.get((tmp_path / "page.html").as_uri())
         run: Callable[..., object] = page.execute_script
         point = (
@@ -372,5 +361,3 @@ def test_in_a_browser_values_follow_the_pointer_and_the_keys_and_classes_can_be_
         assert car == sky != f"rgb{drawn_sky.color}"
         assert page.execute_script("return document.documentElement.scrollWidth <= innerWidth")
         assert page.get_log("browser") == []  # type: ignore[no-untyped-call]
-    finally:
-        page.quit()

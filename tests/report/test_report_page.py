@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,17 +9,15 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
 from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.cli import main
 from roadmask.stream.frames import Ending
+from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
 from tests.support.clips import SPEC, result_of, video_info
 
-CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-CHROMEDRIVER = shutil.which("chromedriver")
 HEIGHT, WIDTH, MASKS = 480, 640, 6
 
 
@@ -83,24 +80,16 @@ def test_a_drive_unlike_what_the_model_knows_is_told_once_and_a_familiar_one_not
 
 @pytest.fixture(params=[(1280, 800), (390, 844)], ids=["desktop", "phone"])
 def browser(request: pytest.FixtureRequest) -> Iterator[webdriver.Chrome]:
-    if not (CHROMIUM and CHROMEDRIVER):
-        pytest.skip("needs chromium and chromedriver (Debian: chromium-driver)")
-    options = webdriver.ChromeOptions()
-    options.binary_location = CHROMIUM
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    page = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
+    if IS_MISSING:
+        pytest.skip(WHY_MISSING)
     width, height = request.param
-    try:
+    with browsing() as page:
         page.execute_cdp_cmd(
             "Emulation.setDeviceMetricsOverride",
             {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 500},
         )
         yield page
         assert page.get_log("browser") == []  # type: ignore[no-untyped-call]
-    finally:
-        page.quit()
 
 
 def test_keyframes_enlarge_by_click_and_by_keys_and_the_focus_comes_back(

@@ -9,13 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from numpy.typing import NDArray
-from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 
 from roadmask.stream.decode.gps import read_gps
 from roadmask.stream.report.track import Way, track_section, way_of
 from roadmask.stream.stats.stats import open_stats_sink
-from tests.report.test_report import CHROMEDRIVER, CHROMIUM, bands, report, save
+from tests.report.test_report import bands, report, save
+from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
 from tests.support.clips import SPEC, result_of
 from tests.support.drives import RATE, Timed, make_drive
 
@@ -109,17 +108,11 @@ def test_a_report_draws_the_way_that_video_or_statistics_tell(option: str, tmp_p
     assert "Where it was" not in page.read_text(encoding="utf-8")
 
 
-@pytest.mark.skipif(CHROMIUM is None or CHROMEDRIVER is None, reason="needs Chromium and its driver")
+@pytest.mark.skipif(IS_MISSING, reason=WHY_MISSING)
 def test_in_a_browser_the_way_fills_its_card_and_its_marks_lead_to_the_pictures(tmp_path: Path) -> None:
     masks, _, stats = run_of(tmp_path)
     assert report(masks, "--stats", stats, "-o", tmp_path / "page.html") == 0
-    options = webdriver.ChromeOptions()
-    options.binary_location = str(CHROMIUM)
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
-    page = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
-    try:
+    with browsing() as page:
         page.get((tmp_path / "page.html").as_uri())
         run: Callable[..., object] = page.execute_script
         width, drawn = run(
@@ -130,5 +123,3 @@ def test_in_a_browser_the_way_fills_its_card_and_its_marks_lead_to_the_pictures(
         run("document.querySelector('.track a').click()")
         assert run("return document.querySelector('figure:target figcaption b').innerText") == "1"
         assert page.get_log("browser") == []  # type: ignore[no-untyped-call]
-    finally:
-        page.quit()
