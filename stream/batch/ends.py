@@ -100,9 +100,10 @@ class Ends:
         if outcome.is_disk_full and self._is_disk_full:
             return  # all that were at work say the same
         self._is_disk_full |= outcome.is_disk_full
-        reason = f"{outcome.job.file}: {outcome.reason}" if outcome.is_fault else outcome.reason
-        why = outcome.reason.removeprefix(f"{outcome.job.file}: ")
-        log.error("%s", reason, extra={"facts": self._talk.event(outcome.job.file, "failed", why)})
+        address = outcome.job.address
+        reason = f"{address}: {outcome.reason}" if outcome.is_fault else outcome.reason
+        why = outcome.reason.removeprefix(f"{address}: ")
+        log.error("%s", reason, extra={"facts": self._talk.event(address, "failed", why)})
         if outcome.is_fault:
             log.debug("%s", outcome.traceback)
 
@@ -181,7 +182,7 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
     table.add_column("why", overflow="fold", ratio=1)
     for item in outcomes:
         numbers = (str(item.report.frames), f"{item.report.fps:.1f}") if item.report else ("", "")
-        path = str(item.job.file or item.job.name)
+        path = item.job.address
         shown = f"{path} ({item.job.label})" if item.job.label else path
         # Plain text: a file's name may hold what would be markup.
         table.add_row(

@@ -11,11 +11,12 @@ import logging
 import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from functools import partial
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory, mkdtemp
+from threading import Lock
 from typing import Any
 
 import av
@@ -54,12 +55,12 @@ def run_remote(job: SegmentSettings, run: Callable[[SegmentSettings], Report]) -
     remote = job.remote
     assert remote is not None
     assert job.file is not None
-    with TemporaryDirectory(prefix="roadmask-") as name:
-        here = Path(name)
+    with ExitStack() as stack:
+        here = Path(stack.enter_context(TemporaryDirectory(prefix="roadmask-")))
         local = replace(job, remote=None)
         if remote.source:
-            local = replace(local, source=here / job.file.name)
-            fetch(remote.source, here / job.file.name)
+            local = replace(local, source=stack.enter_context(_fetched(remote.source, job.file.name)))
+            stack.enter_context(_called(remote.source, str(local.source)))
         if not remote.folder:
             return run(local)
         overlay, masks, stats = (
@@ -71,6 +72,51 @@ def run_remote(job: SegmentSettings, run: Callable[[SegmentSettings], Report]) -
             for path, output in zip(local.outputs, job.outputs, strict=True):
                 send(path, remote.url_of(output))
     return report
+
+
+class _Copy:
+    """Of a file that is elsewhere, for all jobs that read it at one time: several streams of it are one download."""
+
+    def __init__(self) -> None:
+        self.lock = Lock()
+        self.users = 0
+        self.folder = ExitStack()
+        self.path: Path | None = None
+
+
+_copies: dict[str, _Copy] = {}
+_copies_lock = Lock()
+
+
+@contextmanager
+def _fetched(url: str, name: str) -> Iterator[Path]:
+    with _copies_lock:
+        copy = _copies.setdefault(url, _Copy())
+        copy.users += 1
+    try:
+        with copy.lock:
+            if copy.path is None:
+                path = Path(copy.folder.enter_context(TemporaryDirectory(prefix="roadmask-"))) / name
+                fetch(url, path)
+                copy.path = path
+        yield copy.path
+    finally:
+        with _copies_lock:
+            copy.users -= 1
+            if not copy.users:
+                del _copies[url]
+                copy.folder.close()
+
+
+@contextmanager
+def _called(url: str, path: str) -> Iterator[None]:
+    """What fails is told with the name that the user gave the file."""
+    try:
+        yield
+    except RoadmaskError as exc:
+        if path not in str(exc):
+            raise
+        raise type(exc)(str(exc).replace(path, url), usage=exc.usage) from exc
 
 
 def is_done(job: SegmentSettings) -> bool:

@@ -98,8 +98,8 @@ class FilesTalk:
         if outcome.report is None:
             return
         job = outcome.job
-        name = str(job.file).removesuffix(job.name) + job.title if self._total else job.title  # some have the same name
-        self.say(f"{name}: {outcome.report}", self.event(job.file, outcome.state, outcome.report.lost))
+        name = job.address.removesuffix(job.name) + job.title if self._total else job.title  # some have the same name
+        self.say(f"{name}: {outcome.report}", self.event(job.address, outcome.state, outcome.report.lost))
         for output in job.outputs:
             if output.exists():
                 write_result(output)

@@ -247,7 +247,7 @@ def _in_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "source": outcome.job.title,
         "state": outcome.state,
-        "reason": outcome.reason.removeprefix(f"{outcome.job.file}: "),
+        "reason": outcome.reason.removeprefix(f"{outcome.job.address}: "),
         "frames": outcome.report.frames if outcome.report else None,
         "ended": outcome.ended.timestamp(),
     }

@@ -288,7 +288,7 @@ class _Here:
         if place:
             place.status.change(CameraState.RUNNING, job.name)
         if self._is_told:
-            self._talk.say(_about(job, info, self._model), self._talk.event(job.file, "working"))
+            self._talk.say(_about(job, info, self._model), self._talk.event(job.address, "working"))
         if info.streams > 1 and job.stream is None:
             self._talk.say(
                 f"{job.name}: has {info.streams} video streams; number {info.stream}, "
@@ -341,7 +341,7 @@ def _rows(
         if row is None and job.picture and noted and (entry := noted.entry(job)) and entry.picture:
             row = PictureRow(**entry.picture)
         if row is not None:
-            yield job.remote.source if job.remote and job.remote.source else str(job.file), row
+            yield job.address, row
 
 
 def _about(job: SegmentSettings, info: VideoInfo, model: Model) -> str:

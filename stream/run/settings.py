@@ -119,6 +119,11 @@ class SegmentSettings:
         return self.source if isinstance(self.source, Path) else None
 
     @property
+    def address(self) -> str:
+        """Where the source is, for people: of a file, its path or URL."""
+        return (self.remote and self.remote.source) or str(self.file or self.name)
+
+    @property
     def outputs(self) -> tuple[Path, ...]:
         return tuple(path for path in (self.overlay, self.masks, self.stats) if path is not None)
 

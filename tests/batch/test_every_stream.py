@@ -18,12 +18,14 @@ import pytest
 from av.stream import Disposition
 
 from roadmask.stream.archive.archive import open_masks
+from roadmask.stream.batch import remote
 from roadmask.stream.cli import main
 from roadmask.stream.decode.video_stream import tracks_of
 from tests.support.clips import times_of
 from tests.support.color_model import COLORS
 from tests.support.own_process import LIMIT_S, started
 from tests.support.run_command import run
+from tests.support.waiting import until
 
 FRAMES = 12
 SIZES = ((48, 64), (32, 80))  # of front and rear
@@ -201,12 +203,24 @@ def test_all_streams_of_a_killed_run_are_whole_after_the_next(
     assert results(tmp_path) == {"drive.mkv", "all.json", "drive_front_overlay.mp4", "drive_Rear-cam_overlay.mp4"}
 
 
-def test_streams_of_a_file_elsewhere_are_told_apart_there(model: Path, tmp_path: Path) -> None:
+def test_streams_of_a_file_elsewhere_are_told_apart_there_and_one_download(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     memory = fsspec.filesystem("memory")
+    fetched: list[str] = []
+    get = remote.fetch
+
+    def slow_fetch(url: str, path: Path) -> None:
+        fetched.append(url)
+        until(lambda: remote._copies[url].users == 2)
+        get(url, path)
+
+    monkeypatch.setattr(remote, "fetch", slow_fetch)
     memory.pipe("/in/drive.mkv", cameras(tmp_path / "drive.mkv").read_bytes())
     assert run("memory://in/drive.mkv", "-o", f"{tmp_path}/out/", "--stream", "all", model=model) == 0
     assert outputs("front") | outputs("Rear-cam") <= results(tmp_path / "out")
     sees(tmp_path / "out", "Rear-cam", REAR, SIZES[1])
+    assert len(fetched) == 1
     memory.store.clear()
 
 

@@ -78,7 +78,9 @@ def test_a_bad_file_elsewhere_fails_alone(store: Any, model: Path, capsys: pytes
     store.pipe("/in/bad.mp4", b"\xfe junk")
     assert run("memory://in", "-o", "memory://out/", model=model) == 3
     assert names(store) == {"summary.json"} | results("a") | results("rear/b")
-    assert "bad.mp4: not a video that can be read" in capsys.readouterr().err
+    told = capsys.readouterr()
+    assert "memory:///in/bad.mp4: not a video that can be read" in told.err
+    assert "roadmask-" not in told.err + told.out, "where it was fetched to says nothing to anybody"
 
 
 @pytest.mark.parametrize(
