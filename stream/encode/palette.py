@@ -46,17 +46,17 @@ _WHITE = np.array([0.95047, 1, 1.08883])
 
 # By the names of Cityscapes, which other data sets' names stand for: see `_key`.
 _CLEAR: dict[str, Color] = {
-    "sky": (117, 175, 255),
-    "building": (46, 33, 25),
-    "pole": (250, 255, 243),
-    "road": (138, 26, 118),
-    "sidewalk": (230, 156, 185),
-    "vegetation": (62, 226, 110),
-    "trafficsign": (255, 245, 8),
-    "fence": (44, 116, 90),
-    "car": (0, 44, 252),
-    "person": (243, 23, 5),
-    "bicycle": (251, 136, 7),
+    "sky": (119, 174, 251),
+    "building": (40, 33, 22),
+    "pole": (239, 255, 245),
+    "road": (142, 2, 101),
+    "sidewalk": (228, 136, 171),
+    "vegetation": (5, 244, 129),
+    "trafficsign": (227, 241, 19),
+    "fence": (1, 133, 115),
+    "car": (25, 33, 253),
+    "person": (236, 19, 20),
+    "bicycle": (241, 134, 1),
 }
 # As published: Cordts et al., "The Cityscapes dataset for semantic urban scene understanding" (2016), labels.py.
 _CITYSCAPES: dict[str, Color] = {

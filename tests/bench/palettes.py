@@ -9,7 +9,7 @@ and as plain distance in CIELAB.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from fractions import Fraction
 from itertools import combinations
 from typing import get_args
@@ -49,16 +49,22 @@ def main() -> None:
 
 def _cell(lab: Lab, classes: Sequence[PixelClass]) -> str:
     (first, second), distance = nearest(lab)
-    straight = min(float(np.linalg.norm(lab[one] - lab[other])) for one, other in combinations(range(len(lab)), 2))
-    return f"{distance:.1f} ({classes[first].name[:8]}, {classes[second].name[:8]}) {straight:5.1f}"
+    return f"{distance:.1f} ({classes[first].name[:8]}, {classes[second].name[:8]}) {straight(lab)[1]:5.1f}"
 
 
 def nearest(lab: Lab) -> tuple[tuple[int, int], float]:
     """The two colours that are nearest to each other, and their distance by CIEDE2000."""
-    return min(
-        (((one, other), ciede2000(lab[one], lab[other])) for one, other in combinations(range(len(lab)), 2)),
-        key=lambda pair: pair[1],
-    )
+    return _nearest(lab, ciede2000)
+
+
+def straight(lab: Lab) -> tuple[tuple[int, int], float]:
+    """The same by plain distance."""
+    return _nearest(lab, lambda one, other: float(np.linalg.norm(one - other)))
+
+
+def _nearest(lab: Lab, distance: Callable[[Lab, Lab], float]) -> tuple[tuple[int, int], float]:
+    pairs = combinations(range(len(lab)), 2)
+    return min(((pair, distance(lab[pair[0]], lab[pair[1]])) for pair in pairs), key=lambda found: found[1])
 
 
 def plain(classes: Sequence[PixelClass]) -> NDArray[np.uint8]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
@@ -14,7 +15,7 @@ from roadmask.stream.encode.palette import PALETTES, Eyes, Palette, in_lab, load
 from roadmask.stream.errors import RoadmaskError
 from roadmask.stream.network.model import Model
 from roadmask.stream.spec import PixelClass
-from tests.bench.palettes import ciede2000, nearest, over_road
+from tests.bench.palettes import Lab, ciede2000, nearest, over_road, straight
 
 CLASSES = Model.load("camvid-lite0-int8", device="cpu").spec.classes
 OTHERS = tuple(PixelClass(f"thing {number}", (1, 2, 3)) for number in range(255))
@@ -25,18 +26,18 @@ def colors(palette: str | Palette, *names: str) -> list[tuple[int, int, int]]:
     return [item.color for item in loaded.colored([PixelClass(name, (1, 2, 3)) for name in names])]
 
 
-def distance_over_road(palette: str, eyes: Eyes) -> float:
-    drawn = over_road(load_palette(palette).colored(CLASSES), 100, 0.5)
-    return nearest(in_lab(drawn, eyes))[1]
+def lab_over_road(palette: str, eyes: Eyes) -> Lab:
+    return in_lab(over_road(load_palette(palette).colored(CLASSES), 100, 0.5), eyes)
 
 
+@pytest.mark.parametrize("measure", [nearest, straight])
 @pytest.mark.parametrize("eyes", ["all", "no green", "no red"])
 def test_over_a_gray_road_two_classes_are_twice_as_far_apart_as_in_camvids_colours_and_farther_than_in_cityscapes(
-    eyes: Eyes,
+    eyes: Eyes, measure: Callable[[Lab], tuple[tuple[int, int], float]]
 ) -> None:
-    clear = distance_over_road("clear", eyes)
-    assert clear >= 2 * distance_over_road("camvid", eyes)
-    assert clear > distance_over_road("cityscapes", eyes)
+    clear, camvid, cityscapes = (measure(lab_over_road(name, eyes))[1] for name in ("clear", "camvid", "cityscapes"))
+    assert clear >= 2 * camvid
+    assert clear > cityscapes
 
 
 def test_the_difference_of_two_colours_is_that_of_the_paper() -> None:
