@@ -7,14 +7,15 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
+from typer.core import TyperCommand
 
 from .errors import RoadmaskError, Stopped
 from .system.talk import harmless_streams, install_command, lines_for_people, printable, unwritten_results
@@ -52,6 +53,8 @@ _COMMANDS = (
 )
 
 _STOPPED = 130  # exit code
+_ALL = "--help-all"
+_WIDTH = 110  # of help, at most
 
 _FIRST_STEPS = """\
 roadmask run drive.mp4                             an overlay video: drive_overlay.mp4
@@ -105,9 +108,12 @@ def _call(called: _Command | None, arguments: list[str], *, completes: bool) -> 
     module = import_module(f"roadmask.{called.module}") if called else None
     if module and hasattr(module, "as_typer_takes_them") and not completes:
         arguments = module.as_typer_takes_them(arguments)
+    shows_all = called is not None and _ALL in arguments
+    if shows_all:
+        arguments = [*arguments[: arguments.index(_ALL)], "--help"]
     expected: tuple[type[Exception], ...] = (RoadmaskError, *getattr(module, "ERRORS", ()))
     try:
-        _app(called, module)(arguments, prog_name="roadmask")
+        _app(called, module, shows_all=shows_all)(arguments, prog_name="roadmask")
     except expected as exc:
         return _fail(str(exc), 2 if getattr(exc, "usage", False) else 1)
     return 0
@@ -128,16 +134,46 @@ def _words_to_complete() -> list[str] | None:
     return line.split()[1:]
 
 
-def _app(called: _Command | None, module: ModuleType | None) -> typer.Typer:
+def _app(called: _Command | None, module: ModuleType | None, *, shows_all: bool) -> typer.Typer:
     """All commands by name and help; only the one that is called with its options."""
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_options)
     for command in _COMMANDS:
         if command is called:
-            app.command(command.name)(getattr(module, command.function))
+            groups = getattr(module, "OPTION_GROUPS", {})
+            function, width = getattr(module, command.function), {"max_content_width": _WIDTH}
+            app.command(command.name, cls=_helpful(groups, shows_all=shows_all), context_settings=width)(function)
         else:
             app.command(command.name, help=command.help)(_not_called)
     return app
+
+
+def _helpful(groups: Mapping[str, str], *, shows_all: bool) -> type[TyperCommand]:
+    """A command whose help fits a screen.
+
+    Args:
+        groups: headings of its options, and their names between blanks; the first are those that are used most.
+        shows_all: or else the first alone.
+    """
+
+    class Helpful(TyperCommand):
+        def format_options(self, ctx: Any, formatter: Any) -> None:  # Typer's Click is another one in each release
+            if not groups:
+                super().format_options(ctx, formatter)
+                return
+            told = {param.name: record for param in self.get_params(ctx) if (record := param.get_help_record(ctx))}
+            grouped = {heading: names.split() for heading, names in groups.items()}
+            others = [name for name in told if not any(name in names for names in grouped.values())]
+            first, *rest = grouped.items()
+            for heading, names in [("Arguments", others), first, *(rest if shows_all else ())]:
+                with formatter.section(heading):
+                    formatter.write_dl([told[name] for name in names])
+            if rest and not shows_all:
+                more = ", ".join(heading.lower() for heading, _ in rest)
+                formatter.write_paragraph()
+                formatter.write_text(f"{ctx.command_path} {_ALL} tells of more: {more}.")
+
+    return Helpful
 
 
 def _print_version(wanted: bool) -> None:

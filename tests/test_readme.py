@@ -74,11 +74,11 @@ def section(document: str, place: str) -> str:
 
 @pytest.fixture(scope="module")
 def help_of() -> dict[str, str]:
-    """What each command answers to --help."""
+    """What each command answers to --help-all."""
     texts = {}
     for command in COMMANDS:
         with redirect_stdout(StringIO()) as out:
-            assert main([command, "--help"]) == 0
+            assert main([command, "--help-all"]) == 0
         texts[command] = out.getvalue()
     return texts
 

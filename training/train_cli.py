@@ -15,6 +15,16 @@ from .settings import AugmentSettings, TrainSettings
 from .shape import Context, Convolution, EncoderName, UNetSettings
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
+OPTION_GROUPS = {
+    "Options": "output epochs budget batch size crop lr encoder_lr start_from valid_list split seed device resume help",
+    "Pictures": "unlabelled shares passes learn_all valid_drive folds scale flip brightness contrast saturation hue "
+    "harsh",
+    "The network": "encoder context decoder convolution dropout weights",
+    "The steps": "pct_start frozen_epochs frozen_scales layer_decay clip weight_decay label_smoothing average "
+    "class_weight_offset lovasz lovasz_from precision loaders stop_after",
+    "Teachers": "teacher teacher_scales of_set distill",
+    "What the model says": "license_note",
+}
 Folds = Literal["drives"]
 
 _D = TrainSettings(())  # the defaults

@@ -9,10 +9,11 @@ import sys
 from collections import defaultdict
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 import typer
+from typer.models import OptionInfo
 
 from roadmask.stream.cli import _COMMANDS, main
 from tests.support.clips import cfr, make_clip
@@ -109,9 +110,35 @@ def test_bash_completes_commands_options_and_values(typed: str, expected: list[s
     assert sorted(done.stdout.split()) == expected, done.stderr
 
 
-def help_of(command: str, capsys: pytest.CaptureFixture[str]) -> str:
-    assert main([command, "--help"]) == 0
+def help_of(command: str, capsys: pytest.CaptureFixture[str], option: str = "--help-all") -> str:
+    assert main([command, option]) == 0
     return capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", [command.name for command in _COMMANDS])
+def test_help_fits_a_screen_and_help_all_tells_of_every_option_once(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    short, all_of_it = (help_of(command, capsys, option) for option in ("--help", "--help-all"))
+    assert len(short.splitlines()) <= 64
+    function, module = next(
+        (item.function, import_module(f"roadmask.{item.module}")) for item in _COMMANDS if item.name == command
+    )
+    groups = getattr(module, "OPTION_GROUPS", {})
+    if not groups:
+        assert short == all_of_it
+        return
+    hints = get_type_hints(getattr(module, function), include_extras=True)
+    options = [name for name, hint in hints.items() if is_option(hint)]
+    assert sorted(" ".join(groups.values()).split()) == sorted([*options, "help"]), "each stands in one group"
+    for heading in list(groups)[1:]:
+        assert f"\n{heading}:\n" in all_of_it
+        assert f"\n{heading}:\n" not in short
+        assert heading.lower() in " ".join(short.split())
+
+
+def is_option(hint: Any) -> bool:
+    return any(isinstance(item, OptionInfo) for item in getattr(hint, "__metadata__", ()))
 
 
 @pytest.mark.parametrize("command", [command.name for command in _COMMANDS])
