@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from .gps_formats import TEXTS, Fix, box_fix, gpmd_fixes, is_fix, text_fixes, text_of
 from .opening import open_file, open_regular
-from .video_stream import DISCARD_ALL, tells_chapters
+from .video_stream import DISCARD_ALL, is_read_already
 
 log = logging.getLogger(__name__)
 
@@ -121,7 +121,7 @@ def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[A
 def _reader(stream: Stream) -> Read | None:
     """What reads the packets of a track that may hold positions."""
     if stream.type == "data":  # what FFmpeg calls so in an MP4 is GoPro's
-        is_gpmd = stream.name == "bin_data" and "mp4" in stream.container.format.name and not tells_chapters(stream)
+        is_gpmd = stream.name == "bin_data" and "mp4" in stream.container.format.name and not is_read_already(stream)
         return gpmd_fixes if is_gpmd else None
     codec = codec_of(stream) if stream.type == "subtitle" else ""
     return partial(_fixes_in, codec) if codec in TEXTS else None

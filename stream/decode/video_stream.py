@@ -121,21 +121,23 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
 def _carried(container: InputContainer, stream: VideoStream) -> Carried:
     """Of what `first_s` is only its decoder knows."""
     tags, of_pictures = dict(container.metadata), stream.metadata
-    if "creation_time" in of_pictures:
-        tags.setdefault("creation_time", of_pictures["creation_time"])
+    for name in ("creation_time", "timecode"):
+        if name in of_pictures:
+            tags.setdefault(name, of_pictures[name])
     chapters = [
         Chapter(item["start"] * unit, item["end"] * unit, dict(item["metadata"]))
         for item in container.chapters()
         if (unit := Fraction(item["time_base"] or 0))
     ]
     others = [stream for stream in container.streams if stream.type not in ("video", "audio")]
-    has_tracks = not all(map(tells_chapters, others))
+    has_tracks = not all(map(is_read_already, others))
     return Carried(tags=tags, chapters=tuple(chapters), has_tracks=has_tracks)
 
 
-def tells_chapters(stream: Stream) -> bool:
-    """Whether it is but the names of the chapters, which an MP4 has as a track."""
-    return stream.type == "data" and getattr(stream, "discard", None) == DISCARD_ALL  # FFmpeg has read it
+def is_read_already(stream: Stream) -> bool:
+    """Whether it is but the names of the chapters, or a time code, which MP4 and MOV have as a track."""
+    is_of_chapters = getattr(stream, "discard", None) == DISCARD_ALL  # FFmpeg has read it
+    return stream.type == "data" and (is_of_chapters or "timecode" in stream.metadata)
 
 
 def _counted(container: InputContainer, stream: VideoStream) -> tuple[int | None, str]:

@@ -7,6 +7,7 @@ that are text are written as the container has text.
 from __future__ import annotations
 
 import io
+import re
 import struct
 from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
@@ -24,10 +25,10 @@ from .sound_tracks import UNUSABLE, Track
 
 COMMENT = "roadmask overlay"  # in the file's metadata, by which it is known not to be a source
 
-# Of the file, not of the drive. Of a time code MP4 makes a track, which fragments do not hold.
-_OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration", "timecode"}
+_OF_THE_FILE = {"major_brand", "minor_version", "compatible_brands", "encoder", "duration"}  # not of the drive
 _DATES = {"creation_time", "date", "date_recorded", "creation_date", "com.apple.quicktime.creationdate"}
 _DAY = len("2026-05-01")
+_TIME_CODE = re.compile(r"(\d\d):(\d\d):(\d\d)([:;.])(\d\d)", re.ASCII)
 # What an MP4 has places of its own for. All others it takes as keys, and then these as well.
 _MP4_TAGS = {
     *("title", "artist", "album_artist", "composer", "album", "date", "comment", "genre", "copyright", "grouping"),
@@ -48,17 +49,19 @@ _LATE_S = Fraction(1, 10)  # by which the pictures may begin later than the firs
 _NO_STYLE = b"[Script Info]"  # all that an encoder of mov_text must be told before it makes a track
 
 
-def tags_for(carried: Carried, *, since_s: Fraction) -> dict[str, str]:
-    """The tags of an overlay whose first picture is so much later than that of the drive."""
+def tags_for(carried: Carried, *, since_s: Fraction, rate: Fraction | None = None) -> dict[str, str]:
+    """The tags of an overlay whose first picture is so much later than that of the drive, which has such a rate."""
     tags = {}
     for name, value in carried.tags.items():
-        name = name.lower() if name.lower() in _MP4_TAGS | _MOV_TAGS | _DATES else name
+        name = name.lower() if name.lower() in _MP4_TAGS | _MOV_TAGS | _DATES | {"timecode"} else name
         base, _, language = name.rpartition("-")
         if name.lower() in _OF_THE_FILE or (len(language) == 3 and carried.tags.get(base) == value):
             continue
         if name in _DATES:
             value = _later(value, since_s)
-        if value or name != "creation_time":  # FFmpeg takes that only as a date
+        if name == "timecode" and since_s:
+            value = _later_code(value, since_s, rate)
+        if value or name not in ("creation_time", "timecode"):  # FFmpeg takes the first only as a date
             tags[name] = value
     theirs = tags.get("comment", "")
     return tags | {"comment": theirs if theirs.startswith(COMMENT) else f"{COMMENT}: {theirs}" if theirs else COMMENT}
@@ -74,6 +77,23 @@ def _later(date: str, by_s: Fraction) -> str:
         return date
     text = moved.isoformat(timespec="microseconds" if moved.microsecond else "seconds")
     return text.removesuffix("+00:00") + "Z" if date.endswith("Z") else text
+
+
+def _later_code(code: str, by_s: Fraction, rate: Fraction | None) -> str:
+    """A time code moved; empty where it is none. Behind a `;` numbers are dropped, so that it keeps to the clock."""
+    matched = _TIME_CODE.fullmatch(code)
+    if matched is None or not rate:
+        return ""
+    hour, minute, second, number = (int(matched[group]) for group in (1, 2, 3, 5))
+    base = round(rate)
+    dropped = 0 if matched[4] == ":" else base // 15  # of the first numbers of a minute, but for each tenth
+    minutes = 60 * hour + minute
+    frames = (60 * minutes + second) * base + number - dropped * (minutes - minutes // 10) + round(by_s * rate)
+    tens, rest = divmod(frames, 600 * base - 9 * dropped)
+    frames += dropped * (9 * tens + max(rest - dropped, 0) // (60 * base - dropped))
+    seconds, number = divmod(frames, base)
+    hour, minute, second = seconds // 3600 % 24, seconds // 60 % 60, seconds % 60
+    return f"{hour:02}:{minute:02}:{second:02}{matched[4]}{number:02}"
 
 
 def needs_keys(tags: Mapping[str, str], suffix: str) -> bool:

@@ -22,7 +22,7 @@ from av.stream import Stream
 from ..decode.gps import gps_boxes
 from ..decode.opening import open_file
 from ..decode.place import RESET_S
-from ..decode.video_stream import tells_chapters, video_stream
+from ..decode.video_stream import is_read_already, video_stream
 from ..errors import SourceError
 from ..frames import Frame, Moment
 from .carried import name_of, open_carried
@@ -171,7 +171,7 @@ class FileTracks(Sound):
         self._container: InputContainer = open_file(source)
         self._until = until
         others = [stream for stream in self._container.streams if stream.type not in ("video", "audio")]
-        others = [stream for stream in others if not tells_chapters(stream)]
+        others = [stream for stream in others if not is_read_already(stream)]
         # Packets of a track that are looked at before the pictures: muxers wait for the first of data.
         self._looked_at = {stream.index: int(stream.type == "data" and stream.frames > 0) for stream in others}
         self._looked_at |= {stream.index: _LOOKED_AT for stream in self._container.streams.audio}

@@ -140,7 +140,8 @@ class OverlayVideoSink(Sink):
         time_base = self._info.time_base
         self._shift_s = self._shift * time_base
         carried = self._carried
-        tags = tags_for(carried, since_s=self._shift_s - carried.first_s if began.index else Fraction(0))
+        since_s = self._shift_s - carried.first_s if began.index else Fraction(0)
+        tags = tags_for(carried, since_s=since_s, rate=self._info.rate)
         options = self._container_options(time_base, keys=needs_keys(tags, self._path.suffix.lower()))
         self._container = av.open(self._output.path, "w", container_options=options)
         self._container.metadata.update(tags)
@@ -175,6 +176,7 @@ class OverlayVideoSink(Sink):
             "video_track_timescale": timescale,
             # The edit list counts in this one. Its default, 1/1000 s, would round when the sound begins.
             "movie_timescale": timescale,
+            "write_tmcd": "0",  # a time code stays a tag: fragments do not hold the track that is made of one
         }
 
     def _notice_size(self, picture: av.VideoFrame) -> None:

@@ -154,6 +154,39 @@ def test_dates_are_moved_and_what_is_none_is_left_as_it_is() -> None:
     assert tags_for(Carried(tags={"comment": COMMENT}), since_s=Fraction(0)) == {"comment": COMMENT}
 
 
+@pytest.mark.parametrize("suffix", SUFFIXES)
+@pytest.mark.parametrize("container", [".mov", ".mkv"])  # in the first it is a track, in the second a tag
+def test_a_time_code_is_kept_as_a_tag_of_the_first_picture(
+    tmp_path: Path, container: str, suffix: str, warnings: Callable[[], list[str]]
+) -> None:
+    source = make_drive(tmp_path / f"drive{container}", tags={"timecode": "10:59:59:20"})
+    out = made(source, tmp_path / f"out{suffix}")
+    assert tags_of(out)["timecode"] == "10:59:59:20"
+    with av.open(out) as made_of:
+        assert [stream.type for stream in made_of.streams] == ["video"]
+    later = made(source, tmp_path / f"later{suffix}", start=Fraction(1, 5))
+    assert tags_of(later)["timecode"] == "11:00:00:00"
+    assert warnings() == []
+
+
+@pytest.mark.parametrize(
+    ("code", "rate", "later"),
+    [
+        ("01:00:59;29", Fraction(30000, 1001), "01:01:00;02"),
+        ("01:09:59;29", Fraction(30000, 1001), "01:10:00;00"),
+        ("23:59:59:24", Fraction(25), "00:00:00:00"),
+        ("00:00:59;59", Fraction(60000, 1001), "00:01:00;04"),
+        ("soon", Fraction(25), None),
+        ("01:00:00:00", None, None),
+    ],
+)
+def test_a_time_code_counts_frames_and_drops_numbers_where_it_says_so(
+    code: str, rate: Fraction | None, later: str | None
+) -> None:
+    since_s = 1 / (rate or Fraction(25))
+    assert tags_for(Carried(tags={"timecode": code}), since_s=since_s, rate=rate).get("timecode") == later
+
+
 def test_only_chapters_of_which_something_is_shown_are_kept() -> None:
     times = [(0, 2), (2, 5), (5, 5), (5, 9), (9, 12)]
     chapters = tuple(Chapter(Fraction(begin), Fraction(end), {"title": str(begin)}) for begin, end in times)
