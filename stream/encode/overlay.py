@@ -12,14 +12,14 @@ from typing import Literal, get_args
 import av
 import cv2
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
 
-from ..decode.pixels import Plane, color_range, converted, matrix, planes_of, rgb_to_yuv
+from ..decode.pixels import Plane, color_range, converted, matrix, planar_rgb, planes_of, rgb_to_yuv
 from ..errors import RoadmaskError
 from ..frames import SegmentedFrame
 from ..spec import PixelClass
-from .legend import LEGEND_PLACES, Legend, LegendPlace, quietest_corner
+from .legend import LEGEND_PLACES, Legend, LegendPlace, draw_legend, quietest_corner
 
 Style = Literal["fill", "outline", "fill+outline"]
 STYLES: tuple[Style, ...] = get_args(Style)
@@ -133,6 +133,16 @@ class Overlay:
         frame.pts, frame.time_base = result.frame.pts, result.frame.time_base
         copy_colors(source, frame)
         return frame
+
+    def picture(self, result: SegmentedFrame) -> NDArray[np.uint8]:
+        """(height, width, 3) BGR: the same of a picture by itself, whose colours are as fine as its pixels."""
+        height, width = result.mask.shape
+        green, blue, red = planes_of(planar_rgb(result.frame.picture, "gbrp", VideoReformatter()))
+        picture = np.asarray(cv2.merge([blue, green, red])[:height, :width], np.uint8)
+        style: Style = "fill+outline" if self._is_lined else "fill"
+        drawn = mixed(picture, result.mask, self._classes, alpha=self._alpha, style=style, drawn=self._drawn, bgr=True)
+        draw_legend(drawn, self._legend_classes, self._legend_place, bgr=True)
+        return drawn
 
     def _blend(
         self, plane: Plane, mask: Plane, lines: Plane | None, table: NDArray[np.uint8], target: Plane, *, hides: bool

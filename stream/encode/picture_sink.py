@@ -16,13 +16,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import BinaryIO, Self
 
-import av
 import cv2
-from av.video.reformatter import VideoReformatter
+import numpy as np
+from numpy.typing import NDArray
 
 from ..decode.opening import open_regular
 from ..decode.picture import ORIENTATION, PictureHead, byte_order, entries, read_head
-from ..decode.pixels import planar_rgb, planes_of
 from ..errors import OutputError
 from ..frames import SegmentedFrame, Sink
 from ..system.disk import PartialOutput, writing
@@ -31,7 +30,11 @@ from .carried import COMMENT
 PICTURE_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".tif", ".tiff")
 MASK_COMMENT = "roadmask mask"
 _JPEG = (".jpg", ".jpeg")
-_JPEG_QUALITY = 95
+# With colours as fine as the pixels, which is a third larger: an overlay's are what it is looked at for.
+_JPEG_OPTIONS = (
+    *(cv2.IMWRITE_JPEG_QUALITY, 95),
+    *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444),
+)
 _HEAD_BYTES = 256  # in which a file says that it was made here
 _MOST_SEGMENT = 65533  # bytes that a segment of a JPEG holds
 
@@ -74,25 +77,23 @@ def refuse_bad_picture(path: Path) -> None:
 
 
 def overlay_encoder(
-    path: Path, render: Callable[[SegmentedFrame], av.VideoFrame], source: Path, *, noted: bool = True
+    path: Path, draw: Callable[[SegmentedFrame], NDArray[np.uint8]], source: Path, *, noted: bool = True
 ) -> Callable[[SegmentedFrame], bytes]:
     """What makes an overlay of the kind that `path` names.
 
     Args:
         path: its suffix is one of `PICTURE_SUFFIXES`.
-        render: draws a result, in sides that may be one larger.
+        draw: of a result, a picture of (height, width, 3) BGR.
         source: the picture's file, for what its camera has noted.
         noted: keep that; where something is hidden, cameras' notes may hold small pictures of it.
     """
     suffix = path.suffix.lower()
-    options = (cv2.IMWRITE_JPEG_QUALITY, _JPEG_QUALITY) if suffix in _JPEG else ()
+    options = _JPEG_OPTIONS if suffix in _JPEG else ()
 
     def encode(result: SegmentedFrame) -> bytes:
-        height, width = result.mask.shape
-        green, blue, red = planes_of(planar_rgb(render(result), "gbrp", VideoReformatter()))
-        picture = cv2.merge([blue, green, red])[:height, :width]
-        encoded, content = cv2.imencode(suffix, picture, options)
+        encoded, content = cv2.imencode(suffix, draw(result), options)
         if not encoded:
+            height, width = result.mask.shape
             raise OutputError(f"{path}: a picture of {width}x{height} cannot be a {suffix}")
         head = read_head(source)
         return marked(content.tobytes(), COMMENT, head if noted else replace(head, exif=b""))

@@ -238,8 +238,8 @@ def _picture_makers(
 
     if settings.overlay is not None:
         assert settings.file is not None
-        render = overlay_of(settings, model).render
-        encode = overlay_encoder(settings.overlay, render, settings.file, noted=not settings.blur)
+        draw = overlay_of(settings, model).picture
+        encode = overlay_encoder(settings.overlay, draw, settings.file, noted=not settings.blur)
         yield settings.overlay, partial(sink, encode=encode)
     if settings.masks is not None:
         yield settings.masks, partial(sink, encode=lambda result: marked(png(result.mask), MASK_COMMENT))

@@ -168,6 +168,20 @@ def test_an_overlay_is_the_picture_with_the_classes_over_it(model: Path, tmp_pat
             assert differences[rows, columns].max() <= 3, "their colours are those of the classes"
 
 
+@pytest.mark.parametrize(("suffix", "most"), [("png", 0), ("bmp", 0), ("webp", 0), ("jpg", 12)])
+def test_an_overlay_s_colours_end_where_its_classes_do(suffix: str, most: int, model: Path, tmp_path: Path) -> None:
+    pixels = np.asarray(scene()).copy()
+    pixels[:, ::2] //= 2  # stripes of one column
+    Image.fromarray(pixels).save(tmp_path / "photo.png")
+    look = ["--palette", "camvid", "--classes", "car", "--alpha", 1]
+    out, masks = tmp_path / f"seen.{suffix}", tmp_path / "mask.png"
+    assert run(tmp_path / "photo.png", "-o", out, "--masks", masks, *look, model=model) == 0
+    is_car = np.asarray(Image.open(masks)) == CAR
+    expected = np.where(is_car[..., None], COLORS["Car"], pixels)
+    assert 100 < np.count_nonzero(is_car) < 1000
+    assert np.abs(np.asarray(Image.open(out).convert("RGB")) - expected).max() <= most
+
+
 def test_odd_sides_stay_as_they_are(model: Path, tmp_path: Path) -> None:
     scene().resize((61, 37)).save(tmp_path / "photo.png")
     assert mask_of(tmp_path / "photo.png", model, tmp_path).shape == (37, 61)
