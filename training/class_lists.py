@@ -21,7 +21,7 @@ _MOST = 255
 
 NAMED = (
     *("codes.txt", "classes.txt", "class_names.txt", "obj.names", "labels.txt", "_classes.csv", "mask_targets.json"),
-    *("data.yaml", "dataset.yaml", "data.yml", "label_config.xml"),
+    *("classes.json", "data.yaml", "dataset.yaml", "data.yml", "label_config.xml"),
 )
 COLORED = ("label_colors.txt", "class_dict.csv", "labelmap.txt")
 
@@ -181,8 +181,11 @@ def _read_csv(path: Path) -> ClassList:
 
 
 def _read_targets(path: Path) -> ClassList:
-    """FiftyOne's `{"1": "Road"}`."""
+    """FiftyOne's `{"1": "Road"}`, what `roadmask run` writes beside masks, or names alone."""
     content = read_json(path)
+    names = content.get("classes") if isinstance(content, dict) else content
+    if isinstance(names, list):
+        return class_list((str(name.get("name") if isinstance(name, dict) else name) for name in names), str(path))
     if not isinstance(content, dict) or not all(
         key.isdecimal() and isinstance(name, str) for key, name in content.items()
     ):

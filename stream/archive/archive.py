@@ -24,7 +24,7 @@ from ..errors import ArchiveError, OutputError
 from ..frames import Ending
 from ..spec import NO_CLASS, PixelClass, Renamed, map_classes
 from .manifest import (
-    CLASSES_NAME,
+    MANIFEST_NAME,
     ArchiveHeader,
     MaskFormat,
     MaskRecord,
@@ -295,7 +295,7 @@ def open_masks(path: str | Path, *, ignore: LeftOut | None = None, renamed: Rena
     if not path.is_dir() and not path.is_file():
         raise ArchiveError(f"{path}: neither a file nor a folder, but a pipe, a device or a socket")
     kind = _kind(path)
-    if kind == "folder" and not (path / CLASSES_NAME).exists() and (inside := _archives_in(path)):
+    if kind == "folder" and not (path / MANIFEST_NAME).exists() and (inside := _archives_in(path)):
         more = f", ... {len(inside)} in all" if len(inside) > _TOLD else ""
         raise ArchiveError(
             f"{path}: a folder of results; name the masks of one: {', '.join(map(str, inside[:_TOLD]))}{more}"
@@ -314,7 +314,7 @@ def open_masks(path: str | Path, *, ignore: LeftOut | None = None, renamed: Rena
 def _archives_in(folder: Path) -> list[Path]:
     """As `roadmask run` lays them out, also in folders of folders."""
     depths = ("", "*/", "*/*/")
-    folders = (item.parent for depth in depths for item in folder.glob(f"{depth}*/{CLASSES_NAME}"))
+    folders = (item.parent for depth in depths for item in folder.glob(f"{depth}*/{MANIFEST_NAME}"))
     files = (item for depth in depths for item in folder.glob(f"{depth}*_masks.[zmn]*"))
     return sorted({*folders, *files})
 

@@ -2,7 +2,8 @@
 
 {"schema": 1, "classes": [{"name": "road", "color": [128, 64, 128]}, ...], "width": 1280, "height": 720,
 "source": "drive.mp4", "model": "roadmask.onnx", "model_sha256": "...", "smoothed": true}   null where not known;
-and "ignored": "bottom:12%" where part of the pictures is left out: its pixels are 255
+and "ignored": "bottom:12%" where part of the pictures is left out: its pixels are 255. Beside masks of pictures, which
+are no archive, it has the classes alone.
 
 {"index": 12, "pts": 6144, "time_base": "1/12800", "time": 0.48, "file": "frame_000012.png",
 "crc32": "0a1b2c3d", "width": 1280, "height": 720}   and "reused": true where it is the mask of the line before
@@ -31,6 +32,7 @@ from numpy.typing import NDArray
 from ..errors import ArchiveError, OutputError
 from ..frames import Ending, SegmentedFrame
 from ..spec import MAX_CLASSES, PixelClass, pixel_class
+from ..system.disk import replace_file, writing
 
 MaskFormat = Literal["folder", "zip", "ffv1", "npz", "zarr"]
 _MASK_FORMATS: dict[str, MaskFormat] = {"": "folder", ".zip": "zip", ".mkv": "ffv1", ".npz": "npz", ".zarr": "zarr"}
@@ -122,6 +124,31 @@ def header_text(header: ArchiveHeader) -> str:
     return json.dumps(content, indent=2) + "\n"
 
 
+def refuse_other_classes(folder: Path, classes: Sequence[PixelClass], *, overwrite: bool) -> None:
+    """Raises `OutputError` where masks of pictures would come among those of other classes, unless these may go."""
+    path = folder / CLASSES_NAME
+    if overwrite or not path.exists():
+        return
+    try:
+        there = _classes(json.loads(path.read_text(encoding="utf-8"))["classes"])
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+        raise OutputError(f"{path}: exists, and lists no classes of masks; choose another folder") from None
+    if there != tuple(classes):
+        raise OutputError(
+            f"{path}: the masks in this folder are of other classes than this model's; "
+            "choose another folder, or pass --overwrite"
+        )
+
+
+def write_classes(folder: Path, classes: Sequence[PixelClass]) -> None:
+    """Beside the masks of pictures: what their values mean. An archive's own list of the same stays."""
+    path = folder / CLASSES_NAME
+    with writing(path):
+        if not (folder / MANIFEST_NAME).exists():
+            content = {"schema": _SCHEMA, "classes": list(map(asdict, classes))}
+            replace_file(path, (json.dumps(content, indent=2) + "\n").encode())
+
+
 def record_line(record: MaskRecord) -> str:
     content = {
         "index": record.index,
@@ -178,6 +205,8 @@ def parse_header(text: str, path: str) -> ArchiveHeader:
         content = json.loads(text)
         if content["schema"] > _SCHEMA:
             raise ArchiveError(f"{path}: schema {content['schema']} is newer than this roadmask; upgrade")
+        if "width" not in content:
+            raise ArchiveError(f"{path}: masks of pictures, each by itself, and no archive of a video's masks")
         return ArchiveHeader(
             classes=_classes(content["classes"]),
             width=_number(content["width"], 1, _MOST_SIDE),

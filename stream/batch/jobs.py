@@ -107,6 +107,13 @@ def table_path(jobs: Sequence[SegmentSettings], output: str | None, template: Se
     return folder / (f"{results_stem(jobs[0].file or Path())}_stats.csv" if len(jobs) == 1 else "pictures_stats.csv")
 
 
+def masks_folder(jobs: Sequence[SegmentSettings], output: str | None, template: SegmentSettings) -> Path | None:
+    """Where all masks of pictures lie, in it or below it; `None` where none do."""
+    if not any(job.picture and job.masks for job in jobs) or (template.masks and template.masks.suffix):
+        return None
+    return template.masks or results_folder(output)
+
+
 def ignoring(jobs: Sequence[SegmentSettings], words: Sequence[str]) -> list[SegmentSettings]:
     """The jobs, each with what is left out of it: see `ignored_by_source`. Raises `RoadmaskError`."""
     found = ignored_by_source(words, [job.name for job in jobs])

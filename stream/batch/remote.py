@@ -280,8 +280,10 @@ class Depot:
         return result
 
     @contextmanager
-    def summary(self) -> Iterator[None]:
-        """Within, what an earlier call into a folder elsewhere noted is here; it is sent back afterwards."""
+    def notes(self) -> Iterator[None]:
+        """Within, what an earlier call into a folder elsewhere noted is here; afterwards all that is of no one file,
+        summary, table and list of classes, is sent.
+        """
         if not self._url:
             yield
             return
@@ -292,8 +294,9 @@ class Depot:
         try:
             yield
         finally:
-            if path.exists():
-                _send_or_keep(path, url)
+            for path in sorted(self._base.iterdir()):
+                if path.is_file() and not path.name.startswith("."):
+                    _send_or_keep(path, f"{self._url}/{path.name}")
 
 
 def _send_or_keep(path: Path, url: str) -> None:

@@ -12,10 +12,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from ..archive.manifest import refuse_other_classes, write_classes
 from ..batch.batch import Outcome, RunJob, run_batch
 from ..batch.ends import Ends
 from ..batch.footage import Kind
-from ..batch.jobs import ignoring, only_missing, plan, record_path, results_folder, table_path
+from ..batch.jobs import ignoring, masks_folder, only_missing, plan, record_path, results_folder, table_path
 from ..batch.ledger import Ledger
 from ..batch.remote import open_depot, run_remote
 from ..batch.summary import SUMMARY_NAME, Summary, open_summary, record_run, refuse_other_file
@@ -95,7 +96,7 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
         many = len(files) > 1 or not files[0].named or request.summary is not None or apart
         summary = request.summary or (folder / SUMMARY_NAME if many and folder else None)
         jobs = ignoring(plan(files, output, template, default_overlay=not views.are_enough), request.ignore)
-        table = table_path(jobs, output, template)
+        table, listed = table_path(jobs, output, template), masks_folder(jobs, output, template)
         if depot:
             jobs = depot.attached(jobs)
         views.refuse_bad(jobs)
@@ -110,8 +111,13 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
             refuse_other_table(table, overwrite=template.overwrite, goes_on=summary is not None or template.resume)
         model = load()
         refuse_unknown_classes(jobs[0], model, counted=table is not None or any(job.stats for job in jobs))
-        with depot.summary() if depot else nullcontext(), stop_on_signal() as stop:
-            return _run(request, jobs, model, views, stop, many=many, summary=summary, record=record, table=table)
+        if listed:
+            refuse_other_classes(listed, model.spec.classes, overwrite=template.overwrite)
+        with depot.notes() if depot else nullcontext(), stop_on_signal() as stop:
+            code = _run(request, jobs, model, views, stop, many=many, summary=summary, record=record, table=table)
+            if listed and any(job.picture and (job.remote or (job.masks and job.masks.exists())) for job in jobs):
+                write_classes(listed, model.spec.classes)
+            return code
 
 
 def _run(

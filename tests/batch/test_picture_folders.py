@@ -71,7 +71,7 @@ def test_each_picture_of_a_folder_has_an_overlay_a_mask_and_a_row(
     assert names_in(out) == {
         *(f"{stem}_overlay.{'jpg' if stem == 'a' else 'png'}" for stem in stems),
         *(f"{stem}_mask.png" for stem in stems),
-        *("pictures_stats.csv", "summary.json"),
+        *("pictures_stats.csv", "summary.json", "classes.json"),
     }
     for number, stem in enumerate(stems):
         mask = np.array(Image.open(out / f"{stem}_mask.png"))
@@ -92,9 +92,40 @@ def test_masks_and_overlays_in_folders_of_their_own_have_the_pictures_names(
     table = tmp_path / "shares.csv"
     made = ("--overlay", tmp_path / "seen", "--masks", tmp_path / "masks", "--stats", table)
     assert run(photos, *made, model=model) == 0
-    assert names_in(tmp_path / "masks") == {"a.png", "b c.png", "deep/Straße.png", "deep/d.png"}
+    assert names_in(tmp_path / "masks") == {*("a.png", "b c.png", "deep/Straße.png", "deep/d.png"), "classes.json"}
     assert names_in(tmp_path / "seen") == {"a.jpg", "b c.png", "deep/Straße.png", "deep/d.png"}
     assert len(rows(table)) == 4
+
+
+def test_masks_of_pictures_say_what_their_values_mean_so_that_they_are_labels(
+    photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    photos.rename(tmp_path / "images")
+    assert run(tmp_path / "images", "--masks", tmp_path / "labels", model=model) == 0
+    listed = json.loads((tmp_path / "labels/classes.json").read_text())
+    assert listed["classes"] == [{"name": name, "color": list(color)} for name, color in COLORS.items()]
+    assert main(["eval", str(model), str(tmp_path), "--all"]) == 0
+    assert "1.000" in capsys.readouterr().out
+    assert main(["verify", str(tmp_path / "labels")]) == 1
+    assert "labels: masks of pictures, each by itself, and no archive" in capsys.readouterr().err
+
+
+def test_masks_of_other_classes_are_not_mixed_in(
+    photos: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "masks").mkdir()
+    listed = tmp_path / "masks/classes.json"
+    for text, why in (
+        ('{"schema": 1, "classes": [{"name": "Road", "color": [1, 2, 3]}]}', "of other classes than this model's"),
+        ("notes", "exists, and lists no classes of masks"),
+    ):
+        listed.write_text(text)
+        assert run(photos, "--masks", tmp_path / "masks", model=model) == 1
+        assert f"{listed}: " in (told := capsys.readouterr().err)
+        assert why in told
+        assert names_in(tmp_path / "masks") == {"classes.json"}
+    assert run(photos, "--masks", tmp_path / "masks", "--overwrite", model=model) == 0
+    assert "Sky" in listed.read_text()
 
 
 def test_shares_alone_are_a_table_as_csv_or_parquet(
@@ -186,7 +217,13 @@ def test_videos_and_pictures_are_done_in_one_call(photos: Path, model: Path, tmp
     assert run(photos, "-o", f"{out}/", "--max-frames", 3, "--no-smooth", model=model) == 0
     assert set(states(out)) == {"drive.mp4", *(Path(name).name for name in NAMES)}
     assert len(times_of(out / "drive_overlay.mp4")) == 3
-    assert {"drive_stats.csv", "drive_masks/classes.json", "pictures_stats.csv", "a_mask.png"} <= names_in(out)
+    assert {
+        "drive_stats.csv",
+        "drive_masks/classes.json",
+        "pictures_stats.csv",
+        "a_mask.png",
+        "classes.json",
+    } <= names_in(out)
     assert run(photos, "-o", f"{out}/", "--max-frames", 2, "--overwrite", model=model) == 0
 
 

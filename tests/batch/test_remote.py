@@ -10,12 +10,14 @@ from typing import Any
 
 import fsspec
 import pytest
+from PIL import Image
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.batch.remote import is_remote
 from roadmask.stream.commands.run import as_typer_takes_them
 from roadmask.stream.system.talk import install_command
 from tests.support.clips import cfr, make_clip, times_of
+from tests.support.color_model import halves
 from tests.support.run_command import run
 
 FRAMES = 12
@@ -71,6 +73,17 @@ def test_a_file_elsewhere_may_have_its_results_here_and_the_reverse(store: Any, 
     assert len(times_of(tmp_path / "seen.mp4")) == FRAMES
     assert run(tmp_path / "a.mp4", "-o", "memory://out/", model=model) == 0
     assert names(store) == {"summary.json"} | results("a")
+
+
+def test_pictures_elsewhere_have_their_table_and_their_classes_beside_their_masks(
+    store: Any, model: Path, tmp_path: Path
+) -> None:
+    Image.fromarray(halves(64, 96)).save(tmp_path / "photo.png")
+    store.pipe("/photos/a.png", (tmp_path / "photo.png").read_bytes())
+    assert run("memory://photos/", "-o", "memory://out/", model=model) == 0
+    notes = {"summary.json", "a_stats.csv", "classes.json"}
+    assert names(store) == {"a_overlay.png", "a_mask.png"} | notes
+    assert b"0.5" in store.cat("/out/a_stats.csv")
 
 
 @pytest.mark.logs_errors
