@@ -46,7 +46,7 @@ _OPTIONS: dict[str, tuple[Kind, ...]] = {
     "ray": _FILES,
     "ray_workers": _FILES,
     "ray_cpus": _FILES,
-    "keep_times": ("file", "picture"),
+    **dict.fromkeys(("keep_times", "no_metadata"), ("file", "picture")),
     "overwrite": (*_FILES, "pipe"),  # a camera's parts have names of their own
     "batch": (*_VIDEOS, "pipe"),  # of a camera each frame goes by itself
     "policy": _LIVE,

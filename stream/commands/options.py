@@ -270,5 +270,8 @@ Deinterlacing = Annotated[Deinterlace, typer.Option(help="auto: pictures that sa
 Stride = Annotated[int, typer.Option(min=1, help="Every n-th frame.")]
 
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+NoMetadata = Annotated[
+    bool, typer.Option("--no-metadata", help="Overlays keep no date, place, tags, chapters, subtitles and data.")
+]
 Quiet = Annotated[bool, typer.Option("-q", "--quiet", help="No progress bar and no talk, errors alone.")]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]

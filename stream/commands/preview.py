@@ -45,6 +45,7 @@ def preview(
     crf: of.Crf = DEFAULT_CRF,
     preset: of.X264Preset = DEFAULT_PRESET,
     overwrite: of.Overwrite = False,
+    no_metadata: of.NoMetadata = False,
     quiet: of.Quiet = False,
 ) -> None:
     """Draw an overlay video from saved masks, without the model.
@@ -79,6 +80,7 @@ def preview(
         crf=crf,
         preset=preset,
         overwrite=overwrite,
+        metadata=not no_metadata,
     )
     cv2.setNumThreads(1)  # its threads would only be in the way: every stage has one
     with stop_on_signal() as stop:

@@ -240,6 +240,7 @@ def run(
     keep_times: Annotated[
         bool, typer.Option("--keep-times", help="Outputs get the times of their file, not those of the run.")
     ] = False,
+    no_metadata: of.NoMetadata = False,
     quiet: of.Quiet = False,
 ) -> None:
     """Segment videos and cameras: overlay video, masks, statistics, live view.
@@ -288,6 +289,7 @@ def run(
         resume=resume,
         overwrite=overwrite,
         keep_times=keep_times,
+        metadata=not no_metadata,
     )
     watching = CameraSettings(
         policy=policy,

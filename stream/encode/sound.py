@@ -53,6 +53,7 @@ class Sound:
         self._target = target
         self._shift = shift
         self._tracks: dict[int, Track] = {}  # by the number of their stream in the source
+        self.carried: list[str] = []  # what they are, where they are not sound
 
     @property
     def made(self) -> str:
@@ -141,11 +142,11 @@ class CameraSound(Sound):
 
 
 def open_tracks(
-    source: Path, target: OutputContainer, *, shift: Fraction, cut: bool, until: Fraction | None
+    source: Path, target: OutputContainer, *, shift: Fraction, cut: bool, until: Fraction | None, metadata: bool
 ) -> FileTracks | None:
     """As `FileTracks`; `None` where the file is gone."""
     try:
-        return FileTracks(source, target, shift=shift, cut=cut, until=until)
+        return FileTracks(source, target, shift=shift, cut=cut, until=until, metadata=metadata)
     except SourceError as exc:
         log.warning("%s; its sound, and what else it carries, is left out", exc)
         return None
@@ -162,16 +163,24 @@ class FileTracks(Sound):
         shift: seconds taken from all times.
         cut: whether the run began after the source's beginning; sound from before `shift` is left out then.
         until: where it ends, in seconds of the source, if that is known.
+        metadata: take subtitles and data, too.
     """
 
     def __init__(
-        self, source: Path, target: OutputContainer, *, shift: Fraction, cut: bool, until: Fraction | None
+        self,
+        source: Path,
+        target: OutputContainer,
+        *,
+        shift: Fraction,
+        cut: bool,
+        until: Fraction | None,
+        metadata: bool = True,
     ) -> None:
         super().__init__(str(source), target, shift=shift)
         self._container: InputContainer = open_file(source)
         self._until = until
         others = [stream for stream in self._container.streams if stream.type not in ("video", "audio")]
-        others = [stream for stream in others if not is_read_already(stream)]
+        others = [stream for stream in others if metadata and not is_read_already(stream)]
         # Packets of a track that are looked at before the pictures: muxers wait for the first of data.
         self._looked_at = {stream.index: int(stream.type == "data" and stream.frames > 0) for stream in others}
         self._looked_at |= {stream.index: _LOOKED_AT for stream in self._container.streams.audio}
@@ -187,7 +196,8 @@ class FileTracks(Sound):
         self._waiting = self._first_packets()
         for stream in self._container.streams.audio:
             self._open_track(stream, cut)
-        self._open_others(others)
+        if metadata:
+            self._open_others(others)
 
     def advance(self, until: Fraction) -> None:
         while packet := self._next(until):
@@ -296,6 +306,7 @@ class FileTracks(Sound):
                 track = open_carried(stream, self._target, shift=self._shift, until=self._until)
             if track:
                 self._tracks[stream.index] = track
+                self.carried.append(name_of(stream))
             else:
                 left_out.append(name_of(stream))
         if left_out:

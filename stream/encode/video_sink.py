@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, nullcontext
 from fractions import Fraction
 from itertools import islice
@@ -47,6 +47,8 @@ class OverlayVideoSink(Sink):
         source: the file whose sound to take, and all else that it carries; None for none.
         began: where the run did, if not with the first frame written here.
         end: where it is to end, in seconds from the first frame of the source.
+        metadata: keep what the source carries besides pictures and sound.
+        hides: something is hidden in the pictures; a line says what may still tell where they were taken.
         overwrite: replace what is there.
         encoder: "auto", "x264" or "nvenc"; see `choose_encoder`, also for the two below.
         device: what the network runs on.
@@ -66,6 +68,8 @@ class OverlayVideoSink(Sink):
         source: Path | None = None,
         began: Place | None = None,
         end: Fraction | None = None,
+        metadata: bool = True,
+        hides: bool = False,
         overwrite: bool = False,
         encoder: str = "auto",
         device: str = "cpu",
@@ -91,7 +95,8 @@ class OverlayVideoSink(Sink):
         self._earlier = partial_path(earlier_path(path))
         self._frames_kept = self._written = 0
         self._began = began
-        self._carried = info.carried if source else Carried()
+        self._carried = info.carried if source and metadata else Carried(first_s=info.carried.first_s)
+        self._metadata, self._hides = metadata, hides
         self._until = None if end is None else info.carried.first_s + end
         self._size: tuple[int, int] | None = None
 
@@ -149,9 +154,18 @@ class OverlayVideoSink(Sink):
         self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder, live=self._info.live)
         if self._source is not None and (self._info.has_audio or carried.has_tracks):
             cut = began.index > 0
-            self._sound = open_tracks(self._source, self._container, shift=self._shift_s, cut=cut, until=self._until)
+            self._sound = open_tracks(
+                self._source,
+                self._container,
+                shift=self._shift_s,
+                cut=cut,
+                until=self._until,
+                metadata=self._metadata,
+            )
         elif heard:
             self._sound = CameraSound(str(self._path), self._container, shift=self._shift_s, first=heard)
+        if self._hides:
+            self._tell_place(tags)
         try:
             self._container.start_encoding()
         except BaseException:
@@ -159,6 +173,15 @@ class OverlayVideoSink(Sink):
             raise
         if self._frames_kept:
             self._copy_kept()
+
+    def _tell_place(self, tags: Mapping[str, str]) -> None:
+        """Say what may: whoever hides people in the pictures is thinking of them."""
+        places = [name for name in tags if "location" in name.lower()] + (self._sound.carried if self._sound else [])
+        if places:
+            log.warning(
+                "%s: what it carries may tell where it was taken: %s; --no-metadata leaves that out",
+                *(self._path, ", ".join(places)),
+            )
 
     def _container_options(self, time_base: Fraction, *, keys: bool) -> dict[str, str]:
         # Write out at once, and do not wait more than a second (in microseconds) for sound that does not come, so

@@ -69,6 +69,7 @@ class PreviewSettings:
     crf: int = DEFAULT_CRF
     preset: Preset = DEFAULT_PRESET
     overwrite: bool = False
+    metadata: bool = True  # the result keeps the video's tags, chapters, subtitles and data
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,6 +155,8 @@ def _sink(settings: PreviewSettings, info: VideoInfo) -> OverlayVideoSink:
         lambda result: result.frame.picture,  # drawn by the stage before
         source=settings.video,
         end=settings.end,
+        metadata=settings.metadata,
+        hides=bool(settings.blur),
         overwrite=settings.overwrite,
         encoder=settings.encoder,
         crf=settings.crf,

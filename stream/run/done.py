@@ -27,6 +27,7 @@ _OF_1_0_0: Mapping[str, Any] = {
     "--palette": "camvid",
     "--style": "fill",
     "--blur": [],
+    "--no-metadata": False,
     "--map": [],
 }
 # In which a run that is done may differ from one that would be begun now.

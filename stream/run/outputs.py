@@ -239,7 +239,7 @@ def _picture_makers(
     if settings.overlay is not None:
         assert settings.file is not None
         draw = overlay_of(settings, model).picture
-        encode = overlay_encoder(settings.overlay, draw, settings.file, noted=not settings.blur)
+        encode = overlay_encoder(settings.overlay, draw, settings.file, noted=settings.metadata and not settings.blur)
         yield settings.overlay, partial(sink, encode=encode)
     if settings.masks is not None:
         yield settings.masks, partial(sink, encode=lambda result: marked(png(result.mask), MASK_COMMENT))
@@ -258,6 +258,8 @@ def _overlay_sink(
         source=settings.file if sound else None,
         began=began,
         end=_end(settings, info),
+        metadata=settings.metadata,
+        hides=bool(settings.blur),
         overwrite=settings.overwrite,
         encoder=settings.encoder,
         device=model.device,

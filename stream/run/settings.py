@@ -83,6 +83,7 @@ class SegmentSettings:
     resume: bool = False  # go on from what an earlier run of this job left
     overwrite: bool = False
     keep_times: bool = False  # outputs get the file's own, once they are whole
+    metadata: bool = True  # overlays keep the file's tags, chapters, subtitles and data; those of pictures their EXIF
     held: bool = False  # its outputs are: see `claimed`
     noted: bool = False  # so is what becomes of it, by the call that it is one of many of
 
@@ -214,6 +215,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
         "--exclude": list(settings.exclude),
         "--legend": settings.legend,
         **({"--palette": str(settings.palette), "--style": settings.style} if settings.overlay else {}),
+        **({"--no-metadata": not settings.metadata} if settings.overlay else {}),
         "--blur": list(settings.blur),
         "--map": ["=".join(pair) for pair in settings.renamed],
         "--encoder": settings.encoder,

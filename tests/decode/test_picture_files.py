@@ -210,6 +210,14 @@ def test_an_overlay_keeps_date_place_and_profile_and_is_not_turned_twice(
         assert seen.getpixel((8, 8)) == pytest.approx(COLORS["Sky"], abs=12)
 
 
+def test_without_metadata_an_overlay_tells_neither_date_nor_place_nor_camera(model: Path, tmp_path: Path) -> None:
+    scene().save(tmp_path / "photo.jpg", exif=exif_of(6))
+    assert run(tmp_path / "photo.jpg", "-o", tmp_path / "seen.jpg", "--no-metadata", model=model) == 0
+    with Image.open(tmp_path / "seen.jpg") as seen:
+        assert seen.size == (48, 80)
+        assert not seen.getexif()
+
+
 def test_the_preview_within_exif_and_the_profile_of_cmyk_are_left_out(model: Path, tmp_path: Path) -> None:
     small = io.BytesIO()
     scene().resize((16, 10)).save(small, format="jpeg")

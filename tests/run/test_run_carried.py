@@ -6,6 +6,7 @@ import csv
 import os
 from pathlib import Path
 
+import av
 import pyarrow.parquet as pq
 import pytest
 
@@ -18,6 +19,7 @@ from roadmask.stream.run.settings import SegmentSettings
 from roadmask.stream.stats.stats import PLACE_COLUMNS
 from tests.cluster.test_stretches import joined
 from tests.run.test_resume import resumed, run_until
+from tests.support.clips import cfr, make_clip, sound_times_of
 from tests.support.color_model import write_color_model
 from tests.support.drives import RATE, TAGS, Timed, chapters_of, gps5, make_drive, tags_of, track_of
 from tests.support.file_content import pictures_of
@@ -131,6 +133,39 @@ def test_keep_times_gives_what_is_made_the_times_of_its_file(model_path: Path, t
     assert run(model_path, clip, "-o", f"{out}/", "--keep-times", "--resume") == 0
     assert run(model_path, clip, "-o", tmp_path / "now.mp4") == 0
     assert (tmp_path / "now.mp4").stat().st_mtime > 1_700_000_000
+
+
+def test_what_hides_people_says_what_still_tells_the_place_and_how_to_leave_it_out(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip, out = make_long(tmp_path / "drive.mp4", 50), tmp_path / "seen.mp4"
+    told = "may tell where it was taken: location, subtitle mov_text, data bin_data (GoPro MET); --no-metadata leaves"
+    assert run(model_path, clip, "-o", out, "--masks", tmp_path / "m.zip", "--blur", "car") == 0
+    assert told in capsys.readouterr().err.replace("subtitle mov_text (SubtitleHandler)", "subtitle mov_text")
+    preview = [str(word) for word in ("preview", tmp_path / "m.zip", clip, "-o", tmp_path / "p.mp4", "--blur", "car")]
+    assert main(preview) == 0
+    assert "location, subtitle" in capsys.readouterr().err
+    assert run(model_path, clip, "-o", out, "--overwrite") == 0
+    assert "may tell" not in capsys.readouterr().err
+    assert run(model_path, clip, "-o", out, "--blur", "car", "--no-metadata", "--overwrite") == 0
+    assert main([*preview, "--no-metadata", "--overwrite"]) == 0
+    assert "may tell" not in capsys.readouterr().err
+    for path in (out, tmp_path / "p.mp4"):
+        assert tags_of(path).keys().isdisjoint({*TAGS, "location-eng"})
+        assert chapters_of(path) == []
+        with av.open(path) as container:
+            assert [stream.type for stream in container.streams] == ["video"]
+
+
+@pytest.mark.logs_errors
+def test_sound_stays_without_metadata_and_a_run_with_it_is_another(
+    model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    clip = make_clip(tmp_path / "spoken.mp4", cfr(20), size=(48, 64), sound_s=[0.8])
+    assert run(model_path, clip, "-o", f"{tmp_path}/out/", "--no-metadata") == 0
+    assert sound_times_of(tmp_path / "out/spoken_overlay.mp4") == sound_times_of(clip)
+    assert run(model_path, clip, "-o", f"{tmp_path}/out/", "--resume") == 1
+    assert "--no-metadata was True, is now False" in capsys.readouterr().err
 
 
 def test_a_preview_carries_the_same_as_the_run_s_overlay(model_path: Path, tmp_path: Path) -> None:
