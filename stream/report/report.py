@@ -11,7 +11,7 @@ from pathlib import Path
 from string import Template
 
 from ..archive.archive import open_masks
-from ..archive.manifest import CLASSES_NAME
+from ..archive.manifest import MANIFEST_NAME
 from ..errors import ArchiveError, OutputError, RoadmaskError
 from ..system.disk import PartialOutput, writing
 from ..system.hold import held_to_make
@@ -47,7 +47,7 @@ def write_report(settings: ReportSettings, *, on_progress: Callable[[str, str, i
 
 def _archives(path: Path) -> list[Path]:
     """The archive named, or those in the folder named. Raises `ArchiveError` where there are none."""
-    if not path.is_dir() or path.suffix.lower() == ".zarr" or (path / CLASSES_NAME).exists():
+    if not path.is_dir() or path.suffix.lower() == ".zarr" or (path / MANIFEST_NAME).exists():
         return [path]
     if not (inside := list(_archives_in(path))):
         raise ArchiveError(f"{path}: is no mask archive, and holds none; name the masks of a run")
@@ -57,7 +57,7 @@ def _archives(path: Path) -> list[Path]:
 def _archives_in(folder: Path) -> Iterator[Path]:
     """Also those in folders of folders, as `roadmask run` lays them out; nothing inside an archive is looked at."""
     for item in sorted(folder.iterdir()):
-        if item.suffix.lower() in _SUFFIXES or (item / CLASSES_NAME).exists():
+        if item.suffix.lower() in _SUFFIXES or (item / MANIFEST_NAME).exists():
             if ".partial" not in item.suffixes and _opens(item):
                 yield item
         elif item.is_dir() and not item.name.startswith("."):

@@ -225,6 +225,8 @@ def test_videos_and_pictures_are_done_in_one_call(photos: Path, model: Path, tmp
         "classes.json",
     } <= names_in(out)
     assert run(photos, "-o", f"{out}/", "--max-frames", 2, "--overwrite", model=model) == 0
+    assert main(["report", str(out), "-o", str(tmp_path / "page.html")]) == 0
+    assert "drive_masks" in (tmp_path / "page.html").read_text()
 
 
 def numbered(folder: Path, numbers: range, name: str = "frame_%05d.jpg", **more: Any) -> Path:
