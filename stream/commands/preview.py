@@ -10,7 +10,7 @@ import typer
 
 from ..archive.archive import MaskArchive
 from ..archive.masked_frames import Gaps
-from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, Encoding
 from ..frames import VideoInfo
 from ..preview.preview import PreviewReport, PreviewSettings, View, preview_video
 from ..system.stop import Stop, stop_on_signal
@@ -76,9 +76,7 @@ def preview(
         start=start,
         end=end,
         deinterlace=deinterlace,
-        encoder=encoder,
-        crf=crf,
-        preset=preset,
+        encoding=Encoding(encoder, crf, preset),
         overwrite=overwrite,
         metadata=not no_metadata,
     )

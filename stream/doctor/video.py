@@ -13,7 +13,7 @@ import av
 import onnxruntime
 
 from ..camera.camera import parse_camera
-from ..encode.h264 import choose_encoder
+from ..encode.h264 import Encoding, choose_encoder
 from ..errors import OutputError, first_line
 from .doctor import Finding, State
 
@@ -40,7 +40,7 @@ _NO_CAMERA = (errno.ENODEV, errno.ENOTTY)  # what FFmpeg gets of nodes that give
 
 def codecs() -> Iterator[Finding]:
     try:
-        failure = choose_encoder("x264", size=_SIZE).failure(_SIZE)
+        failure = choose_encoder(_SIZE, Encoding("x264")).failure(_SIZE)
     except OutputError as exc:
         failure = first_line(exc)
     if failure:
@@ -49,7 +49,7 @@ def codecs() -> Iterator[Finding]:
         yield Finding("H.264 encoder", "ok", "x264 starts (overlays)")
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
         try:
-            choose_encoder("nvenc", size=_SIZE)
+            choose_encoder(_SIZE, Encoding("nvenc"))
             yield Finding("NVIDIA encoder", "ok", "starts, and encodes overlays beside a network on cuda")
         except OutputError as exc:
             yield Finding("NVIDIA encoder", "ok", f"x264 is taken instead: {first_line(exc).partition(';')[0]}")

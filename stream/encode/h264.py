@@ -75,33 +75,33 @@ class H264Encoder:
         return None
 
 
-def choose_encoder(
-    choice: str = "auto",
-    *,
-    size: tuple[int, int],
-    device: str = "cpu",
-    crf: int = DEFAULT_CRF,
-    preset: str = DEFAULT_PRESET,
-) -> H264Encoder:
-    """The encoder that `choice` means here.
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """What is asked of an encoder."""
 
-    Args:
-        choice: an `EncoderChoice`. "auto" is x264, but NVIDIA's where the network runs on an NVIDIA GPU that has one.
-        size: height and width of the pictures, even.
-        device: what the network runs on: "cpu", "cuda", "cuda:1", ...
-        crf: quality, 0 (lossless) to 51. NVIDIA's own scale is close to x264's.
-        preset: x264's speed. All are x264's own but the default, which is changed to suit overlays.
+    encoder: EncoderChoice = "auto"  # x264, but NVIDIA's where the network runs on an NVIDIA GPU that has one
+    crf: int = DEFAULT_CRF  # quality, 0 (lossless) to 51; NVIDIA's own scale is close to x264's
+    preset: Preset = DEFAULT_PRESET  # x264's speed; all are its own but the default, which is changed to suit overlays
+    device: str = "cpu"  # what the network runs on: "cuda", "cuda:1", ...
+
+
+ANY_ENCODING = Encoding()
+
+
+def choose_encoder(size: tuple[int, int], wanted: Encoding = ANY_ENCODING) -> H264Encoder:
+    """The encoder that this means here, for pictures of this height and width, even.
 
     Raises:
         OutputError: a value is not known, or the encoder that was named does not work here.
     """
+    choice, crf, preset = wanted.encoder, wanted.crf, wanted.preset
     if choice not in get_args(EncoderChoice):
         raise OutputError(f"encoder {choice!r} is not known; choose {', '.join(get_args(EncoderChoice))}")
     if preset not in get_args(Preset):
         raise OutputError(f"preset {preset!r} is not known; choose {', '.join(get_args(Preset))}")
     if not 0 <= crf <= _WORST_CRF:
         raise OutputError(f"crf {crf} is not between 0 (lossless) and {_WORST_CRF}")
-    kind, _, unit = device.partition(":")
+    kind, _, unit = wanted.device.partition(":")
     if choice == "nvenc" or (choice == "auto" and kind in _NVIDIA):
         encoder = _nvenc(crf, unit if kind in _NVIDIA else "")
         if (failure := encoder.failure(size)) is None:

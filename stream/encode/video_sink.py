@@ -23,7 +23,7 @@ from ..errors import OutputError, is_failure
 from ..frames import PIECE, Carried, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
 from ..system.disk import PartialOutput, closing, earlier_path, partial_path, sync_file, writing
 from .carried import chapters_for, needs_keys, tags_for
-from .h264 import DEFAULT_CRF, DEFAULT_PRESET, USUAL_RATE, KeyTimes, PiecewiseEncoder, add_video, choose_encoder, stamp
+from .h264 import ANY_ENCODING, USUAL_RATE, Encoding, KeyTimes, PiecewiseEncoder, add_video, choose_encoder, stamp
 from .sound import CameraSound, Sound, open_tracks
 
 log = logging.getLogger(__name__)
@@ -50,10 +50,7 @@ class OverlayVideoSink(Sink):
         metadata: keep what the source carries besides pictures and sound.
         hides: something is hidden in the pictures; a line says what may still tell where they were taken.
         overwrite: replace what is there.
-        encoder: "auto", "x264" or "nvenc"; see `choose_encoder`, also for the two below.
-        device: what the network runs on.
-        crf: quality, 0 (lossless) to 51.
-        preset: x264's speed.
+        encoding: of its pictures.
 
     Raises:
         OutputError: the path, or what is asked of the encoder, cannot be.
@@ -71,10 +68,7 @@ class OverlayVideoSink(Sink):
         metadata: bool = True,
         hides: bool = False,
         overwrite: bool = False,
-        encoder: str = "auto",
-        device: str = "cpu",
-        crf: int = DEFAULT_CRF,
-        preset: str = DEFAULT_PRESET,
+        encoding: Encoding = ANY_ENCODING,
     ) -> None:
         if path.suffix.lower() not in SUFFIXES:
             raise OutputError(f"{path}: a video's suffix is one of {', '.join(SUFFIXES)}", usage=True)
@@ -82,7 +76,7 @@ class OverlayVideoSink(Sink):
         self._render = render
         self._source = source
         size = (info.height + info.height % 2, info.width + info.width % 2)
-        self._encoder = choose_encoder(encoder, size=size, device=device, crf=crf, preset=preset)
+        self._encoder = choose_encoder(size, encoding)
         self._path = path
         self._output = PartialOutput(path, overwrite=overwrite)
         self._stack = ExitStack()

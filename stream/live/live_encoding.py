@@ -17,7 +17,7 @@ from av.packet import Packet
 from av.video.frame import VideoFrame
 from av.video.stream import VideoStream
 
-from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, H264Encoder, KeyTimes, add_video, choose_encoder, stamp
+from ..encode.h264 import ANY_ENCODING, Encoding, H264Encoder, KeyTimes, add_video, choose_encoder, stamp
 from ..encode.sound import CameraSound
 from ..encode.sound_tracks import AacKind, SoundPacket
 from ..frames import Frame
@@ -37,7 +37,7 @@ class LiveEncoder:
     A keyframe comes every 2 seconds, at the latest.
 
     `picture` is the first one, for its size, drawn from the frame `first`; nothing of it is encoded yet. `silent`
-    leaves out what a camera's microphone hears. The rest is as `choose_encoder` takes it.
+    leaves out what a camera's microphone hears.
 
     Raises:
         OutputError: what is asked of the encoder cannot be.
@@ -49,13 +49,10 @@ class LiveEncoder:
         first: Frame,
         *,
         silent: bool = False,
-        encoder: str = "auto",
-        device: str = "cpu",
-        crf: int = DEFAULT_CRF,
-        preset: str = DEFAULT_PRESET,
+        encoding: Encoding = ANY_ENCODING,
     ) -> None:
         self.info = first.info
-        chosen = choose_encoder(encoder, size=(picture.height, picture.width), device=device, crf=crf, preset=preset)
+        chosen = choose_encoder((picture.height, picture.width), encoding)
         self._pieces = _Pieces()
         # Muxed into memory, and written out elsewhere: FFmpeg's own writing holds the interpreter lock, so that one
         # slow reader would stop every thread, and what goes wrong with it may only be told when the container closes.

@@ -10,7 +10,7 @@ from typing import Self
 
 from av.video.frame import VideoFrame
 
-from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from ..encode.h264 import ANY_ENCODING, Encoding
 from ..frames import SegmentedFrame, Sink
 from .live_encoding import LiveEncoder, PacketQueue
 from .publisher import Publisher, Sample, parse_target
@@ -30,7 +30,7 @@ class PublishSink(Sink):
         url: rtsp://, rtsps://, rtmp://, rtmps:// or udp:// (MPEG-TS).
         render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
         timeout_s: a server that takes nothing for so long is given up, and tried again.
-        encoder, device, crf, preset: see `choose_encoder`.
+        encoding: of what is sent.
 
     Raises:
         OutputError: nothing can be published there.
@@ -42,10 +42,7 @@ class PublishSink(Sink):
         render: Callable[[SegmentedFrame], VideoFrame],
         *,
         timeout_s: float = 10.0,
-        encoder: str = "auto",
-        device: str = "cpu",
-        crf: int = DEFAULT_CRF,
-        preset: str = DEFAULT_PRESET,
+        encoding: Encoding = ANY_ENCODING,
     ) -> None:
         target = parse_target(url, timeout_s=timeout_s)
         self.name = target.name
@@ -54,7 +51,7 @@ class PublishSink(Sink):
         self._queue = PacketQueue(_WAITING_S)
         self._publisher = Publisher(target, self._queue, timeout_s=timeout_s)
         self._encoder: LiveEncoder | None = None
-        self._new_encoder = partial(LiveEncoder, encoder=encoder, device=device, crf=crf, preset=preset)
+        self._new_encoder = partial(LiveEncoder, encoding=encoding)
 
     @property
     def dropped(self) -> int:

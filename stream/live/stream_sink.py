@@ -21,7 +21,7 @@ from typing import Literal, Self
 from av.video.frame import VideoFrame
 
 from ..decode.pixels import color_range, converted, matrix, planes_of
-from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from ..encode.h264 import ANY_ENCODING, Encoding
 from ..errors import OutputError
 from ..frames import SegmentedFrame, Sink
 from ..system.disk import writing
@@ -49,7 +49,7 @@ class StreamSink(Sink):
         on_gone: called once, where the reader goes away: a run that has no other output may end.
         stop: set where the run is to end; a reader that takes nothing is not waited for then.
         descriptor: write there instead of to standard output.
-        encoder, device, crf, preset: of "mpegts"; see `choose_encoder`.
+        encoding: of "mpegts".
 
     Raises:
         OutputError: also where standard output is a terminal.
@@ -63,10 +63,7 @@ class StreamSink(Sink):
         on_gone: Callable[[], None] | None = None,
         stop: Event | None = None,
         descriptor: int | None = None,
-        encoder: str = "auto",
-        device: str = "cpu",
-        crf: int = DEFAULT_CRF,
-        preset: str = DEFAULT_PRESET,
+        encoding: Encoding = ANY_ENCODING,
     ) -> None:
         self._render = render
         self._format = format
@@ -78,7 +75,7 @@ class StreamSink(Sink):
         self._last_size: tuple[int, int] | None = None
         self._stack = ExitStack()
         self._encoder: LiveEncoder | None = None
-        self._new_encoder = partial(LiveEncoder, encoder=encoder, device=device, crf=crf, preset=preset)
+        self._new_encoder = partial(LiveEncoder, encoding=encoding)
 
     def write(self, result: SegmentedFrame) -> None:
         if self._gone:

@@ -92,10 +92,7 @@ class Views:
                     format=self.stream_format,
                     on_gone=stop.set if is_all else None,
                     stop=stop,
-                    encoder=job.encoder,
-                    device=model.device,
-                    crf=job.crf,
-                    preset=job.preset,
+                    encoding=job.encoding(model.device),
                 )
             )
         elif self.stream:
@@ -104,10 +101,7 @@ class Views:
                     self.stream,
                     overlay_of(job, model).render,
                     timeout_s=self.timeout_s,
-                    encoder=job.encoder,
-                    device=model.device,
-                    crf=job.crf,
-                    preset=job.preset,
+                    encoding=job.encoding(model.device),
                 )
             )
         return sinks

@@ -21,7 +21,7 @@ from ..decode.deinterlace import Deinterlace
 from ..decode.pixels import color_range, planes_of
 from ..decode.source import Source, open_source
 from ..encode.blur import Blur
-from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from ..encode.h264 import ANY_ENCODING, Encoding
 from ..encode.legend import LegendPlace
 from ..encode.overlay import Overlay, Style
 from ..encode.palette import CLEAR, Palette
@@ -65,9 +65,7 @@ class PreviewSettings:
     start: Fraction | None = None  # seconds from the video's first frame
     end: Fraction | None = None
     deinterlace: Deinterlace = "auto"  # as the run that made the masks
-    encoder: EncoderChoice = "auto"
-    crf: int = DEFAULT_CRF
-    preset: Preset = DEFAULT_PRESET
+    encoding: Encoding = ANY_ENCODING
     overwrite: bool = False
     metadata: bool = True  # the result keeps the video's tags, chapters, subtitles and data
 
@@ -158,9 +156,7 @@ def _sink(settings: PreviewSettings, info: VideoInfo) -> OverlayVideoSink:
         metadata=settings.metadata,
         hides=bool(settings.blur),
         overwrite=settings.overwrite,
-        encoder=settings.encoder,
-        crf=settings.crf,
-        preset=settings.preset,
+        encoding=settings.encoding,
     )
 
 

@@ -261,10 +261,7 @@ def _overlay_sink(
         metadata=settings.metadata,
         hides=bool(settings.blur),
         overwrite=settings.overwrite,
-        encoder=settings.encoder,
-        device=model.device,
-        crf=settings.crf,
-        preset=settings.preset,
+        encoding=settings.encoding(model.device),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Literal
 from ..camera.camera import Camera
 from ..decode.deinterlace import Deinterlace
 from ..decode.opening import MAX_PIXELS
-from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Preset
+from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Encoding, Preset
 from ..encode.legend import LegendPlace
 from ..encode.overlay import Style
 from ..encode.palette import CLEAR, Palette
@@ -74,7 +74,7 @@ class SegmentSettings:
     max_pixels: int = MAX_PIXELS  # of a picture; larger ones are not decoded
     deinterlace: Deinterlace = "auto"  # pictures that say that they are interlaced, all or none
     decode: str = "auto"  # in software or hardware, as `decoder_for` takes it
-    encoder: EncoderChoice = "auto"  # of the overlay, as `choose_encoder` takes it, and the two below
+    encoder: EncoderChoice = "auto"  # of the overlay, as `Encoding` has it, and the two below
     crf: int = DEFAULT_CRF
     preset: Preset = DEFAULT_PRESET
     segment_s: float | None = None  # seconds after which a camera's outputs begin a new part
@@ -103,6 +103,10 @@ class SegmentSettings:
     def is_endless(self) -> bool:
         """Whether it goes on until somebody ends it."""
         return isinstance(self.source, Camera) and self.source.endless
+
+    def encoding(self, device: str) -> Encoding:
+        """Of overlays, beside a network on that device."""
+        return Encoding(self.encoder, self.crf, self.preset, device)
 
     @property
     def name(self) -> str:

@@ -134,7 +134,7 @@ class Candidate:
 
 def _ours() -> str:
     """What the overlay's sink takes, but for crf."""
-    encoder = choose_encoder(size=(720, 1280))
+    encoder = choose_encoder((720, 1280))
     options = encoder.options | {"threads": str(encoder.threads)}
     return ":".join(f"{name}={value}" for name, value in options.items() if name != "crf")
 

@@ -22,6 +22,7 @@ from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.camera.parts import PartNames, PartsSink
 from roadmask.stream.commands.options import parse_duration
+from roadmask.stream.encode.h264 import Encoding
 from roadmask.stream.encode.overlay import Overlay
 from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.errors import OutputError
@@ -304,7 +305,7 @@ def test_a_full_disk_is_one_line_and_leaves_what_was_recorded(tmp_path: Path) ->
         return picture
 
     def make(path: Path, info: VideoInfo) -> Sink:
-        return OverlayVideoSink(path, info, noisy, crf=1)
+        return OverlayVideoSink(path, info, noisy, encoding=Encoding(crf=1))
 
     names = PartNames(tmp_path / "front.mp4")
     whole = record(tmp_path / "front.mp4", seen(20, first=1), make)

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from roadmask.stream.decode.source import open_source
-from roadmask.stream.encode.h264 import DEFAULT_PRESET
+from roadmask.stream.encode.h264 import DEFAULT_PRESET, Encoding, Preset
 from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.errors import OutputError
 from roadmask.stream.frames import PIECE, SegmentedFrame
@@ -42,13 +42,13 @@ def rewrite(
     render: Callable[[SegmentedFrame], av.VideoFrame] = redraw,
     fail_after: int | None = None,
     error: BaseException | None = None,
-    preset: str = DEFAULT_PRESET,
+    preset: Preset = DEFAULT_PRESET,
     **options: object,
 ) -> Path:
     """Run a video through source and sink."""
     with open_source(source_path, **options) as source:  # type: ignore[arg-type]
         mask = np.zeros((source.info.height, source.info.width), np.uint8)
-        with OverlayVideoSink(path, source.info, render, source=source_path, preset=preset) as sink:
+        with OverlayVideoSink(path, source.info, render, source=source_path, encoding=Encoding(preset=preset)) as sink:
             for number, frame in enumerate(source.frames(lambda _: (16, 16))):
                 if number == fail_after:
                     assert error is not None

@@ -19,6 +19,7 @@ import numpy as np
 import pytest
 
 from roadmask.stream.decode.pixels import planes_of
+from roadmask.stream.encode.h264 import Encoding
 from roadmask.stream.encode.overlay import Overlay
 from roadmask.stream.errors import OutputError
 from roadmask.stream.frames import SegmentedFrame
@@ -230,7 +231,10 @@ def test_a_listener_that_stops_reading_loses_frames_and_the_run_goes_on(
     kind: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     port, stopped = a_free_port(), threading.Event()
-    with peer(kind, port) as listener, PublishSink(url_of(kind, port), render, crf=1, timeout_s=2) as sink:
+    with (
+        peer(kind, port) as listener,
+        PublishSink(url_of(kind, port), render, encoding=Encoding(crf=1), timeout_s=2) as sink,
+    ):
         with Run(sink, grey_then_noise(stopped)) as run:
             until(lambda: len(listener.frames) > 5, 60, what="frames arrive")
             dropped = sink.dropped

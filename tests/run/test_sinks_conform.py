@@ -22,6 +22,7 @@ from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.camera.parts import PartsSink
 from roadmask.stream.camera.status import CameraStatus
 from roadmask.stream.decode.pixels import planes_of
+from roadmask.stream.encode.h264 import Encoding
 from roadmask.stream.encode.overlay import Overlay
 from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.errors import OutputError, Stopped
@@ -58,7 +59,7 @@ def result(number: int) -> SegmentedFrame:
 
 
 def overlay(path: Path) -> Sink:
-    return OverlayVideoSink(path, INFO, Overlay(SPEC.classes).render, preset="ultrafast", began=RUN)
+    return OverlayVideoSink(path, INFO, Overlay(SPEC.classes).render, encoding=Encoding(preset="ultrafast"), began=RUN)
 
 
 def overlay_times(path: Path) -> list[Fraction]:
