@@ -10,14 +10,21 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import selectors
-import shutil
 import socket
 import statistics
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+
+import cv2
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.frames import SegmentedFrame
@@ -26,6 +33,8 @@ from roadmask.stream.live.feed import CameraFeed
 from roadmask.stream.live.live_view import LiveView
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video
+from tests.support.browser import IS_MISSING, browsing
+from tests.support.server_process import a_free_port
 
 ANYWHERE = Address("127.0.0.1", 0)
 
@@ -37,7 +46,12 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--viewers", type=int, default=10)
     parser.add_argument("--pages", type=int, default=5)
+    parser.add_argument("--picture", type=Path, help="take one of the page instead, as .assets/live.jpg")
+    parser.add_argument("--minutes", type=float, default=4, help="until then")
     options = parser.parse_args()
+    if options.picture:
+        take_picture(options.clip, options.picture, options.minutes)
+        return
     model = Model.load(None)
     cases = {"no view": None, "nobody watches": 0, "1 viewer": 1, f"{options.viewers} viewers": options.viewers}
     costs: dict[str, list[float]] = {name: [] for name in cases}
@@ -54,7 +68,7 @@ def main() -> None:
         made = statistics.median(shown[name])
         print(f"{name:<16}{median * 1e3:7.1f} ms a frame {median / base:6.3f}  {made:4.0%} of the frames encoded")
     print(f"write: {write_cost_s(options.clip, model) * 1e6:.1f} us on the run's thread")
-    if shutil.which("chromium") and options.pages:
+    if not IS_MISSING and options.pages:
         times = first_pictures_s(options.clip, model, options.pages)
         print(f"page to picture: {statistics.median(times):.2f} s ({min(times):.2f} to {max(times):.2f})")
 
@@ -132,26 +146,16 @@ def _port(view: LiveView) -> int:
 
 def first_pictures_s(clip: Path, model: Model, count: int) -> list[float]:
     """From the opening of the page until its first picture, as the browser counts."""
-    from selenium import webdriver
-    from selenium.webdriver.chrome.service import Service
-
-    options = webdriver.ChromeOptions()
-    options.binary_location = shutil.which("chromium") or ""
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu"):
-        options.add_argument(argument)
-    chrome = webdriver.Chrome(options=options, service=Service(shutil.which("chromedriver")))
     asked = "return performance.getEntriesByName('first picture')[0]?.startTime"
     results = list(segment_video(clip, model=model, max_frames=10))
     times = []
-    try:
+    with browsing() as chrome:
         for _ in range(count):
             with watched() as (view, feed), playing(feed, results):
                 chrome.get(view.url)
                 while (found := chrome.execute_script(asked)) is None:
                     time.sleep(0.01)
                 times.append(found / 1e3)
-    finally:
-        chrome.quit()
     return times
 
 
@@ -173,6 +177,46 @@ def playing(feed: CameraFeed, results: list[SegmentedFrame]) -> Iterator[None]:
     finally:
         stop.set()
         thread.join()
+
+
+def take_picture(clip: Path, path: Path, minutes: float) -> None:
+    """The page of a camera that plays the clip for so long, on a laptop and on a phone, as one picture."""
+    address = f"127.0.0.1:{a_free_port()}"
+    feed = [
+        "ffmpeg",
+        "-v",
+        "error",
+        "-re",
+        "-stream_loop",
+        "-1",
+        "-i",
+        str(clip),
+        "-an",
+        "-c",
+        "copy",
+        "-f",
+        "mpegts",
+        "-",
+    ]
+    run = [sys.executable, "-m", "roadmask", "run", "front=-", "--policy", "latest", "--serve", address, "--quiet"]
+    sizes = {"laptop": (1224, 765), "phone": (390, 843)}
+    shown = []
+    with ExitStack() as stack:
+        camera = stack.enter_context(subprocess.Popen(feed, stdout=subprocess.PIPE))
+        stack.callback(camera.kill)
+        view = stack.enter_context(subprocess.Popen(run, stdin=camera.stdout))
+        stack.callback(view.terminate)
+        chrome = stack.enter_context(browsing("--hide-scrollbars"))
+        time.sleep(60 * minutes)
+        for name, (width, height) in sizes.items():
+            screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": name == "phone"}
+            chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+            chrome.get(f"http://{address}/")
+            time.sleep(5)
+            page = cv2.imdecode(np.frombuffer(chrome.get_screenshot_as_png(), np.uint8), cv2.IMREAD_COLOR)
+            shown.append(cv2.resize(page, (round(width * 765 / height), 765), interpolation=cv2.INTER_AREA))
+    between = np.full((765, 20, 3), 255, np.uint8)
+    cv2.imwrite(str(path), np.hstack([shown[0], between, shown[1]]), [cv2.IMWRITE_JPEG_QUALITY, 78])
 
 
 if __name__ == "__main__":
