@@ -1,16 +1,22 @@
-"""Being let in by a camera, and where it may send us: passwords go to nobody but the host that they are for."""
+"""Reaching a camera, being let in, and where it may send us: passwords go to nobody but the host that they are for."""
 
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import re
 import secrets
+import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from functools import cache
+from http.client import HTTPException
 from urllib.parse import urljoin
+
+import av
 
 from ..errors import SourceError
 from ..system.url import UnclearUrl, Url, parse_url
@@ -54,6 +60,33 @@ def unverified() -> ssl.SSLContext:
     context.minimum_version = ssl.TLSVersion.MINIMUM_SUPPORTED
     context.set_ciphers("DEFAULT:@SECLEVEL=0")
     return context
+
+
+def connected(address: Url, timeout_s: float | None) -> socket.socket:
+    """A connection, over TLS where the scheme says so; to connect may take so long. Raises `OSError`."""
+    host, port = address.connect_to
+    with ExitStack() as stack, naming_failures():
+        server = stack.enter_context(socket.create_connection((host, port), timeout_s))
+        if address.scheme.endswith("s"):
+            server = stack.enter_context(unverified().wrap_socket(server, server_hostname=host))
+        server.settimeout(None)
+        stack.pop_all()
+        return server
+
+
+@contextmanager
+def naming_failures() -> Iterator[None]:
+    """What fails while one connects and asks, as errors that `reason_of` knows."""
+    try:
+        yield
+    except UnicodeError as exc:
+        raise OSError(errno.EHOSTUNREACH, "no name of a host") from exc
+    except ssl.SSLError as exc:
+        raise OSError(errno.EIO, "TLS failed") from exc
+    except HTTPException as exc:
+        if isinstance(exc, OSError):
+            raise
+        raise av.error.InvalidDataError(0, "no HTTP") from None
 
 
 class Login:

@@ -19,7 +19,7 @@ Transport = Literal["tcp", "udp"]
 
 SCHEMES = ("rtsp", "rtsps", "http", "https", "rtmp", "rtmps", "udp", "tcp", "rtp")
 _ANALYZE_US = "300000"  # of a stream, to know what it holds; FFmpeg's own 5 s delays the first picture by 1 s
-SPARE_S = 1.0  # by which FFmpeg's own time-outs come later than ours, which know more
+_SPARE_S = 1.0  # by which FFmpeg's own time-outs come later than ours, which know more
 # FFmpeg's input device for webcams, and how it names one that has a number only.
 _WEBCAMS = {"linux": ("v4l2", "/dev/video{}"), "darwin": ("avfoundation", "{}:none"), "win32": ("dshow", "video={}")}
 
@@ -41,6 +41,11 @@ class Camera:
     writer_s: float | None = None  # a FIFO that nobody has begun to write to for so long is given up; None to wait
     max_retries: int | None = None  # tries in a row that may fail; None for any number
     allow_redirects: bool = False  # it may send us on to another host
+
+    @property
+    def socket_timeout_s(self) -> float | None:
+        """For what we or FFmpeg wait for by ourselves."""
+        return None if self.timeout_s is None else self.timeout_s + _SPARE_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,7 +131,7 @@ def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
     if not address.host and scheme not in ("udp", "tcp", "rtp"):  # which may also listen
         raise SourceError(f"{redacted(url)}: the address of a camera has a host")
     options = {"analyzeduration": _ANALYZE_US}
-    microseconds = str(round((settings.timeout_s + SPARE_S) * 1e6))
+    microseconds = str(round((settings.timeout_s + _SPARE_S) * 1e6))
     if scheme in ("rtsp", "rtsps"):
         options |= {"rtsp_transport": settings.transport, "timeout": microseconds}
     elif scheme in ("rtmp", "rtmps"):  # its `timeout` would make it wait for somebody to call

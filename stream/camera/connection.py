@@ -30,7 +30,7 @@ from ..decode.video_stream import pixels_of, video_stream
 from ..errors import SourceError
 from ..frames import HeardSound
 from ..pipeline import Cancelled, Channel
-from .camera import SPARE_S, Camera
+from .camera import Camera
 from .ear import Ear
 from .http import Web, WebFile
 from .jpegs import jpegs
@@ -258,7 +258,7 @@ class Connection:
                 "r",
                 format="hls" if web else camera.format,
                 options=given,
-                timeout=None if camera.timeout_s is None else camera.timeout_s + SPARE_S,
+                timeout=camera.socket_timeout_s,
                 metadata_errors="replace",  # cameras write theirs in any encoding
                 hwaccel=hwaccel,
                 io_open=io_open,

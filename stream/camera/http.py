@@ -6,12 +6,10 @@ anywhere.
 
 from __future__ import annotations
 
-import errno
 import re
 import socket
-import ssl
 from collections.abc import Callable, Mapping
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
@@ -20,8 +18,8 @@ import av
 
 from ..errors import SourceError
 from ..system.url import Url, parse_url
-from .access import MOST_REDIRECTS, Login, sent_on, unverified
-from .camera import SPARE_S, Camera
+from .access import MOST_REDIRECTS, Login, naming_failures, sent_on, unverified
+from .camera import Camera
 
 _HEAD_BYTES = 64  # that tell what it is
 _PLAYLIST_BYTES = 1 << 22  # FFmpeg keeps all that a playlist names
@@ -100,7 +98,7 @@ class Web:
         raise SourceError("it sends us on again and again")
 
     def _asked(self, address: Url, target: str, headers: dict[str, str]) -> HTTPResponse:
-        timeout_s = None if self._camera.timeout_s is None else self._camera.timeout_s + SPARE_S
+        timeout_s = self._camera.socket_timeout_s
         host, port = address.connect_to
         is_secure = address.scheme == "https"
         proxy = None if proxy_bypass(host) else getproxies().get(address.scheme)
@@ -114,30 +112,19 @@ class Web:
             connection.set_tunnel(host, port)
         elif proxy:
             target = f"http://{address.host}:{port}{target}"
-        try:
+        named = address.host if address.port is None else f"{address.host}:{address.port}"
+        with ExitStack() as stack, naming_failures():
+            stack.callback(connection.close)
             connection.connect()
             self._socket = connection.sock
-            named = address.host if address.port is None else f"{address.host}:{address.port}"
             connection.request(
                 "GET", target, headers={"Host": named, "User-Agent": "roadmask", "Accept": "*/*", **headers}
             )
             response = connection.getresponse()
             if connection.sock:  # the response has the socket now, and closes it
                 connection.sock.close()
-        except (HTTPException, UnicodeError) as exc:
-            connection.close()
-            if isinstance(exc, OSError):
-                raise
-            if isinstance(exc, UnicodeError):
-                raise OSError(errno.EHOSTUNREACH, "no name of a host") from exc
-            raise av.error.InvalidDataError(0, "no HTTP") from None
-        except ssl.SSLError as exc:
-            connection.close()
-            raise OSError(errno.EIO, "TLS failed") from exc
-        except BaseException:
-            connection.close()
-            raise
-        return response
+            stack.pop_all()
+            return response
 
 
 class WebFile:

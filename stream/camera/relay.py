@@ -6,7 +6,6 @@ loopback, and never learns the password. What a camera sends once it plays is pa
 
 from __future__ import annotations
 
-import errno
 import re
 import secrets
 import select
@@ -14,13 +13,12 @@ import socket
 import ssl
 import threading
 from contextlib import suppress
-from types import TracebackType
 from typing import Self
 
 from ..errors import SourceError
-from ..system.url import Url, parse_url
-from .access import MOST_REDIRECTS, Login, sent_on, unverified
-from .camera import SPARE_S, Camera
+from ..system.url import parse_url
+from .access import MOST_REDIRECTS, Login, connected, sent_on
+from .camera import Camera
 
 _PIECE = 1 << 16
 _LONGEST_HEAD = 1 << 16
@@ -47,32 +45,14 @@ class RtspRelay:
         self._asked, self._answered = bytearray(), bytearray()  # that have come so far, and are not whole
         self._request = b""  # the last one, as it came
         self._is_ours = self._was_refused = self._plays = False
-        self._server = self._connected(self._address)
+        self._server = connected(self._address, camera.socket_timeout_s)
         self._listener = socket.create_server(("127.0.0.1", 0))
-        self._listener.settimeout(None if camera.timeout_s is None else camera.timeout_s + SPARE_S)
+        self._listener.settimeout(camera.socket_timeout_s)
         # Whoever else on this machine finds the port does not know the word.
         self._own = f"rtsp://127.0.0.1:{self._listener.getsockname()[1]}/{secrets.token_hex(8)}"
         self._rest = self._address.rest
         self.url = self._own + self._rest
         self._thread = threading.Thread(target=self._run, name=f"relay {camera.name}", daemon=True)
-
-    def _connected(self, address: Url) -> socket.socket:
-        timeout_s = None if self._camera.timeout_s is None else self._camera.timeout_s + SPARE_S
-        try:
-            server = socket.create_connection(address.connect_to, timeout_s)
-        except UnicodeError as exc:
-            raise OSError(errno.EHOSTUNREACH, "no name of a host") from exc
-        if address.scheme == "rtsps":
-            try:
-                server = unverified().wrap_socket(server, server_hostname=address.connect_to[0])
-            except ssl.SSLError as exc:
-                server.close()
-                raise OSError(errno.EIO, "no TLS") from exc
-            except BaseException:
-                server.close()
-                raise
-        server.settimeout(None)
-        return server
 
     def _run(self) -> None:
         with suppress(OSError):  # one of the two is gone, and so will be the other
@@ -184,7 +164,7 @@ class RtspRelay:
             raise SourceError(f"it sends us on more than {MOST_REDIRECTS} times")
         there = sent_on(self._address, location, allow=self._camera.allow_redirects)
         self._server.close()
-        self._server, self._address, self._login = self._connected(there), there, Login(there)
+        self._server, self._address, self._login = connected(there, self._camera.socket_timeout_s), there, Login(there)
         self._was_refused = False
         self._ask(self._request)
 
@@ -200,9 +180,7 @@ class RtspRelay:
         self._thread.start()
         return self
 
-    def __exit__(
-        self, exc_type: type[BaseException] | None, exc: BaseException | None, traceback: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.cut()
         self._listener.close()
         self._thread.join(_JOIN_S)
