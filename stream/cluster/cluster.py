@@ -1,24 +1,26 @@
 """Many machines: videos go to the workers of a Ray cluster, each of which holds one model.
 
 Files are read and written where their names point to, so every machine must see them under the same names; or they
-have URLs, see `remote`. Long videos
-are cut: each worker makes a stretch at a time, and this process joins them. A worker that dies, alone or with its
-machine, costs its stretch; of a video that is not cut, the seconds since its last sync.
+have URLs, see `remote`. Long videos are cut: each worker makes a stretch at a time, and this process joins them. A
+worker that dies, alone or with its machine, costs its stretch; of a video that is not cut, the seconds since its last
+sync.
 """
 
 from __future__ import annotations
 
 import logging
 import os
+import pickle
 import queue
 import signal
+import traceback
 from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
-from itertools import takewhile
+from itertools import pairwise, takewhile
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -30,13 +32,12 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from ..batch.remote import run_remote
-from ..errors import DeviceError
+from ..errors import DeviceError, RoadmaskError
 from ..network.model import Model, bundled_models
 from ..run.outputs import refuse_bad_outputs
 from ..run.progress import has_state
 from ..run.segment import open_video, process_video
 from ..run.settings import ClusterSettings, Report, SegmentSettings
-from .failure import Failure
 from .stretch import NotAsPlanned, Stretch, run_stretch, stretch_count, stretches, wanted_frames
 from .stretch_join import StretchFolder, join
 
@@ -297,3 +298,39 @@ def _result_of(
 
 def _first_line(exc: BaseException) -> str:
     return str(exc).strip().partition("\n")[0] or type(exc).__name__
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """An exception on its way from another process, as what it is: with its causes, which tell whether a disk is full.
+
+    Pickled alone, it forgets them; raised in a worker, it comes back as one of Ray's.
+    """
+
+    chain: tuple[BaseException, ...]  # it and what it came from
+
+    @classmethod
+    def of(cls, exc: BaseException) -> Failure:
+        if not isinstance(exc, RoadmaskError):
+            exc.add_note("In a worker:\n" + "".join(traceback.format_exception(exc)))
+        chain = [exc]
+        while cause := chain[-1].__cause__:
+            chain.append(cause)
+        return cls(tuple(map(_able_to_cross, chain)))
+
+    @property
+    def error(self) -> BaseException:
+        """The exception, to be raised here."""
+        for exc, cause in pairwise(self.chain):
+            exc.__cause__ = cause
+        return self.chain[0]
+
+
+def _able_to_cross(exc: BaseException) -> BaseException:
+    """The same, or for a library's that cannot be pickled what it says."""
+    try:
+        pickle.loads(pickle.dumps(exc))  # noqa: S301 - our own
+    except Exception:  # noqa: BLE001 - whatever its class does then
+        number, words = getattr(exc, "errno", None), f"{type(exc).__name__}: {exc}"
+        return RuntimeError(words) if number is None else OSError(number, words)
+    return exc

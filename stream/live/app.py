@@ -33,11 +33,11 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 from ..encode.overlay import STYLES, Style
 from ..errors import OutputError, RoadmaskError
 from ..spec import PixelClass, select_classes
-from .address import Address
 from .events import Journal, RunFacts
 from .feed import Bell, CameraFeed, Encoding
 from .guard import Guard
 from .health import CameraCollector, RunCollector, exposition, health, run_health
+from .live_view import Address
 from .pictures import snapshot
 
 _PAGE = Path(__file__).parent / "page"

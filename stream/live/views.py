@@ -15,10 +15,9 @@ from ..network.model import Model
 from ..run.outputs import overlay_of
 from ..run.settings import SegmentSettings
 from ..system.stop import Stop
-from .address import parse_address
 from .events import RunFacts
 from .feed import CameraFeed
-from .live_view import LiveView
+from .live_view import LiveView, parse_address
 from .publish_sink import PublishSink
 from .publisher import is_published, parse_target
 from .stream_sink import StreamFormat, StreamSink

@@ -28,9 +28,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.frames import SegmentedFrame
-from roadmask.stream.live.address import Address
 from roadmask.stream.live.feed import CameraFeed
-from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.live.live_view import Address, LiveView
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video
 from tests.support.browser import IS_MISSING, browsing

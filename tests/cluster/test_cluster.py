@@ -34,8 +34,7 @@ from tests.support.full_disk import full_disk
 from tests.support.run_command import run
 
 pytest.importorskip("ray", reason="needs the extra ray")
-from roadmask.stream.cluster.cluster import Worker
-from roadmask.stream.cluster.failure import Failure
+from roadmask.stream.cluster.cluster import Failure, Worker
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Ray has no clusters there"),

@@ -19,9 +19,8 @@ from selenium.webdriver.common.keys import Keys
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.frames import SegmentedFrame
-from roadmask.stream.live.address import Address
 from roadmask.stream.live.feed import CameraFeed
-from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.live.live_view import Address, LiveView
 from tests.support.clips import SPEC, cfr, make_clip, result_of
 from tests.support.waiting import eventually
 

@@ -14,8 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from roadmask.stream.camera.status import CameraState
 from roadmask.stream.errors import OutputError
-from roadmask.stream.live.address import Address, parse_address
-from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.live.live_view import Address, LiveView, parse_address
 from roadmask.stream.system.talk import install_command
 from tests.support.clips import SPEC
 from tests.support.live_client import Viewer, connection_to, get

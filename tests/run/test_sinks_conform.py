@@ -28,8 +28,7 @@ from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.errors import OutputError, Stopped
 from roadmask.stream.frames import PIECE, Ending, Piece, Place, SegmentedFrame, Sink
 from roadmask.stream.live import window_sink
-from roadmask.stream.live.address import parse_address
-from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.live.live_view import LiveView, parse_address
 from roadmask.stream.live.publish_sink import PublishSink
 from roadmask.stream.live.stream_sink import StreamSink
 from roadmask.stream.live.window_sink import WindowSink

@@ -6,9 +6,8 @@ import numpy as np
 
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.frames import SegmentedFrame
-from roadmask.stream.live.address import Address
 from roadmask.stream.live.feed import CameraFeed
-from roadmask.stream.live.live_view import LiveView
+from roadmask.stream.live.live_view import Address, LiveView
 from tests.support.clips import result_of
 
 ANYWHERE = Address("127.0.0.1", 0)
