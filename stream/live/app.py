@@ -30,11 +30,11 @@ from starlette.staticfiles import StaticFiles
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from ..encode.overlay import STYLES, Style
+from ..encode.overlay import STYLES
 from ..errors import OutputError, RoadmaskError
-from ..spec import PixelClass, select_classes
-from .events import Journal, RunFacts
-from .feed import Bell, CameraFeed, Encoding
+from ..spec import select_classes
+from .events import Journal
+from .feed import Bell, CameraFeed, Encoding, OnView
 from .guard import Guard
 from .health import CameraCollector, RunCollector, exposition, health, run_health
 from .live_view import Address
@@ -56,27 +56,14 @@ _REQUEST_S = 5.0  # for a request to be whole, once it was seen that it is not
 class ViewApp:
     """Answers requests; `is_open` turns false when the view is left, and every stream ends then."""
 
-    def __init__(
-        self,
-        feeds: Sequence[CameraFeed],
-        classes: Sequence[PixelClass],
-        style: Style,
-        journal: Journal,
-        bell: Bell,
-        *,
-        is_open: Callable[[], bool],
-        run: RunFacts | None = None,
-    ) -> None:
-        self._feeds = feeds
-        self._run = run
-        self._classes = classes
-        self._style = style
+    def __init__(self, view: OnView, journal: Journal, bell: Bell, *, is_open: Callable[[], bool]) -> None:
+        self._view = view
         self._journal = journal
         self._bell = bell
         self._is_open = is_open
         self._snapshots = asyncio.Lock()  # one at a time: however many are asked for, the run keeps the other cores
         self._registry = CollectorRegistry()
-        self._registry.register(RunCollector(run) if run else CameraCollector(feeds, classes))
+        self._registry.register(RunCollector(view.run) if view.run else CameraCollector(view))
 
     def asgi(self, address: Address, token: str | None) -> Starlette:
         return Starlette(
@@ -100,7 +87,7 @@ class ViewApp:
 
     async def _pictures(self, request: Request) -> Response:
         names = request.query_params.getlist("camera")
-        feeds = [self._feed(name) for name in names] or list(self._feeds)
+        feeds = [self._feed(name) for name in names] or list(self._view.feeds)
         encodings = [(feed, feed.pictures) for feed in feeds]
         return _endless(request, self._made(encodings, idle=_IDLE_MESSAGE), "application/octet-stream")
 
@@ -120,8 +107,8 @@ class ViewApp:
         try:
             alpha = float(request.query_params.get("alpha", "0.5"))
             names = [name for name in request.query_params.get("classes", "").split(",") if name]
-            drawn = select_classes(self._classes, only=names)
-            style = request.query_params.get("style", self._style).replace(" ", "+")  # which + means in a URL
+            drawn = select_classes(self._view.classes, only=names)
+            style = request.query_params.get("style", self._view.style).replace(" ", "+")  # which + means in a URL
         except (ValueError, RoadmaskError) as exc:
             raise HTTPException(400, str(exc)) from exc
         if not 0 <= alpha <= 1:
@@ -131,12 +118,12 @@ class ViewApp:
         suffix = Path(request.url.path).suffix
         async with self._snapshots:
             content = await run_in_threadpool(
-                snapshot, newest, self._classes, alpha=alpha, style=style, drawn=drawn, suffix=suffix
+                snapshot, newest, self._view.classes, alpha=alpha, style=style, drawn=drawn, suffix=suffix
             )
         return Response(content, media_type="image/jpeg" if suffix == ".jpg" else "image/png")
 
     async def _healthz(self, _: Request) -> Response:
-        is_well, report = run_health(self._run()) if self._run else health(tuple(self._feeds))
+        is_well, report = run_health(self._view.run()) if self._view.run else health(tuple(self._view.feeds))
         return JSONResponse(report, 200 if is_well else 503)
 
     async def _metrics(self, request: Request) -> Response:
@@ -144,10 +131,10 @@ class ViewApp:
         return Response(content, headers={"Content-Type": content_type})
 
     def _feed(self, name: str) -> CameraFeed:
-        for feed in self._feeds:
+        for feed in self._view.feeds:
             if feed.name == name:
                 return feed
-        known = ", ".join(feed.name for feed in self._feeds)
+        known = ", ".join(feed.name for feed in self._view.feeds)
         raise HTTPException(404, f"no camera is called {name}; there are {known or 'none'}")
 
     async def _made(

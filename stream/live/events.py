@@ -15,38 +15,23 @@ import json
 import threading
 import time
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable
 from dataclasses import asdict
 from itertools import count
-from typing import Any
 
 from ..camera.status import CameraEvent
-from ..encode.overlay import Style
-from ..spec import PixelClass
-from .feed import Bell, CameraFeed
+from .feed import Bell, CameraFeed, OnView
 
 _REMEMBERED = 256  # events, for viewers that are slow
 _PATIENCE_S = 10.0
-
-RunFacts = Callable[[], Mapping[str, Any]]  # how a run of files is now, in JSON's types
 
 
 class Journal:
     """The events so far, and the numbers of the last second; any thread may write. The `bell` is rung at each news."""
 
-    def __init__(
-        self,
-        feeds: Sequence[CameraFeed],
-        classes: Sequence[PixelClass],
-        style: Style,
-        bell: Bell,
-        run: RunFacts | None = None,
-    ) -> None:
-        self._feeds = feeds
-        self._classes = classes
-        self._style = style
+    def __init__(self, view: OnView, bell: Bell) -> None:
+        self._view = view
         self._bell = bell
-        self._run = run
         self._lock = threading.Lock()
         self._serials = count(1)
         self._news: deque[tuple[int, str, str]] = deque(maxlen=_REMEMBERED)  # number, event, data
@@ -60,7 +45,7 @@ class Journal:
 
     def take_stock(self) -> None:
         """Once a second: the numbers, and what each camera shows."""
-        cameras = [self._camera(feed) | {"sample": _sample(feed)} for feed in tuple(self._feeds)]
+        cameras = [self._camera(feed) | {"sample": _sample(feed)} for feed in tuple(self._view.feeds)]
         self._add("numbers", {"time": time.time(), "cameras": cameras} | self._run_now())
 
     async def stream(self, is_open: Callable[[], bool]) -> AsyncIterator[str]:
@@ -92,16 +77,16 @@ class Journal:
     def _hello(self) -> dict[str, object]:
         return {
             "time": time.time(),
-            "classes": [asdict(item) for item in self._classes],
-            "style": self._style,
+            "classes": [asdict(item) for item in self._view.classes],
+            "style": self._view.style,
             "cameras": [
                 self._camera(feed) | {"history": [asdict(sample) for sample in feed.history()]}
-                for feed in tuple(self._feeds)
+                for feed in tuple(self._view.feeds)
             ],
         } | self._run_now()
 
     def _run_now(self) -> dict[str, object]:
-        return {"run": self._run()} if self._run else {}
+        return {"run": self._view.run()} if self._view.run else {}
 
     def _camera(self, feed: CameraFeed) -> dict[str, object]:
         numbers = feed.status.numbers()

@@ -13,9 +13,9 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from typing import Self
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Self
 
 import av
 import cv2
@@ -151,6 +151,19 @@ class CameraFeed(Sink):
 
 def _rounded(result: SegmentedFrame, class_count: int) -> tuple[float, ...]:
     return tuple(round(float(share), 4) for share in result.shares(class_count))
+
+
+RunFacts = Callable[[], Mapping[str, Any]]  # how a run of files is now, in JSON's types
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class OnView:
+    """What a live view is of."""
+
+    classes: tuple[PixelClass, ...]  # of all masks, in the colours to draw them in
+    style: Style  # in which they are drawn until a viewer wants it otherwise
+    run: RunFacts | None  # where files are run: the feeds are then the places of those at work
+    feeds: list[CameraFeed] = field(default_factory=list)  # more may be added at any time
 
 
 class Studio:

@@ -17,9 +17,7 @@ from prometheus_client.exposition import choose_encoder
 from prometheus_client.registry import Collector
 
 from ..camera.status import CameraState
-from ..spec import PixelClass
-from .events import RunFacts
-from .feed import CameraFeed
+from .feed import CameraFeed, OnView, RunFacts
 
 _STUCK_S = 30.0  # a run that takes in frames and gives none for so long is stuck
 _STILL_S = 120.0  # likewise a file, whose beginning may have to be looked for
@@ -88,12 +86,11 @@ def _lost(run: Mapping[str, Any]) -> int:
 class CameraCollector(Collector):
     """Reads the numbers whenever it is asked, so nothing is counted twice."""
 
-    def __init__(self, feeds: Sequence[CameraFeed], classes: Sequence[PixelClass]) -> None:
-        self._feeds = feeds
-        self._classes = classes
+    def __init__(self, view: OnView) -> None:
+        self._view = view
 
     def collect(self) -> Iterator[Metric]:
-        feeds = tuple(self._feeds)
+        feeds = tuple(self._view.feeds)
         numbers = [feed.status.numbers() for feed in feeds]
         for name, meaning in _COUNTERS.items():
             counter = CounterMetricFamily(f"roadmask_frames_{name}", meaning, labels=["camera"])
@@ -127,7 +124,7 @@ class CameraCollector(Collector):
         )
         for feed in feeds:
             for sample in feed.history()[-1:]:
-                for item, share in zip(self._classes, sample.shares, strict=True):
+                for item, share in zip(self._view.classes, sample.shares, strict=True):
                     shares.add_metric([feed.name, item.name], share)
         return shares
 

@@ -26,8 +26,8 @@ from ..encode.overlay import Style
 from ..errors import OutputError
 from ..spec import PixelClass
 from ..system.talk import install_command
-from .events import Journal, RunFacts
-from .feed import Bell, CameraFeed, Studio
+from .events import Journal
+from .feed import Bell, CameraFeed, OnView, RunFacts, Studio
 
 if TYPE_CHECKING:
     from .app import ViewServer
@@ -74,15 +74,12 @@ class LiveView:
         if token is not None and len(token) < _SHORTEST_TOKEN:
             raise OutputError(f"--token: is shorter than {_SHORTEST_TOKEN} characters, which can be guessed")
         self._address = address
-        self._classes = tuple(classes)
-        self._style = style
         self._token = token
         self._max_width = max_width
-        self._feeds: list[CameraFeed] = []
+        self._view = OnView(tuple(classes), style, run)
         self._pictures_bell, self._news_bell = Bell(), Bell()
-        self._run = run
-        self._journal = Journal(self._feeds, self._classes, self._style, self._news_bell, run)
-        self._studio = Studio(self._feeds, bell=self._pictures_bell, on_second=self._journal.take_stock)
+        self._journal = Journal(self._view, self._news_bell)
+        self._studio = Studio(self._view.feeds, bell=self._pictures_bell, on_second=self._journal.take_stock)
         self._is_open = True
         self._server: ViewServer | None = None
 
@@ -92,10 +89,11 @@ class LiveView:
         Raises:
             OutputError: another camera has that name.
         """
-        if any(feed.name == status.name for feed in self._feeds):
+        if any(feed.name == status.name for feed in self._view.feeds):
             raise OutputError(f"{status.name}: two cameras have this name; give each its own: front=rtsp://...")
-        feed = CameraFeed(status, self._classes, style=self._style, max_width=self._max_width, wake=self._studio.wake)
-        self._feeds.append(feed)
+        view, wake = self._view, self._studio.wake
+        feed = CameraFeed(status, view.classes, style=view.style, max_width=self._max_width, wake=wake)
+        view.feeds.append(feed)
         return feed
 
     def tell(self, event: CameraEvent) -> None:
@@ -112,15 +110,7 @@ class LiveView:
 
         listener = listen(self._address)
         self._address = replace(self._address, port=listener.getsockname()[1])
-        app = ViewApp(
-            self._feeds,
-            self._classes,
-            self._style,
-            self._journal,
-            self._pictures_bell,
-            is_open=lambda: self._is_open,
-            run=self._run,
-        )
+        app = ViewApp(self._view, self._journal, self._pictures_bell, is_open=lambda: self._is_open)
         self._server = ViewServer(
             app.asgi(self._address, self._token), listener, on_start=self._begin, on_stop=self._leave
         )

@@ -15,8 +15,7 @@ from ..network.model import Model
 from ..run.outputs import overlay_of
 from ..run.settings import SegmentSettings
 from ..system.stop import Stop
-from .events import RunFacts
-from .feed import CameraFeed
+from .feed import CameraFeed, RunFacts
 from .live_view import LiveView, parse_address
 from .publish_sink import PublishSink
 from .publisher import is_published, parse_target
