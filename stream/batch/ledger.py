@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,35 +20,19 @@ from .summary import Entry, Look, Summary, absolute, looks_of
 from .video_files import VideoFile
 
 
+@dataclass(slots=True, eq=False)
 class Ledger:
-    """Which jobs files are that come one by one, and what is left to do of them, by what a summary knows.
+    """Which jobs files are that come one by one, and what is left to do of them, by what a summary knows."""
 
-    Args:
-        summary: of what was done, which goes on.
-        model: that does it.
-        template: everything but source and outputs, for all of them.
-        results: the folder for what is made.
-        folders: that the files come from.
-        ignore: what is left out of which, as `ignore_rules` gives it.
-    """
-
-    def __init__(
-        self,
-        summary: Summary,
-        model: Model,
-        template: SegmentSettings,
-        results: Path,
-        folders: Sequence[Path],
-        ignore: Sequence[tuple[str, Ignored]] = (),
-    ) -> None:
-        self._summary = summary
-        self._model = model
-        self._template = template
-        self._results = results
-        self._folders = folders
-        self._ignore = ignore
-        self._settings: Mapping[str, Any] = {}  # of which every file's results are to be
-        self._begun: dict[tuple[Path, ...], Path] = {}  # the sources of outputs that the summary may not know of yet
+    summary: Summary  # of what was done, which goes on
+    model: Model  # that does it
+    template: SegmentSettings  # everything but source and outputs, for all of them
+    results: Path  # the folder for what is made
+    folders: Sequence[Path]  # that the files come from
+    ignore: Sequence[tuple[str, Ignored]] = ()  # what is left out of which, as `ignore_rules` gives it
+    _settings: Mapping[str, Any] = field(default_factory=dict)  # of which every file's results are to be
+    # The sources of outputs that the summary may not know of yet.
+    _begun: dict[tuple[Path, ...], Path] = field(default_factory=dict)
 
     def begin(self, file: VideoFile) -> SegmentSettings:
         """The job, whose results nobody else's have the names of; it has to be `run` next."""
@@ -58,15 +42,15 @@ class Ledger:
 
     def job(self, file: VideoFile) -> SegmentSettings:
         """Its results lie as those of a batch. Of two that would have the same names, one keeps them for ever."""
-        stem, ignored = results_stem(file.path), ignored_in(self._ignore, file.name)
-        alone = replace(job_of(self._template, file), ignore=ignored)
-        apart = Path(os.path.relpath(file.path.parent, os.path.commonpath(map(os.path.abspath, self._folders))))
+        stem, ignored = results_stem(file.path), ignored_in(self.ignore, file.name)
+        alone = replace(job_of(self.template, file), ignore=ignored)
+        apart = Path(os.path.relpath(file.path.parent, os.path.commonpath(map(os.path.abspath, self.folders))))
         jobs = [
-            into_folder(alone, self._results / folder / name)
+            into_folder(alone, self.results / folder / name)
             for name in (stem, stem + file.path.suffix.replace(".", "_"))
             for folder in (file.folder, apart)
         ]
-        entries = [self._summary.entry(job) for job in jobs]
+        entries = [self.summary.entry(job) for job in jobs]
         own = [job for job, entry in zip(jobs, entries, strict=True) if entry and _is_of(entry, alone)]
         free = [
             job
@@ -78,12 +62,12 @@ class Ledger:
     def is_done(self, file: VideoFile, look: Look) -> bool:
         """Whether nothing is left to do of a file that looks so: as far as that is known without reading it."""
         job = self.job(file)
-        entry = self._summary.entry(job)
+        entry = self.summary.entry(job)
         if entry is None or entry.state not in ("done", "partial") or entry.looks.get("source") != list(look[:2]):
             return False
         if not self._settings:
             with suppress(SourceError):  # who runs it says what is wrong
-                self._settings = _settings_of(run_identity(job, self._model))
+                self._settings = _settings_of(run_identity(job, self.model))
         settings = {**self._settings, "--ignore": in_json(job.ignore)}
         is_same = bool(self._settings) and not made_otherwise(_settings_of(entry.identity), settings)
         return is_same and all(output.exists() for output in job.outputs)
@@ -94,7 +78,7 @@ class Ledger:
         Raises:
             OutputError: somebody has.
         """
-        missing = only_missing(self._summary, self._model, run_job)
+        missing = only_missing(self.summary, self.model, run_job)
 
         def run(job: SegmentSettings) -> Report:
             try:
@@ -103,10 +87,10 @@ class Ledger:
                 self._begun.pop(job.outputs, None)
 
         def due(job: SegmentSettings) -> Report:
-            entry = self._summary.entry(job)
+            entry = self.summary.entry(job)
             if entry is None or not entry.identity or job.file is None or not job.file.is_file():
                 return missing(job)
-            differing = made_otherwise(entry.identity, run_identity(job, self._model))
+            differing = made_otherwise(entry.identity, run_identity(job, self.model))
             if not differing or not (job.overwrite or all(item.startswith("source ") for item in differing)):
                 return missing(job)
             if not job.overwrite and not _is_untouched(entry, job):

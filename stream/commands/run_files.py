@@ -239,36 +239,17 @@ def _looking(watch: Watch, workload: Workload, talk: FilesTalk, summary: Summary
     return look
 
 
+@dataclass(frozen=True, slots=True, eq=False)
 class _Here:
-    """Runs a job on this machine.
+    """Runs a job on this machine."""
 
-    Args:
-        workload: is told how far each is.
-        talk: is told what each is, where `is_told`, and of what was chosen for the user.
-        model: for all.
-        views: where each is shown while it runs.
-        places: likewise, on the page.
-        stop: ends it.
-    """
-
-    def __init__(
-        self,
-        workload: Workload,
-        talk: FilesTalk,
-        model: Model,
-        views: Views,
-        places: Places,
-        stop: Stop,
-        *,
-        is_told: bool,
-    ) -> None:
-        self._workload = workload
-        self._talk = talk
-        self._model = model
-        self._views = views
-        self._places = places
-        self._stop = stop
-        self._is_told = is_told
+    workload: Workload  # is told how far each is
+    talk: FilesTalk  # is told what each is, where `is_told`, and of what was chosen for the user
+    model: Model  # for all
+    views: Views  # where each is shown while it runs
+    places: Places  # likewise, on the page
+    stop: Stop  # ends it
+    is_told: bool
 
     def __call__(self, job: SegmentSettings) -> Report:
         if job.remote:
@@ -277,26 +258,26 @@ class _Here:
 
     def _process(self, job: SegmentSettings, planned: SegmentSettings) -> Report:
         """`job` is `planned` with what is elsewhere fetched."""
-        with self._places.taken(planned.title) as place:
-            self._workload.begun(planned, None, place.name if place else "")
+        with self.places.taken(planned.title) as place:
+            self.workload.begun(planned, None, place.name if place else "")
             return process_video(
                 job,
-                self._model,
-                stop=self._stop,
+                self.model,
+                stop=self.stop,
                 status=place.status if place else None,
-                also=[*self._views.sinks(job, self._model, self._stop), *([place] if place else [])],
+                also=[*self.views.sinks(job, self.model, self.stop), *([place] if place else [])],
                 on_open=lambda info: self._opened(planned, info, place),
-                on_frame=lambda frames: self._workload.written(planned, frames),
+                on_frame=lambda frames: self.workload.written(planned, frames),
             )
 
     def _opened(self, job: SegmentSettings, info: VideoInfo, place: CameraFeed | None) -> None:
-        self._workload.opened(job, info)
+        self.workload.opened(job, info)
         if place:
             place.status.change(CameraState.RUNNING, job.name)
-        if self._is_told:
-            self._talk.say(_about(job, info, self._model), self._talk.event(job.address, "working"))
+        if self.is_told:
+            self.talk.say(_about(job, info, self.model), self.talk.event(job.address, "working"))
         if info.streams > 1 and job.stream is None:
-            self._talk.say(
+            self.talk.say(
                 f"{job.name}: has {info.streams} video streams; number {info.stream}, "
                 f"{info.width}x{info.height}, is taken (--stream all takes each, --stream N another)"
             )
