@@ -12,7 +12,7 @@ from fractions import Fraction
 from functools import partial
 from itertools import compress
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import TYPE_CHECKING, Any, overload
 
 import av
@@ -90,6 +90,7 @@ class Segmenter:
         self._model = model
         self._bgr = bgr
         self._for_many: Model | None = None  # once there is a video, or a list
+        self._tools = _Tools(len(model.spec.classes))
         self._loading = Lock()
 
     def __repr__(self) -> str:
@@ -178,8 +179,8 @@ class Segmenter:
         if isinstance(picture, str | Path):
             return Result(_of_file(Path(picture), model), model.spec, bgr=self._bgr)
         array = as_array(picture, bgr=self._bgr)
-        frame = _frame_of(array, model.spec, bgr=self._bgr)
-        mask = Decider(len(self.classes)).mask(model.scores(frame.input[None])[0], *array.shape[:2])
+        frame = _frame_of(array, model.spec, self._tools.reformatter, bgr=self._bgr)
+        mask = self._tools.decider.mask(model.scores(frame.input[None])[0], *array.shape[:2])
         return Result(SegmentedFrame(frame, mask), model.spec, bgr=self._bgr, picture=array)
 
     def _many(self) -> Model:
@@ -205,7 +206,8 @@ class Session:
     def __init__(self, model: Model, *, bgr: bool = False) -> None:
         self._model = model
         self._bgr = bgr
-        self._smoother, self._decider = Smoother(), Decider(len(model.spec.classes))
+        self._smoother = Smoother()
+        self._reformatter, self._decider = VideoReformatter(), Decider(len(model.spec.classes))
         self._count = 0
 
     def __call__(self, picture: NDArray[Any] | Image.Image, *, time: float | Fraction | None = None) -> Result:
@@ -221,7 +223,7 @@ class Session:
         """
         array = as_array(picture, bgr=self._bgr)
         seconds = _seconds(time, "time")
-        frame = _frame_of(array, self._model.spec, bgr=self._bgr, index=self._count, time=seconds)
+        frame = _frame_of(array, self._model.spec, self._reformatter, bgr=self._bgr, index=self._count, time=seconds)
         scores = self._smoother.blend(self._model.scores(frame.input[None])[0], frame.input, time=seconds)
         mask = self._decider.mask(scores, *array.shape[:2])
         self._count += 1
@@ -403,8 +405,21 @@ def _of_pil(picture: Any, bgr: bool) -> NDArray[np.uint8]:
     return upright if not bgr else upright[..., ::-1]
 
 
+class _Tools(local):
+    """What keeps tables and working memory from one picture to the next of its size; each thread has its own."""
+
+    def __init__(self, class_count: int) -> None:
+        self.reformatter, self.decider = VideoReformatter(), Decider(class_count)
+
+
 def _frame_of(
-    array: NDArray[np.uint8], spec: ModelSpec, *, bgr: bool, index: int = 0, time: Fraction | None = None
+    array: NDArray[np.uint8],
+    spec: ModelSpec,
+    reformatter: VideoReformatter,
+    *,
+    bgr: bool,
+    index: int = 0,
+    time: Fraction | None = None,
 ) -> Frame:
     """As the decoder of a file gives it."""
     height, width = array.shape[:2]
@@ -423,7 +438,7 @@ def _frame_of(
         has_audio=False,
         live=False,
     )
-    small = network_input(picture, spec.input_size(height, width), VideoReformatter())
+    small = network_input(picture, spec.input_size(height, width), reformatter)
     return Frame(index, round((time or 0) / _TICK), _TICK, picture, small, info)
 
 
