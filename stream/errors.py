@@ -13,7 +13,15 @@ from __future__ import annotations
 
 
 class RoadmaskError(Exception):
-    """The message is for the user: what was wrong, with the value, and what to do."""
+    """The message is for the user, in one line: what was wrong, with the value, and what to do.
+
+    >>> import roadmask
+    >>> try:
+    ...     roadmask.load("camvid-lite")
+    ... except roadmask.RoadmaskError as exc:  # a ModelError
+    ...     print(exc)
+    camvid-lite: no such model file, and the box has only ...; did you mean camvid-lite0?
+    """
 
     def __init__(self, message: str = "", *, usage: bool = False) -> None:
         """`usage`: it is the fault of a word of the command, whatever files and devices there are."""

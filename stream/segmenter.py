@@ -241,7 +241,10 @@ class Result:
     >>> result = next(roadmask.load("camvid-lite0-int8").stream("drive.mp4"))
     >>> result.mask.shape, result["Car"].dtype, round(sum(result.shares.values()), 6)
     ((96, 128), dtype('bool'), 1.0)
+    >>> result.plot(classes=["Road", "Car"], style="outline").shape, result.picture.shape
+    ((96, 128, 3), (96, 128, 3))
     >>> result.save("seen.png", alpha=0.4)
+    >>> result.save_mask("mask.png")
     """
 
     def __init__(

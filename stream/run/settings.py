@@ -45,6 +45,12 @@ class SegmentSettings:
 
     Raises:
         ValueError: a number that means nothing; it names which.
+
+    >>> from fractions import Fraction
+    >>> import roadmask
+    >>> settings = roadmask.SegmentSettings("drive.mp4", masks="few.zip", stride=2, end=Fraction(1))  # one second
+    >>> print(roadmask.process_video(settings, roadmask.Model.load()))
+    2 frames, ... s, ... fps, 0 dropped, 0 undecodable...
     """
 
     source: Path | Camera  # paths may be given as text, here and below
@@ -130,7 +136,13 @@ class SegmentSettings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a run."""
+    """What became of a run.
+
+    >>> import roadmask
+    >>> report = roadmask.process_video(roadmask.SegmentSettings("drive.mp4"), roadmask.Model.load())
+    >>> report.frames, report.state, report.lost, report.seconds > 0
+    (3, 'done', '', True)
+    """
 
     frames: int  # in every output
     dropped: int  # discarded to keep up with a live source; always 0 for files
