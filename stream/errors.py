@@ -5,7 +5,8 @@ RoadmaskError
 ├── ModelError   a model file cannot be used
 ├── DeviceError  a device that was named is not there, fails, or has too little memory
 ├── OutputError  an output cannot be written, or must not be
-└── ArchiveError a mask archive cannot be read
+├── ArchiveError a mask archive cannot be read
+└── ArgumentError a number of Python's means nothing; a ValueError, too
 Stopped          the run is to end early, but well
 """
 
@@ -47,6 +48,10 @@ class OutputError(RoadmaskError):
 
 class ArchiveError(RoadmaskError):
     """A mask archive cannot be read."""
+
+
+class ArgumentError(RoadmaskError, ValueError):
+    """An argument means nothing; its name is told."""
 
 
 class Stopped(BaseException):

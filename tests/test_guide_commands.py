@@ -19,7 +19,7 @@ import pytest
 
 from roadmask.stream import cli
 from tests.support.guide_files import MADE, write_guide_files
-from tests.test_readme import DOCUMENTS, blocks, spans
+from tests.test_readme import DOCUMENTS, blocks, read, spans
 
 Words = tuple[str, ...]
 OTHERS = {"python3", "py", "pip", "uv", "ray", "mpv", "curl", "vlc", "ffmpeg", "sleep"}  # programs of other people
@@ -31,7 +31,7 @@ LONG = {"train", "lr-find", "bench", "doctor", "warmup", "suggest-ignore"}
 
 
 def shown() -> Iterator[Words]:
-    """The words of each command in a block, without variables before it, and without where its output goes."""
+    """The words of each command in a block of README, guides and notebook, without variables before it."""
     for document in DOCUMENTS:
         for line in "".join(blocks(document, "bash")).splitlines():
             yield from commands_of(line)
@@ -41,6 +41,10 @@ def shown() -> Iterator[Words]:
             yield from (tuple(line.split()) for line in re.findall(r"^ExecStart=(.+)$", block, re.MULTILINE))
         for block in blocks(document, "yaml"):
             yield from (("roadmask", *json.loads(words)) for words in re.findall(r"command: (\[.+\])", block))
+    cells = json.loads(read("training/roadmask.ipynb"))["cells"]
+    for cell in cells:
+        for line in "".join(re.findall(r"```bash\n(.*?)```", "".join(cell["source"]), re.DOTALL)).splitlines():
+            yield from commands_of(line)
 
 
 def commands_of(line: str) -> Iterator[Words]:

@@ -104,7 +104,7 @@ def _write_foreign(path: Path) -> None:
 
 
 def _write_data_sets(folder: Path) -> None:
-    for root, drives in (("mydata", "AB"), ("camvid", ("0006R0", "0001TP")), ("mine", "AB"), ("idd", "AB")):
+    for root, drives in (("mydata", "AB"), ("camvid", ("0006R0", "0001TP")), ("mine", "AB"), ("labels", "AB")):
         names = [f"{drives[index % 2]}_{index:04}" for index in range(6)]
         for index, name in enumerate(names):
             save_pair(folder / root / f"images/{name}.png", folder / root / f"labels/{name}.png", draw_ids(index))
