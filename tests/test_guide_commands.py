@@ -22,7 +22,19 @@ from tests.support.guide_files import MADE, write_guide_files
 from tests.test_readme import DOCUMENTS, blocks, read, spans
 
 Words = tuple[str, ...]
-OTHERS = {"python3", "py", "pip", "uv", "ray", "mpv", "curl", "vlc", "ffmpeg", "sleep"}  # programs of other people
+OTHERS = {
+    "python3",
+    "py",
+    "pip",
+    "uv",
+    "ray",
+    "mpv",
+    "curl",
+    "vlc",
+    "ffmpeg",
+    "sleep",
+    "docker",
+}  # programs of other people
 # What takes more than files and a moment: the network, cameras, devices, somebody who ends it; what has been trained.
 ELSEWHERE = re.compile(
     r".*://.*|-|\d|/dev/.*|/mnt/.*|.*\$\{.*|cuda|tensorrt|--(ray|watch|serve|show)|.*\.pt|--(fp16|familiar)|nchw"
@@ -56,6 +68,8 @@ def commands_of(line: str) -> Iterator[Words]:
         if word in ("&&", "|", ";"):
             if words:
                 yield tuple(words)
+            if words[:2] == ["docker", "run"]:
+                yield tuple(words[words.index("roadmask") :])  # an image of that name, whose command it is
             words = []
         elif words or not re.match(r"[A-Z_]+=", word):
             words.append(word)
