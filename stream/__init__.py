@@ -18,9 +18,10 @@ if TYPE_CHECKING:
     from .masks.ignore import parse_ignored
     from .masks.smooth import Smoother
     from .network.model import Model
+    from .result import Result
     from .run.segment import process_video, segment_video
     from .run.settings import Report, SegmentSettings
-    from .segmenter import Result, Segmenter, Session, load
+    from .segmenter import Segmenter, Session, load
     from .spec import ModelSpec, PixelClass
 
 # The film of a street stays on the machine: ONNX Runtime writes a device id and sends telemetry unless this is set
@@ -39,9 +40,10 @@ _HOMES = {
     "masks.ignore": ("parse_ignored",),
     "masks.smooth": ("Smoother",),
     "network.model": ("Model",),
+    "result": ("Result",),
     "run.segment": ("process_video", "segment_video"),
     "run.settings": ("Report", "SegmentSettings"),
-    "segmenter": ("Result", "Segmenter", "Session", "load"),
+    "segmenter": ("Segmenter", "Session", "load"),
     "spec": ("ModelSpec", "PixelClass"),
 }
 __all__ = [

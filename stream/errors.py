@@ -5,7 +5,8 @@ RoadmaskError
 ├── ModelError   a model file cannot be used
 ├── DeviceError  a device that was named is not there, fails, or has too little memory
 ├── OutputError  an output cannot be written, or must not be
-└── ArchiveError a mask archive cannot be read
+├── ArchiveError a mask archive cannot be read
+└── ArgumentError a number of Python's means nothing; a ValueError, too
 Stopped          the run is to end early, but well
 """
 
@@ -13,7 +14,15 @@ from __future__ import annotations
 
 
 class RoadmaskError(Exception):
-    """The message is for the user: what was wrong, with the value, and what to do."""
+    """The message is for the user, in one line: what was wrong, with the value, and what to do.
+
+    >>> import roadmask
+    >>> try:
+    ...     roadmask.load("camvid-lite")
+    ... except roadmask.RoadmaskError as exc:  # a ModelError
+    ...     print(exc)
+    camvid-lite: no such model file, and the box has only ...; did you mean camvid-lite0?
+    """
 
     def __init__(self, message: str = "", *, usage: bool = False) -> None:
         """`usage`: it is the fault of a word of the command, whatever files and devices there are."""
@@ -39,6 +48,10 @@ class OutputError(RoadmaskError):
 
 class ArchiveError(RoadmaskError):
     """A mask archive cannot be read."""
+
+
+class ArgumentError(RoadmaskError, ValueError):
+    """An argument means nothing; its name is told."""
 
 
 class Stopped(BaseException):

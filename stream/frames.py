@@ -61,7 +61,14 @@ class Carried:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class VideoInfo:
-    """What is known of a video before its frames are decoded. `None` means not known."""
+    """What is known of a video before its frames are decoded. `None` means not known.
+
+    >>> import roadmask
+    >>> with roadmask.open_source("drive.mp4") as source:
+    ...     info = source.info
+    >>> info.width, info.height, float(info.rate), float(info.duration)  # pixels; frames a second; seconds
+    (128, 96, 25.0, 0.12)
+    """
 
     width: int  # upright: as a player shows it, after rotation
     height: int
@@ -131,7 +138,16 @@ class Moment:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
-    """One decoded picture, upright, and its place in the video."""
+    """One decoded picture, upright, and its place in the video.
+
+    >>> import roadmask
+    >>> *_, result = roadmask.segment_video("drive.mp4")
+    >>> frame = result.frame
+    >>> frame.index, float(frame.time)  # seconds
+    (2, 0.08)
+    >>> frame.picture.to_ndarray(format="rgb24").shape, frame.input.shape  # of the video, and of the network
+    ((96, 128, 3), (416, 544, 3))
+    """
 
     index: int  # among the decoded frames of the source, from 0; frames left out by --stride are counted
     pts: int  # in units of `time_base`, as in the source
@@ -168,7 +184,13 @@ ScoredFrames = list[tuple[Frame, NDArray[np.float32] | None]]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class SegmentedFrame:
-    """A frame and the class of each of its pixels."""
+    """A frame and the class of each of its pixels.
+
+    >>> import roadmask
+    >>> result = next(roadmask.segment_video("drive.mp4"))
+    >>> result.mask.shape, result.mask.dtype, float(result.shares(11).sum())  # the shares of eleven classes
+    ((96, 128), dtype('uint8'), 1.0)
+    """
 
     frame: Frame
     mask: NDArray[np.uint8]  # (height, width) of the picture; index into `ModelSpec.classes`, or `NO_CLASS`

@@ -6,17 +6,17 @@ What `roadmask run` does to each frame is done to each picture here, by the same
 from __future__ import annotations
 
 import math
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from functools import partial
-from itertools import compress
+from numbers import Real
 from pathlib import Path
-from threading import Lock
+from threading import Lock, local
 from typing import TYPE_CHECKING, Any, overload
 
 import av
-import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
@@ -24,21 +24,17 @@ from numpy.typing import NDArray
 from .camera.camera import Camera, CameraSettings, is_camera, parse_camera
 from .decode.picture import MAX_PICTURE_PIXELS, is_picture
 from .decode.pixels import network_input
-from .encode.legend import LegendPlace, draw_legend
-from .encode.overlay import Style, mixed
-from .encode.palette import CLEAR, Palette, load_palette
-from .encode.picture_sink import PICTURE_SUFFIXES
-from .errors import OutputError, RoadmaskError, SourceError
+from .errors import ArgumentError, RoadmaskError, SourceError
 from .frames import Frame, SegmentedFrame, VideoInfo
 from .masks.deciding import Decider
 from .masks.smooth import Smoother
 from .network.model import Model
 from .pipeline import Pipeline
+from .result import Result, given_path
 from .run.segment import results_of, segment_video
 from .run.settings import SegmentSettings
-from .spec import ModelSpec, select_classes
-from .system.disk import replace_file, writing
-from .system.talk import did_you_mean
+from .spec import ModelSpec
+from .system.url import redacted
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -46,7 +42,6 @@ if TYPE_CHECKING:
     Picture = NDArray[Any] | Image.Image | str | Path  # an array is (height, width, 3) RGB, or (height, width) gray
 
 _TICK = Fraction(1, 1_000_000)  # seconds, of the frames of a session
-_SHOWN_WIDTH = 640  # pixels, of a picture in a notebook
 
 
 def load(model: str | Path | None = None, *, device: str = "auto", bgr: bool = False) -> Segmenter:
@@ -71,8 +66,9 @@ def load(model: str | Path | None = None, *, device: str = "auto", bgr: bool = F
     >>> result.mask.shape, result.mask.dtype, result.plot(alpha=0.5).shape
     ((96, 128), dtype('uint8'), (96, 128, 3))
     """
+    path = None if model is None else given_path(model, "model file")
     # One picture at a time has all threads: the quickest answer. A video has its own, several calls side by side.
-    return Segmenter(Model.load(model, device=device, workers=1), bgr=bgr)
+    return Segmenter(Model.load(path, device=str(device), workers=1), bgr=bgr)
 
 
 class Segmenter:
@@ -90,6 +86,7 @@ class Segmenter:
         self._model = model
         self._bgr = bgr
         self._for_many: Model | None = None  # once there is a video, or a list
+        self._tools = _Tools(len(model.spec.classes))
         self._loading = Lock()
 
     def __repr__(self) -> str:
@@ -145,12 +142,15 @@ class Segmenter:
             smooth: blend the scores over time, so that masks are steady; without, each frame stands for itself.
 
         Raises:
-            ValueError: at once, where a number means nothing; it names the argument.
-            SourceError: the source cannot be opened, or not one frame of it decoded.
+            RoadmaskError: at once, where a number means nothing; it names the argument.
+            SourceError: the source cannot be opened, or not one frame of it decoded; or a camera is given up.
         """
-        if isinstance(source, str | int):
-            word = str(source)
-            source = parse_camera(word) if is_camera(word, CameraSettings()) else Path(word)
+        if isinstance(source, int):
+            source = str(source)
+        if isinstance(source, str) and source and is_camera(source, CameraSettings()):
+            source = parse_camera(source)
+        elif not isinstance(source, Camera):
+            source = given_path(source, "video and no camera")
         frames = segment_video(
             source,
             model=self._many(),
@@ -175,11 +175,14 @@ class Segmenter:
             return list(results)
 
     def _result(self, model: Model, picture: Picture) -> Result:
+        if isinstance(picture, str) and "://" in picture:
+            name = redacted(picture)
+            raise SourceError(f"{name}: an address, and no file; fetch a picture first, or model.stream({name!r})")
         if isinstance(picture, str | Path):
-            return Result(_of_file(Path(picture), model), model.spec, bgr=self._bgr)
+            return Result(_of_file(given_path(picture, "picture"), model), model.spec, bgr=self._bgr)
         array = as_array(picture, bgr=self._bgr)
-        frame = _frame_of(array, model.spec, bgr=self._bgr)
-        mask = Decider(len(self.classes)).mask(model.scores(frame.input[None])[0], *array.shape[:2])
+        frame = _frame_of(array, model.spec, self._tools.reformatter, bgr=self._bgr)
+        mask = self._tools.decider.mask(model.scores(frame.input[None])[0], *array.shape[:2])
         return Result(SegmentedFrame(frame, mask), model.spec, bgr=self._bgr, picture=array)
 
     def _many(self) -> Model:
@@ -205,7 +208,8 @@ class Session:
     def __init__(self, model: Model, *, bgr: bool = False) -> None:
         self._model = model
         self._bgr = bgr
-        self._smoother, self._decider = Smoother(), Decider(len(model.spec.classes))
+        self._smoother = Smoother()
+        self._reformatter, self._decider = VideoReformatter(), Decider(len(model.spec.classes))
         self._count = 0
 
     def __call__(self, picture: NDArray[Any] | Image.Image, *, time: float | Fraction | None = None) -> Result:
@@ -221,7 +225,7 @@ class Session:
         """
         array = as_array(picture, bgr=self._bgr)
         seconds = _seconds(time, "time")
-        frame = _frame_of(array, self._model.spec, bgr=self._bgr, index=self._count, time=seconds)
+        frame = _frame_of(array, self._model.spec, self._reformatter, bgr=self._bgr, index=self._count, time=seconds)
         scores = self._smoother.blend(self._model.scores(frame.input[None])[0], frame.input, time=seconds)
         mask = self._decider.mask(scores, *array.shape[:2])
         self._count += 1
@@ -230,139 +234,6 @@ class Session:
     def reset(self) -> None:
         """The next frame does not follow from the last one."""
         self._smoother.reset()
-
-
-class Result:
-    """A picture and the class of each of its pixels.
-
-    >>> import roadmask
-    >>> result = next(roadmask.load("camvid-lite0-int8").stream("drive.mp4"))
-    >>> result.mask.shape, result["Car"].dtype, round(sum(result.shares.values()), 6)
-    ((96, 128), dtype('bool'), 1.0)
-    >>> result.save("seen.png", alpha=0.4)
-    """
-
-    def __init__(
-        self, frame: SegmentedFrame, spec: ModelSpec, *, bgr: bool = False, picture: NDArray[np.uint8] | None = None
-    ) -> None:
-        self._frame, self._spec, self._bgr = frame, spec, bgr
-        self._picture = picture
-
-    def __repr__(self) -> str:
-        height, width = self.mask.shape
-        most = sorted(self.shares.items(), key=lambda item: -item[1])[:4]
-        return f"<{width}x{height}: {', '.join(f'{name} {share:.0%}' for name, share in most if share)}>"
-
-    @property
-    def mask(self) -> NDArray[np.uint8]:
-        """(height, width), of the picture's size: indices into `classes`."""
-        return self._frame.mask
-
-    @property
-    def classes(self) -> tuple[str, ...]:
-        """Names, in the order of the mask's indices."""
-        return self._spec.class_names
-
-    @property
-    def shares(self) -> dict[str, float]:
-        """How much of the picture each class covers, by name; they add up to 1."""
-        shares = self._frame.shares(len(self.classes))
-        return dict(zip(self.classes, map(float, shares), strict=True))
-
-    @property
-    def index(self) -> int:
-        """Of the frame in its video, or of its session, from 0."""
-        return self._frame.frame.index
-
-    @property
-    def time(self) -> float:
-        """Seconds, on the video's own clock, or as it was given to the session."""
-        return float(self._frame.frame.time)
-
-    @property
-    def picture(self) -> NDArray[np.uint8]:
-        """(height, width, 3) RGB, or BGR where the model was loaded so; not to be written to."""
-        if self._picture is None:
-            height, width = self.mask.shape
-            rgb = network_input(self._frame.frame.picture, (height, width), VideoReformatter())
-            self._picture = rgb if not self._bgr else np.ascontiguousarray(rgb[..., ::-1])
-        return self._picture
-
-    def __getitem__(self, name: str) -> NDArray[np.bool_]:
-        """(height, width): where the class of that name is. In any case.
-
-        Raises:
-            RoadmaskError: the model has no such class.
-        """
-        names = [known.lower() for known in self.classes]
-        if name.lower() not in names:
-            known = f"of {', '.join(self.classes)}{did_you_mean(name, self.classes)}"
-            raise RoadmaskError(f"{name}: no class of this model, {known}")
-        return np.asarray(self.mask == names.index(name.lower()), np.bool_)
-
-    def plot(
-        self,
-        *,
-        alpha: float = 0.5,
-        classes: Sequence[str] = (),
-        exclude: Sequence[str] = (),
-        palette: Palette | str = CLEAR,
-        style: Style = "fill",
-        legend: LegendPlace = "off",
-    ) -> NDArray[np.uint8]:
-        """(height, width, 3): the picture with the classes' colours over it, in the order of colours of `picture`.
-
-        Args:
-            alpha: share of the class colour where a class is filled, from 0, the picture alone, to 1.
-            classes: draw only these; all where it is empty.
-            exclude: do not draw these.
-            palette: of `load_palette`, or what it takes: "clear", "cityscapes", "camvid", a file.
-            style: "fill" the classes, draw an "outline", or "fill+outline".
-            legend: where to draw a table of colours and names: "off", "auto", "top-left", ...
-
-        Raises:
-            RoadmaskError: the model has no such class, there is no such palette, or `alpha` is beyond its limits.
-        """
-        if not 0 <= alpha <= 1:
-            raise RoadmaskError(f"alpha {alpha:g} is not between 0 and 1")
-        drawn = select_classes(self._spec.classes, only=classes, exclude=exclude)
-        shown = (load_palette(palette) if isinstance(palette, str) else palette).colored(self._spec.classes)
-        plotted = mixed(self.picture, self.mask, shown, alpha=alpha, style=style, drawn=drawn, bgr=self._bgr)
-        draw_legend(plotted, list(compress(shown, drawn)), legend, bgr=self._bgr)
-        return plotted
-
-    def save(
-        self,
-        path: str | Path,
-        *,
-        alpha: float = 0.5,
-        palette: Palette | str = CLEAR,
-        style: Style = "fill",
-        legend: LegendPlace = "off",
-    ) -> None:
-        """Write what `plot` draws as a picture; what is there is replaced.
-
-        Raises:
-            OutputError: the name ends in no kind of picture that is known, or it cannot be written.
-        """
-        plotted = self.plot(alpha=alpha, palette=palette, style=style, legend=legend)
-        _write(Path(path), plotted if self._bgr else plotted[..., ::-1], PICTURE_SUFFIXES)
-
-    def save_mask(self, path: str | Path) -> None:
-        """Write the mask as a PNG of one channel, whose values are indices into `classes`; what is there is replaced.
-
-        Raises:
-            OutputError: the name does not end in .png, or it cannot be written.
-        """
-        _write(Path(path), self.mask, (".png",))
-
-    def _repr_png_(self) -> bytes:
-        """For notebooks."""
-        plotted = self.plot(legend="auto")
-        if plotted.shape[1] > _SHOWN_WIDTH:
-            height = max(round(plotted.shape[0] * _SHOWN_WIDTH / plotted.shape[1]), 1)
-            plotted = np.asarray(cv2.resize(plotted, (_SHOWN_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
-        return _encoded(plotted if self._bgr else plotted[..., ::-1], ".png")
 
 
 def as_array(picture: Any, *, bgr: bool = False) -> NDArray[np.uint8]:
@@ -396,15 +267,33 @@ def as_array(picture: Any, *, bgr: bool = False) -> NDArray[np.uint8]:
     return np.ascontiguousarray(array[..., :3])
 
 
-def _of_pil(picture: Any, bgr: bool) -> NDArray[np.uint8]:
+def _of_pil(picture: Any, bgr: bool) -> NDArray[Any]:
     from PIL import ImageOps
 
-    upright = np.asarray(ImageOps.exif_transpose(picture).convert("RGB"))
-    return upright if not bgr else upright[..., ::-1]
+    try:
+        upright = ImageOps.exif_transpose(picture)
+        deep = upright.mode.startswith(("I", "F"))  # more than 8 bits, which would be cut off
+        pixels = np.asarray(upright if deep else upright.convert("RGB"))
+    except (OSError, ValueError, SyntaxError, EOFError) as exc:  # it reads its file now
+        raise SourceError(f"PIL image: cannot be read ({exc}); is its file whole, and open?") from exc
+    return pixels[..., ::-1] if bgr and not deep else pixels
+
+
+class _Tools(local):
+    """What keeps tables and working memory from one picture to the next of its size; each thread has its own."""
+
+    def __init__(self, class_count: int) -> None:
+        self.reformatter, self.decider = VideoReformatter(), Decider(class_count)
 
 
 def _frame_of(
-    array: NDArray[np.uint8], spec: ModelSpec, *, bgr: bool, index: int = 0, time: Fraction | None = None
+    array: NDArray[np.uint8],
+    spec: ModelSpec,
+    reformatter: VideoReformatter,
+    *,
+    bgr: bool,
+    index: int = 0,
+    time: Fraction | None = None,
 ) -> Frame:
     """As the decoder of a file gives it."""
     height, width = array.shape[:2]
@@ -423,11 +312,13 @@ def _frame_of(
         has_audio=False,
         live=False,
     )
-    small = network_input(picture, spec.input_size(height, width), VideoReformatter())
+    small = network_input(picture, spec.input_size(height, width), reformatter)
     return Frame(index, round((time or 0) / _TICK), _TICK, picture, small, info)
 
 
 def _of_file(path: Path, model: Model) -> SegmentedFrame:
+    if os.path.isdir(path):  # noqa: PTH112 - which knows names that are too long
+        raise SourceError(f"{path}: is a folder, not a picture; give a list of its files")
     if is_picture(path):
         settings = SegmentSettings(path, picture=True, smooth=False, max_pixels=MAX_PICTURE_PIXELS)
         return next(results_of(settings, model))
@@ -440,19 +331,7 @@ def _of_file(path: Path, model: Model) -> SegmentedFrame:
 def _seconds(value: float | Fraction | None, name: str) -> Fraction | None:
     if value is None:
         return None
-    if not math.isfinite(value):
-        raise RoadmaskError(f"{name} is {value}: not a number of seconds")
-    return Fraction(value).limit_denominator(_TICK.denominator)
-
-
-def _write(path: Path, picture: NDArray[np.uint8], suffixes: Sequence[str]) -> None:
-    suffix = path.suffix.lower()
-    if suffix not in suffixes:
-        raise OutputError(f"{path}: ends in {suffix or 'nothing'}, not in {', '.join(suffixes)}")
-    content = _encoded(picture, suffix)
-    with writing(path):
-        replace_file(path, content)
-
-
-def _encoded(picture: NDArray[np.uint8], suffix: str) -> bytes:
-    return bytes(cv2.imencode(suffix, np.ascontiguousarray(picture))[1])
+    if not isinstance(value, Real) or not math.isfinite(value):
+        raise ArgumentError(f"{name} is {value!s:.40}: not a number of seconds")
+    exact = value if isinstance(value, Fraction) else Fraction(float(value))
+    return exact.limit_denominator(_TICK.denominator)

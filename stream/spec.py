@@ -39,7 +39,12 @@ Renamed = tuple[tuple[str, str], ...]  # classes and what they are to be called
 
 @dataclass(frozen=True, slots=True)
 class PixelClass:
-    """One thing that a pixel can show."""
+    """One thing that a pixel can show.
+
+    >>> import roadmask
+    >>> roadmask.Model.load("camvid-lite0-int8").spec.classes[3]  # of the pixels that are 3 in a mask
+    PixelClass(name='Road', color=(128, 64, 128))
+    """
 
     name: str
     color: Color  # RGB
@@ -47,7 +52,15 @@ class PixelClass:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class ModelSpec:
-    """What a model file says of itself."""
+    """What a model file says of itself.
+
+    >>> import roadmask
+    >>> spec = roadmask.Model.load().spec
+    >>> spec.class_names.index("Car"), spec.scores["miou"] > 0.7
+    (8, True)
+    >>> spec.input_size(1080, 1920)  # (height, width) that the network sees a picture of 1920x1080 in
+    (352, 640)
+    """
 
     schema: int
     classes: tuple[PixelClass, ...]  # a mask holds indices into this

@@ -123,14 +123,21 @@ def drive(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-@pytest.mark.parametrize("document", ["README.md", "stream/README.md", "export/README.md"])
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_a_block_is_of_a_kind_that_is_tried(document: str) -> None:
+    """Python here, commands in `test_guide_commands.py`; the others are drawings."""
+    kinds = re.findall(r"^```(.*)\n(?:.*\n)*?```$", read(document), re.MULTILINE)
+    assert set(kinds) <= {"", "python", "py", "bash", "powershell", "ini", "yaml", "dockerfile", "json"}
+    for block in blocks(document, "json"):
+        json.loads(block)
+
+
+@pytest.mark.parametrize("document", [document for document in DOCUMENTS if blocks(document, "python", "py")])
 def test_the_python_examples_run_as_they_stand(
     document: str, drive: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(drive)
-    examples = blocks(document, "python", "py")
-    assert examples
-    for example in examples:
+    for example in blocks(document, "python", "py"):
         exec(compile(example, document, "exec"), {})  # the text is ours
         if document == "README.md":
             assert [line.split()[0] for line in capsys.readouterr().out.splitlines()] == ["0.0", "0.2", "0.4"]
@@ -184,8 +191,19 @@ def test_every_option_of_a_command_is_told(command: str, help_of: dict[str, str]
 def test_every_extra_that_is_named_can_be_installed() -> None:
     extras = tomllib.loads(read("pyproject.toml"))["project"]["optional-dependencies"]
     for document in DOCUMENTS:
-        for names in re.findall(r"(?<=\.|c)\[([a-z,]+)\]'", read(document)):
+        for names in re.findall(r"(?<=\.|\))\[([a-z,]+)\]['\"]", read(document)):
             assert set(names.split(",")) <= set(extras), f"{document}: {names}"
+
+
+def test_the_image_is_of_a_python_that_is_supported_and_its_user_is_not_root() -> None:
+    (block,) = blocks("stream/README.md", "dockerfile")
+    steps = [line.split(maxsplit=1) for line in block.replace("\\\n", "").splitlines()]
+    assert [step for step, _ in steps] == ["FROM", "RUN", "USER", "WORKDIR", "ENTRYPOINT"]
+    does = dict(steps)
+    (version,) = re.findall(r"python:([\d.]+)-slim", does["FROM"])
+    assert f"Programming Language :: Python :: {version}" in read("pyproject.toml")
+    assert f"--uid {does['USER']} " in does["RUN"]
+    assert json.loads(does["ENTRYPOINT"]) == ["roadmask"]
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import zipfile
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import roadmask
-from roadmask import ArchiveError, OutputError, RoadmaskError, SourceError, segment_video
+from roadmask import ArchiveError, Camera, ModelError, OutputError, RoadmaskError, SourceError, segment_video
 from roadmask.stream.segmenter import Segmenter
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import COLORS
@@ -96,7 +98,14 @@ def test_one_model_serves_many_threads(segmenter: Segmenter) -> None:
         (np.zeros((40, 50, 3)), "array of float64: not uint8; (array * 255).astype('uint8')"),
         (np.zeros((40, 50, 3), np.uint16), "array of uint16: not uint8; scale it to 0..255"),
         (np.zeros((0, 50, 3), np.uint8), "array of shape (0, 50, 3): has no pixels"),
+        (Image.new("I;16", (8, 8)), "array of uint16: not uint8; scale it to 0..255"),
         ([street(), "nope.png"], "nope.png: no such file"),
+        (".", ".: is a folder, not a picture; give a list of its files"),
+        ("", "'': no picture; no file is called so"),
+        ("a" * 5000, "aaa: "),
+        ("a\0b.png", "no picture; no file is called so"),
+        ("http://joe:secret@10.0.0.7/a.jpg", "http://10.0.0.7/a.jpg: an address, and no file; fetch a picture first"),
+        (b"abc", "bytes: no picture"),
     ],
 )
 def test_what_is_no_picture_is_told_in_one_line(segmenter: Segmenter, given: Any, message: str) -> None:
@@ -104,6 +113,62 @@ def test_what_is_no_picture_is_told_in_one_line(segmenter: Segmenter, given: Any
         segmenter(given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_pil_image_whose_file_is_cut_off_is_told_in_one_line(segmenter: Segmenter, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (*SIZE, 3), np.uint8)
+    content = encoded(tmp_path / "noise.png", noise).read_bytes()
+    (tmp_path / "noise.png").write_bytes(content[: len(content) // 2])
+    with Image.open(tmp_path / "noise.png") as cut, pytest.raises(SourceError, match="PIL image: cannot be read"):
+        segmenter(cut)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda _: roadmask.load(3), "int: no model file; give a path"),  # type: ignore[arg-type]
+        (lambda _: roadmask.load(device=0), "device '0' is not known; choose auto, "),  # type: ignore[arg-type]
+        (lambda model: model.stream("v.mp4", stride=1.5), "stride is 1.5; it must be a whole number"),
+        (lambda model: model.stream("v.mp4", max_frames=0), "max_frames is 0; it must be 1 or more"),
+        (lambda model: model.stream("v.mp4", start="1:00"), "start is 1:00: not a number of seconds"),
+        (lambda model: model.stream("v.mp4", start=2, end=1), "end is 1; it must be more than start, which is 2"),
+        (lambda model: model.stream(None), "NoneType: no video and no camera"),
+        (lambda model: model.stream("foo://x"), "unknown kind of address foo://"),
+        (lambda model: model.session()("a.png"), "str: no picture"),
+        (lambda model: model.session()(street(), time="3"), "time is 3: not a number of seconds"),
+        (lambda model: model(street())[0], "0: no class of this model"),
+        (lambda model: model(street()).plot(alpha="0.5"), "alpha 0.5 is not between 0 and 1"),
+        (lambda model: model(street()).plot(classes=[1]), "class '1' is not known to this model"),
+        (lambda model: model(street()).plot(palette="nice"), "palette 'nice' is none of clear, "),
+        (lambda model: model(street()).plot(style="dots"), "style dots is none of fill, "),
+        (lambda model: model(street()).plot(legend=True), "legend True is none of off, auto, "),
+        (lambda model: model(street()).save(None), "NoneType: no name of a picture; give a path"),
+    ],
+)
+def test_a_wrong_argument_is_told_in_one_line(segmenter: Segmenter, call: Callable[[Any], Any], message: str) -> None:
+    with pytest.raises(RoadmaskError) as caught:
+        call(segmenter)
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_checkpoint_says_how_it_becomes_a_model(tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "best.pt", "w") as file:
+        file.writestr("best/data.pkl", b"")
+    with pytest.raises(ModelError, match=r"best\.pt: no model file; .*: roadmask export .*best\.pt"):
+        roadmask.load(tmp_path / "best.pt")
+
+
+@pytest.mark.usefixtures("short_pauses")
+def test_a_camera_that_is_lost_is_told_and_given_up_in_python_too(
+    segmenter: Segmenter, caplog: pytest.LogCaptureFixture
+) -> None:
+    camera = Camera("gate", "testsrc2=size=64x48:rate=10:duration=0.3", "lavfi", every_frame=True, max_retries=1)
+    results = []
+    with pytest.raises(SourceError, match="gate: the stream ended; given up after 2 tries"):
+        results.extend(segmenter.stream(camera))
+    assert len(caplog.messages) == 1
+    assert caplog.messages[0].startswith("gate: reconnecting (the stream ended); next try in ")
 
 
 def test_a_video_is_no_picture_and_says_how_to_go_on(segmenter: Segmenter, tmp_path: Path) -> None:
@@ -120,7 +185,7 @@ def test_a_video_s_results_are_those_of_a_run(segmenter: Segmenter, model: Path,
     assert all((result.mask == frame.mask).all() for result, frame in zip(results, expected, strict=True))
     some = segmenter.stream(clip, start=0.08, stride=2, max_frames=2)
     assert [result.index for result in some] == [2, 4]
-    with pytest.raises(ValueError, match="stride is 0"):
+    with pytest.raises(ValueError, match="stride is 0"):  # a RoadmaskError, too
         segmenter.stream(clip, stride=0)
 
 
@@ -165,6 +230,7 @@ def test_a_plot_mixes_the_colours_of_the_classes_that_are_drawn(segmenter: Segme
     assert (result.plot(alpha=1) == clear.color).all()
     assert (result.plot(style="outline") == 0).all(), "no class meets another"
     assert (result.plot(exclude=[name]) == 0).all()
+    assert (result.plot(exclude=name.lower()) == 0).all()
     assert result.plot(legend="auto")[:20, :20].any()
     assert not result.picture.any(), "drawn upon"
     with pytest.raises(RoadmaskError, match=r"alpha 1\.5 is not between 0 and 1"):

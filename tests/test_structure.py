@@ -51,7 +51,7 @@ ROOMS = {
     *("run", "decode", "network", "masks", "encode", "archive", "stats", "camera", "live", "batch", "cluster"),
     *("labelling", "preview", "report", "doctor", "bench", "system", "commands"),
 }
-TOP = {"__init__", "cli", "errors", "frames", "pipeline", "segmenter", "spec"}
+TOP = {"__init__", "cli", "errors", "frames", "pipeline", "result", "segmenter", "spec"}
 # Heavy or optional packages, and who may import them at all.
 ALLOWED_THIRD_PARTY = {
     "torch": {"training", "export"},
@@ -166,6 +166,15 @@ def test_what_the_wheel_holds_can_be_imported(site: Path) -> None:
     subprocess.run([sys.executable, "-P", "-c", code, str(site)], check=True, cwd=site.parent)
 
 
+def test_the_source_distribution_holds_the_packages_and_all_that_the_tests_need() -> None:
+    from hatchling.builders.sdist import SdistBuilder
+
+    held = {Path(file.distribution_path).as_posix() for file in SdistBuilder(str(ROOT)).recurse_included_files()}
+    here = [path for folder in (*PACKAGES, "tests", ".assets") for path in (ROOT / folder).rglob("*") if path.is_file()]
+    wanted = {path.relative_to(ROOT).as_posix() for path in here if "__pycache__" not in path.parts}
+    assert wanted | {"README.md", "CHANGELOG.md", "LICENSE", "NOTICE", ".package/roadmask/__init__.py"} <= held
+
+
 def test_an_editable_install_puts_one_folder_on_the_path_with_one_package_in_it(tmp_path: Path) -> None:
     from hatchling.builders.wheel import WheelBuilder
 
@@ -235,7 +244,8 @@ def test_the_public_names_are_sorted_documented_by_a_home_and_importable() -> No
 
 # What holds the whole, or what every room shares: its tests stand at the top, all others in their room.
 WHOLE = {
-    *("docstrings", "frames", "pipeline", "privacy", "properties", "readme", "segmenter", "spec", "structure"),
+    *("docstrings", "frames", "guide_commands", "pipeline", "privacy", "properties", "readme", "segmenter", "spec"),
+    "structure",
 }
 
 

@@ -29,7 +29,13 @@ _VIDEO4LINUX = 81  # the kernel's number for such devices
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """A source that is no file: where it is and how it is watched."""
+    """A source that is no file: where it is and how it is watched. `parse_camera` makes one.
+
+    >>> import roadmask
+    >>> camera = roadmask.parse_camera("front=rtsp://joe:secret@10.0.0.7/live")
+    >>> camera.name, camera.endless, camera.timeout_s  # seconds without a frame, after which it is connected to again
+    ('front', True, 10.0)
+    """
 
     name: str  # in messages and file names; holds no password
     url: str = field(repr=False)  # as FFmpeg takes it, password and all
@@ -50,7 +56,13 @@ class Camera:
 
 @dataclass(frozen=True, slots=True)
 class CameraSettings:
-    """How cameras are watched, as the command's options say."""
+    """How cameras are watched, as the command's options say.
+
+    >>> import roadmask
+    >>> settings = roadmask.CameraSettings(policy="every-frame", timeout_s=2.5)
+    >>> roadmask.parse_camera("udp://239.0.0.1:5000", settings).every_frame
+    True
+    """
 
     policy: Policy = "auto"
     transport: Transport = "tcp"

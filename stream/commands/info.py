@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 import os
 import sys
+import zlib
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
-from zipfile import is_zipfile
+from zipfile import BadZipFile, ZipFile
 
 import typer
 from rich.console import Console
@@ -29,8 +31,12 @@ from ..network.model import Model, bundled_models, find_model
 from ..spec import PixelClass
 from ..stats.stats import PLACE_COLUMNS, read_columns
 from ..stats.stats import SUFFIXES as STATS_SUFFIXES
-from ..system.talk import printable
+from ..system.talk import did_you_mean, printable
 from .options import AsJson
+
+_CHECKPOINTS = ("best.pt", "last.pt")  # of a training run
+# What `training.checkpoint` begins with, of which nothing is imported here, and bytes in which it stands.
+_CHECKPOINT_MARK, _CHECKPOINT_BEGIN = b"roadmask-checkpoint", 4096
 
 
 def info(
@@ -80,7 +86,7 @@ def describe(path: Path) -> dict[str, Any]:
     if not os.path.exists(path) and not is_sequence(path):  # noqa: PTH110 - which knows names that are too long
         if str(path) in bundled_models():
             return _model(find_model(path))
-        raise RoadmaskError(f"{path}: no such file")
+        raise RoadmaskError(f"{path}: no such file{did_you_mean(str(path), bundled_models())}")
     suffix = path.suffix.lower()
     if suffix == ".onnx":
         return _model(path)
@@ -88,7 +94,9 @@ def describe(path: Path) -> dict[str, Any]:
         return _checkpoint(path)
     if suffix in STATS_SUFFIXES:
         return _statistics(path)
-    if (path / "history.csv").is_file() and not (path / "manifest.jsonl").exists():
+    if (path / "folds.csv").is_file():
+        return _folds(path)
+    if any((path / name).is_file() for name in ("history.csv", *_CHECKPOINTS)):
         return _training_run(path)
     if path.is_dir() or suffix in (".zip", ".npz"):
         return _archive(path)
@@ -112,7 +120,7 @@ def _model(path: Path) -> dict[str, Any]:
         "output": f"{spec.output_name}: float32 (batch, {len(spec.classes)}, rows, columns), a score for each class",
         "trained at": f"{spec.width}x{spec.height}, sides multiples of {spec.stride}",
         "classes": _classes(spec.classes, spec.scores),
-        "scores": dict(spec.scores),
+        "scores": dict(spec.scores) or None,
         "familiar": None if spec.least_lead is None else f"where the best class leads by {spec.least_lead:.2f} or more",
         "provenance": dict(spec.provenance),
     }
@@ -128,8 +136,11 @@ def _classes(classes: Sequence[PixelClass], scores: Mapping[str, float]) -> list
 
 
 def _checkpoint(path: Path) -> dict[str, Any]:
-    """By its outside: what it holds is read by torch, which need not be here."""
-    if not is_zipfile(path):
+    """By what it says that it is: all that it holds is read by torch, which need not be here."""
+    begin = b""
+    with suppress(OSError, BadZipFile, StopIteration, RuntimeError, EOFError, zlib.error), ZipFile(path) as file:
+        begin = file.open(next(name for name in file.namelist() if name.endswith("data.pkl"))).read(_CHECKPOINT_BEGIN)
+    if _CHECKPOINT_MARK not in begin:
         raise RoadmaskError(f"{path}: no checkpoint that 'roadmask train' wrote, or damaged")
     return {
         "kind": "checkpoint",
@@ -140,18 +151,37 @@ def _checkpoint(path: Path) -> dict[str, Any]:
 
 
 def _training_run(path: Path) -> dict[str, Any]:
-    with (path / "history.csv").open(newline="", encoding="utf-8") as file:
-        epochs = [row for row in csv.DictReader(file) if row.get("epoch") and row.get("miou")]
-    best = max(epochs, key=lambda row: float(row["miou"]), default=None)
-    checkpoints = [name for name in ("best.pt", "last.pt") if (path / name).is_file()]
+    epochs = _scored(path / "history.csv", "epoch") if (path / "history.csv").is_file() else {}
+    best = max(epochs, key=lambda epoch: epochs[epoch], default=None)
+    checkpoints = [name for name in _CHECKPOINTS if (path / name).is_file()]
     facts: dict[str, Any] = {"kind": "training run", "folder": path.name, "epochs": len(epochs)}
     if best:
-        facts |= {"best": f"epoch {best['epoch']}, mIoU {best['miou']}", "last": f"mIoU {epochs[-1]['miou']}"}
+        last = next(reversed(epochs.values()))
+        facts |= {"best": f"epoch {best}, mIoU {epochs[best]:g}", "last": f"mIoU {last:g}"}
     facts["checkpoints"] = ", ".join(checkpoints) or None
     facts["plots"] = ", ".join(sorted(item.name for item in path.glob("*.png"))) or None
     if checkpoints:
         facts["next"] = f"roadmask export {printable(path / checkpoints[0])} -o model.onnx"
     return facts
+
+
+def _folds(path: Path) -> dict[str, Any]:
+    scores = _scored(path / "folds.csv", "drive")
+    return {"kind": "training runs, each with a drive held out", "folder": path.name, "mIoU by drive": scores}
+
+
+def _scored(path: Path, key: str) -> dict[str, float]:
+    """The mIoU in each row of a table of training, the mean over its data sets; rows without one are left out."""
+    scores = {}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                mious = [float(value) for name, value in row.items() if name and name.endswith("miou") and value]
+                if mious and math.isfinite(sum(mious)):
+                    scores[row.get(key) or "?"] = sum(mious) / len(mious)
+    except (OSError, ValueError, csv.Error) as exc:
+        raise RoadmaskError(f"{path}: cannot be read ({exc}); is it whole?") from exc
+    return scores
 
 
 def _statistics(path: Path) -> dict[str, Any]:

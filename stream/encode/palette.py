@@ -163,7 +163,7 @@ class Palette:
 CLEAR = Palette()
 
 
-def load_palette(word: str) -> Palette:
+def load_palette(word: str | Path) -> Palette:
     """A palette in the box by its name ("clear", "camvid" for the classes' own colours, "cityscapes"), or from a file.
 
     A file is JSON: `{"Car": "#0060ff", "Road": [128, 64, 128]}`, class names in any case; classes that it leaves out
@@ -177,9 +177,9 @@ def load_palette(word: str) -> Palette:
     >>> [item.color for item in load_palette("cityscapes").colored(classes)]
     [(128, 64, 128), (0, 0, 142)]
     """
+    path, word = Path(word), str(word)
     if word.lower() in _TABLES:
         return Palette(word.lower())
-    path = Path(word)
     if path.suffix.lower() != ".json":
         meant = did_you_mean(word, PALETTES)
         raise RoadmaskError(f"palette {word!r} is none of {', '.join(PALETTES)}, and no FILE.json{meant}", usage=True)

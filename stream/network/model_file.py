@@ -35,6 +35,8 @@ def refuse_bad_model(path: Path) -> None:
         content = memoryview(path.read_bytes())
     except OSError as exc:
         raise ModelError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+    if bytes(content[:4]) == b"PK\x03\x04":  # a zip, as torch's checkpoints are
+        raise ModelError(f"{path}: no model file; if it is a checkpoint, make one of it: roadmask export {path}")
     try:
         _look_into(content, "model", path)
     except (IndexError, ValueError, RecursionError) as exc:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
@@ -12,13 +13,13 @@ from threading import Event
 
 from ..camera.camera import Camera, parse_camera
 from ..camera.live import LiveSource
-from ..camera.status import CameraStatus
+from ..camera.status import CameraEvent, CameraState, CameraStatus
 from ..decode.hardware_decode import decoder_for
 from ..decode.opening import is_sequence
 from ..decode.picture import PictureSource
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
-from ..errors import Stopped, is_failure
+from ..errors import SourceError, Stopped, is_failure
 from ..frames import Ending, Position, SegmentedFrame, Sink, VideoInfo
 from ..masks.deciding import Decided
 from ..masks.ignore import Ignored
@@ -31,6 +32,8 @@ from .outputs import Output, Outputs, camera_outputs, file_outputs, keep_times, 
 from .progress import Lost, Progress, Saved
 from .settings import Report, SegmentSettings, run_identity
 from .stages import batch_size, blurred, masks_of, network_size
+
+_log = logging.getLogger(__name__)
 
 
 def process_video(
@@ -203,8 +206,8 @@ def segment_video(
         ignore: what is left out, from `parse_ignored`: these pixels are 255 in every mask.
 
     Raises:
-        ValueError: at once, where a number means nothing; it names the argument.
-        SourceError: the source cannot be opened, or not one frame of it decoded.
+        RoadmaskError: at once, where a number means nothing (a ValueError, too); it names the argument.
+        SourceError: the source cannot be opened, or not one frame of it decoded; or a camera is given up.
         RoadmaskError: what is to be left out does not fit its pictures.
         ModelError, DeviceError: as `Model.load`.
 
@@ -237,14 +240,23 @@ def results_of(
     """As `segment_video`, of a source as a run's settings name it; their outputs are not made."""
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     stop = Event()
-    with open_video(settings, loaded, stop) as opened, Pipeline() as pipeline:
+    status = CameraStatus(settings.name, on_event=_log_trouble)
+    with open_video(settings, loaded, stop, status) as opened, Pipeline() as pipeline:
         if settings.ignore:
             settings.ignore.refuse_misfitting(opened.info, settings.name)
         try:
             for decided in masks_of(opened, loaded, pipeline, settings):
                 yield decided.result
+            if opened.failure:
+                raise SourceError(f"{settings.name}: {opened.failure}")
         finally:
             stop.set()
+
+
+def _log_trouble(event: CameraEvent) -> None:
+    """A loop that waits for a camera would say nothing: Python shows warnings that nobody handles."""
+    if event.state in (CameraState.STALLED, CameraState.RECONNECTING):
+        _log.warning("%s", event)
 
 
 def open_video(

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from functools import lru_cache
 from importlib.metadata import version
+from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
@@ -17,7 +18,7 @@ from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET, EncoderChoice, Encoding, 
 from ..encode.legend import LegendPlace
 from ..encode.overlay import Style
 from ..encode.palette import CLEAR, Palette
-from ..errors import SourceError
+from ..errors import ArgumentError, SourceError
 from ..masks.familiar import warning_of
 from ..masks.ignore import Ignored
 from ..network.model import Model
@@ -44,7 +45,13 @@ class SegmentSettings:
     """What to make of one video or camera. An output that is `None` is not made.
 
     Raises:
-        ValueError: a number that means nothing; it names which.
+        RoadmaskError: a number that means nothing, a ValueError, too; it names which.
+
+    >>> from fractions import Fraction
+    >>> import roadmask
+    >>> settings = roadmask.SegmentSettings("drive.mp4", masks="few.zip", stride=2, end=Fraction(1))  # one second
+    >>> print(roadmask.process_video(settings, roadmask.Model.load()))
+    2 frames, ... s, ... fps, 0 dropped, 0 undecodable...
     """
 
     source: Path | Camera  # paths may be given as text, here and below
@@ -94,10 +101,14 @@ class SegmentSettings:
         least = {"stride": 1, "max_frames": 1, "batch": 1, "max_pixels": 1, "stream": 0, "start": 0, "end": 0}
         for name, limit in least.items():
             value = getattr(self, name)
-            if value is not None and value < limit:
-                raise ValueError(f"{name} is {value}; it must be {limit} or more")
+            if value is None:
+                continue
+            if not isinstance(value, Real if name in ("start", "end") else Integral):
+                raise ArgumentError(f"{name} is {value!r:.40}; it must be a{' whole' * (limit == 1)} number")
+            if not value >= limit:
+                raise ArgumentError(f"{name} is {value}; it must be {limit} or more")
         if self.end is not None and self.end <= (self.start or 0):
-            raise ValueError(f"end is {self.end}; it must be more than start, which is {self.start or 0}")
+            raise ArgumentError(f"end is {self.end}; it must be more than start, which is {self.start or 0}")
 
     @property
     def is_endless(self) -> bool:
@@ -135,7 +146,13 @@ class SegmentSettings:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What became of a run."""
+    """What became of a run.
+
+    >>> import roadmask
+    >>> report = roadmask.process_video(roadmask.SegmentSettings("drive.mp4"), roadmask.Model.load())
+    >>> report.frames, report.state, report.lost, report.seconds > 0
+    (3, 'done', '', True)
+    """
 
     frames: int  # in every output
     dropped: int  # discarded to keep up with a live source; always 0 for files

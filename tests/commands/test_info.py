@@ -90,7 +90,7 @@ def test_info_of_a_checkpoint_and_of_its_run_names_the_next_step(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     with zipfile.ZipFile(tmp_path / "best.pt", "w") as file:
-        file.writestr("best/data.pkl", b"")
+        file.writestr("best/data.pkl", b"...roadmask-checkpoint...")
     (tmp_path / "history.csv").write_text("epoch,miou\n1,0.5\n2,0.71\n3,0.7\n")
     checkpoint, training_run = facts_of(tmp_path / "best.pt", capsys), facts_of(tmp_path, capsys)
     assert (checkpoint["kind"], training_run["kind"]) == ("checkpoint", "training run")
@@ -100,3 +100,36 @@ def test_info_of_a_checkpoint_and_of_its_run_names_the_next_step(
     (tmp_path / "worst.pt").write_bytes(b"?")
     assert main(["info", str(tmp_path / "worst.pt")]) == 1
     assert "no checkpoint that 'roadmask train' wrote, or damaged" in capsys.readouterr().err
+    with zipfile.ZipFile(tmp_path / "other.pth", "w") as file:
+        file.writestr("archive/data.pkl", b"weights of another trainer")
+    assert main(["info", str(tmp_path / "other.pth")]) == 1
+    assert "other.pth: no checkpoint that 'roadmask train' wrote" in capsys.readouterr().err
+
+
+def test_info_of_a_run_that_has_no_scores_yet_and_of_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "last.pt").write_bytes(b"?")
+    assert facts_of(tmp_path, capsys)["checkpoints"] == "last.pt"
+    (tmp_path / "history.csv").write_text("epoch,miou,idd_miou\n1,0.5,0.9\n2,0.6,0.7\n3,nan,nan\n4,,\n")
+    facts = facts_of(tmp_path, capsys)
+    assert (facts["epochs"], facts["best"], facts["last"]) == (2, "epoch 1, mIoU 0.7", "mIoU 0.65")
+    (tmp_path / "folds.csv").write_text("drive,pictures,miou\nA,4,0.5\nmean,4,0.5\n")
+    assert facts_of(tmp_path, capsys)["mIoU by drive"] == {"A": 0.5, "mean": 0.5}
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"epoch,miou\n1,half\n", b"\xff\xfe\x00", b"epoch,miou\n1,0.\x005\n", b'epoch,miou\n1,"' + b"x" * 200_000],
+)
+@pytest.mark.parametrize("name", ["history.csv", "folds.csv"])
+def test_a_damaged_table_of_a_training_run_is_told_in_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str, content: bytes
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    assert main(["info", str(tmp_path)]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert f"{name}: cannot be read (" in line
+
+
+def test_info_of_what_is_not_there_proposes_the_model_that_was_meant(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["info", "camvid-lite"]) == 1
+    assert "camvid-lite: no such file; did you mean camvid-lite0?" in capsys.readouterr().err

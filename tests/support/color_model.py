@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -41,12 +42,13 @@ def write_color_model(
     input_type: int = TensorProto.UINT8,
     batch: int | str = "batch",
     added: float = 0.0,
+    classes: Mapping[str, tuple[int, int, int]] = COLORS,
 ) -> Path:
     """At half the input's size, score[c] = 2 color[c] . pixel - |color[c]|^2: largest for the nearest colour.
 
-    `added` is to the score of the first class.
+    `added` is to the score of the first class; `classes` are those that `metadata` must name.
     """
-    colors = np.array(list(COLORS.values()), np.float32)
+    colors = np.array(list(classes.values()), np.float32)
     bias = -(colors**2).sum(axis=1)
     bias[0] += added
     weights = (2 * colors)[:, :, None, None]
