@@ -53,7 +53,7 @@ def devices() -> Iterator[Finding]:
             found = f"is there; not tried, as {device.building} takes minutes"
             yield Finding(device.name, "ok", found, "to try it: roadmask doctor engines")
     if all(device.name != "cuda" for device in there) and (_NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi")):
-        advice = "pip uninstall onnxruntime, then pip install onnxruntime-gpu"
+        advice = "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
         yield Finding("cuda", "warning", "there is an NVIDIA GPU, and this onnxruntime cannot use it", advice)
     if states["cpu"] == "ok":
         taken = Model.load(device="auto").device

@@ -46,7 +46,7 @@ class Device:
 DEVICES = {
     device.name: device
     for device in (
-        Device("cuda", "CUDAExecutionProvider", batch=8, workers=2, packages="onnxruntime-gpu"),
+        Device("cuda", "CUDAExecutionProvider", batch=8, workers=2, packages="'onnxruntime-gpu[cuda,cudnn]'"),
         Device(
             "tensorrt",
             "TensorrtExecutionProvider",
@@ -56,7 +56,7 @@ DEVICES = {
             keeps_compiled=True,
             rest=("CUDAExecutionProvider",),
             building="building a TensorRT engine",
-            packages="onnxruntime-gpu tensorrt",
+            packages="'onnxruntime-gpu[cuda,cudnn]' 'tensorrt<11'",  # what it was built for, as of 1.31
         ),
         Device(
             "openvino",

@@ -11,8 +11,10 @@ Nor do other settings make a CPU quicker: with fixed sizes it takes 1.00 to 1.01
 
 from __future__ import annotations
 
+import re
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +26,7 @@ from ..errors import DeviceError, ModelError, first_line
 from ..spec import ModelSpec
 from ..system.machine import is_out_of_memory
 from ..system.stop import within
+from .libraries import load_cuda, load_tensorrt
 from .providers import Placement, Work, provider_options, rest_options
 
 # A model may come from anywhere, and compute for hours: in the first run of a size, or where constants are folded.
@@ -31,7 +34,9 @@ FIRST_PICTURE_S = 60.0
 LOAD_S = 60.0
 _SMALLER = "take a smaller model or a faster device"
 _COMPILING = 60  # times as long, for devices that compile
+_LIBRARIES = {"cuda": load_cuda, "tensorrt": load_tensorrt}
 _SILENT = 4  # its warnings are about graphs, and users cannot act on them; what fails is raised as well as logged
+_USUAL = 2  # ONNX Runtime's own default: warnings
 
 
 def open_session(
@@ -48,10 +53,19 @@ def open_session(
         options.add_free_dimension_override_by_name(name, size)
     providers: list[tuple[str, dict[str, Any]]] = [(placement.device.provider, provider_options(placement, work))]
     providers += [(provider, rest_options(placement)) for provider in placement.device.rest]
-    session = _opened(path, options, providers, placement)
+    load = _LIBRARIES.get(placement.device.name)
+    missing = load() if load else ""
+    try:
+        session = _opened(path, options, providers, placement)
+    except DeviceError as exc:
+        raise _not_started(placement, missing) if missing else exc from exc
     if session.get_providers()[0] != placement.device.provider:  # it goes on with the CPU without a word
-        raise DeviceError(f"device {str(placement)!r} did not start; is its driver installed?")
+        raise _not_started(placement, missing)
     return session
+
+
+def _not_started(placement: Placement, missing: str) -> DeviceError:
+    return DeviceError(f"device {str(placement)!r} did not start; {missing or 'is its driver installed?'}")
 
 
 def describe(path: Path) -> onnxruntime.InferenceSession:
@@ -80,7 +94,7 @@ def _opened(
     placement: Placement | None,
 ) -> onnxruntime.InferenceSession:
     try:
-        with warnings.catch_warnings():
+        with warnings.catch_warnings(), _hushed(placement):
             warnings.simplefilter("ignore", UserWarning)  # about the provider that did not start: that is an error here
             # Without `enable_fallback` off, a device that fails in the middle is left for the CPU, and told on stdout.
             return within(
@@ -97,8 +111,27 @@ def _opened(
         if placement and is_out_of_memory(exc):
             raise DeviceError(f"device {str(placement)!r}: its memory is too small for {path.name}") from exc
         if placement and placement.device.name != "cpu":
-            raise DeviceError(f"device {str(placement)!r} cannot run {path.name} ({first_line(exc)})") from exc
+            raise DeviceError(f"device {str(placement)!r} cannot run {path.name} ({_said(exc)})") from exc
         raise ModelError(f"{path}: ONNX Runtime cannot load this file ({first_line(exc)})") from exc
+
+
+@contextmanager
+def _hushed(placement: Placement | None) -> Iterator[None]:
+    """Providers that are being loaded write to the log of the process, which a session's options do not reach."""
+    if not placement or placement.device.name == "cpu":
+        yield
+        return
+    onnxruntime.set_default_logger_severity(_SILENT)
+    try:
+        yield
+    finally:
+        onnxruntime.set_default_logger_severity(_USUAL)
+
+
+def _said(exc: Exception) -> str:
+    """What failed, without the lines of ONNX Runtime's own source in which CUDA's failures are wrapped."""
+    found = re.search(r"(CUDA|CUDNN|CUBLAS)\w* failure -?\d+: [^;\n]+", str(exc))
+    return found[0].strip() if found else first_line(exc)
 
 
 def is_fp16(spec: ModelSpec) -> bool:
@@ -177,6 +210,6 @@ def _broken(exc: Exception, placement: Placement) -> Exception:
     if placement.device.name == "cpu":
         return ModelError(f"the network cannot be run ({first_line(exc)}); is the model whole? export it again")
     return DeviceError(
-        f"device {str(placement)!r} has failed ({first_line(exc)}); try again (with --resume a video goes on), "
+        f"device {str(placement)!r} has failed ({_said(exc)}); try again (with --resume a video goes on), "
         "or begin anew with --device cpu"
     )

@@ -1,23 +1,28 @@
 """`roadmask run` beside what users would write or install: python tests/bench/peers.py CLIP [--plot FILE.png].
 
-An overlay video of the same clip by the same model file: by a loop around OpenCV, by `supervision.process_video` (three
-threads; left out where supervision is not installed: pip install supervision), and by `roadmask run`, which also
-enlarges scores rather than labels, keeps each frame's own time and steadies its masks (--no-smooth leaves that out).
-All run in one process, in turn, several times over: read the ratios to the bare model, which is ONNX Runtime as it
-comes, in a loop on pictures that wait in memory.
+An overlay video of the same clip by the same model file: by a loop around OpenCV and ONNX Runtime; by the same loop
+in `supervision.process_video` (three threads), with its annotator; by OpenVINO's loop of two requests in turn, as its
+tutorials have it; and by `roadmask run`, which also enlarges scores rather than labels, keeps each frame's own time
+and steadies its masks (--no-smooth leaves that out): as it comes, and with the bare model's file and runtime. What is
+not installed is left out: pip install supervision openvino. All run in one process, in turn, several times over: read
+the ratios to the bare model, which is ONNX Runtime as it comes, in a loop on pictures that wait in memory.
 """
 
 from __future__ import annotations
 
 import argparse
+import platform
 import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import replace
+from functools import cached_property, partial
 from importlib.util import find_spec
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import cv2
 import matplotlib as mpl
@@ -26,13 +31,16 @@ import onnxruntime
 from numpy.typing import NDArray
 
 from roadmask.stream.decode.source import open_source
-from roadmask.stream.network.model import Model
+from roadmask.stream.network.model import BUNDLED, Model
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import SegmentSettings
 from roadmask.stream.run.stages import network_size
+from roadmask.stream.system.machine import usable_cores
 
 mpl.use("Agg")
 from matplotlib import pyplot as plt
+
+OURS = "roadmask run"
 
 Picture = NDArray[np.uint8]
 
@@ -41,38 +49,91 @@ class Peer:
     """What an overlay needs around a session, as a tutorial has it."""
 
     def __init__(self, model: Model, size: tuple[int, int]) -> None:
+        self.path = model.path
         self.session = onnxruntime.InferenceSession(str(model.path), providers=["CPUExecutionProvider"])
         self.input_name = model.spec.input_name
         self.height, self.width = size
         self.palette = np.array([item.color[::-1] for item in model.spec.classes], np.uint8)
 
-    def overlay(self, frame: Picture, _index: int = 0) -> Picture:
-        small = cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), (self.width, self.height))
-        scores = self.session.run(None, {self.input_name: small[None]})[0][0]
+    def small(self, frame: Picture) -> Picture:
+        return np.asarray(cv2.resize(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB), (self.width, self.height)), np.uint8)
+
+    def labels(self, frame: Picture) -> Picture:
+        """Of each pixel of the frame."""
+        return self.enlarged(self.session.run(None, {self.input_name: self.small(frame)[None]})[0][0], frame)
+
+    def enlarged(self, scores: NDArray[np.float32], frame: Picture) -> Picture:
         labels = np.argmax(scores, axis=0).astype(np.uint8)
-        mask = cv2.resize(labels, (frame.shape[1], frame.shape[0]), interpolation=cv2.INTER_NEAREST)
-        return np.asarray(cv2.addWeighted(frame, 0.5, self.palette[mask], 0.5, 0), np.uint8)
+        size = (frame.shape[1], frame.shape[0])
+        return np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+    def drawn(self, frame: Picture, labels: Picture) -> Picture:
+        return np.asarray(cv2.addWeighted(frame, 0.5, self.palette[labels], 0.5, 0), np.uint8)
 
     def opencv_loop(self, clip: Path, target: Path, frames: int) -> None:
-        video = cv2.VideoCapture(str(clip))
-        size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
-        writer = cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), video.get(cv2.CAP_PROP_FPS), size)
-        for _ in range(frames):
-            found, frame = video.read()
-            if not found:
-                break
-            writer.write(self.overlay(np.asarray(frame, np.uint8)))
+        video, writer = _opened(clip, target)
+        for frame in _read(video, frames):
+            writer.write(self.drawn(frame, self.labels(frame)))
         writer.release()
         video.release()
 
     def supervision(self, clip: Path, target: Path, frames: int) -> None:
         import supervision
 
-        supervision.process_video(str(clip), str(target), self.overlay, max_frames=frames)
+        annotator = supervision.MaskAnnotator(opacity=0.5)
+
+        def annotated(frame: Picture, _index: int) -> Picture:
+            labels = self.labels(frame)
+            classes = np.unique(labels)
+            masks = labels[None] == classes[:, None, None]
+            found = supervision.Detections(supervision.mask_to_xyxy(masks), mask=masks, class_id=classes.astype(int))
+            return np.asarray(annotator.annotate(frame.copy(), found), np.uint8)
+
+        supervision.process_video(str(clip), str(target), annotated, max_frames=frames)
+
+    @cached_property
+    def compiled(self) -> Any:
+        import openvino
+
+        core = openvino.Core()
+        network = core.read_model(self.path)
+        network.reshape([1, self.height, self.width, 3])
+        return core.compile_model(network, "CPU")
+
+    def openvino_loop(self, clip: Path, target: Path, frames: int) -> None:
+        """Two requests: one is worked on while the frame of the other is drawn and the next one read."""
+        video, writer = _opened(clip, target)
+        now, then = self.compiled.create_infer_request(), self.compiled.create_infer_request()
+        before: Picture | None = None
+        for frame in _read(video, frames):
+            then.start_async([self.small(frame)[None]])
+            if before is not None:
+                now.wait()
+                writer.write(self.drawn(before, self.enlarged(now.get_output_tensor(0).data[0], before)))
+            now, then, before = then, now, frame
+        if before is not None:
+            now.wait()
+            writer.write(self.drawn(before, self.enlarged(now.get_output_tensor(0).data[0], before)))
+        writer.release()
+        video.release()
 
     def bare(self, inputs: list[Picture]) -> None:
         for picture in inputs:
             self.session.run(None, {self.input_name: picture[None]})
+
+
+def _opened(clip: Path, target: Path) -> tuple[cv2.VideoCapture, cv2.VideoWriter]:
+    video = cv2.VideoCapture(str(clip))
+    size = (int(video.get(cv2.CAP_PROP_FRAME_WIDTH)), int(video.get(cv2.CAP_PROP_FRAME_HEIGHT)))
+    return video, cv2.VideoWriter(str(target), cv2.VideoWriter_fourcc(*"mp4v"), video.get(cv2.CAP_PROP_FPS), size)
+
+
+def _read(video: cv2.VideoCapture, frames: int) -> Iterator[Picture]:
+    for _ in range(frames):
+        found, frame = video.read()
+        if not found:
+            return
+        yield np.asarray(frame, np.uint8)
 
 
 def main() -> None:
@@ -85,7 +146,7 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="a bar chart of the medians")
     options = parser.parse_args()
 
-    model = Model.load(options.model, device="cpu")
+    model = Model.load(options.model or BUNDLED, device="cpu")
     with open_source(options.clip) as source:
         size = network_size(model, source.info)
         inputs = [frame.input for frame in islice(source.frames(lambda _: size), options.max_frames)]
@@ -98,15 +159,40 @@ def main() -> None:
         cases: dict[str, Callable[[], object]] = {
             "bare model": partial(peer.bare, inputs),
             "OpenCV loop": partial(peer.opencv_loop, options.clip, target, frames),
-            "supervision.process_video": partial(peer.supervision, options.clip, target, frames),
-            "roadmask run": partial(process_video, settings, model),
+            "supervision": partial(peer.supervision, options.clip, target, frames),
+            "OpenVINO loop": partial(peer.openvino_loop, options.clip, target, frames),
         }
-        if find_spec("supervision") is None:
-            del cases["supervision.process_video"]
+        for name in ("supervision", "openvino"):
+            if find_spec(name) is None:
+                del cases[{"openvino": "OpenVINO loop"}.get(name, name)]
+        cases |= _ours(settings, model, options.model)
         rates = _time(cases, frames, options.repeats)
-    _tell(rates, f"{options.clip.name}, {frames} frames, {model.path.stem}, network {size[1]}x{size[0]}")
+    title = f"{options.clip.name}, {frames} frames, {model.path.stem}, network {size[1]}x{size[0]}; {_processor()}"
+    _tell(rates, title)
     if options.plot:
-        _plot(rates, options.plot)
+        _plot(rates, options.plot, _processor())
+
+
+def _ours(settings: SegmentSettings, model: Model, named: Path | None) -> dict[str, Callable[[], object]]:
+    """`roadmask run` as it comes, and what it can be told beside that."""
+    usual = Model.load(named)  # it may choose another runtime, and a twin of the model in the box
+    cases: dict[str, Callable[[], object]] = {OURS: partial(process_video, settings, usual)}
+    if (usual.device, usual.path) != (model.device, model.path):
+        cases[f"{OURS} --device cpu --model {model.path.stem}"] = partial(process_video, settings, model)
+    if "every" in SegmentSettings.__dataclass_fields__:
+        from roadmask.stream.masks.carry import FAST
+
+        cases[f"{OURS} --fast"] = partial(process_video, replace(settings, every=FAST), usual)
+    return cases
+
+
+def _processor() -> str:
+    """What it is called, and how many cores of it there are."""
+    with suppress(OSError):
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return f"{line.partition(':')[2].strip()}, {usable_cores()} cores"
+    return f"{platform.processor() or platform.machine()}, {usable_cores()} cores"
 
 
 def _time(cases: dict[str, Callable[[], object]], frames: int, repeats: int) -> dict[str, list[tuple[float, float]]]:
@@ -126,25 +212,26 @@ def _tell(rates: dict[str, list[tuple[float, float]]], title: str) -> None:
     print(title)
     median = {name: statistics.median(rate for rate, _ in values) for name, values in rates.items()}
     for name, values in rates.items():
-        of_ours = median["roadmask run"] / median[name]
+        of_ours = median[OURS] / median[name]
         spent = statistics.median(milliseconds for _, milliseconds in values)
         print(
-            f"{name:<26}{median[name]:6.1f} fps ({min(values)[0]:.1f} to {max(values)[0]:.1f}), "
+            f"{name:<50}{median[name]:6.1f} fps ({min(values)[0]:.1f} to {max(values)[0]:.1f}), "
             f"{median[name] / median['bare model']:.2f} of bare, {spent:6.1f} ms of a core a frame; "
             f"roadmask is {of_ours:.2f} times as fast"
         )
 
 
-def _plot(rates: dict[str, list[tuple[float, float]]], path: Path) -> None:
+def _plot(rates: dict[str, list[tuple[float, float]]], path: Path, title: str) -> None:
     names = list(rates)[::-1]
     values = [[rate for rate, _ in rates[name]] for name in names]
     medians = np.array([statistics.median(value) for value in values])
     spread = np.array([[m - min(v), max(v) - m] for m, v in zip(medians, values, strict=True)]).T
     figure, axes = plt.subplots(figsize=(8, 0.6 * len(names) + 1), layout="constrained")
-    colors = ["#1f77b4" if name == "roadmask run" else "#b8c4cc" for name in names]
+    colors = ["#1f77b4" if name.startswith(OURS) else "#b8c4cc" for name in names]
     bars = axes.barh(names, medians, xerr=spread, color=colors, ecolor="#555555", capsize=3)
     axes.bar_label(bars, labels=[f"{median:.1f}" for median in medians], padding=12)
-    axes.set_xlabel("frames per second, median of the rounds; the line spans all rounds")
+    axes.set_title(title, fontsize="medium", loc="left")
+    axes.set_xlabel("overlay frames per second, median of the rounds; the line spans all rounds")
     axes.set_xlim(0, max(map(max, values)) * 1.15)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)
