@@ -23,7 +23,8 @@ def coarse(tmp_path: Path) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def thin_encoder() -> Iterator[None]:
-    """Lite0 with an eighth of its channels and half its blocks: nothing that a run promises depends on these."""
+    """All encoders with an eighth of their channels, and half the blocks: nothing that a run promises needs more."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setitem(encoder._WIDTH_AND_DEPTH, "lite0", (1 / 8, 1 / 8))
+        for name in encoder._WIDTH_AND_DEPTH:
+            patch.setitem(encoder._WIDTH_AND_DEPTH, name, (1 / 8, 1 / 8))
         yield
