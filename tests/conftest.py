@@ -3,13 +3,33 @@
 from __future__ import annotations
 
 import logging
+import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from roadmask.stream.system.machine import usable_cores
 from tests.support.color_model import write_color_model
+
+# Tests start hundreds of processes, each of which would compile the package again.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+# A process of tests a core: threads of torch beyond that wait for each other, at full load.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_auto_num_workers() -> int:
+    """One more than there are cores: a third of the tests' time is waiting, for cameras and for other processes."""
+    return usable_cores() + 1
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The file that takes by far the longest is begun first, or a worker would be alone with it in the end."""
+    items.sort(key=lambda item: item.path.name != "test_instants.py")
 
 
 @pytest.fixture(autouse=True)

@@ -210,7 +210,8 @@ class OverlayVideoSink(Sink):
             )
         self._output.is_ours = True
         left, left_before = _packets(self._output.path), _packets(self._earlier)
-        self._frames_kept = min(max(left, left_before), position) // PIECE * PIECE
+        last = min(max(left, left_before), position) - 1  # is made anew at least: a file is opened with a picture
+        self._frames_kept = max(last, 0) // PIECE * PIECE
         with writing(self._path):
             # It stays until what is kept of it stands in the new file: that run may be killed, too.
             if left >= left_before:

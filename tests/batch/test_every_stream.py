@@ -23,7 +23,7 @@ from roadmask.stream.cli import main
 from roadmask.stream.decode.video_stream import tracks_of
 from tests.support.clips import times_of
 from tests.support.color_model import COLORS
-from tests.support.own_process import LIMIT_S, started
+from tests.support.own_process import LIMIT_S, eager, started
 from tests.support.run_command import run
 from tests.support.waiting import until
 
@@ -188,18 +188,18 @@ def test_all_streams_of_a_killed_run_are_whole_after_the_next(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    cameras(tmp_path / "drive.mkv", frames=1000)
+    cameras(tmp_path / "drive.mkv", frames=300)
     arguments = ["run", "drive.mkv", "--stream", "all", "--summary", "all.json", "--model", str(model), "--quiet"]
     states = [tmp_path / f".drive_{label}_overlay.mp4.progress/state.npz" for label in ("front", "Rear-cam")]
-    process = started([sys.executable, "-m", "roadmask", *arguments], lambda: all(path.exists() for path in states))
+    process = started(eager(*arguments), lambda: all(path.exists() for path in states))
     process.send_signal(signal.SIGKILL)
     process.communicate(timeout=LIMIT_S)
     assert main([*arguments, "--resume"]) == 0
     content = json.loads((tmp_path / "all.json").read_text(encoding="utf-8"))
-    assert sorted(entry["frames"] for entry in content["sources"]) == [1000, 1000]
+    assert sorted(entry["frames"] for entry in content["sources"]) == [300, 300]
     assert all(entry["resumed"] for entry in content["sources"]), "both were at work, side by side"
     for label in ("front", "Rear-cam"):
-        assert len(times_of(tmp_path / f"drive_{label}_overlay.mp4")) == 1000
+        assert len(times_of(tmp_path / f"drive_{label}_overlay.mp4")) == 300
     assert results(tmp_path) == {"drive.mkv", "all.json", "drive_front_overlay.mp4", "drive_Rear-cam_overlay.mp4"}
 
 

@@ -18,7 +18,7 @@ from roadmask.stream.encode.carried import COMMENT
 from roadmask.stream.errors import SourceError
 from tests.support.awkward_files import video
 from tests.support.clips import cfr, make_clip
-from tests.support.own_process import LIMIT_S, python, started
+from tests.support.own_process import LIMIT_S, eager, python, started
 from tests.support.run_command import run
 
 FRAMES = 12
@@ -118,9 +118,9 @@ def test_a_preview_s_video_says_so_too(clip: Path, folder: Path, model: Path) ->
 
 @pytest.mark.skipif(sys.platform == "win32", reason="kills by signal")
 def test_an_overlay_that_was_gone_on_with_says_so_too(folder: Path, model: Path, tmp_path: Path) -> None:
-    long_clip = make_clip(tmp_path / "long.mp4", cfr(3000), size=(32, 32))
+    long_clip = make_clip(tmp_path / "long.mp4", cfr(500), size=(32, 32))
     out = folder / "seen.mp4"
-    command = [sys.executable, "-m", "roadmask", "run", long_clip, "-o", out, "--model", model, "--quiet"]
+    command = eager("run", long_clip, "-o", out, "--model", model, "--quiet")
     process = started(command, (folder / ".seen.mp4.progress/state.npz").exists)
     process.kill()
     process.communicate(timeout=LIMIT_S)

@@ -25,15 +25,22 @@ from roadmask.stream.cluster.stretch import (
 )
 from roadmask.stream.cluster.stretch_join import StretchFolder, join
 from roadmask.stream.errors import OutputError
-from roadmask.stream.frames import PIECE
+from roadmask.stream.frames import PIECE as REAL_PIECE
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import open_video, process_video
 from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import cfr, make_clip, sound_times_of
 from tests.support.color_model import spec, write_color_model
 from tests.support.file_content import content, pictures_of
+from tests.support.short_pieces import PIECE, shorten_pieces
 
-FRAMES = 520  # two pieces and a bit
+FRAMES = 2 * PIECE + 10
+in_short_pieces = pytest.mark.usefixtures("short_pieces")
+
+
+@pytest.fixture
+def short_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    shorten_pieces(monkeypatch)
 
 
 @pytest.fixture(scope="module")
@@ -94,12 +101,13 @@ def outputs(job: SegmentSettings) -> dict[str, Any]:
     }
 
 
+@in_short_pieces
 @pytest.mark.parametrize(
     ("kinds", "settings"),
     [
         ({}, {}),
         ({"overlay": ".mkv", "masks": ".zip"}, {"reuse": True}),
-        ({"masks": ".mkv", "stats": ".parquet"}, {"smooth": False, "max_frames": 515}),
+        ({"masks": ".mkv", "stats": ".parquet"}, {"smooth": False, "max_frames": FRAMES - 5}),
         ({"overlay": ".mov", "masks": ".mkv"}, {"start": 1, "preset": "veryfast"}),  # whose pictures are not in order
         ({"masks": ".mkv"}, {"stream": 0, "alpha": 1.0, "legend": "auto"}),
         ({"stats": ".parquet"}, {"blur": ("sky",), "renamed": (("Sky", "above"), ("Car", "road"))}),
@@ -120,14 +128,15 @@ def test_they_are_joined_to_what_one_run_makes(
     assert not [path for path in (tmp_path / "many").iterdir() if path.name.startswith(".")]
 
 
+@in_short_pieces
 def test_what_was_made_before_a_stop_is_whole_and_is_not_made_again(clip: Path, model: Model, tmp_path: Path) -> None:
     (tmp_path / "one").mkdir()
     process_video(one := job_for(clip, tmp_path / "one"), model)
     report = joined(job := job_for(clip, tmp_path), model, without=1)
-    assert (report.frames, report.state) == (500, "interrupted")
+    assert (report.frames, report.state) == (2 * PIECE, "interrupted")
     assert job.masks
     with open_masks(job.masks) as masks:
-        assert len(list(masks)) == 500
+        assert len(list(masks)) == 2 * PIECE
         assert masks.ending
         assert masks.ending.state == "interrupted"
     with pytest.raises(OutputError, match="an earlier run was stopped; pass --resume"):
@@ -151,6 +160,7 @@ def test_what_was_made_before_a_stop_is_whole_and_is_not_made_again(clip: Path, 
     assert outputs(again) == outputs(one)
 
 
+@in_short_pieces
 def test_a_stretch_that_is_stopped_is_not_done(clip: Path, model: Model, tmp_path: Path) -> None:
     job, stop = job_for(clip, tmp_path), Event()
     (stretch, *_) = cut_up(job)
@@ -167,6 +177,7 @@ def damaged(clip: Path, path: Path) -> Path:
     return path
 
 
+@in_short_pieces
 def test_a_damaged_video_is_none_to_be_cut(clip: Path, model: Model, tmp_path: Path) -> None:
     job = job_for(damaged(clip, tmp_path / "drive.mp4"), tmp_path)
     assert wanted_frames(job) is None  # which its packets tell; where they do not, it is noticed
@@ -175,6 +186,7 @@ def test_a_damaged_video_is_none_to_be_cut(clip: Path, model: Model, tmp_path: P
         list(make(job, model, folder, cut))
 
 
+@in_short_pieces
 def test_frames_that_are_not_where_the_packets_say_are_noticed(clip: Path, model: Model, tmp_path: Path) -> None:
     job = job_for(clip, tmp_path)
     stretch = cut_up(job)[1]
@@ -186,6 +198,7 @@ def test_frames_that_are_not_where_the_packets_say_are_noticed(clip: Path, model
         run_stretch(job, model, wrong, folder.path, stop=Event(), on_frame=lambda _: None)
 
 
+@in_short_pieces
 def test_stretches_that_do_not_meet_are_not_joined(
     clip: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -219,7 +232,7 @@ def test_stretches_are_whole_pieces_of_nearly_one_length_and_leave_nothing_out(f
     numbers = np.arange(frames)
     cut = list(stretches(WantedFrames(numbers, numbers), count))
     assert [stretch.begin for stretch in cut] + [frames] == [0] + [stretch.end for stretch in cut]
-    lengths = [-(-(stretch.end - stretch.begin) // PIECE) for stretch in cut]
+    lengths = [-(-(stretch.end - stretch.begin) // REAL_PIECE) for stretch in cut]
     assert max(lengths) - min(lengths) <= 1
-    assert all(stretch.begin % PIECE == 0 for stretch in cut)
+    assert all(stretch.begin % REAL_PIECE == 0 for stretch in cut)
     assert [stretch.is_last for stretch in cut] == [False] * (count - 1) + [True]

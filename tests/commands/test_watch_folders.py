@@ -341,8 +341,9 @@ def test_a_file_that_another_run_is_at_waits_for_its_end(
 
 @pytest.mark.logs_errors
 def test_programs_are_told_of_each_file_as_json(
-    watched: Watched, clip: Path, capsys: pytest.CaptureFixture[str]
+    watched: Watched, clip: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setattr("roadmask.stream.commands.run_files._CATCH_UP_S", 0.5)
     (watched.folder / "bad.ts").write_bytes(b"\xfe junk")
     os.utime(watched.folder / "bad.ts", (0, 0))
 

@@ -183,7 +183,8 @@ def test_leaving_waits_for_no_viewer_whatever_they_do() -> None:
         connection_to(view).connect()
 
 
-def test_connections_that_ask_for_nothing_keep_nobody_out() -> None:
+def test_connections_that_ask_for_nothing_keep_nobody_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadmask.stream.live.app._REQUEST_S", 1.0)
     with LiveView(ANYWHERE, SPEC.classes, token="correct horse") as view, ExitStack() as stack:
         camera(view)
         port = int(view.url.rstrip("/").rpartition(":")[2])

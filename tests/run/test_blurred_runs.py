@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from threading import Thread
@@ -19,7 +20,7 @@ from numpy.typing import NDArray
 from roadmask.stream.camera.camera import CameraSettings, parse_camera
 from roadmask.stream.cli import main
 from roadmask.stream.errors import OutputError
-from roadmask.stream.frames import PIECE, SegmentedFrame, Sink
+from roadmask.stream.frames import SegmentedFrame, Sink
 from roadmask.stream.network.model import Model
 from roadmask.stream.run import stages
 from roadmask.stream.run.segment import process_video
@@ -28,6 +29,7 @@ from tests.support.clips import cfr, make_clip, sound_times_of
 from tests.support.color_model import COLORS, write_color_model
 from tests.support.file_content import content, pictures_of
 from tests.support.run_command import run
+from tests.support.short_pieces import PIECE, shorten_pieces
 
 FRAMES = PIECE + 40
 HEIGHT, WIDTH, SIDE = 96, 160, 32
@@ -36,6 +38,13 @@ BITS = np.random.default_rng(5).permutation(np.arange(16) % 2).reshape(4, 4)
 
 class KilledError(BaseException):
     """As abrupt as a signal: nobody catches it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_pieces() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_pieces(patch)
+        yield
 
 
 def place(number: int) -> tuple[slice, slice]:

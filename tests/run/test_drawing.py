@@ -12,7 +12,6 @@ import pytest
 from numpy.typing import NDArray
 
 from roadmask.stream.encode.palette import load_palette
-from roadmask.stream.frames import PIECE
 from roadmask.stream.network.model import Model
 from roadmask.stream.run import stages
 from roadmask.stream.run.segment import process_video
@@ -22,6 +21,7 @@ from tests.support.clips import cfr, make_clip
 from tests.support.color_model import COLORS, halves, write_color_model
 from tests.support.file_content import pictures_of
 from tests.support.run_command import run
+from tests.support.short_pieces import PIECE, shorten_pieces
 
 CLASSES = [PixelClass(name, color) for name, color in COLORS.items()]
 LEFT, RIGHT = np.s_[30:66, 10:50], np.s_[30:66, 78:118]  # of road and sky, away from where they meet
@@ -114,6 +114,7 @@ def test_a_run_that_goes_on_has_its_legend_where_it_was(
     model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its first picture has least to see at the top right, all that come after the kill at the top left."""
+    shorten_pieces(monkeypatch)
     rng = np.random.default_rng(0)
     clip = tmp_path / "drive.mp4"
     with av.open(clip, "w") as container:

@@ -24,6 +24,7 @@ from tests.support.clips import make_clip
 from tests.support.color_model import write_color_model
 from tests.support.file_content import content, pictures_of
 from tests.support.instants import KILLED, OUTPUT_ERROR, full_from, in_fork, kill_at
+from tests.support.short_pieces import shorten_pieces
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="forks of POSIX"),
@@ -47,8 +48,7 @@ def in_a_process_of_its_own(scenario: Callable[[Path, Model, Path], None], folde
 
 def _play(scenario: Callable[[Path, Model, Path], None], folder: Path) -> None:
     os.environ["XDG_CACHE_HOME"] = str(folder / "cache")
-    for module in ("frames", "run.mask_log", "encode.video_sink"):
-        import_module(f"roadmask.stream.{module}").PIECE = PIECE  # type: ignore[attr-defined]
+    shorten_pieces(pytest.MonkeyPatch(), PIECE)
     import_module("roadmask.stream.frames").WARM_UP = 1  # type: ignore[attr-defined]
     import_module("roadmask.stream.run.stages").EVERY_S = 0.0  # type: ignore[attr-defined]
     seconds = [12800 * number for number in range(FRAMES)]  # a frame a second: containers keep no more in memory

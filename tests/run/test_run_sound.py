@@ -6,6 +6,7 @@ import csv
 import logging
 import os
 import threading
+from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
@@ -17,7 +18,6 @@ from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.camera.camera import parse_camera
 from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
-from roadmask.stream.frames import PIECE
 from roadmask.stream.network.model import Model
 from roadmask.stream.run import stages
 from roadmask.stream.run.segment import process_video
@@ -31,6 +31,14 @@ from tests.support.heard import make_heard, plays, seen_and_heard, sound_of, sou
 from tests.support.live_viewer import FILM
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
+from tests.support.short_pieces import PIECE, shorten_pieces
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_pieces() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_pieces(patch)
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -86,7 +94,7 @@ def test_the_line_at_the_end_says_what_became_of_the_sound(
 def test_a_run_that_was_killed_goes_on_to_the_same_sound(
     model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, suffix: str
 ) -> None:
-    clip = make_heard(tmp_path / "late.ts", "ac3", seconds=(PIECE + 40) / 25, at_s=11, late_s=Fraction(3))
+    clip = make_heard(tmp_path / "late.ts", "ac3", seconds=(PIECE + 40) / 25, at_s=3, late_s=Fraction(3))
     monkeypatch.setattr(stages, "EVERY_S", 0.0)
     monkeypatch.setattr(os, "fsync", lambda _: None)  # which would be most of the time
     for name in ("whole", "parts"):
@@ -105,7 +113,7 @@ def test_a_run_that_was_killed_goes_on_to_the_same_sound(
 
 
 def test_a_late_video_made_in_stretches_has_the_sound_of_one_made_at_once(model: Model, tmp_path: Path) -> None:
-    clip = make_heard(tmp_path / "late.mkv", "ac3", seconds=(2 * PIECE + 20) / 25, at_s=11, late_s=Fraction(3))
+    clip = make_heard(tmp_path / "late.mkv", "ac3", seconds=(2 * PIECE + 20) / 25, at_s=3, late_s=Fraction(3))
     one, many = (SegmentSettings(clip, overlay=tmp_path / name) for name in ("one.mp4", "many.mp4"))
     whole, report = process_video(one, model), joined(many, model)
     assert report.sound == whole.sound == "ac3 made aac"

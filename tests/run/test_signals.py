@@ -68,7 +68,7 @@ def test_a_killed_run_keeps_what_it_has_by_another_name_and_goes_on(clip: Path, 
     assert names_in(tmp_path / "out") == {"drive_masks.partial", "drive_overlay.partial.mp4", "drive_stats.partial.csv"}
     with open_masks(tmp_path / "out/drive_masks.partial") as masks:
         assert len(list(masks)) >= 20
-    assert b" of them from before" in gone_on_with(clip, model, tmp_path / "out")
+    assert " of them from before" in gone_on_with(clip, model, tmp_path / "out")
 
 
 def test_under_nohup_a_run_outlives_its_terminal(clip: Path, model: Path, tmp_path: Path) -> None:

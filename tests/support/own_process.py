@@ -24,6 +24,21 @@ def python(script: str) -> list[str]:
     return [sys.executable, "-c", found + textwrap.dedent(script)]
 
 
+_EAGER = """
+    import sys
+    from roadmask.stream.cli import main
+    from roadmask.stream.run import stages
+
+    stages.EVERY_S = 0
+    sys.exit(main(sys.argv[1:]))
+"""
+
+
+def eager(*arguments: object) -> list[str]:
+    """The command, with all that it has on disk after each frame: so it can be killed as soon as it is at work."""
+    return [*python(_EAGER), *map(str, arguments)]
+
+
 def started(command: Sequence[str | Path], ready: Callable[[], object]) -> subprocess.Popen[str]:
     """A command in a process of its own, once it is `ready`."""
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,8 @@ from roadmask.training.train import train
 from tests.support.datasets import make_fastai, tiny_settings
 from tests.support.same_run import KilledError, assert_same_run, kill_at_step
 
+pytestmark = pytest.mark.usefixtures("thin_encoder")
+
 STEP_S, SCORING_S = 1.0, 2.5
 
 
@@ -41,8 +45,8 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_fastai(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture
-def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+def timed_by_clock(patch: pytest.MonkeyPatch) -> Clock:
+    """What training goes by from here on."""
     clock, take_step, evaluate = Clock(), roadmask.training.train.take_step, roadmask.training.train.evaluate
 
     def step(*arguments: Any) -> Any:
@@ -53,15 +57,39 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         clock.now += SCORING_S
         return evaluate(*arguments, **options)
 
-    monkeypatch.setattr(roadmask.training.train, "time", clock)
-    monkeypatch.setattr(roadmask.training.train, "take_step", step)
-    monkeypatch.setattr(roadmask.training.train, "evaluate", score)
+    patch.setattr(roadmask.training.train, "time", clock)
+    patch.setattr(roadmask.training.train, "take_step", step)
+    patch.setattr(roadmask.training.train, "evaluate", score)
     return clock
+
+
+@pytest.fixture
+def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
+    return timed_by_clock(monkeypatch)
 
 
 def timed(data: Path, budget_s: float, **changes: object) -> TrainSettings:
     """Of two steps an epoch, if there is time; and of one epoch, were it not for the budget."""
     return tiny_settings(data, budget_s=budget_s, crop=(32, 32), epochs=1, **changes)
+
+
+Whole = Callable[[float], tuple[Path, float]]
+
+
+@pytest.fixture(scope="module")
+def whole(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    """The folder of a run of a budget that nobody disturbed, and the seconds that it took; each is trained once."""
+
+    @cache
+    def run_of(budget_s: float) -> tuple[Path, float]:
+        run = tmp_path_factory.mktemp("whole")
+        with pytest.MonkeyPatch.context() as patch:
+            clock = timed_by_clock(patch)
+            started = clock.now
+            train(timed(data, budget_s), run)
+            return run, clock.now - started
+
+    return run_of
 
 
 @pytest.mark.parametrize(
@@ -73,39 +101,33 @@ def timed(data: Path, budget_s: float, **changes: object) -> TrainSettings:
         (1, [1]),
     ],
 )
-def test_a_run_ends_with_its_time_and_its_schedule_does_too(
-    data: Path, tmp_path: Path, clock: Clock, budget_s: float, steps: list[int]
-) -> None:
-    started = clock.now
-    train(timed(data, budget_s), tmp_path)
-    rows = read_steps(tmp_path / "steps.csv")
+def test_a_run_ends_with_its_time_and_its_schedule_does_too(whole: Whole, budget_s: float, steps: list[int]) -> None:
+    run, took_s = whole(budget_s)
+    rows = read_steps(run / "steps.csv")
     assert list(Counter(row.epoch for row in rows).values()) == steps
     assert [row.step for row in rows] == list(range(1, sum(steps) + 1))
-    assert budget_s <= clock.now - started - SCORING_S < budget_s + STEP_S  # the last scores come on top
+    assert budget_s <= took_s - SCORING_S < budget_s + STEP_S  # the last scores come on top
     last = one_cycle_rate(round(10 * (budget_s - STEP_S)), round(10 * budget_s), peak=3e-3, pct_start=0.3)
     assert rows[-1].lr <= last * (1 + 1e-6)  # as it is in the last second
 
 
-def test_the_rate_follows_the_time_and_not_the_steps(data: Path, tmp_path: Path, clock: Clock) -> None:
-    train(timed(data, 20), tmp_path)
+def test_the_rate_follows_the_time_and_not_the_steps(whole: Whole) -> None:
     begins = [0, 1, 4.5, 5.5, 9, 10, 13.5, 14.5, 18, 19]
-    assert clock.now > 0
-    assert [row.lr for row in read_steps(tmp_path / "steps.csv")] == pytest.approx(
+    assert [row.lr for row in read_steps(whole(20)[0] / "steps.csv")] == pytest.approx(
         [one_cycle_rate(round(10 * second), 200, peak=3e-3, pct_start=0.3) for second in begins]
     )
 
 
 @pytest.mark.parametrize("fatal", [1, 6, 45, 145])
 def test_a_killed_run_has_the_time_left_that_it_had_after_its_last_epoch(
-    data: Path, tmp_path: Path, clock: Clock, fatal: int
+    data: Path, whole: Whole, tmp_path: Path, clock: Clock, fatal: int
 ) -> None:
     """`fatal` is a place in the schedule, in tenths of seconds, and in the first, second or last epoch."""
-    train(timed(data, 17), tmp_path / "whole")
     with pytest.raises(KilledError):
         train(timed(data, 17), tmp_path / "run", on_step=kill_at_place(fatal))
     clock.now += 1000
     train(timed(data, 17), tmp_path / "run", resume=True)
-    assert_same_run(tmp_path / "run", tmp_path / "whole")
+    assert_same_run(tmp_path / "run", whole(17)[0])
 
 
 def kill_at_place(fatal: int) -> Any:
@@ -115,16 +137,16 @@ def kill_at_place(fatal: int) -> Any:
     return on_step
 
 
-def test_a_run_whose_budget_is_spent_is_whole(data: Path, tmp_path: Path, clock: Clock) -> None:
-    train(timed(data, 17), tmp_path)
-    before, rows = (tmp_path / "last.pt").read_bytes(), read_steps(tmp_path / "steps.csv")
+def test_a_run_whose_budget_is_spent_is_whole(data: Path, whole: Whole, clock: Clock) -> None:
+    run, _ = whole(17)
+    before, rows = (run / "last.pt").read_bytes(), read_steps(run / "steps.csv")
     at = clock.now
-    train(timed(data, 17), tmp_path, resume=True)
+    train(timed(data, 17), run, resume=True)
     assert clock.now == at
-    assert (tmp_path / "last.pt").read_bytes() == before
-    assert read_steps(tmp_path / "steps.csv") == rows
+    assert (run / "last.pt").read_bytes() == before
+    assert read_steps(run / "steps.csv") == rows
     with pytest.raises(CheckpointError, match=r"was started with budget_s = 17, not 20"):
-        train(timed(data, 20), tmp_path, resume=True)
+        train(timed(data, 20), run, resume=True)
 
 
 def test_a_run_that_was_stopped_says_how_much_of_its_time_is_spent(

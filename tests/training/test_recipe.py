@@ -30,6 +30,7 @@ def small(data: Path, runs: Path) -> list[recipe.Stage]:
     return [replace(stage, settings=replace(stage.settings, **sizes, **short)) for stage in planned]  # type: ignore[arg-type]
 
 
+@pytest.mark.usefixtures("thin_encoder")
 def test_a_teacher_and_its_pupil_are_trained_and_their_weights_fit_into_a_small_file(tmp_path: Path) -> None:
     make_fastai(tmp_path / "data" / "camvid", count=4)
     make_unlabelled(tmp_path / "data" / "roadscene")

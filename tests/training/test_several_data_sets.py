@@ -27,6 +27,8 @@ from roadmask.training.unet import UNet
 from tests.support.datasets import NAMES, make_coarse, make_fastai, make_unlabelled, tiny_settings
 from tests.support.same_run import KilledError, assert_same_run, kill_at_step, table
 
+pytestmark = pytest.mark.usefixtures("thin_encoder")
+
 
 def make_teacher(path: Path, names: tuple[str, ...] = NAMES) -> Path:
     torch.manual_seed(5)

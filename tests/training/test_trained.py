@@ -50,15 +50,21 @@ def write_model(checkpoint: Checkpoint, path: Path) -> Path:
     return path
 
 
-@pytest.fixture(scope="module", params=range(len(SHAPES)), ids=["separable", "lite1-plain-wide"])
-def model(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[UNetSettings, Path]:
-    folder = tmp_path_factory.mktemp("models")
-    return SHAPES[request.param], write_model(untrained_checkpoint(SHAPES[request.param]), folder / "model.onnx")
-
-
 @pytest.fixture(scope="module")
-def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_model(untrained_checkpoint(SHAPES[0]), tmp_path_factory.mktemp("models") / "model.onnx")
+def models(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    """Of each shape."""
+    folder = tmp_path_factory.mktemp("models")
+    return [write_model(untrained_checkpoint(shape), folder / f"{n}.onnx") for n, shape in enumerate(SHAPES)]
+
+
+@pytest.fixture(params=range(len(SHAPES)), ids=["separable", "lite1-plain-wide"])
+def model(request: pytest.FixtureRequest, models: list[Path]) -> tuple[UNetSettings, Path]:
+    return SHAPES[request.param], models[request.param]
+
+
+@pytest.fixture
+def small(models: list[Path]) -> Path:
+    return models[0]
 
 
 @pytest.fixture(scope="module")
@@ -165,8 +171,8 @@ def test_a_shape_that_is_asked_for_and_is_another_is_one_line(
     assert "\n" not in str(caught.value)
 
 
-def test_a_network_with_context_does_not_lose_it(data: Path, tmp_path: Path) -> None:
-    path = write_model(untrained_checkpoint(SHAPES[1]), tmp_path / "wide.onnx")
+def test_a_network_with_context_does_not_lose_it(data: Path, models: list[Path]) -> None:
+    path = models[1]
     assert prepare(tiny_settings(data, start_from=str(path), decoder=None), None, no_word).network.context == "wide"
     with pytest.raises(CheckpointError, match="--context wide"):
         prepare(tiny_settings(data, start_from=str(path), decoder=None, context="none"), None, no_word)

