@@ -18,8 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import ArchiveError, OutputError
-from ..frames import Ending, Piece, Position, SegmentedFrame, Sink, VideoInfo
-from ..spec import ModelSpec
+from ..frames import Ending, Piece, Position, SegmentedFrame, Sink
 from ..system.disk import PartialOutput, closing, writing
 from .archive import open_masks
 from .manifest import (
@@ -39,32 +38,12 @@ from .zip_journal import ZipJournal, content_of, read_entries
 PIECE_SUFFIX = ".masks"
 
 
-def open_archive_sink(
-    path: Path,
-    info: VideoInfo,
-    spec: ModelSpec,
-    *,
-    source: str | None = None,
-    model: str | None = None,
-    model_sha256: str | None = None,
-    smoothed: bool | None = None,
-    stream: int | None = None,
-    ignored: str | None = None,
-    overwrite: bool = False,
-) -> MaskSink:
-    """The sink for the kind of archive that the path's suffix means: a folder, .zip or .mkv; see `ArchiveHeader`.
+def archive_sink(path: Path, header: ArchiveHeader, *, overwrite: bool = False) -> MaskSink:
+    """The sink for the kind of archive that the path's suffix means: a folder, .zip or .mkv.
 
     Raises:
         OutputError: the suffix means no archive, or one that only `convert` makes, or the path is taken.
     """
-    header = ArchiveHeader(
-        spec.classes, info.width, info.height, source, model, model_sha256, smoothed, stream, ignored
-    )
-    return archive_sink(path, header, overwrite=overwrite)
-
-
-def archive_sink(path: Path, header: ArchiveHeader, *, overwrite: bool = False) -> MaskSink:
-    """As `open_archive_sink`, with a header that is made already."""
     match mask_format(path):
         case "folder":
             return MaskSink(path, header, FolderWriter, marker=CLASSES_NAME, ours=FOLDER_NAMES, overwrite=overwrite)

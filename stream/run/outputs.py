@@ -15,9 +15,9 @@ from typing import Self
 
 import av
 
-from ..archive.manifest import mask_format
+from ..archive.manifest import ArchiveHeader, mask_format
 from ..archive.mask_sink import PIECE_SUFFIX as _MASKS
-from ..archive.mask_sink import MaskPieceSink, open_archive_sink
+from ..archive.mask_sink import MaskPieceSink, archive_sink
 from ..archive.png import png
 from ..camera.parts import PartsSink
 from ..decode.gps import GpsTrack, read_gps
@@ -298,18 +298,18 @@ def _first_picture(settings: SegmentSettings, file: Path) -> av.VideoFrame:
 
 
 def _masks_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> Sink:
-    return open_archive_sink(
-        path,
-        info,
-        model.spec,
+    header = ArchiveHeader(
+        model.spec.classes,
+        info.width,
+        info.height,
         source=settings.name,
         model=model.path.name,
         model_sha256=model.sha256(),
         smoothed=settings.smooth,
         stream=settings.stream,
         ignored=str(settings.ignore) if settings.ignore else None,
-        overwrite=settings.overwrite,
     )
+    return archive_sink(path, header, overwrite=settings.overwrite)
 
 
 def _stats_sink(settings: SegmentSettings, model: Model, path: Path, info: VideoInfo) -> Sink:

@@ -21,11 +21,10 @@ from numpy.typing import NDArray
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.convert import convert_archive
 from roadmask.stream.archive.manifest import mask_format
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.errors import ArchiveError, OutputError
 from roadmask.stream.spec import ModelSpec, PixelClass
 from roadmask.stream.system.disk import partial_path
-from tests.support.clips import SPEC, TICK, result_of, video_info
+from tests.support.clips import SPEC, TICK, open_archive_sink, result_of, video_info
 from tests.support.full_disk import full_disk
 from tests.support.own_process import python
 from tests.support.tool_masks import any_archive
@@ -149,8 +148,7 @@ def test_what_no_run_writes_names_what_does(tmp_path: Path, name: str) -> None:
 KILLED = """
     import os, signal
     from pathlib import Path
-    from tests.support.clips import SPEC, result_of, video_info
-    from roadmask.stream.archive.mask_sink import open_archive_sink
+    from tests.support.clips import SPEC, open_archive_sink, result_of, video_info
     import numpy as np
 
     masks = np.random.default_rng(0).integers(0, 255, (40, 60, 80), np.uint8)

@@ -12,10 +12,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from roadmask.stream.archive.archive import open_masks
-from roadmask.stream.archive.mask_sink import MaskSink, open_archive_sink
+from roadmask.stream.archive.mask_sink import MaskSink
 from roadmask.stream.errors import OutputError
 from roadmask.stream.system.disk import partial_path
-from tests.support.clips import SPEC, result_of, video_info
+from tests.support.clips import SPEC, open_archive_sink, result_of, video_info
 from tests.support.file_content import content, copy, remove
 from tests.support.full_disk import full_disk
 

@@ -24,9 +24,8 @@ sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
 
 from roadmask import segment_video
 from roadmask.stream.archive import png
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.network.model import Model
-from tests.support.clips import result_of, video_info
+from tests.support.clips import open_archive_sink, result_of, video_info
 
 NAMES = ["masks", "masks.zip", "masks.mkv"]
 LEVEL_1 = "masks_level_1.zip"

@@ -19,7 +19,6 @@ import numpy as np
 import pytest
 
 from roadmask.stream.archive.archive import open_masks
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.camera.parts import PartNames, PartsSink
 from roadmask.stream.commands.options import parse_duration
 from roadmask.stream.encode.h264 import Encoding
@@ -29,7 +28,7 @@ from roadmask.stream.errors import OutputError
 from roadmask.stream.frames import SegmentedFrame, Sink, VideoInfo
 from roadmask.stream.stats.stats import CsvStatsSink
 from roadmask.stream.system.disk import partial_path
-from tests.support.clips import SPEC, times_of, video_info
+from tests.support.clips import SPEC, open_archive_sink, times_of, video_info
 from tests.support.full_disk import full_disk
 from tests.support.own_process import python
 from tests.support.seen import seen

@@ -17,7 +17,6 @@ import numpy as np
 import pytest
 
 from roadmask.stream.archive.manifest import ArchiveHeader, MaskRecord
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.encode.palette import load_palette
@@ -30,7 +29,7 @@ from roadmask.stream.labelling.labelling import Tool
 from roadmask.stream.labelling.tree import FolderTree
 from roadmask.stream.system.talk import install_command
 from roadmask.training.dataset import open_dataset
-from tests.support.clips import SPEC, cfr, make_clip, times_of
+from tests.support.clips import SPEC, cfr, make_clip, open_archive_sink, times_of
 from tests.support.file_content import content
 from tests.support.full_disk import full_disk
 from tests.support.tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks

@@ -13,7 +13,6 @@ import pytest
 from numpy.typing import NDArray
 
 from roadmask.stream.archive.archive import open_masks
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.cli import main
 from roadmask.stream.encode.palette import load_palette
 from roadmask.stream.report.pictures import choose_keyframes
@@ -21,7 +20,7 @@ from roadmask.stream.report.run import MaskScan, clock, curve_of, problems_of, s
 from roadmask.stream.spec import ModelSpec
 from roadmask.stream.stats.stats import open_stats_sink, read_shares
 from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
-from tests.support.clips import SPEC, cfr, make_clip, result_of, video_info
+from tests.support.clips import SPEC, cfr, make_clip, open_archive_sink, result_of, video_info
 
 ROAD, CAR, SKY = 0, 1, 2
 HEIGHT, WIDTH = 48, 64

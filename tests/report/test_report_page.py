@@ -12,11 +12,10 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.cli import main
 from roadmask.stream.frames import Ending
 from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
-from tests.support.clips import SPEC, result_of, video_info
+from tests.support.clips import SPEC, open_archive_sink, result_of, video_info
 
 HEIGHT, WIDTH, MASKS = 480, 640, 6
 

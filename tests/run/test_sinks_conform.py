@@ -18,7 +18,6 @@ import pyarrow.parquet as pq
 import pytest
 
 from roadmask.stream.archive.archive import open_masks
-from roadmask.stream.archive.mask_sink import open_archive_sink
 from roadmask.stream.camera.parts import PartsSink
 from roadmask.stream.camera.status import CameraStatus
 from roadmask.stream.decode.pixels import planes_of
@@ -34,7 +33,7 @@ from roadmask.stream.live.stream_sink import StreamSink
 from roadmask.stream.live.window_sink import WindowSink
 from roadmask.stream.stats.stats import open_stats_sink
 from roadmask.stream.system.disk import remove_left
-from tests.support.clips import SPEC, TICK, result_of, times_of, video_info
+from tests.support.clips import SPEC, TICK, open_archive_sink, result_of, times_of, video_info
 from tests.support.file_content import content, copy, pictures_of, remove
 from tests.support.full_disk import full_disk
 from tests.support.server_process import a_free_port

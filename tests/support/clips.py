@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import av
 import numpy as np
 from numpy.typing import NDArray
 
+from roadmask.stream.archive.manifest import ArchiveHeader
+from roadmask.stream.archive.mask_sink import MaskSink, archive_sink
 from roadmask.stream.frames import Frame, SegmentedFrame, VideoInfo
 from roadmask.stream.spec import ModelSpec, PixelClass
 
@@ -138,3 +141,10 @@ def result_of(mask: NDArray[np.uint8], index: int = 0, pts: int | None = None) -
         info=video_info(width, height),
     )
     return SegmentedFrame(frame, mask)
+
+
+def open_archive_sink(
+    path: Path, info: VideoInfo, spec: ModelSpec, *, overwrite: bool = False, **told: Any
+) -> MaskSink:
+    """Of masks of such a video; `told` is what else the header says."""
+    return archive_sink(path, ArchiveHeader(spec.classes, info.width, info.height, **told), overwrite=overwrite)

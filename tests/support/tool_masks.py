@@ -12,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from roadmask.stream.archive.convert import convert_archive
-from roadmask.stream.archive.mask_sink import MaskSink, open_archive_sink
+from roadmask.stream.archive.mask_sink import MaskSink
 from roadmask.stream.frames import VideoInfo
 from roadmask.stream.spec import ModelSpec, PixelClass
-from tests.support.clips import SPEC, result_of, video_info
+from tests.support.clips import SPEC, open_archive_sink, result_of, video_info
 
 CLASSES = (
     PixelClass("road", (128, 64, 128)),
