@@ -217,7 +217,7 @@ def test_a_full_disk_is_one_line(tmp_path: Path, suffix: str) -> None:
 @pytest.mark.parametrize("wrong", [{"encoder": "h265"}, {"preset": "fastest"}, {"crf": 99}])
 def test_an_encoder_that_cannot_be_leaves_no_file(tmp_path: Path, wrong: dict[str, object]) -> None:
     with pytest.raises(OutputError, match=r"h265|fastest|99"):
-        OverlayVideoSink(tmp_path / "out.mp4", video_info(), redraw, **wrong)  # type: ignore[arg-type]
+        OverlayVideoSink(tmp_path / "out.mp4", video_info(), redraw, encoding=Encoding(**wrong))  # type: ignore[arg-type]
     assert not list(tmp_path.iterdir())
 
 
