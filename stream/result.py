@@ -22,7 +22,7 @@ from .decode.pixels import network_input
 from .encode.legend import LEGEND_PLACES, LegendPlace, draw_legend
 from .encode.overlay import STYLES, Style, mixed
 from .encode.palette import CLEAR, Palette, load_palette
-from .encode.picture_sink import PICTURE_SUFFIXES
+from .encode.picture_sink import PICTURE_SUFFIXES, encoded
 from .errors import ArgumentError, OutputError, RoadmaskError
 from .frames import SegmentedFrame
 from .spec import ModelSpec, select_classes
@@ -168,7 +168,7 @@ class Result:
         if plotted.shape[1] > _SHOWN_WIDTH:
             height = max(round(plotted.shape[0] * _SHOWN_WIDTH / plotted.shape[1]), 1)
             plotted = np.asarray(cv2.resize(plotted, (_SHOWN_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
-        return _encoded(plotted if self._bgr else plotted[..., ::-1], ".png")
+        return encoded(plotted if self._bgr else plotted[..., ::-1], Path("shown.png"))
 
 
 def given_path(value: Any, what: str) -> Path:
@@ -193,10 +193,6 @@ def _write(path: Path, picture: NDArray[np.uint8], suffixes: Sequence[str]) -> N
     suffix = path.suffix.lower()
     if suffix not in suffixes:
         raise OutputError(f"{path}: ends in {suffix or 'nothing'}, not in {', '.join(suffixes)}")
-    content = _encoded(picture, suffix)
+    content = encoded(picture, path)
     with writing(path):
         replace_file(path, content)
-
-
-def _encoded(picture: NDArray[np.uint8], suffix: str) -> bytes:
-    return bytes(cv2.imencode(suffix, np.ascontiguousarray(picture))[1])

@@ -22,6 +22,7 @@ from roadmask import ArchiveError, Camera, ModelError, OutputError, RoadmaskErro
 from roadmask.stream.segmenter import Segmenter
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import COLORS
+from tests.support.run_command import run
 
 SIZE = (96, 128)
 
@@ -245,6 +246,15 @@ def test_arrays_with_blue_first_go_in_and_come_out_so(model: Path) -> None:
     assert (result.plot(legend="auto")[..., ::-1] == expected.plot(legend="auto")).all()
     assert (result.picture[..., ::-1] == expected.picture).all()
     assert result._repr_png_() == expected._repr_png_()
+
+
+@pytest.mark.parametrize("suffix", ["png", "jpg"])
+def test_a_picture_is_saved_as_a_run_draws_it(segmenter: Segmenter, model: Path, tmp_path: Path, suffix: str) -> None:
+    photo, drawn, saved = (tmp_path / f"{name}.{suffix}" for name in ("photo", "drawn", "saved"))
+    cv2.imwrite(str(photo), street()[..., ::-1])
+    assert run(photo, "-o", drawn, "--style", "fill+outline", model=model) == 0
+    segmenter(photo).save(saved, style="fill+outline")
+    assert np.array_equal(cv2.imread(str(drawn)), cv2.imread(str(saved)))
 
 
 def test_what_is_saved_is_what_is_plotted(segmenter: Segmenter, tmp_path: Path) -> None:

@@ -87,18 +87,22 @@ def overlay_encoder(
         source: the picture's file, for what its camera has noted.
         noted: keep that; where something is hidden, cameras' notes may hold small pictures of it.
     """
-    suffix = path.suffix.lower()
-    options = _JPEG_OPTIONS if suffix in _JPEG else ()
 
     def encode(result: SegmentedFrame) -> bytes:
-        encoded, content = cv2.imencode(suffix, draw(result), options)
-        if not encoded:
-            height, width = result.mask.shape
-            raise OutputError(f"{path}: a picture of {width}x{height} cannot be a {suffix}")
         head = read_head(source)
-        return marked(content.tobytes(), COMMENT, head if noted else replace(head, exif=b""))
+        return marked(encoded(draw(result), path), COMMENT, head if noted else replace(head, exif=b""))
 
     return encode
+
+
+def encoded(picture: NDArray[np.uint8], path: Path) -> bytes:
+    """What is to be in such a file, of (height, width) or (height, width, 3) BGR. Raises `OutputError`."""
+    suffix = path.suffix.lower()
+    is_done, content = cv2.imencode(suffix, np.ascontiguousarray(picture), _JPEG_OPTIONS if suffix in _JPEG else ())
+    if not is_done:
+        height, width = picture.shape[:2]
+        raise OutputError(f"{path}: a picture of {width}x{height} cannot be a {suffix}")
+    return content.tobytes()
 
 
 def marked(content: bytes, comment: str, head: PictureHead | None = None) -> bytes:
