@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from roadmask.stream.bench.clip import draw_drive
 from roadmask.stream.decode.hardware_decode import decoder_for
 from roadmask.stream.decode.source import open_source
-from roadmask.stream.encode.h264 import choose_encoder
+from roadmask.stream.encode.h264 import Encoding, choose_encoder
 from roadmask.stream.network.libraries import load_cuda, load_tensorrt
 from roadmask.stream.network.model import Model, find_model
 from roadmask.stream.network.providers import Work, placements, provider_options, rest_options
@@ -70,7 +70,7 @@ def facts(job: Job) -> list[Row]:
         first = time.perf_counter()
         model.scores(picture)
         second = time.perf_counter() - first
-    encoder = choose_encoder(size=(1080, 1920), device=job.device).name
+    encoder = choose_encoder((1080, 1920), Encoding(device=job.device)).name
     return [
         {
             "what": "machine",
