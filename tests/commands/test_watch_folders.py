@@ -27,7 +27,7 @@ from tests.support.waiting import eventually
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
 FRAMES = 12
-LONG_S = 120.0  # on a busy machine
+LONG_S = 60.0  # on a busy machine
 
 
 @pytest.fixture(scope="module")

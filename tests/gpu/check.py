@@ -26,11 +26,12 @@ from card import smi
 from steps import Job, Row
 
 from roadmask.stream.errors import RoadmaskError
+from roadmask.stream.network.libraries import load_tensorrt
 from roadmask.stream.network.model import find_model
 from roadmask.stream.network.providers import placements
 
 _LEAST_S = 10.0  # a step is not begun with less
-_START = "start"
+_START, _DRAW = "start", "draw"  # what the others need
 _ENGINE_S = 300.0  # for a step of TensorRT, which builds first
 
 
@@ -48,7 +49,7 @@ class Found:
     """What became of a step."""
 
     step: str
-    state: str  # "ok", "failed" or "left out"
+    state: str  # "ok", "failed", "left out" for want of time, or "not there"
     seconds: float = 0.0
     why: str = ""
     rows: list[Row] = field(default_factory=list)
@@ -61,7 +62,7 @@ def main() -> int:
     parser.add_argument("--minutes", type=float, default=8.0, help="in all; what does not fit is left out, and named")
     parser.add_argument("--model", default="camvid-lite0")
     parser.add_argument("--frames", type=int, default=300, help="of a clip, in a run")
-    parser.add_argument("--only", metavar="WORD", help="the steps whose names have it")
+    parser.add_argument("--only", metavar="WORD", action="append", help="the steps whose names have it; more than once")
     parser.add_argument("--rehearse", action="store_true", help="all steps on the CPU, tiny")
     options = parser.parse_args()
     if problem := _problem(options):
@@ -71,7 +72,7 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="roadmask-gpu-") as folder:
         found = _all(options, Path(folder))
     sys.stdout.write(_table(found))
-    return 0 if all(each.state == "ok" for each in found) else 3
+    return 3 if any(each.state in ("failed", "left out") for each in found) else 0
 
 
 def _problem(options: argparse.Namespace) -> str:
@@ -93,7 +94,7 @@ def _problem(options: argparse.Namespace) -> str:
 def _all(options: argparse.Namespace, folder: Path) -> list[Found]:
     end, found = time.monotonic() + 60 * options.minutes, list[Found]()
     for step in _steps(options, folder):
-        if options.only and options.only not in step.name:
+        if options.only and not any(word in step.name for word in (_START, _DRAW, *options.only)):
             continue
         left_s = end - time.monotonic()
         if left_s < min(_LEAST_S, step.limit_s):
@@ -104,9 +105,22 @@ def _all(options: argparse.Namespace, folder: Path) -> list[Found]:
             each = _done(step, min(step.limit_s, left_s))
         found.append(each)
         sys.stderr.write(f"{each.state:<9}{each.seconds:6.1f} s  {each.step}{each.why and ': '}{each.why}\n")
-        _write(options.out / "check.json", json.dumps([_plain(each) for each in found], indent=1) + "\n")
-        _write(options.out / "check.md", _table(found))
+        _save(found, options.out)
+    if not options.rehearse and (missing := _no_tensorrt()):
+        found.append(Found("TensorRT", "not there", why=missing))
+        _save(found, options.out)
     return found
+
+
+def _no_tensorrt() -> str:
+    if "TensorrtExecutionProvider" not in onnxruntime.get_available_providers():
+        return "this onnxruntime has no provider for it"
+    return load_tensorrt()
+
+
+def _save(found: list[Found], folder: Path) -> None:
+    _write(folder / "check.json", json.dumps([_plain(each) for each in found], indent=1) + "\n")
+    _write(folder / "check.md", _table(found))
 
 
 def _steps(options: argparse.Namespace, folder: Path) -> Iterator[Step]:
@@ -121,7 +135,7 @@ def _steps(options: argparse.Namespace, folder: Path) -> Iterator[Step]:
     fp16 = str(steps.fp16_path(job))
     yield Step(_START, steps.facts, (), job)
     for height, width in sizes.items():
-        yield Step(f"draw {width}x{height}", steps.drawn_clip, (height, width), job)
+        yield Step(f"{_DRAW} {width}x{height}", steps.drawn_clip, (height, width), job)
     yield Step("masks as the CPU's", steps.agreement, (options.model, clips[0]), job)
     for clip in clips:
         yield Step(f"run, {clip.stem}", steps.runs, (options.model, clip), job)
@@ -135,7 +149,7 @@ def _steps(options: argparse.Namespace, folder: Path) -> Iterator[Step]:
     yield Step("fp16: masks as the CPU's", steps.agreement, (fp16, clips[0]), job)
     yield Step("fp16: bare model", steps.bare, (fp16, clips[0]), job)
     yield Step("fp16: run", steps.runs, (fp16, clips[0]), job)
-    if "TensorrtExecutionProvider" in onnxruntime.get_available_providers():
+    if not options.rehearse and not _no_tensorrt():
         engine = Job("tensorrt", *(getattr(job, name) for name in Job.__slots__[1:]))
         for name, model in (("float32", options.model), ("fp16", fp16)):
             yield Step(f"TensorRT, {name}: masks", steps.agreement, (model, clips[0]), engine, _ENGINE_S)

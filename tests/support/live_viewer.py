@@ -18,7 +18,7 @@ from roadmask.stream.decode.place import Selection
 from roadmask.stream.errors import RoadmaskError, Stopped
 from roadmask.stream.frames import VideoInfo
 from tests.support.numbered_camera import Film, read_number
-from tests.support.waiting import until
+from tests.support.waiting import LONG_S, until
 
 RATE = 50
 FILM = Film(rate=RATE, gop=10)
@@ -28,7 +28,6 @@ WATCHFUL = CameraSettings(timeout_s=TIMEOUT_S)
 EVERY_FRAME = replace(SETTINGS, policy="every-frame")
 NOTICED_S = TIMEOUT_S + 5  # on a busy machine
 STOPPED_S = 5.0  # there too
-_JOIN_S = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,7 +96,7 @@ class LiveViewer:
         """When it was first so after `since`."""
         return next((at for at, event in self.events if event.state is state and at > since), None)
 
-    def wait(self, frames: int = 1, *, timeout_s: float = 10.0) -> None:
+    def wait(self, frames: int = 1, *, timeout_s: float = LONG_S) -> None:
         """Until so many more have come."""
         wanted = len(self.seen) + frames
         self.until(lambda: len(self.seen) >= wanted, timeout_s)
@@ -114,7 +113,7 @@ class LiveViewer:
         """Until it is so, or was since then."""
         self.until(lambda: self.when(state, since=since))
 
-    def until(self, happens: Callable[[], object], timeout_s: float = 10.0) -> float:
+    def until(self, happens: Callable[[], object], timeout_s: float = LONG_S) -> float:
         """Wait for it; a failure says what has happened instead."""
         try:
             return until(lambda: happens() or self.error, timeout_s)
@@ -125,7 +124,7 @@ class LiveViewer:
         """Stop; returns the seconds that took."""
         started = time.monotonic()
         self.stop.set()
-        self._thread.join(_JOIN_S)
+        self._thread.join(LONG_S)
         assert self.is_over, [str(event) for _, event in self.events]
         return time.monotonic() - started
 

@@ -8,7 +8,7 @@ from time import monotonic
 from typing import TypeVar
 
 T = TypeVar("T")
-LONG_S = 10.0
+LONG_S = 30.0
 
 
 def eventually(value: Callable[[], T], timeout_s: float = LONG_S, *, what: str = "what the test waits for") -> T:
