@@ -22,22 +22,10 @@ from tests.support.guide_files import MADE, write_guide_files
 from tests.test_readme import DOCUMENTS, blocks, read, spans
 
 Words = tuple[str, ...]
-OTHERS = {
-    "python3",
-    "py",
-    "pip",
-    "uv",
-    "ray",
-    "mpv",
-    "curl",
-    "vlc",
-    "ffmpeg",
-    "sleep",
-    "docker",
-}  # programs of other people
+OTHERS = {"python3", "py", "pip", "uv", "ray", "mpv", "curl", "vlc", "ffmpeg", "sleep", "docker"}  # other people's
 # What takes more than files and a moment: the network, cameras, devices, somebody who ends it; what has been trained.
 ELSEWHERE = re.compile(
-    r".*://.*|-|\d|/dev/.*|/mnt/.*|.*\$\{.*|cuda|tensorrt|--(ray|watch|serve|show)|.*\.pt|--(fp16|familiar)|nchw"
+    r".*://.*|-|/dev/.*|/mnt/.*|.*\$\{.*|cuda|tensorrt|--(ray|watch|serve|show)|.*\.pt|--(fp16|familiar)|nchw"
 )
 LONG = {"train", "lr-find", "bench", "doctor", "warmup", "suggest-ignore"}
 
