@@ -16,13 +16,14 @@ from .checkpoint import Checkpoint
 from .device import Autocast, choose_autocast, choose_device, precision_name
 from .errors import CheckpointError, DataError, TrainingError
 from .evaluate import of_shape
+from .few import as_before, fitted
 from .label_pictures import VOID
 from .labels import Labels
 from .loss import LossWeights, class_weights
 from .mixture import Mixture, Part, meaning, open_mixture
 from .provenance import provenance
 from .run_folder import check_same_data
-from .settings import TrainSettings
+from .settings import SettledSettings, TrainSettings, check, from_plain, settled
 from .shape import STRIDE, UNetSettings
 from .trained import load_trained
 
@@ -37,7 +38,7 @@ OnMessage = Callable[[str], None]
 class Job:
     """A run before its first step: settings, pictures, sizes, device."""
 
-    settings: TrainSettings
+    settings: SettledSettings
     labels: Labels
     parts: tuple[Part, ...]
     pictures: Pictures
@@ -71,18 +72,23 @@ class Job:
         return self.settings.passes * sum(len(part.split.train) for part in self.parts)
 
 
-def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage) -> Job:
-    """Check and choose everything before the first step; a resumed run keeps the provenance that it began with.
+def prepare(asked: TrainSettings, previous: Checkpoint | None, say: OnMessage) -> Job:
+    """Check and choose everything before the first step; a resumed run keeps what it began with.
 
     Raises:
         DataError: a data set is unusable.
         CheckpointError: what to go on with, to start from or to be taught by is unusable, or does not fit.
         TrainingError: the device is not there.
     """
-    device = choose_device(settings.device)
-    autocast = choose_autocast(settings.precision, device)
-    mixture = open_mixture(settings)
+    device = choose_device(asked.device)
+    autocast = choose_autocast(asked.precision, device)
+    mixture = open_mixture(asked)
     labels, parts = mixture.labels, mixture.parts
+    if previous:
+        settings, why = as_before(asked, settled(from_plain(previous.settings))), ""
+    else:
+        settings, why = fitted(asked, sum(len(part.split.train) for part in parts if part.horizon is None))
+        check(settings)
     parent = load_trained(settings.start_from) if settings.start_from and not previous else None
     teachers = tuple(load_trained(name) for name in settings.teachers)
     _check_teachers(teachers, settings, labels)
@@ -115,7 +121,7 @@ def prepare(settings: TrainSettings, previous: Checkpoint | None, say: OnMessage
     if previous:
         check_same_data(previous, labels.class_names, job.meanings)
     _check_batch_norm(job)
-    for line in _described(mixture, device, autocast):
+    for line in (*_described(mixture, device, autocast), *([why] if why else [])):
         say(line)
     for part in parts:
         if strays := part.dataset.reader.strays:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,12 +10,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .augment import Crop
 from .average import start_average
 from .batches import resize_picture, to_input
 from .checkpoint import Checkpoint
 from .encoder import imagenet_package, load_imagenet
 from .errors import CheckpointError, TrainingError
-from .files import Picture
+from .head import fit_head
 from .history import EpochScores, Row, history_row
 from .job import Job
 from .optimizer import make_optimizer
@@ -24,6 +25,7 @@ from .unet import UNet
 from .unfold import renew_norms
 
 _NORM_PICTURES = 8  # that the statistics of a folded network are made of anew; a batch
+_HEAD_PICTURES = 64  # that a classifier is fitted to
 
 
 @dataclass(slots=True, eq=False)
@@ -72,7 +74,10 @@ def start(job: Job) -> Learner:
     if job.parent:
         _adopt(network, job.parent, job.labels.class_names)
         if is_model(str(job.settings.start_from)):
-            renew_norms(network, to_input(_some_pictures(job), job.device))
+            pictures = [resize_picture(picture, job.size) for picture, _ in _some(job, _NORM_PICTURES)]
+            renew_norms(network, to_input(pictures, job.device))
+        if job.parent.class_names != job.labels.class_names:
+            fit_head(network, _some(job, _HEAD_PICTURES), job.size, job.loss_weights)
     elif job.settings.weights == "imagenet":
         _load_imagenet(network)
     return Learner(network, start_average(network), make_optimizer(network, job.settings))
@@ -122,11 +127,11 @@ def _adopt(network: UNet, parent: Checkpoint, class_names: tuple[str, ...]) -> N
     network.load_state_dict(own | parent.weights | (fresh if parent.class_names != class_names else {}))
 
 
-def _some_pictures(job: Job) -> list[Picture]:
-    """Training pictures of all data sets, at the size of the network's input."""
+def _some(job: Job, count: int) -> Iterator[Crop]:
+    """Training pictures of all data sets, and their masks."""
     every = [(number, example) for number, part in enumerate(job.parts) for example in part.split.train]
-    places = np.linspace(0, len(every) - 1, min(len(every), _NORM_PICTURES)).round().astype(int)
-    return [resize_picture(job.pictures.read(*every[place])[0], job.size) for place in places]
+    places = np.linspace(0, len(every) - 1, min(len(every), count)).round().astype(int)
+    return (job.pictures.read(*every[place]) for place in places)
 
 
 def _load_imagenet(network: UNet) -> None:

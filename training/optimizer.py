@@ -6,13 +6,13 @@ import torch
 from torch import nn
 
 from .schedule import one_cycle_momentum, one_cycle_rate
-from .settings import TrainSettings
+from .settings import SettledSettings
 from .unet import UNet
 
 DECODER = -1  # the last of the optimiser's groups
 
 
-def make_optimizer(network: UNet, settings: TrainSettings) -> torch.optim.Optimizer:
+def make_optimizer(network: UNet, settings: SettledSettings) -> torch.optim.Optimizer:
     """A group for each scale of the encoder and one for the decoder.
 
     Each carries its peak rate under "peak", for `set_rates`.

@@ -23,7 +23,7 @@ from .lr_find import Point, Suggestions
 from .mixture import Part, open_mixture
 from .run_folder import BEST, LAST, STEPS
 from .schedule import one_cycle_rate
-from .settings import TrainSettings, from_plain
+from .settings import SettledSettings, from_plain, settled
 from .sheet import Cell, draw_sheet, evenly, paint
 from .step_log import StepRow, read_steps
 
@@ -39,7 +39,7 @@ def draw_run(run: Path) -> tuple[Path, ...]:
         TrainingError: the folder holds no run, or its data set is no longer there.
     """
     last, best = checkpoints.load(run / LAST), checkpoints.load(run / BEST)
-    settings = from_plain(last.settings)
+    settings = settled(from_plain(last.settings))
     mixture = open_mixture(settings)
     first = mixture.parts[0]
     history = (last.progress or {}).get("history", [])
@@ -99,7 +99,7 @@ def _in_epochs(step_rows: Sequence[StepRow]) -> list[float]:
     return ends
 
 
-def learning_rate(settings: TrainSettings, steps_per_epoch: int, history: Sequence[Row] = ()) -> Figure:
+def learning_rate(settings: SettledSettings, steps_per_epoch: int, history: Sequence[Row] = ()) -> Figure:
     """The rates of decoder and encoder over the whole run; none for the encoder while it is frozen.
 
     Over the steps, or over the seconds of a budget: `history` says how many of them the encoder is frozen for.

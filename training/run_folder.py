@@ -16,7 +16,7 @@ from .command import option_text, train_command
 from .errors import CheckpointError
 from .field_types import misfit
 from .provenance import versions
-from .settings import TrainSettings, from_plain, plain
+from .settings import OPEN, SettledSettings, TrainSettings, from_plain, plain
 
 LAST = "last.pt"  # after the last whole epoch, with all that `--resume` needs
 BEST = "best.pt"  # the model with the best validation mIoU: the one to export
@@ -35,7 +35,8 @@ _PROGRESS = {
     "meanings": list[dict[str, str]],
 }
 _MAY_CHANGE = frozenset({"device", "loaders"})  # where a run is computed, not what
-_SHAPE = frozenset({"encoder", "decoder", "convolution", "context"})  # stands in the checkpoint, and need not be told
+# Stand in the checkpoint, and need not be told.
+_KNOWN = frozenset({"encoder", "decoder", "convolution", "context", *OPEN})
 
 
 def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkpoint | None:
@@ -60,7 +61,7 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
     except (LookupError, TypeError) as exc:
         raise CheckpointError(f"{last}: its settings are not those of a run ({exc}); choose another folder") from exc
     for name in now:
-        is_same = before.get(name) == now[name] or (name in _SHAPE and now[name] is None)
+        is_same = before.get(name) == now[name] or (name in _KNOWN and now[name] is None)
         if name not in _MAY_CHANGE and not is_same:
             raise CheckpointError(
                 f"{run}: was started with {name} = {option_text(name, before.get(name))}, not "
@@ -93,11 +94,12 @@ def check_same_data(previous: Checkpoint, class_names: tuple[str, ...], meanings
                 )
 
 
-def make_folder(run: Path, settings: TrainSettings) -> None:
-    """Make the folder and write into it how to repeat the run."""
+def make_folder(run: Path, asked: TrainSettings, settings: SettledSettings) -> None:
+    """Make the folder and write into it how to repeat the run, and what was chosen where nothing was asked."""
     content = {
-        "settings": plain(settings),
-        "command": train_command(settings, run),
+        "settings": plain(asked),
+        "chosen": {name: getattr(settings, name) for name in OPEN if getattr(asked, name) is None},
+        "command": train_command(asked, run),
         "started_as": sys.argv,
         "versions": versions(),
     }

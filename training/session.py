@@ -12,7 +12,7 @@ from .checkpoint import Checkpoint, load
 from .command import train_command
 from .console import Talk, print_class_table, print_line
 from .run_folder import BEST, HISTORY, LAST, SETTINGS, STEPS
-from .settings import TrainSettings, from_plain
+from .settings import TrainSettings, from_plain, settled
 from .train import how_far, is_over
 from .train import train as train_network
 
@@ -50,7 +50,7 @@ def train_watched(
 
 
 def is_whole(checkpoint: Checkpoint) -> bool:
-    return is_over(from_plain(checkpoint.settings), *_spent(checkpoint))
+    return is_over(settled(from_plain(checkpoint.settings)), *_spent(checkpoint))
 
 
 @contextmanager
@@ -64,7 +64,7 @@ def interruption(command: str) -> Iterator[None]:
 
 
 def print_stopped(checkpoint: Checkpoint, command: str) -> None:
-    done = how_far(from_plain(checkpoint.settings), *_spent(checkpoint))
+    done = how_far(settled(from_plain(checkpoint.settings)), *_spent(checkpoint))
     print_line(f"stopped after {done}, as its time was over; go on with")
     print_line(f"  {command}")
 

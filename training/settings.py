@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from typing import Any, Literal
 
 from .errors import TrainingError
@@ -22,6 +22,8 @@ from .shape import (
 
 _MOST_SCALE = 100.0  # of a picture
 Precision = Literal["auto", "fp32", "bf16"]
+# Settings that may be left open.
+OPEN = ("epochs", "passes", "lr", "encoder_lr", "frozen_scales", "class_weight_offset")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +40,7 @@ class AugmentSettings:
 
 @dataclass(frozen=True, slots=True)
 class TrainSettings:
-    """What `roadmask train` was asked for; stored in every checkpoint and in the run's `settings.json`."""
+    """What `roadmask train` was asked for. What is left open, as None, goes by the number of pictures (`few.py`)."""
 
     data: tuple[str, ...]  # folders, each alone or as FOLDER:MAP; the first has the classes to learn
     unlabelled: tuple[str, ...] = ()  # folders of pictures that only a teacher labels
@@ -47,23 +49,23 @@ class TrainSettings:
     valid_drives: tuple[str, ...] = ()  # recordings held out for validation; with wildcards
     split: float | None = None  # share held out for validation, in stretches of names of the first data set
     learn_all: bool = False  # learn from the validation pictures too; their scores then say little
-    epochs: int = 60
-    passes: int = 1  # how often an epoch sees every picture
+    epochs: int | None = None
+    passes: int | None = None  # how often an epoch sees every picture
     budget_s: float | None = None  # let the schedule fill this time, however many epochs that is; not `epochs`
     batch: int = 8
     size: tuple[int, int] | None = None  # network input (height, width) at validation; None: that of the pictures
     crop: tuple[int, int] | None = None  # (height, width) of training crops; None: as `size`
-    lr: float = 3e-3  # peak rate of the decoder
-    encoder_lr: float = 1e-3  # peak rate of the encoder
+    lr: float | None = None  # peak rate of the decoder
+    encoder_lr: float | None = None  # peak rate of the encoder
     pct_start: float = 0.3  # share of the iterations in which the rate rises
     frozen_epochs: int = 0  # at the start, with the encoder as it came
-    frozen_scales: int = 0  # of the encoder's five, from the input, that stay as they came
+    frozen_scales: int | None = None  # of the encoder's five, from the input, that stay as they came
     layer_decay: float = 1.0  # peak rate of an encoder scale, relative to the one behind it
     weight_decay: float = 1e-2
     clip: float = 0.0  # largest norm of all gradients together; 0: any
     label_smoothing: float = 0.05
     average: float = 0.99  # decay of the running mean of the weights; 0 for the last weights alone
-    class_weight_offset: float = 1.1  # of a class: 1 / log(this + share); nearer to 1, rare classes weigh more
+    class_weight_offset: float | None = None  # of a class: 1 / log(this + share); nearer to 1, rare classes weigh more
     lovasz: float = 0.0  # weight of the Lovasz loss beside the cross-entropy
     lovasz_from: float = 0.0  # share of the run after which it counts
     teachers: tuple[str, ...] = ()  # checkpoints or models whose mean opinion is learnt too
@@ -85,6 +87,28 @@ class TrainSettings:
     license_note: str = ""  # about the data; goes into the model
 
 
+@dataclass(frozen=True, slots=True)
+class SettledSettings(TrainSettings):
+    """With nothing left open; stored in every checkpoint and in the run's `settings.json`.
+
+    The defaults are those for some hundred pictures or more.
+    """
+
+    epochs: int = 60
+    passes: int = 1
+    lr: float = 3e-3
+    encoder_lr: float = 1e-3
+    frozen_scales: int = 0
+    class_weight_offset: float = 1.1
+
+
+def settled(settings: TrainSettings, **chosen: float) -> SettledSettings:
+    """What is open becomes what is chosen, or else the default."""
+    asked = {item.name: getattr(settings, item.name) for item in fields(TrainSettings)}
+    told = {name: value for name, value in asked.items() if name not in OPEN or value is not None}
+    return SettledSettings(**{**chosen, **told})
+
+
 def plain(settings: TrainSettings) -> dict[str, Any]:
     """Without tuples, as JSON and a loaded checkpoint have it."""
     content: dict[str, Any] = json.loads(json.dumps(asdict(settings)))
@@ -93,18 +117,19 @@ def plain(settings: TrainSettings) -> dict[str, Any]:
 
 def from_plain(content: dict[str, Any]) -> TrainSettings:
     """The inverse of `plain`."""
-    fields: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
-    if isinstance(fields["data"], str):  # of 1.0: one folder
-        fields["data"] = (fields["data"],)
-    return TrainSettings(**{**fields, "augment": AugmentSettings(**content["augment"])})
+    known: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
+    if isinstance(known["data"], str):  # of 1.0: one folder
+        known["data"] = (known["data"],)
+    return TrainSettings(**{**known, "augment": AugmentSettings(**content["augment"])})
 
 
-def check(settings: TrainSettings) -> None:
+def check(asked: TrainSettings) -> None:
     """Refuse values that could only fail later, or never learn.
 
     Raises:
         TrainingError: names the setting, its value and its range.
     """
+    settings = settled(asked)
     augment = settings.augment
     ranges: list[tuple[str, float, float, float]] = [
         ("epochs", settings.epochs, 1, 1_000_000),

@@ -25,7 +25,7 @@ from .job import Job, OnMessage, prepare
 from .learner import Learner, restore, start
 from .optimizer import rates, set_rates, set_training
 from .run_folder import BEST, HISTORY, LAST, STEPS, load_previous, make_folder
-from .settings import TrainSettings, check, plain
+from .settings import SettledSettings, TrainSettings, check, plain
 from .shape import SCALES, STRIDE
 from .step import take_step
 from .step_log import StepLog, StepRow
@@ -66,17 +66,17 @@ def train(
     job = prepare(settings, previous, say)
     if previous is None:
         learner = start(job)
-        make_folder(run, settings)
+        make_folder(run, settings, job.settings)
     else:
         learner = restore(job, previous)
         write_history(learner.history, run / HISTORY)  # a kill may have come between checkpoint and table
-        say(f"resuming after {how_far(settings, learner.epoch, learner.seconds)}")
-    if job.teachers and not is_over(settings, learner.epoch, learner.seconds):
+        say(f"resuming after {how_far(job.settings, learner.epoch, learner.seconds)}")
+    if job.teachers and not is_over(job.settings, learner.epoch, learner.seconds):
         job = replace(job, soft=soft_labels(job, say))
 
     checkpoint = previous
     with StepLog(run / STEPS, done=learner.steps) as log:
-        while not is_over(settings, learner.epoch, learner.seconds):
+        while not is_over(job.settings, learner.epoch, learner.seconds):
             started = time.monotonic()
             train_loss = _train_epoch(job, learner, run, log, on_step)
             scores = _score_epoch(job, learner, train_loss, started)
@@ -96,12 +96,12 @@ def train(
     return checkpoint
 
 
-def is_over(settings: TrainSettings, epochs: int, seconds: float) -> bool:
+def is_over(settings: SettledSettings, epochs: int, seconds: float) -> bool:
     """Whether a run that has come so far is whole."""
     return epochs >= settings.epochs if settings.budget_s is None else seconds >= settings.budget_s
 
 
-def how_far(settings: TrainSettings, epochs: int, seconds: float) -> str:
+def how_far(settings: SettledSettings, epochs: int, seconds: float) -> str:
     """For people."""
     if settings.budget_s is None:
         return f"epoch {epochs} of {settings.epochs}"

@@ -11,7 +11,7 @@ import typer
 
 from . import options as of
 from .errors import TrainingError
-from .settings import AugmentSettings, TrainSettings
+from .settings import AugmentSettings, SettledSettings, TrainSettings
 from .shape import Context, Convolution, EncoderName, UNetSettings
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
@@ -35,8 +35,12 @@ _TEACHER_SCALES = ",".join(f"{scale:g}" for scale in _D.teacher_scales)
 def train(
     data: of.DataFolders,
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder for the run.")],
-    epochs: Annotated[int, typer.Option(help="Rounds, each with a checkpoint and scores at its end.")] = _D.epochs,
-    passes: Annotated[int, typer.Option(help="How often an epoch sees every picture.")] = _D.passes,
+    epochs: Annotated[
+        int | None, typer.Option(help=f"Rounds, each with a checkpoint and scores at its end. {_by_count('epochs')}")
+    ] = None,
+    passes: Annotated[
+        int | None, typer.Option(help=f"How often an epoch sees every picture. {_by_count('passes')}")
+    ] = None,
     budget: Annotated[
         str | None,
         typer.Option(metavar="TIME", help="Train this long, 90s, 8m or 1.5h, from the first step on; not --epochs."),
@@ -44,15 +48,20 @@ def train(
     batch: of.Batch = _D.batch,
     size: of.Size = None,
     crop: of.Crop = None,
-    lr: Annotated[float, typer.Option(help="Peak learning rate of the decoder.")] = _D.lr,
-    encoder_lr: Annotated[float, typer.Option(help="Peak learning rate of the encoder.")] = _D.encoder_lr,
+    lr: Annotated[float | None, typer.Option(help=f"Peak learning rate of the decoder. {_by_count('lr')}")] = None,
+    encoder_lr: Annotated[
+        float | None, typer.Option(help=f"Peak learning rate of the encoder. {_by_count('encoder_lr')}")
+    ] = None,
     pct_start: Annotated[float, typer.Option(help="Share of the steps in which the rate rises.")] = _D.pct_start,
     frozen_epochs: Annotated[
         int, typer.Option(help="First train the decoder alone for so many epochs.")
     ] = _D.frozen_epochs,
     frozen_scales: Annotated[
-        int, typer.Option(help="Of the encoder's five, from the input, stay as they came: faster.")
-    ] = _D.frozen_scales,
+        int | None,
+        typer.Option(
+            help=f"Of the encoder's five, from the input, stay as they came: faster. {_by_count('frozen_scales')}"
+        ),
+    ] = None,
     layer_decay: Annotated[
         float, typer.Option(help="Rate of an encoder scale, relative to the one behind it.")
     ] = _D.layer_decay,
@@ -63,8 +72,9 @@ def train(
     weights: of.StartWeights = _D.weights,
     start_from: of.StartFrom = None,
     class_weight_offset: Annotated[
-        float, typer.Option(help="Nearer to 1, rare classes weigh more in the loss.")
-    ] = _D.class_weight_offset,
+        float | None,
+        typer.Option(help=f"Nearer to 1, rare classes weigh more in the loss. {_by_count('class_weight_offset')}"),
+    ] = None,
     lovasz: Annotated[float, typer.Option(help="Weight of the Lovasz loss beside the cross-entropy.")] = _D.lovasz,
     lovasz_from: Annotated[
         float, typer.Option(help="Share of the run after which the Lovasz loss counts.")
@@ -145,7 +155,8 @@ def train(
     bdd100k, idd, camvid32 and others, or a .json file such as {"bus": "Car", "verge": ["Sidewalk", "Tree"]}. Of a label
     that is one of several classes, and of --unlabelled pictures, a --teacher says which.
 
-    With --budget the schedule fills a time, in place of --epochs.
+    With --budget the schedule fills a time, in place of --epochs. Of fewer than 300 pictures, how often they are seen
+    and how much moves goes by their number, where nothing says it; what was chosen is told.
 
     With --folds drives, RUN/fold-DRIVE is a run on all but that drive, whatever valid.txt says, and RUN/folds.csv their
     scores and the mean. They are those of each run's last epoch, so that no drive chooses the weights that it judges.
@@ -155,7 +166,7 @@ def train(
     roadmask train camvid -o runs/first --resume
     roadmask train camvid -o runs/held-out --valid-drive 0006R0 --epochs 120
     roadmask train camvid -o runs/folds --folds drives --epochs 20
-    roadmask train mine -o runs/mine --start-from camvid-lite0 --lr 1e-3 --epochs 20
+    roadmask train mine -o runs/mine --start-from camvid-lite0
     roadmask train camvid idd:idd-lite -o runs/two --teacher runs/first/best.pt --shares 1,1 --budget 2h
     roadmask train camvid -o runs/small --crop 384x288 --decoder 64,48,32,24 --license-note "for research only"
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
@@ -212,6 +223,11 @@ def _shape_default(field: str) -> str:
     value = getattr(UNetSettings(class_count=1), field)
     text = ",".join(map(str, value)) if isinstance(value, tuple) else value
     return f"Default: {text}, or as --start-from has it."
+
+
+def _by_count(field: str) -> str:
+    """For help."""
+    return f"Default: {getattr(SettledSettings(()), field):g}, or as few pictures need it."
 
 
 def _train(

@@ -31,6 +31,11 @@ class UNet(nn.Module):
         self.classifier = nn.Conv2d(channels, settings.class_count, 1)
 
     def forward(self, pictures: Tensor) -> Tensor:
+        scores: Tensor = self.classifier(self.dropout(self.features(pictures)))
+        return scores
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """What the classifier goes by: (batch, channels, height / 2, width / 2)."""
         height, width = pictures.shape[-2:]
         tracing = torch.jit.is_tracing()  # type: ignore[attr-defined,no-untyped-call]
         if not tracing and (height % STRIDE or width % STRIDE):
@@ -39,8 +44,7 @@ class UNet(nn.Module):
         x = self.context(x)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(x, skip)
-        scores: Tensor = self.classifier(self.dropout(x))
-        return scores
+        return x
 
 
 class WideContext(nn.Module):
