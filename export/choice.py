@@ -35,6 +35,19 @@ def own_choice(dataset: Dataset) -> Chosen:
     raise ExportError(f"{dataset.root}: has no valid.txt; choose by --drive, --list or --split, or score --all")
 
 
+def labelled_alone(dataset: Dataset, chosen: Chosen) -> Chosen:
+    """Without the pictures that nobody has labelled, which are counted in what is said of the choice.
+
+    Raises:
+        ExportError: none is left.
+    """
+    found = tuple(example for example in chosen.examples if dataset.has_label(example))
+    if not found:
+        raise ExportError(f"{dataset.root}: none of the pictures chosen ({chosen.by}) has a label")
+    count = len(chosen.examples) - len(found)
+    return Chosen(found, f"{chosen.by}; {count} without a label left out" if count else chosen.by)
+
+
 def everything(dataset: Dataset) -> Chosen:
     return Chosen(dataset.examples, "all there are")
 
@@ -67,7 +80,8 @@ def in_stretches(share: float) -> Choice:
     """What `train --split` holds out."""
 
     def choose(dataset: Dataset) -> Chosen:
-        found, by = stretches([example for example in dataset.examples if example.folder != "test"], share)
+        candidates = (example for example in dataset.examples if example.folder != "test")
+        found, by = stretches([example for example in candidates if dataset.has_label(example)], share)
         return Chosen(tuple(found), by)
 
     return choose

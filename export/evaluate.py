@@ -20,7 +20,7 @@ from ..training.dataset import Dataset, open_dataset
 from ..training.labels import Groups, Labels
 from ..training.layouts import Example
 from ..training.metrics import confusion_matrix
-from .choice import Choice, own_choice
+from .choice import Choice, labelled_alone, own_choice
 from .classmap import Matched, match_classes, parse_map
 from .errors import ExportError
 from .scores import Evaluation, FrameScore, Scores, frame_score
@@ -75,7 +75,7 @@ def evaluate_model(
     """
     model = Model.load(model_path, device=device)
     dataset = open_dataset(data)
-    chosen = choice(dataset)
+    chosen = labelled_alone(dataset, choice(dataset))
     mapping = parse_map(class_map, dataset)
     colors = [item.color for item in model.spec.classes]
     overlap = partial(_overlap, model, dataset, chosen.examples)

@@ -25,6 +25,7 @@ from .public_sets import CITYSCAPES_IDS, IDD_SAME
 
 Item = Mapping[str, Any]  # of a JSON file
 _UPLOADED = re.compile(r"[0-9a-f]{8}-")  # before the name of a picture that was uploaded to Label Studio
+_BEGIN, _FEW = 4000, 8  # characters of a file, and files, that are looked at
 _BOXES = "boxes, which say nothing of pixels; outlines are needed, as for segmentation"
 
 
@@ -83,6 +84,29 @@ def find_annotated(root: Path, named: ClassList | None) -> Annotated | None:
         return _coco(root, coco)
     tasks = [(path, content) for path, content in files if isinstance(content, list) and _are_tasks(content)]
     return _label_studio(root, tasks, named) if tasks else None
+
+
+def foreign(root: Path) -> str:
+    """For people: what the labels are, and as what to save them; "" where nothing is known of them."""
+    files = [path for folder in (root, *sorted(root.iterdir())) if folder.is_dir() for path in sorted(folder.iterdir())]
+    for path in files:
+        if path.suffix.lower() == ".zip":
+            return f"labels may be in {path.name}; unpack it"
+        if path.suffix.lower() == ".xml":
+            text = path.read_text(encoding="utf-8", errors="replace")[:_BEGIN]
+            if "<annotations>" in text:
+                return f"{path.name} is CVAT's own XML; export the task as Segmentation mask 1.1, or as COCO 1.0"
+            if "<annotation" in text:
+                return f"{path.name} is of Pascal VOC: {_BOXES}"
+        if path.name == "meta.json" and "classTitle" in "".join(_begins(root, "*.json")):
+            return "labels are Supervisely's JSON; export the project as masks, or as COCO"
+        if path.suffix.lower() == ".json" and "shape_attributes" in path.read_text(encoding="utf-8", errors="replace"):
+            return f"{path.name} is of the VGG Image Annotator; export the project as COCO"
+    return ""
+
+
+def _begins(root: Path, pattern: str) -> Iterator[str]:
+    return (path.read_text(encoding="utf-8", errors="replace")[:_BEGIN] for path in sorted(root.rglob(pattern))[:_FEW])
 
 
 def _is_coco(content: Item) -> bool:

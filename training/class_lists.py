@@ -181,16 +181,20 @@ def _read_csv(path: Path) -> ClassList:
 
 
 def _read_targets(path: Path) -> ClassList:
-    """FiftyOne's `{"1": "Road"}`, what `roadmask run` writes beside masks, or names alone."""
+    """FiftyOne's `{"1": "Road"}`, what `roadmask run` writes beside masks, Mapillary's configuration, or names alone."""
     content = read_json(path)
-    names = content.get("classes") if isinstance(content, dict) else content
+    names = (content.get("classes") or content.get("labels")) if isinstance(content, dict) else content
     if isinstance(names, list):
-        return class_list((str(name.get("name") if isinstance(name, dict) else name) for name in names), str(path))
+        return class_list(map(_name_of, names), str(path))
     if not isinstance(content, dict) or not all(
         key.isdecimal() and isinstance(name, str) for key, name in content.items()
     ):
         raise DataError(f'{path}: must be ids and names, as in {{"1": "Road", "2": "Sky"}}')
     return _by_id(path, {int(key): name for key, name in content.items()})
+
+
+def _name_of(item: object) -> str:
+    return str(item.get("readable") or item.get("name")) if isinstance(item, dict) else str(item)
 
 
 def _by_id(path: Path, names: Mapping[int, str]) -> ClassList:

@@ -14,7 +14,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from .annotations import Annotated, Outlines, Yolo, find_annotated, read_shapes
+from .annotations import Annotated, Outlines, Yolo, find_annotated, foreign, read_shapes
 from .class_lists import COLORED, NAMED, ClassList, class_list, find_list, known_list
 from .errors import DataError
 from .files import Color as Color
@@ -65,6 +65,10 @@ class Dataset:
         """(height, width) ids. Raises `DataError`."""
         return self.reader.ids(example)
 
+    def has_label(self, example: Example) -> bool:
+        """Whether somebody has labelled it. A picture without a file is one of nothing in YOLO's layout."""
+        return isinstance(self.reader, Yolo) or example.label.is_file()
+
     def pair(
         self, example: Example, picture: NDArray[np.uint8], ids: NDArray[np.uint8]
     ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
@@ -108,6 +112,8 @@ def open_dataset(root: Path, told: Told | None = None) -> Dataset:
     if found is None:
         annotated = find_annotated(root, given or find_list([root], NAMED))
         if annotated is None:
+            if known := foreign(root):
+                raise DataError(f"{root}: {known}")
             raise DataError(f"{root}: {EXPECTED}; or say where they are: roadmask data {root} --layout PICTURES:LABELS")
         if given and given.codes != annotated.classes.codes:
             names = ", ".join(annotated.classes.codes)

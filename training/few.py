@@ -18,7 +18,7 @@ _PASSES = 60  # over enough pictures; over a quarter of them twice as many
 
 
 def fitted(asked: TrainSettings, pictures: int) -> tuple[SettledSettings, str]:
-    """`asked`, and what it leaves open by the number of `pictures` to learn from; and what to say of it, if anything."""
+    """`asked`, and what it leaves open by the number of `pictures` to learn from; and what to say of it, or ""."""
     if pictures >= _ENOUGH:
         return settled(asked), ""
     chosen: dict[str, float] = {"class_weight_offset": _CLASS_WEIGHT_OFFSET}

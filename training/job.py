@@ -124,6 +124,9 @@ def prepare(asked: TrainSettings, previous: Checkpoint | None, say: OnMessage) -
     for line in (*_described(mixture, device, autocast), *([why] if why else [])):
         say(line)
     for part in parts:
+        if without := part.split.without:
+            some = ", ".join(example.name for example in without[:3]) + (", ..." if len(without) > 3 else "")
+            say(f"{part.name}: {len(without)} pictures have no label, and are left out: {some}")
         if strays := part.dataset.reader.strays:
             say(f"{part.name}: {sum(strays.values())} pixels of {len(strays)} labels are in colours of no class: void")
     if crop != (settings.crop or size) or (settings.size is None and _is_reduced(size, height, width)):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -33,6 +33,9 @@ _PAIRS = (
     ("seg/images", "seg/labels", "BDD100K"),
     ("JPEGImages", "SegmentationClass", "Pascal VOC"),
     ("img_dir", "ann_dir", "mmsegmentation"),
+    ("image_2", "semantic", "KITTI"),
+    ("images", "v1.2/labels", "Mapillary Vistas"),
+    ("images", "v2.0/labels", "Mapillary Vistas 2.0"),
     ("images", "labels", "fastai"),
     *((pictures, labels, "") for pictures in _PICTURES for labels in _LABELS),
 )
@@ -50,7 +53,8 @@ _ENDINGS = (
 )
 _CODES_OF_ENDING = {"_train_id": "cityscapes", "_labeltrainids": "cityscapes", "_labelids": "cityscapes-ids"}
 _CODES_OF_ENDING |= {"_labellevel3ids": "idd", "_labellevel1ids": "idd-lite"}
-_CODES_OF_LAYOUT = {"BDD100K": "bdd100k", "ACDC": "cityscapes", "segnet": "camvid"}
+_CODES_OF_LAYOUT = {"BDD100K": "bdd100k", "ACDC": "cityscapes", "segnet": "camvid", "KITTI": "cityscapes-ids"}
+_CODES_OF_LAYOUT |= {"Mapillary Vistas": "mapillary"}
 _PICTURE_ENDINGS = ("_leftImg8bit", "_rgb_anon", "_sat", "_image", "_img", "_rgb")
 
 EXPECTED = (
@@ -93,6 +97,7 @@ class _Pair:
     labels: Path
     part: str
     layout: str
+    drive: str = ""  # its folder, where each drive has pictures and labels of its own
 
 
 def find_pictures(folder: Path, *, deep: bool = True) -> list[Path]:
@@ -110,7 +115,7 @@ def find_pairs(root: Path, told: str = "") -> Found | None:
     Raises:
         DataError: the folders are there, but there are no pictures, or no labels of their names; or labels are lossy.
     """
-    pairs = [_told(root, told)] if told else _pairs(root)
+    pairs = [_told(root, told)] if told else _pairs(root) or _pairs_of_drives(root)
     pairs = [pair for pair in pairs if pair.layout == pairs[0].layout]
     if not pairs:
         return None
@@ -122,7 +127,10 @@ def find_pairs(root: Path, told: str = "") -> Found | None:
             return found
     if not kinds:
         _refuse_lossy(pairs)
-        raise DataError(f"{pairs[0].labels}: holds no labels ({', '.join(sorted(_LABEL_SUFFIXES))}, YOLO's .txt)")
+        others = Counter(path.suffix.lower() for path in pairs[0].labels.rglob("*") if path.is_file() and path.suffix)
+        beside = f", but {others.most_common(1)[0][0]}; save them as PNGs of class ids" if others else ""
+        known = ", ".join(sorted(_LABEL_SUFFIXES))
+        raise DataError(f"{pairs[0].labels}: holds no labels ({known}, YOLO's .txt){beside}")
     if kinds != ["shapes"]:  # else it is a file for all pictures, as COCO has it
         _refuse_strangers(pairs, kinds[0])
     return None
@@ -158,6 +166,12 @@ def _pairs(root: Path) -> list[_Pair]:
         _Pair(path, path, "" if path == root else _PARTS[path.name.lower()], "pictures and labels side by side")
         for path in together
     ]
+
+
+def _pairs_of_drives(root: Path) -> list[_Pair]:
+    """Those of the folders in `root`, each a data set by itself."""
+    folders = [path for path in sorted(root.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    return [replace(pair, drive=folder.name) for folder in folders for pair in _pairs(folder)]
 
 
 def _pair_in(folder: Path, part: str) -> _Pair | None:
@@ -203,7 +217,9 @@ def _matched(root: Path, pairs: Sequence[_Pair], kind: Kind) -> Found | None:
     orphans: list[Path] = []
     endings: Counter[str] = Counter()
     for pair in pairs:
-        some, others, counted = _match(pair, kind, _voc_parts(root) if pair.layout == "Pascal VOC" else {})
+        some, others, counted = _match(
+            pair, kind, _voc_parts(pair.pictures.parent) if pair.layout == "Pascal VOC" else {}
+        )
         examples += some
         orphans += others
         endings += counted
@@ -218,7 +234,7 @@ def _matched(root: Path, pairs: Sequence[_Pair], kind: Kind) -> Found | None:
         layout="LabelMe" if kind == "shapes" and layout != "Cityscapes" else layout,
         places=f"{_named(root, [pair.pictures for pair in pairs]) or '.'} with {beside}NAME{ending}{suffix}",
         kind=kind,
-        examples=tuple(_distinctly_named(examples, [pair.pictures for pair in pairs])),
+        examples=tuple(_distinctly_named(examples, pairs)),
         strangers=tuple(f"{path}: label without a picture" for path in orphans),
         codes=codes or _CODES_OF_LAYOUT.get(layout, ""),
         folders=tuple(dict.fromkeys(folder for pair in pairs for folder in (pair.labels, pair.pictures.parent))),
@@ -308,15 +324,15 @@ def _refuse_strangers(pairs: Sequence[_Pair], kind: Kind) -> None:
     )
 
 
-def _distinctly_named(examples: Sequence[Example], roots: Sequence[Path]) -> Iterator[Example]:
-    """By their folders too, where folders have pictures of the same names."""
+def _distinctly_named(examples: Sequence[Example], pairs: Sequence[_Pair]) -> Iterator[Example]:
+    """By their drive's folder, and by others where folders have pictures of the same names."""
     count = Counter(example.name for example in examples)
     for example in examples:
-        root = next(root for root in roots if example.picture.is_relative_to(root))
-        folder = example.picture.parent.relative_to(root)
+        pair = next(pair for pair in pairs if example.picture.is_relative_to(pair.pictures))
+        folder = example.picture.parent.relative_to(pair.pictures)
         is_alone = count[example.name] == 1 or folder == Path()
         name = example.name if is_alone else f"{folder.as_posix()}/{example.name}"
-        yield Example(name, example.picture, example.label, example.folder)
+        yield replace(example, name=f"{pair.drive}/{name}" if pair.drive else name)
 
 
 def _voc_parts(root: Path) -> dict[str, str]:

@@ -28,6 +28,7 @@ class Split:
     train: tuple[Example, ...]
     valid: tuple[Example, ...]
     valid_by: str  # for people: how the validation pictures were chosen
+    without: tuple[Example, ...] = ()  # that have no label, and are in neither part
 
 
 def split(
@@ -41,7 +42,7 @@ def split(
     """Divide the pictures into those to train on and those to score on.
 
     Without options the data set's own choice holds: `valid.txt`, or the folder `val`. The folder `test` is in neither
-    part.
+    part, nor are pictures that nobody has labelled.
 
     Args:
         dataset: whose pictures.
@@ -59,7 +60,7 @@ def split(
         by = f"drive {', '.join(sorted(drives))}"
         valid = of_drives(dataset, candidates, drives)
     elif share is not None:
-        valid, by = stretches(candidates, share)
+        valid, by = stretches([example for example in candidates if dataset.has_label(example)], share)
     elif valid_list is not None or own_list.is_file():
         path = valid_list or own_list
         by = f"list {path.name}"
@@ -69,13 +70,16 @@ def split(
         valid = [example for example in candidates if example.folder == "val"]
     else:
         raise DataError(f"{dataset.root}: no valid.txt says which pictures to score on; {_offer(candidates)}")
-    chosen = {id(example) for example in valid}
+    without = tuple(example for example in candidates if not dataset.has_label(example))
+    left_out = {id(example) for example in without}
+    valid = [example for example in valid if id(example) not in left_out]
+    chosen = {id(example) for example in valid} | left_out
     train = tuple(example for example in candidates if id(example) not in chosen)
     if not train or (must_score and not valid):
         counts = f"{len(train)} pictures to train on, {len(valid)} to score on"
         offer = f"; {_offer(candidates)}" if by == "folder val" else ""
         raise DataError(f"{dataset.root}: by {by} there are {counts}{offer}")
-    return Split(train, tuple(valid), by)
+    return Split(train, tuple(valid), by, without)
 
 
 def stretches(candidates: Sequence[Example], share: float) -> tuple[list[Example], str]:

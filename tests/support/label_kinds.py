@@ -86,6 +86,23 @@ def bdd100k(root: Path) -> None:
         label(root, "labels/sem_seg/colormaps/PART/NAME.png", index, ID_COLORS[draw_ids(index)])
 
 
+def kitti(root: Path) -> None:
+    """Its labels are in folders that say what of them is read: ids of Cityscapes' whole list."""
+    for index in pictures(root, "training/image_2/NAME"):
+        label(root, "training/semantic/NAME.png", index, np.array([23, 1, 7, 26], np.uint8)[draw_ids(index)])
+        label(root, "training/semantic_rgb/NAME.png", index, ID_COLORS[draw_ids(index)])
+    lines(root / "valid.txt", frame_name(4), frame_name(5))
+
+
+def vistas(root: Path) -> None:
+    """Mapillary's, in both versions; the older one's classes are known here."""
+    folders = {"train": "training", "val": "validation"}
+    for index in pictures(root, "PART/images/NAME", suffix=".jpg", parts=folders):
+        folder = folders[PARTS[index]]
+        label(root, f"{folder}/v1.2/labels/NAME.png", index, np.array([27, 65, 13, 55], np.uint8)[draw_ids(index)])
+        label(root, f"{folder}/v2.0/labels/NAME.png", index, draw_ids(index))
+
+
 def kaggle_camvid(root: Path) -> None:
     for index in pictures(root, "PART/NAME"):
         label(root, "PART_labels/NAME_L.png", index, ID_COLORS[draw_ids(index)])
@@ -205,7 +222,17 @@ def labelme(root: Path) -> None:
 KINDS: dict[str, Callable[[Path], None]] = {
     make.__name__: make
     for make in (
-        *(cityscapes, cityscapes_ids, cityscapes_polygons, bdd100k, kaggle_camvid, mmsegmentation, roboflow_masks),
+        *(
+            cityscapes,
+            cityscapes_ids,
+            cityscapes_polygons,
+            bdd100k,
+            kitti,
+            vistas,
+            kaggle_camvid,
+            mmsegmentation,
+            roboflow_masks,
+        ),
         *(by_part, cvat_masks, palette, gray_with_alpha, coco_polygons, yolo, label_studio, labelme),
     )
 }
@@ -215,4 +242,6 @@ OWN_NAMES = {
     "cityscapes_ids": ("sky", "road", "car"),
     "cityscapes_polygons": ("sky", "drivable fallback", "autorickshaw"),
     "bdd100k": ("sky", "road", "car"),
+    "kitti": ("sky", "road", "car"),
+    "vistas": ("Sky", "Road", "Car"),
 }

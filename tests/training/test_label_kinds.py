@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from roadmask.stream.cli import main
+from roadmask.training.class_lists import read_class_list
 from roadmask.training.dataset import class_shares, open_dataset
 from roadmask.training.errors import DataError
 from roadmask.training.label_pictures import VOID
@@ -298,6 +299,67 @@ def test_a_layout_that_is_none_is_named_once_with_what_is_expected(
     with pytest.raises(DataError, match=told) as caught:
         open_dataset(data)
     assert "\n" not in str(caught.value)
+
+
+def test_a_folder_for_each_drive_is_one_data_set_and_drives_go_by_its_name(tmp_path: Path) -> None:
+    for drive in ("monday", "tuesday"):
+        data = make_fastai(tmp_path / "all" / drive, count=3)
+        for name in ("codes.txt", "valid.txt"):
+            (data / name).unlink()
+    lines(tmp_path / "all" / "codes.txt", *CODES)
+    assert_same_masks(tmp_path / "all")
+    dataset = open_dataset(tmp_path / "all")
+    assert {example.name for example in dataset.examples} == {
+        f"{drive}/{frame_name(index)}" for drive in ("monday", "tuesday") for index in range(3)
+    }
+    found = split(dataset, valid_drives=["tuesday*"])
+    assert {example.picture.parts[-3] for example in found.valid} == {"tuesday"}
+    assert (len(found.train), len(found.valid)) == (3, 3)
+
+
+def test_drives_whose_frames_have_numbers_alone_go_by_their_folders(tmp_path: Path) -> None:
+    for drive in ("monday", "tuesday"):
+        for number in range(2):
+            save_png(tmp_path / drive / "images" / f"{number:04}.png", ID_COLORS[draw_ids(number)])
+            save_png(tmp_path / drive / "labels" / f"{number:04}.png", draw_ids(number))
+    lines(tmp_path / "codes.txt", *CODES)
+    assert {example.drive for example in open_dataset(tmp_path).examples} == {"monday", "tuesday"}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("annotations.xml", "<annotations><version>1.1</version>", "export the task as Segmentation mask 1.1"),
+        ("Annotations/a.xml", "<annotation><object><bndbox>", "outlines are needed, as for segmentation"),
+        ("via_project.json", '{"a.jpg": {"regions": [{"shape_attributes": {}}]}}', "export the project as COCO"),
+        ("ds0/ann/a.jpg.json", '{"objects": [{"classTitle": "road"}]}', "export the project as masks, or as COCO"),
+        ("task_3.zip", "PK", "labels may be in task_3.zip; unpack it"),
+    ],
+)
+def test_what_another_tool_keeps_for_itself_is_named_with_what_to_export(
+    tmp_path: Path, name: str, content: str, told: str
+) -> None:
+    save_png(tmp_path / "pictures" / "a.png", ID_COLORS[draw_ids(0)])
+    lines(tmp_path / name, content)
+    if name.startswith("ds0"):
+        lines(tmp_path / "meta.json", '{"classes": []}')
+    with pytest.raises(DataError, match=told) as raised:
+        open_dataset(tmp_path)
+    assert "\n" not in str(raised.value)
+
+
+def test_labels_that_are_arrays_are_refused_with_the_cure(data: Path) -> None:
+    for path in sorted((data / "labels").iterdir()):
+        np.save(path.with_suffix(".npy"), draw_ids(0))
+        path.unlink()
+    with pytest.raises(DataError, match=r"holds no labels .*, but \.npy; save them as PNGs of class ids"):
+        open_dataset(data)
+
+
+def test_mapillary_s_own_list_of_classes_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "config_v2.0.json"
+    lines(path, '{"version": 2, "labels": [{"name": "a--b", "readable": "Bird"}, {"readable": "Unlabeled"}]}')
+    assert read_class_list(path).codes == ("Bird", "Unlabeled")
 
 
 def test_a_zip_is_to_be_unpacked(tmp_path: Path) -> None:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from roadmask.export.choice import in_stretches
+from roadmask.export.choice import everything, in_stretches, labelled_alone
 from roadmask.stream.cli import main
 from roadmask.training.command import train_command
 from roadmask.training.dataset import open_dataset
 from roadmask.training.errors import DataError, TrainingError
+from roadmask.training.job import prepare
 from roadmask.training.mixture import open_mixture
 from roadmask.training.settings import check
 from roadmask.training.split import split, stretches
@@ -20,6 +21,7 @@ from tests.support.datasets import (
     CODES,
     ID_COLORS,
     draw_ids,
+    frame_name,
     make_fastai,
     make_segnet,
     save_pair,
@@ -112,3 +114,21 @@ def test_a_drive_of_one_picture_cannot_be_divided(tmp_path: Path) -> None:
     (tmp_path / "codes.txt").write_text("\n".join(CODES), encoding="utf-8")
     with pytest.raises(DataError, match="there are 0 pictures to train on, 1 to score on"):
         split(open_dataset(tmp_path), share=0.2)
+
+
+def test_pictures_that_nobody_has_labelled_are_in_neither_part_and_are_counted(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As where some frames of a drive were labelled, and all were kept."""
+    for number in (0, 7):
+        (data / "labels" / f"{frame_name(number)}_P.png").unlink()
+    found = split(open_dataset(data), share=0.4)
+    assert [example.name for example in found.without] == [frame_name(0), frame_name(7)]
+    assert len(found.train) == 4
+    assert [example.name for example in found.valid] == ["B_0003", "B_0005"]
+    said: list[str] = []
+    prepare(tiny_settings(data, split=0.4), None, said.append)
+    assert f"data: 2 pictures have no label, and are left out: {frame_name(0)}, {frame_name(7)}" in said
+    chosen = labelled_alone(open_dataset(data), everything(open_dataset(data)))
+    assert len(chosen.examples) == 6
+    assert chosen.by == "all there are; 2 without a label left out"
