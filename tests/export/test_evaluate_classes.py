@@ -28,6 +28,7 @@ from roadmask.training.public_sets import (
     class_colors,
 )
 from tests.support.color_model import write_color_model
+from tests.support.label_kinds import KINDS, OWN_NAMES
 from tests.support.labelled_colors import CAR, QUARTER, ROAD, SKY, VOID_ID, add, street_ids, two_drives, wrong_ids
 
 MODEL = ("Road", "Sky", "Car")  # the classes of `color_model.py`
@@ -217,3 +218,12 @@ def test_names_are_the_same_whatever_their_case_blanks_and_underscores(data: Pat
 @pytest.mark.parametrize("name", MAPS)
 def test_every_table_in_the_box_goes_to_camvids_11(name: str) -> None:
     assert {target for text in MAPS[name].values() for target in targets(text)} <= set(SEGNET_NAMES)
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind not in OWN_NAMES])
+def test_labels_of_every_kind_are_scored(model_path: Path, tmp_path: Path, kind: str) -> None:
+    """The colours of the pictures are near those that the model knows, so nearly all is right."""
+    KINDS[kind](tmp_path)
+    evaluation = evaluate_model(model_path, tmp_path)
+    assert len(evaluation.frames) == 2
+    assert evaluation.total.accuracy > 0.95

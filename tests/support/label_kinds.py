@@ -222,18 +222,8 @@ def labelme(root: Path) -> None:
 KINDS: dict[str, Callable[[Path], None]] = {
     make.__name__: make
     for make in (
-        *(
-            cityscapes,
-            cityscapes_ids,
-            cityscapes_polygons,
-            bdd100k,
-            kitti,
-            vistas,
-            kaggle_camvid,
-            mmsegmentation,
-            roboflow_masks,
-        ),
-        *(by_part, cvat_masks, palette, gray_with_alpha, coco_polygons, yolo, label_studio, labelme),
+        *(cityscapes, cityscapes_ids, cityscapes_polygons, bdd100k, kitti, vistas, kaggle_camvid, mmsegmentation),
+        *(roboflow_masks, by_part, cvat_masks, palette, gray_with_alpha, coco_polygons, yolo, label_studio, labelme),
     )
 }
 # What the three classes are called where a data set has names of its own.

@@ -116,9 +116,7 @@ def test_a_drive_of_one_picture_cannot_be_divided(tmp_path: Path) -> None:
         split(open_dataset(tmp_path), share=0.2)
 
 
-def test_pictures_that_nobody_has_labelled_are_in_neither_part_and_are_counted(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_pictures_that_nobody_has_labelled_are_in_neither_part_and_are_counted(data: Path) -> None:
     """As where some frames of a drive were labelled, and all were kept."""
     for number in (0, 7):
         (data / "labels" / f"{frame_name(number)}_P.png").unlink()
