@@ -48,9 +48,9 @@ def train(
     batch: of.Batch = _D.batch,
     size: of.Size = None,
     crop: of.Crop = None,
-    lr: Annotated[float | None, typer.Option(help=f"Peak learning rate of the decoder. {_by_count('lr')}")] = None,
+    lr: Annotated[float | None, typer.Option(help=f"Peak rate of the decoder. {_by_count('lr')}")] = None,
     encoder_lr: Annotated[
-        float | None, typer.Option(help=f"Peak learning rate of the encoder. {_by_count('encoder_lr')}")
+        float | None, typer.Option(help=f"Peak rate of the encoder. {_by_count('encoder_lr')}")
     ] = None,
     pct_start: Annotated[float, typer.Option(help="Share of the steps in which the rate rises.")] = _D.pct_start,
     frozen_epochs: Annotated[
@@ -155,8 +155,8 @@ def train(
     bdd100k, idd, camvid32 and others, or a .json file such as {"bus": "Car", "verge": ["Sidewalk", "Tree"]}. Of a label
     that is one of several classes, and of --unlabelled pictures, a --teacher says which.
 
-    With --budget the schedule fills a time, in place of --epochs. Of fewer than 300 pictures, how often they are seen
-    and how much moves goes by their number, where nothing says it; what was chosen is told.
+    With --budget the schedule fills a time, in place of --epochs. Fewer than 300 pictures have other defaults, by their
+    number, which are told.
 
     With --folds drives, RUN/fold-DRIVE is a run on all but that drive, whatever valid.txt says, and RUN/folds.csv their
     scores and the mean. They are those of each run's last epoch, so that no drive chooses the weights that it judges.
@@ -226,8 +226,8 @@ def _shape_default(field: str) -> str:
 
 
 def _by_count(field: str) -> str:
-    """For help."""
-    return f"Default: {getattr(SettledSettings(()), field):g}, or as few pictures need it."
+    """For help: fewer pictures have other defaults, which are told."""
+    return f"Default: {getattr(SettledSettings(()), field):g}, or as told."
 
 
 def _train(
