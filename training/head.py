@@ -37,7 +37,7 @@ def fit_head(network: UNet, pairs: Iterable[Crop], size: tuple[int, int], weight
         weights: of the loss.
     """
     features, labels = _pixels(network, pairs, size)
-    seen = labels.unique()
+    seen = torch.unique(labels)
     if len(seen) < 2:
         return
     deviation, mean = torch.std_mean(features, dim=0)

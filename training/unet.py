@@ -44,7 +44,8 @@ class UNet(nn.Module):
         x = self.context(x)
         for block, skip in zip(self.decoder, reversed(skips), strict=True):
             x = block(x, skip)
-        return x
+        features: Tensor = x
+        return features
 
 
 class WideContext(nn.Module):

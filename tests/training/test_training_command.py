@@ -156,7 +156,7 @@ def test_an_option_that_cannot_be_read_is_bad_usage(
 
 @pytest.mark.parametrize("command", ["train", "data"])
 def test_help_has_examples_and_a_line_for_every_option(command: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main([command, "--help"]) == 0
+    assert main([command, "--help-all"]) == 0
     told = capsys.readouterr().out
     assert f"\n  roadmask {command} camvid" in told
     if command == "train":
