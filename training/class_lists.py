@@ -181,7 +181,7 @@ def _read_csv(path: Path) -> ClassList:
 
 
 def _read_targets(path: Path) -> ClassList:
-    """FiftyOne's `{"1": "Road"}`, what `roadmask run` writes beside masks, Mapillary's configuration, or names alone."""
+    """FiftyOne's `{"1": "Road"}`, what `roadmask run` writes beside masks, Mapillary's own, or names alone."""
     content = read_json(path)
     names = (content.get("classes") or content.get("labels")) if isinstance(content, dict) else content
     if isinstance(names, list):
