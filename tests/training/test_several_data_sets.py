@@ -131,7 +131,7 @@ def test_batches_are_the_same_whichever_process_loads_them(settings: TrainSettin
     job = prepare(settings, None, no_word)
     job = replace(job, soft=soft_labels(job, no_word))
     here = first_two(job)
-    there = first_two(replace(job, settings=replace(settings, loaders=loaders)))
+    there = first_two(replace(job, settings=replace(job.settings, loaders=loaders)))
     assert len(here) == 3  # over the end of an epoch, which a budget may go over
     for ours, theirs in zip(here, there, strict=True):
         assert all(torch.equal(mine, other) for mine, other in zip(ours, theirs, strict=True))
