@@ -88,6 +88,7 @@ def run(
     batch: of.Batch = "auto",  # type: ignore[assignment]
     threads: of.Threads = "auto",  # type: ignore[assignment]
     workers: of.Workers = "auto",  # type: ignore[assignment]
+    size: of.Size = "auto",
     alpha: of.Alpha = 0.5,
     classes: of.DrawnClasses = "",
     exclude: of.ClassesNotDrawn = "",
@@ -317,7 +318,7 @@ def run(
         raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
     if watch and (output is None or is_remote(output) or any(map(is_remote, sources))):
         raise typer.BadParameter("--watch is for folders of this machine, and needs another for what it makes: -o DIR/")
-    load = partial(Model.load, model, device=device, threads=threads, workers=workers)
+    load = partial(Model.load, model, device=device, threads=threads, workers=workers, size=size)
     is_json = log_format == "json"
     if cameras:
         request = CamerasRequest(cameras, place, template, ignore or (), save_ignore, quiet=quiet, as_json=is_json)

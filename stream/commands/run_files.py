@@ -348,6 +348,6 @@ def _facts(job: SegmentSettings, model: Model, stream: int | str | None) -> Mapp
     settings["stream"] = stream
     return {
         "roadmask": version("roadmask"),
-        "model": {"file": model.path.name, "sha256": model.sha256(), "device": model.device},
+        "model": {"file": model.path.name, "sha256": model.sha256(), "device": model.device, "size": model.spec.size},
         "settings": {name: in_json(value) for name, value in settings.items()},
     }
