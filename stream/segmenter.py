@@ -44,9 +44,7 @@ if TYPE_CHECKING:
 _TICK = Fraction(1, 1_000_000)  # seconds, of the frames of a session
 
 
-def load(
-    model: str | Path | None = None, *, device: str = "auto", size: str = "auto", bgr: bool = False
-) -> Segmenter:
+def load(model: str | Path | None = None, *, device: str = "auto", size: str = "auto", bgr: bool = False) -> Segmenter:
     """A model that is ready for pictures.
 
     Args:

@@ -29,7 +29,6 @@ from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from . import options as of
 from .idle_options import refuse_idle_options
 from .options import parse_duration
-from .run_cameras import CamerasRequest, run_cameras
 from .run_files import FilesRequest, run_files
 
 OPTION_GROUPS = {
@@ -321,6 +320,8 @@ def run(
     load = partial(Model.load, model, device=device, threads=threads, workers=workers, size=size)
     is_json = log_format == "json"
     if cameras:
+        from .run_cameras import CamerasRequest, run_cameras  # and what they are read with, for which no file waits
+
         request = CamerasRequest(cameras, place, template, ignore or (), save_ignore, quiet=quiet, as_json=is_json)
         raise typer.Exit(run_cameras(request, load, views))
     cluster = None if ray is None else ClusterSettings(ray, ray_workers, ray_cpus)

@@ -29,7 +29,6 @@ from ..camera.status import CameraState
 from ..decode.opening import open_file
 from ..errors import DeviceError, OutputError
 from ..frames import VideoInfo
-from ..live.feed import CameraFeed
 from ..live.views import Places, Views
 from ..masks.ignore import ignore_rules
 from ..network.model import Model
@@ -46,6 +45,7 @@ from ..system.talk import install_command
 
 if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
+    from ..live.feed import CameraFeed
 
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
 _CATCH_UP_S, _CATCH_UP_SHARE = 10.0, 0.01  # between two times that a summary is written while nothing is at work

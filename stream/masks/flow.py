@@ -166,11 +166,11 @@ def exposure(now: NDArray[np.uint8], expected: NDArray[np.uint8]) -> Exposure:
     """
     x = expected[::_SAMPLE, ::_SAMPLE, 1].astype(np.float32).ravel()
     y = now[::_SAMPLE, ::_SAMPLE, 1].astype(np.float32).ravel()
-    from_middle = x - _median(x)
+    from_middle = x - median(x)
     useful = np.abs(from_middle) > _CONTRAST
-    gain = _median((y - _median(y))[useful] / from_middle[useful]) if useful.any() else 1.0
+    gain = median((y - median(y))[useful] / from_middle[useful]) if useful.any() else 1.0
     gain = min(max(gain, 1 / _MAX_GAIN), _MAX_GAIN)
-    return Exposure(gain, _median(y - gain * x))
+    return Exposure(gain, median(y - gain * x))
 
 
 def likely_exposure(now: NDArray[np.uint8], expected: NDArray[np.uint8], *, limit: float) -> Exposure:
@@ -201,7 +201,7 @@ def _pixels(height: int, width: int) -> NDArray[np.float32]:
     return pixels
 
 
-def _median(values: NDArray[np.float32]) -> float:
+def median(values: NDArray[np.float32]) -> float:
     """What np.median gives, but it takes longer to make ready than to order a few hundred values."""
     middle = [(len(values) - 1) // 2, len(values) // 2]
     return float(np.partition(values, middle)[middle].mean())
