@@ -36,7 +36,7 @@ OPTION_GROUPS = {
     "quiet help",
     "Drawing": "alpha palette style ignore save_ignore blur mapped",
     "What is read": "stride max_frames stream pictures_as deinterlace decode max_pixels",
-    "The network": "batch threads workers smooth reuse",
+    "The network": "size batch threads workers smooth reuse",
     "What is written": "encoder crf preset keep_times no_metadata segment_time keep summary",
     "Many files": "watch settle ray ray_workers ray_cpus",
     "Cameras": "policy timeout max_retries rtsp_transport allow_redirects input_format input_size input_rate "
