@@ -57,7 +57,7 @@ def load(model: str | Path | None = None, *, device: str = "auto", size: str = "
     Raises:
         ModelError: no such file, or no model.
         DeviceError: a named device is not there.
-        RoadmaskError: it is no size, or none for this model.
+        ArgumentError: it is no size, or none for this model.
 
     >>> import numpy as np
     >>> import roadmask
@@ -71,7 +71,7 @@ def load(model: str | Path | None = None, *, device: str = "auto", size: str = "
     """
     path = None if model is None else given_path(model, "model file")
     # One picture at a time has all threads: the quickest answer. A video has its own, several calls side by side.
-    return Segmenter(Model.load(path, device=str(device), workers=1, size=size), bgr=bgr)
+    return Segmenter(Model.load(path, device=str(device), workers=1, size=str(size)), bgr=bgr)
 
 
 class Segmenter:

@@ -22,7 +22,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from .errors import ModelError, RoadmaskError
+from .errors import ArgumentError, ModelError, RoadmaskError
 from .system.talk import did_you_mean
 
 METADATA_KEY = "roadmask.spec"
@@ -87,23 +87,23 @@ class ModelSpec:
         """The same for pictures of another size: one of `SIZES`, or about as many pixels as "640x352" has.
 
         Raises:
-            RoadmaskError: it is none of these, or the network takes pictures of one size alone.
+            ArgumentError: it is none of these, or the network takes pictures of one size alone.
         """
         try:
             factor, asked = parse_size(size)
         except ValueError as exc:
-            raise RoadmaskError(f"size {exc}", usage=True) from exc
+            raise ArgumentError(f"size {exc}", usage=True) from exc
         width, height = asked or (self.width * factor, self.height * factor)
         width, height = (max(round(side / self.stride), 1) * self.stride for side in (width, height))
         if (height, width) == (self.height, self.width):
             return self
         if self.fixed:
-            raise RoadmaskError(
+            raise ArgumentError(
                 f"size {size}: this model takes pictures of {self.width}x{self.height} alone; leave --size out",
                 usage=True,
             )
         if height * width > MAX_PIXELS:
-            raise RoadmaskError(f"size {size}: more than {MAX_PIXELS} pixels, which the network may have", usage=True)
+            raise ArgumentError(f"size {size}: more than {MAX_PIXELS} pixels, which the network may have", usage=True)
         return replace(self, height=height, width=width, size=f"{width}x{height}")
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:

@@ -87,7 +87,7 @@ class Model:
                 device. They have the aspect ratio of what is segmented, whatever the size's.
 
         Raises:
-            RoadmaskError: it is no size, or none for this model.
+            ArgumentError: it is no size, or none for this model.
             ModelError: no such file, not ONNX, without a spec, or the graph breaks the spec's promises.
             DeviceError: a named device is not there.
         """
