@@ -61,6 +61,7 @@ def evaluate(
     smooth: of.Smooth = True,
     worst: Annotated[int, typer.Option(min=1, help="With -o: frames on the sheet of the worst.")] = 8,
     device: of.Device = "auto",
+    size: of.Size = "auto",
     overwrite: of.Overwrite = False,
     as_json: of.AsJson = False,
 ) -> None:
@@ -93,6 +94,7 @@ def evaluate(
             class_map=class_map or (),
             smooth=smooth,
             device=device,
+            size=size,
             on_frame=worst_frames.add if written else None,
             on_picture=counted(progress, "pictures"),
         )

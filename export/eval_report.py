@@ -24,6 +24,7 @@ def plain(evaluation: Evaluation) -> dict[str, object]:
         "chosen_by": evaluation.chosen_by,
         "map": dict(evaluation.mapping),
         "smoothed": evaluation.is_smoothed,
+        "size": evaluation.size,
         "miou": _or_null(evaluation.mean_iou),
         "accuracy": _or_null(evaluation.accuracy),
         "flicker": _or_null(evaluation.flicker),
@@ -51,7 +52,8 @@ def show(evaluation: Evaluation) -> None:
     """On stdout."""
     console = Console()
     smoothed = ", smoothed over time where they follow each other" if evaluation.is_smoothed else ""
-    _line(console, f"pictures: {evaluation.picture_count} ({evaluation.chosen_by}){smoothed}")
+    sized = "" if evaluation.size == "default" else f", at size {evaluation.size}"
+    _line(console, f"pictures: {evaluation.picture_count} ({evaluation.chosen_by}){smoothed}{sized}")
     console.print(_class_table(evaluation))
     if len(evaluation.drives) > 1:
         console.print(_drive_table(evaluation))

@@ -53,6 +53,7 @@ def evaluate_model(
     class_map: Sequence[str] = (),
     smooth: bool = True,
     device: str = "auto",
+    size: str = "auto",
     on_frame: Callable[[DecidedFrame, FrameScore], None] | None = None,
     on_picture: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
@@ -65,6 +66,7 @@ def evaluate_model(
         class_map: classes that go by other names in the data, as `parse_map` takes them.
         smooth: blend the scores over time where the pictures are a video's, as `roadmask run --smooth` does.
         device: as in `Model.load`.
+        size: likewise.
         on_frame: told each frame with its scores.
         on_picture: told the pictures done, and how many there are.
 
@@ -73,7 +75,7 @@ def evaluate_model(
         ModelError, DeviceError: the model cannot be used, or not on that device.
         DataError: the data set or a file of it is unusable.
     """
-    model = Model.load(model_path, device=device)
+    model = Model.load(model_path, device=device, size=size)
     dataset = open_dataset(data)
     chosen = labelled_alone(dataset, choice(dataset))
     mapping = parse_map(class_map, dataset)
@@ -105,6 +107,7 @@ def evaluate_model(
         chosen_by=chosen.by,
         mapping=mapping,
         is_smoothed=smooth,
+        size=model.spec.size,
     )
 
 

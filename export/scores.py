@@ -78,6 +78,7 @@ class Evaluation:
     chosen_by: str  # for people: which pictures of the data set
     mapping: Mapping[str, str]  # data class to model class, A|B or void, where the user gave one
     is_smoothed: bool
+    size: str  # of the network's pictures: "default", or what stood in its place
 
     @property
     def picture_count(self) -> int:

@@ -7,7 +7,7 @@ import os
 import re
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
@@ -65,20 +65,20 @@ roadmask --help                                    all commands; COMMAND --help 
 """
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; returns the exit code.
+def main(arguments: Sequence[str] | None = None, *, on_import: Callable[[], None] = lambda: None) -> int:
+    """Run the command line; returns the exit code. `on_import` is called when the command's modules are there.
 
     0 done, 1 failed, 2 bad usage, 3 not all of it (a file is damaged or cut off, or some of several failed), 130
     interrupted.
     """
     with harmless_streams():
-        code = _run(arguments)
+        code = _run(arguments, on_import)
         if failure := unwritten_results():
             return _fail(f"standard output cannot be written ({failure.strerror or failure})", code or 1)
         return code
 
 
-def _run(arguments: Sequence[str] | None) -> int:
+def _run(arguments: Sequence[str] | None, on_import: Callable[[], None]) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     typed = _words_to_complete()
     if not arguments and typed is None:
@@ -91,7 +91,7 @@ def _run(arguments: Sequence[str] | None) -> int:
         return _fail(f"{word} is no command; did you mean: roadmask run {shlex.quote(word)}", 2)
     called = next((command for command in _COMMANDS if command.name in first), None)
     try:
-        return _call(called, arguments, completes=typed is not None)
+        return _call(called, arguments, on_import, completes=typed is not None)
     except ModuleNotFoundError as exc:  # of an extra, which the help of a command is told without
         return _missing_package(called, exc)
     except OSError as exc:  # of a name that no file can have, for one: too long, or a loop of links
@@ -104,8 +104,9 @@ def _run(arguments: Sequence[str] | None) -> int:
         return exc.code if isinstance(exc.code, int) else 0
 
 
-def _call(called: _Command | None, arguments: list[str], *, completes: bool) -> int:
+def _call(called: _Command | None, arguments: list[str], on_import: Callable[[], None], *, completes: bool) -> int:
     module = import_module(f"roadmask.{called.module}") if called else None
+    on_import()
     if module and hasattr(module, "as_typer_takes_them") and not completes:
         arguments = module.as_typer_takes_them(arguments)
     shows_all = called is not None and _ALL in arguments

@@ -29,7 +29,7 @@ _COUNTED_AT_A_TIME = 1 << 24  # pixels; OpenCV counts in float32, which is exact
 
 PIECE = 250  # frames written; about ten seconds, as many as x264's own keyframes lie apart at most
 # Frames before a piece that its smoother sees. What was before these weighs 0.9 ** 48 = 0.006 at most: see
-# `smooth._MAX_MEMORY`. They are smoothed twice, which takes a fifth more of the smoother's time.
+# `smooth._MAX_MEMORY`. They are blended twice, which takes a seventh more of the smoother's time.
 WARM_UP = 48
 
 # Of a camera's sound that waits for its pictures: as long as these may be under way. A frame has 10 ms at least.

@@ -44,17 +44,20 @@ if TYPE_CHECKING:
 _TICK = Fraction(1, 1_000_000)  # seconds, of the frames of a session
 
 
-def load(model: str | Path | None = None, *, device: str = "auto", bgr: bool = False) -> Segmenter:
+def load(model: str | Path | None = None, *, device: str = "auto", size: str = "auto", bgr: bool = False) -> Segmenter:
     """A model that is ready for pictures.
 
     Args:
         model: a file that `roadmask export` wrote, the name of a model in the box, or `None` for the best of these.
         device: "auto", or one that must be there: "cpu", "cuda", "cuda:1", ...
+        size: of the pictures that the network sees: "small", "default", "large", or about as many pixels as "640x352"
+            has; "auto" is large on a GPU. Larger takes longer and sees more.
         bgr: arrays, given and made, have blue first, as OpenCV's have, and not red.
 
     Raises:
         ModelError: no such file, or no model.
         DeviceError: a named device is not there.
+        ArgumentError: it is no size, or none for this model.
 
     >>> import numpy as np
     >>> import roadmask
@@ -68,7 +71,7 @@ def load(model: str | Path | None = None, *, device: str = "auto", bgr: bool = F
     """
     path = None if model is None else given_path(model, "model file")
     # One picture at a time has all threads: the quickest answer. A video has its own, several calls side by side.
-    return Segmenter(Model.load(path, device=str(device), workers=1), bgr=bgr)
+    return Segmenter(Model.load(path, device=str(device), workers=1, size=str(size)), bgr=bgr)
 
 
 class Segmenter:
@@ -189,7 +192,7 @@ class Segmenter:
         """The model, called by several threads at a time where that gives more results a second."""
         with self._loading:
             if self._for_many is None:
-                self._for_many = Model.load(self._model.path, device=self.device)
+                self._for_many = Model.load(self._model.path, device=self.device, size=self._model.spec.size)
             return self._for_many
 
 

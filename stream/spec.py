@@ -17,19 +17,22 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeGuard
 
-from .errors import ModelError, RoadmaskError
+from .errors import ArgumentError, ModelError, RoadmaskError
 from .system.talk import did_you_mean
 
 METADATA_KEY = "roadmask.spec"
 LATEST_SCHEMA = 1
 MAX_NAME = 100  # characters of a class's
 MAX_PIXELS = 4096 * 2304  # of the network's picture, 4K: a network takes some 350 bytes for each, a call
+_LEAST_SIDE = 32
 _MAX_STRIDE = 256  # of usual networks 32; the least picture of the most aspect is 16 times its square
 _MOST_ASPECT = 16  # of the network's picture, wide or high: beyond it, it would have hardly any other side
+SIZES = {"small": 0.75, "default": 1.0, "large": 1.25}  # a side of the network's picture, of the model's own
 NO_CLASS = 255  # in a mask: a pixel of no class, as it is left out or undecided
 MAX_CLASSES = 255  # a mask is 8 bit, and the last id stays free for `NO_CLASS`
 
@@ -74,10 +77,34 @@ class ModelSpec:
     fixed: bool = False  # it takes pictures of this size alone, which they are squeezed into
     one_at_a_time: bool = False
     least_lead: float | None = None  # of pictures that it knows: see `masks/familiar.py`; None where not measured
+    size: str = "default"  # or what stands in place of the file's own height and width, as "672x512"
 
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(item.name for item in self.classes)
+
+    def at_size(self, size: str) -> ModelSpec:
+        """The same for pictures of another size: one of `SIZES`, or about as many pixels as "640x352" has.
+
+        Raises:
+            ArgumentError: it is none of these, or the network takes pictures of one size alone.
+        """
+        try:
+            factor, asked = parse_size(size)
+        except ValueError as exc:
+            raise ArgumentError(f"size {exc}", usage=True) from exc
+        width, height = asked or (self.width * factor, self.height * factor)
+        width, height = (max(round(side / self.stride), 1) * self.stride for side in (width, height))
+        if (height, width) == (self.height, self.width):
+            return self
+        if self.fixed:
+            raise ArgumentError(
+                f"size {size}: this model takes pictures of {self.width}x{self.height} alone; leave --size out",
+                usage=True,
+            )
+        if height * width > MAX_PIXELS:
+            raise ArgumentError(f"size {size}: more than {MAX_PIXELS} pixels, which the network may have", usage=True)
+        return replace(self, height=height, width=width, size=f"{width}x{height}")
 
     def input_size(self, height: int, width: int) -> tuple[int, int]:
         """The network's (height, width) for pictures of `height` x `width`.
@@ -102,6 +129,22 @@ class ModelSpec:
             (row * self.stride, max(round(row * aspect), 1) * self.stride) for row in range(max(rows - 2, 1), rows + 3)
         ]
         return min(candidates, key=misfit)
+
+
+def parse_size(text: str) -> tuple[float, tuple[int, int] | None]:
+    """What a side is multiplied by, and (width, height) where the text is these.
+
+    Raises:
+        ValueError: it is neither one of `SIZES` nor such as 640x352.
+    """
+    if text in SIZES:
+        return SIZES[text], None
+    match = re.fullmatch(r"(\d{2,4})x(\d{2,4})", text, re.ASCII)
+    width, height = map(int, match.groups()) if match else (0, 0)
+    if min(width, height) < _LEAST_SIDE or width * height > MAX_PIXELS:
+        words = ", ".join(("auto", *SIZES))
+        raise ValueError(f"{text!r:.40} is none of {words}, nor a size such as 640x352, of 32x32 to 4096x2304")
+    return 1.0, (width, height)
 
 
 def parse_spec(text: str, path: str) -> ModelSpec:

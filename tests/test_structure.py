@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.clips import cfr, make_clip
+from tests.support.color_model import write_color_model
 from tests.support.own_process import ROOT
 
 PACKAGES = ("stream", "export", "training")
@@ -251,3 +253,13 @@ WHOLE = {
 
 def test_tests_stand_in_their_room_or_hold_the_whole() -> None:
     assert {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")} == WHOLE
+
+
+def test_a_run_of_a_file_waits_for_nothing_that_cameras_pages_and_bars_are_made_with(tmp_path: Path) -> None:
+    clip, model = make_clip(tmp_path / "drive.mp4", cfr(2)), write_color_model(tmp_path / "m.onnx")
+    code = (
+        "import sys; from roadmask.stream.cli import main; code = main(['run', *sys.argv[1:]]);"
+        "idle = {'asyncio', 'ssl', 'http.client', 'rich', 'numpy.ma', 'roadmask.stream.live.feed'} & set(sys.modules);"
+        "sys.exit(f'imported {idle}' if idle else code)"
+    )
+    assert failure_of(code, str(clip), "-m", str(model), "-o", str(tmp_path / "seen.mp4")) == ""

@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import gc
 from typing import NoReturn
-
-from .stream.cli import main
-from .stream.system.stop import leave
 
 
 def run() -> NoReturn:
-    leave(main())
+    gc.disable()  # what imports make is no garbage, and to look for some in it takes a tenth of the start
+    from .stream.cli import main
+    from .stream.system.stop import leave
+
+    leave(main(on_import=_look_for_garbage))
+
+
+def _look_for_garbage() -> None:
+    gc.freeze()
+    gc.enable()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,7 @@ from collections import Counter, deque
 from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from pathlib import Path
-
-from rich.console import Group, RenderableType
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING
 
 from ..camera.camera import Camera
 from ..errors import OutputError
@@ -24,6 +21,10 @@ from .batch import STATES, Outcome, State, is_disk_full
 from .summary import Summary
 from .talk import FilesTalk, clock
 from .workload import Workload
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.table import Table
 
 log = logging.getLogger(__name__)
 
@@ -149,6 +150,9 @@ class Ends:
 
 def outcome_table(outcomes: Collection[Outcome], line: str, *, summary: Path | None = None) -> RenderableType:
     """With a line about all of them below it; `summary` is where everything is told."""
+    from rich.console import Group
+    from rich.text import Text
+
     rows = [item for item in outcomes if len(outcomes) <= _ALL_ROWS or item.state not in ("done", "skipped")]
     parts: list[RenderableType] = []
     if rows:
@@ -174,6 +178,9 @@ def counts(states: Counter[State], *, files: int | None, frames: int, unlike: in
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, pad_edge=False, header_style="bold")
     table.add_column("file", overflow="fold")
     table.add_column("state", no_wrap=True)

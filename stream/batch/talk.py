@@ -10,14 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
-from rich.console import Console, RenderableType
-from rich.text import Text
-
-from ..system.talk import printable, progress_bar, write_result
+from ..system.talk import printable, progress_bar, write_result, write_talk
 from .batch import Outcome, State
 from .workload import Glance, Workload
+
+if TYPE_CHECKING:
+    from rich.console import RenderableType
+    from rich.progress import Progress
 
 log = logging.getLogger(__name__)
 
@@ -56,16 +57,13 @@ class FilesTalk:
         self._quiet = quiet
         self._as_json = as_json
         self._json_lines = kind == "json"
-        draws = kind == "auto" and not quiet and not as_json
-        self._bars = progress_bar("count", "speed", "left", quiet=not draws)
-        self._console = self._bars.console  # what it is told stands above the bars
-        if not self._console.is_terminal:
-            self._console = Console(stderr=True, highlight=False, width=_WIDTH)
+        draws = kind == "auto" and not quiet and not as_json and sys.stderr.isatty()
+        self._bars: Progress | None = progress_bar("count", "speed", "left") if draws else None
         self._next = 0.0
 
     @property
     def shows_time_left(self) -> bool:
-        return self._json_lines or not self._bars.disable
+        return self._json_lines or self._bars is not None
 
     def tell(self, path: Path, state: FileState, reason: str = "") -> None:
         """What happens to a file; any thread may."""
@@ -81,8 +79,10 @@ class FilesTalk:
         """Any thread may."""
         if self._as_json:
             log.info("%s", text, extra={"facts": event})
+        elif self._bars and not self._quiet:
+            self._bars.console.out(printable(text), highlight=False)  # above the bars
         elif not self._quiet:
-            self._console.print(Text(printable(text)), soft_wrap=True)
+            write_talk(text)
 
     def sum_up(self, table: RenderableType, line: str, *, is_loud: bool) -> None:
         """At the end: the table, or its last line where lines are wanted; `is_loud` is also for those who want none."""
@@ -91,7 +91,9 @@ class FilesTalk:
         elif self._as_json:
             log.info("%s", line)
         elif not self._quiet and not self._json_lines:
-            self._console.print(table)
+            from rich.console import Console  # 40 ms that one file should not pay
+
+            Console(stderr=True, highlight=False, width=None if sys.stderr.isatty() else _WIDTH).print(table)
 
     def result(self, outcome: Outcome) -> None:
         """What it has made."""
@@ -114,29 +116,31 @@ class FilesTalk:
         """To be called several times a second."""
         if not last and time.monotonic() < self._next:
             return
-        if not self._bars.disable:
+        if self._bars:
             self._next = time.monotonic() + _REFRESH_S
-            self._draw()
+            self._draw(self._bars)
         elif self._json_lines:
             self._next = time.monotonic() + _LINE_S
             sys.stderr.write(progress_line(self._workload.glance()) + "\n")
 
-    def _draw(self) -> None:
+    def _draw(self, drawn: Progress) -> None:
         lines = list(bars(self._workload.glance(), total=self._total))
-        for task in self._bars.task_ids[len(lines) :]:
-            self._bars.remove_task(task)
-        for task, line in zip_longest(self._bars.task_ids, lines):
+        for task in drawn.task_ids[len(lines) :]:
+            drawn.remove_task(task)
+        for task, line in zip_longest(drawn.task_ids, lines):
             if task is None:
-                self._bars.add_task(**line)
+                drawn.add_task(**line)
             else:
-                self._bars.update(task, **line)
+                drawn.update(task, **line)
 
     def __enter__(self) -> Self:
-        self._bars.start()
+        if self._bars:
+            self._bars.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._bars.stop()
+        if self._bars:
+            self._bars.stop()
         if self._json_lines:
             self.look(last=True)
 

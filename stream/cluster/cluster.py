@@ -50,8 +50,8 @@ _MOST_DEATHS = 3  # of workers, by one video: it is then the video that kills th
 class Worker:
     """Makes one video at a time, or a stretch of one, in a process of its own on some machine."""
 
-    def __init__(self, model: str | None, device: str, cpus: int) -> None:
-        self._load = partial(Model.load, model, device=device, threads=cpus, workers=cpus)
+    def __init__(self, model: str | None, device: str, cpus: int, size: str = "auto") -> None:
+        self._load = partial(Model.load, model, device=device, threads=cpus, workers=cpus, size=size)
         self._stop = Event()
         self._frames = 0
         cv2.setNumThreads(1)  # as in `roadmask run`: it would take as many as the machine has cores
@@ -113,7 +113,7 @@ class Cluster:
         # A model in the box is found by its name, wherever a machine has it.
         path = model.path.absolute()
         word = path.stem if bundled_models().get(path.stem) == path else str(path)
-        self._new: Callable[[], Any] = lambda: actor.remote(word, model.device, settings.cpus)
+        self._new: Callable[[], Any] = lambda: actor.remote(word, model.device, settings.cpus, model.spec.size)
         for _ in range(workers):
             self._idle.put(None)
 

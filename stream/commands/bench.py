@@ -40,6 +40,7 @@ def bench(
     batch: of.Batch = "auto",  # type: ignore[assignment]
     threads: of.Threads = "auto",  # type: ignore[assignment]
     workers: of.Workers = "auto",  # type: ignore[assignment]
+    size: of.Size = "auto",
     smooth: of.Smooth = True,
     as_json: of.AsJson = False,
 ) -> None:
@@ -56,7 +57,7 @@ def bench(
     if height % 2 or width % 2:
         raise typer.BadParameter(f"{video_size}: both sides of a video must be even")
     cv2.setNumThreads(1)  # as run does
-    network = Model.load(model, device=device, threads=threads, workers=workers)
+    network = Model.load(model, device=device, threads=threads, workers=workers, size=size)
     with TemporaryDirectory(prefix="roadmask-") as folder:
         if clip is None:
             clip = Path(folder) / "drawn.mp4"

@@ -19,7 +19,7 @@ from ..encode.legend import LEGEND_PLACES, LegendPlace
 from ..encode.overlay import Style
 from ..encode.palette import PALETTES, Palette, load_palette
 from ..masks.ignore import Ignored, parse_ignored
-from ..spec import Renamed
+from ..spec import SIZES, Renamed, parse_size
 from ..system.talk import did_you_mean
 
 _Value = TypeVar("_Value")
@@ -76,6 +76,13 @@ def stream_or_all(text: str) -> int | Literal["all"]:
     if not re.fullmatch(r"\d{1,4}", text, re.ASCII):
         raise ValueError(f"{text!r:.40} is neither all nor a number from 0 on")
     return int(text)
+
+
+def network_size(text: str) -> str:
+    """As `Model.load` takes it. Raises `ValueError`."""
+    if text != "auto":
+        parse_size(text)
+    return text
 
 
 def input_size(text: str) -> str:
@@ -184,6 +191,10 @@ def _devices(begin: str) -> list[str]:
     return [name for name in ("auto", *DEVICES) if name.startswith(begin)]
 
 
+def _sizes(begin: str) -> list[str]:
+    return [name for name in ("auto", *SIZES) if name.startswith(begin)]
+
+
 def _palettes(begin: str) -> list[str]:
     return [name for name in PALETTES if name.startswith(begin)]
 
@@ -207,6 +218,16 @@ Device = Annotated[
     typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml, ...", autocompletion=_devices),
 ]
 Batch = Annotated[int, number_or_auto("Frames a network call.")]
+Size = Annotated[
+    str,
+    typer.Option(
+        "--size",
+        parser=read_by(network_size),
+        metavar="small|default|large|WxH",
+        help="Of what the network sees; auto: large on a GPU.",
+        autocompletion=_sizes,
+    ),
+]
 Threads = Annotated[int, number_or_auto("The network's, on the CPU; auto: one a core.")]
 Workers = Annotated[int, number_or_auto("Network calls at a time; auto: what suits the device.")]
 Smooth = Annotated[

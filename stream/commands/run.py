@@ -29,7 +29,6 @@ from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from . import options as of
 from .idle_options import refuse_idle_options
 from .options import parse_duration
-from .run_cameras import CamerasRequest, run_cameras
 from .run_files import FilesRequest, run_files
 
 OPTION_GROUPS = {
@@ -37,7 +36,7 @@ OPTION_GROUPS = {
     "quiet help",
     "Drawing": "alpha palette style ignore save_ignore blur mapped",
     "What is read": "stride max_frames stream pictures_as deinterlace decode max_pixels",
-    "The network": "batch threads workers smooth reuse",
+    "The network": "size batch threads workers smooth reuse",
     "What is written": "encoder crf preset keep_times no_metadata segment_time keep summary",
     "Many files": "watch settle ray ray_workers ray_cpus",
     "Cameras": "policy timeout max_retries rtsp_transport allow_redirects input_format input_size input_rate "
@@ -88,6 +87,7 @@ def run(
     batch: of.Batch = "auto",  # type: ignore[assignment]
     threads: of.Threads = "auto",  # type: ignore[assignment]
     workers: of.Workers = "auto",  # type: ignore[assignment]
+    size: of.Size = "auto",
     alpha: of.Alpha = 0.5,
     classes: of.DrawnClasses = "",
     exclude: of.ClassesNotDrawn = "",
@@ -317,9 +317,11 @@ def run(
         raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
     if watch and (output is None or is_remote(output) or any(map(is_remote, sources))):
         raise typer.BadParameter("--watch is for folders of this machine, and needs another for what it makes: -o DIR/")
-    load = partial(Model.load, model, device=device, threads=threads, workers=workers)
+    load = partial(Model.load, model, device=device, threads=threads, workers=workers, size=size)
     is_json = log_format == "json"
     if cameras:
+        from .run_cameras import CamerasRequest, run_cameras  # and what they are read with, for which no file waits
+
         request = CamerasRequest(cameras, place, template, ignore or (), save_ignore, quiet=quiet, as_json=is_json)
         raise typer.Exit(run_cameras(request, load, views))
     cluster = None if ray is None else ClusterSettings(ray, ray_workers, ray_cpus)

@@ -29,7 +29,6 @@ from ..camera.status import CameraState
 from ..decode.opening import open_file
 from ..errors import DeviceError, OutputError
 from ..frames import VideoInfo
-from ..live.feed import CameraFeed
 from ..live.views import Places, Views
 from ..masks.ignore import ignore_rules
 from ..network.model import Model
@@ -46,6 +45,7 @@ from ..system.talk import install_command
 
 if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
+    from ..live.feed import CameraFeed
 
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
 _CATCH_UP_S, _CATCH_UP_SHARE = 10.0, 0.01  # between two times that a summary is written while nothing is at work
@@ -348,6 +348,6 @@ def _facts(job: SegmentSettings, model: Model, stream: int | str | None) -> Mapp
     settings["stream"] = stream
     return {
         "roadmask": version("roadmask"),
-        "model": {"file": model.path.name, "sha256": model.sha256(), "device": model.device},
+        "model": {"file": model.path.name, "sha256": model.sha256(), "device": model.device, "size": model.spec.size},
         "settings": {name: in_json(value) for name, value in settings.items()},
     }

@@ -20,12 +20,13 @@ def warmup(
     video_size: Annotated[
         str, typer.Option(metavar="WxH", help="Of the videos; what counts is their shape.")
     ] = "1920x1080",
+    size: of.Size = "auto",
     batch: of.Batch = "auto",  # type: ignore[assignment]
 ) -> None:
     """Make a device ready for a model, and say how long that took.
 
     TensorRT builds an engine for each model, size and batch: minutes, once. Others compile for seconds, a CPU does
-    not. What was compiled is kept for later runs, which must ask for the same batch.
+    not. What was compiled is kept for later runs, which must ask for the same batch and size.
 
     \b
     roadmask warmup --device tensorrt
@@ -33,7 +34,7 @@ def warmup(
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     height, width = of.video_size(video_size)
     started = time.perf_counter()
-    network = Model.load(model, device=device)
+    network = Model.load(model, device=device, size=size)
     height, width = network.spec.input_size(height, width)
     batch = batch or network.default_batch
     network.prepare(batch, (height, width))

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from queue import SimpleQueue
+from typing import TYPE_CHECKING
 
 from ..camera.status import CameraState, CameraStatus
 from ..errors import OutputError
@@ -15,12 +16,13 @@ from ..network.model import Model
 from ..run.outputs import overlay_of
 from ..run.settings import SegmentSettings
 from ..system.stop import Stop
-from .feed import CameraFeed, RunFacts
-from .live_view import LiveView, parse_address
-from .publish_sink import PublishSink
 from .publisher import is_published, parse_target
 from .stream_sink import StreamFormat, StreamSink
 from .window_sink import WindowSink, refuse_no_window
+
+if TYPE_CHECKING:
+    from .feed import CameraFeed, RunFacts
+    from .live_view import LiveView
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +76,8 @@ class Views:
         """Of all cameras, drawn as this one is; or of files, of which `run` is asked how they are."""
         if self.address is None:
             return nullcontext()
+        from .live_view import LiveView, parse_address  # and asyncio, for which no other run should wait
+
         classes = job.palette.colored(model.spec.classes)
         return LiveView(parse_address(self.address), classes, style=job.style, token=self.token, run=run)
 
@@ -94,6 +98,8 @@ class Views:
                 )
             )
         elif self.stream:
+            from .publish_sink import PublishSink
+
             sinks.append(
                 PublishSink(
                     self.stream,

@@ -22,7 +22,7 @@ from .familiar import EVERY, Familiarity
 from .ignore import Ignored
 from .mixed_cells import PIXELS_AT_A_TIME, MixedCells
 from .reuse import StillClock
-from .smooth import Smoother
+from .smooth import Eye, Smoother
 
 # Beyond these, enlarging everything is as quick. Measured with noise blurred to patches of many sizes.
 MIN_ENLARGEMENT = 4.0  # pixels of the mask for each of the scores'
@@ -76,8 +76,9 @@ class Deciding:
         self._every_s = every_s
         self._pieces = pieces
         self._stated_at = time.monotonic()
-        self._piece = _Piece(state.piece if state else None)
-        self._next = _Piece(state.next_piece) if state and state.next_piece else None
+        self._eye = Eye()
+        self._piece = _Piece(self._eye, state.piece if state else None)
+        self._next = _Piece(self._eye, state.next_piece) if state and state.next_piece else None
         self._mask = state.mask if state else np.empty((0, 0), np.uint8)
         self._known = state.known if state else None
 
@@ -111,7 +112,7 @@ class Deciding:
         if begins_piece(position) and self._next:
             self._piece, self._next = self._next, None
         elif warms_up(position) and self._pieces:
-            self._next = _Piece()
+            self._next = _Piece(self._eye)
         if self._next:
             self._next.blend(frame, scores)
         return self._piece.blend(frame, scores) if position >= self._begin else scores
@@ -131,9 +132,9 @@ class Deciding:
 class _Piece:
     """The smoothing of one piece's frames, and of those before it."""
 
-    def __init__(self, state: PieceState | None = None) -> None:
+    def __init__(self, eye: Eye, state: PieceState | None = None) -> None:
         self._clock = StillClock(state.still if state else None)
-        self._smoother = Smoother()
+        self._smoother = Smoother(eye)
         self._smoother.restore(state.smoother if state else None)
 
     def blend(self, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.float32] | None:

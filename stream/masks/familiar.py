@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from .flow import median
+
 EVERY = 25  # frames of a run of which one is looked at; a piece is a multiple
 LOW = 0.02  # share of the pictures that a model knows whose lead is less than the one in its file
 _MOST = 0.5  # of a drive: beyond it, the drive is told to be unlike
@@ -48,7 +50,7 @@ def lead(scores: NDArray[np.float32]) -> float:
         return float("inf")
     seen = scores[:, _STEP // 2 :: _STEP, _STEP // 2 :: _STEP] if min(scores.shape[1:]) > _STEP else scores
     second, best = np.partition(seen.reshape(len(seen), -1), -2, axis=0)[-2:]
-    return float(np.median(best - second))
+    return median(best - second)
 
 
 def warning_of(unlike: float | None) -> str:

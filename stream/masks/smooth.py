@@ -54,8 +54,9 @@ class Smoother:
     0
     """
 
-    def __init__(self) -> None:
-        self._flow = Flow()
+    def __init__(self, eye: Eye | None = None) -> None:
+        """One `eye` may serve all smoothers that are given the same pictures, each an array of its own."""
+        self._eye = eye or Eye(shared=False)
         self._trust = np.exp(-np.square(np.arange(256) / _RESIDUAL))  # by the difference between the pictures
         self._blended = np.empty((0, 0, 0), np.float32)
         self._past = MovingPlanes(0, 0, 0)
@@ -90,7 +91,7 @@ class Smoother:
             picture: (H, W, 3) RGB, what the network saw.
             time: of the frame, in seconds; None where frames are known to follow each other, at a rate that is not.
         """
-        view = _view(picture, *scores.shape[1:])
+        view = self._eye.view(picture, *scores.shape[1:])
         gap_s = _FRAME_S if time is None or self._time is None else float(time - self._time)
         result = scores
         follows = self._view is not None and self._blended.shape == scores.shape and 0 <= gap_s <= _MAX_GAP_S
@@ -103,7 +104,7 @@ class Smoother:
     def _add_past(self, scores: NDArray[np.float32], view: View, gap_s: float) -> bool:
         """Blend, unless too little of the picture can be explained by the one before: then it is a cut."""
         assert self._view is not None
-        motion = self._flow.motion(view.gray, self._view.gray)
+        motion = self._eye.motion(view, self._view)
         origins = origins_of(motion, *view.gray.shape)
         expected = moved(self._view.small, origins)
         change = likely_exposure(view.small, expected, limit=_ALIKE)
@@ -141,6 +142,32 @@ def _view(picture: NDArray[np.uint8], height: int, width: int) -> View:
     small = cv2.resize(whole, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
     bright, gray = (cv2.cvtColor(item, cv2.COLOR_RGB2GRAY) for item in (whole, small))
     return View(np.asarray(bright, np.uint8), np.asarray(small, np.uint8), np.asarray(gray, np.uint8))
+
+
+class Eye:
+    """Looks at pictures and how they move, at each once for all who ask. For one thread.
+
+    Before a piece two smoothers are given each frame, and a quarter of what that takes is to look.
+    """
+
+    def __init__(self, *, shared: bool = True) -> None:
+        self._shared = shared  # otherwise what is the same array may be another picture
+        self._flow = Flow()
+        self._seen: tuple[NDArray[np.uint8], View] | None = None
+        self._moved: tuple[View, View, NDArray[np.float32]] | None = None
+
+    def view(self, picture: NDArray[np.uint8], height: int, width: int) -> View:
+        if not self._shared:
+            return _view(picture, height, width)
+        if self._seen is None or self._seen[0] is not picture or self._seen[1].bright.shape != (height, width):
+            self._seen = (picture, _view(picture, height, width))
+        return self._seen[1]
+
+    def motion(self, now: View, before: View) -> NDArray[np.float32]:
+        """As of `Flow`."""
+        if self._moved is None or self._moved[0] is not now or self._moved[1] is not before:
+            self._moved = (now, before, self._flow.motion(now.gray, before.gray))
+        return self._moved[2]
 
 
 class MovingPlanes:

@@ -66,7 +66,15 @@ class Model:
         return 1 if self.spec.one_at_a_time else self.placement.device.batch
 
     @classmethod
-    def load(cls, path: Path | str | None = None, *, device: str = "auto", threads: int = 0, workers: int = 0) -> Model:
+    def load(
+        cls,
+        path: Path | str | None = None,
+        *,
+        device: str = "auto",
+        threads: int = 0,
+        workers: int = 0,
+        size: str = "auto",
+    ) -> Model:
         """Open a model.
 
         Args:
@@ -75,8 +83,11 @@ class Model:
             threads: of all workers together, on the CPU; 0 for one for each core that the process may use.
             workers: calls at a time that share the threads; 0 for as many as give the most frames. One gives the
                 quickest answer to a single call.
+            size: of the pictures that the network sees, as `ModelSpec.at_size` takes it; "auto" is what suits the
+                device. They have the aspect ratio of what is segmented, whatever the size's.
 
         Raises:
+            ArgumentError: it is no size, or none for this model.
             ModelError: no such file, not ONNX, without a spec, or the graph breaks the spec's promises.
             DeviceError: a named device is not there.
         """
@@ -85,13 +96,13 @@ class Model:
         refuse_bad_model(path)
         for placement in better:  # there are several only where the user leaves the choice
             try:
-                return cls._on(placement, path, threads, workers)
+                return cls._on(placement, path, threads, workers, size)
             except DeviceError as exc:
                 _log.warning("%s", exc)
-        return cls._on(last, path, threads, workers)
+        return cls._on(last, path, threads, workers, size)
 
     @classmethod
-    def _on(cls, placement: Placement, path: Path, threads: int, workers: int) -> Model:
+    def _on(cls, placement: Placement, path: Path, threads: int, workers: int, size: str) -> Model:
         threads = threads or usable_cores()
         workers = workers or placement.device.workers or min(threads, _MAX_WORKERS)
         threads = max(threads // workers, 1)
@@ -101,7 +112,9 @@ class Model:
         network: Network = FreeSize(session, placement, spec)
         if fixed:
             network = FixedSize(path, placement, spec, session.get_inputs()[0].shape[:3], threads=threads)
-        return cls(network, spec, path, placement, workers=workers)
+        if size == "auto":
+            size = "default" if spec.fixed else placement.device.size
+        return cls(network, spec.at_size(size), path, placement, workers=workers)
 
     @contextmanager
     def shared(self, threads: int, *, together: bool = True) -> Iterator[Model]:

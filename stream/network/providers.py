@@ -29,6 +29,7 @@ class Device:
     provider: str
     batch: int = 1  # frames a call, where the user does not say
     workers: int = 1  # calls at a time
+    size: str = "default"  # of the network's pictures, where the user does not say: see `spec.SIZES`
     fixed_size: bool = False  # compiles, or plans, for one number and size of pictures
     keeps_compiled: bool = False  # on disk, for later runs
     one_call_at_a_time: bool = False  # a session of it must not be called by two threads at once
@@ -43,15 +44,24 @@ class Device:
 # and is by 8 of 640x352, which take some hundreds of megabytes; more only wait longer. Apple's and Intel's accelerators
 # are made for single pictures.
 # Two calls at a time where a device takes them: one copies its pictures in and its scores out while the other computes.
+# Sizes: what a CPU waits half as long again for, a large GPU has to spare.
 DEVICES = {
     device.name: device
     for device in (
-        Device("cuda", "CUDAExecutionProvider", batch=8, workers=2, packages="'onnxruntime-gpu[cuda,cudnn]'"),
+        Device(
+            "cuda",
+            "CUDAExecutionProvider",
+            batch=8,
+            workers=2,
+            size="large",
+            packages="'onnxruntime-gpu[cuda,cudnn]'",
+        ),
         Device(
             "tensorrt",
             "TensorrtExecutionProvider",
             batch=8,
             workers=2,
+            size="large",
             fixed_size=True,
             keeps_compiled=True,
             rest=("CUDAExecutionProvider",),
@@ -81,13 +91,14 @@ DEVICES = {
             "migraphx",
             "MIGraphXExecutionProvider",
             batch=8,
+            size="large",
             fixed_size=True,
             keeps_compiled=True,
             building="compiling with MIGraphX",
             packages="onnxruntime-migraphx",
         ),
         # Gone from ONNX Runtime since 1.23: AMD's GPUs are driven by MIGraphX there.
-        Device("rocm", "ROCMExecutionProvider", batch=8, packages="onnxruntime-rocm"),
+        Device("rocm", "ROCMExecutionProvider", batch=8, size="large", packages="onnxruntime-rocm"),
         Device("cpu", "CPUExecutionProvider", workers=0, units=""),
     )
 }

@@ -22,6 +22,7 @@ _DIGITS = 3  # of a checksum, which name a file: so there are 4096 at most, and 
 
 # What 1.0.0 did, which had no such options.
 _OF_1_0_0: Mapping[str, Any] = {
+    "--size": "default",
     "--deinterlace": "auto",
     "--ignore": None,
     "--palette": "camvid",

@@ -12,7 +12,6 @@ from pathlib import Path
 from threading import Event
 
 from ..camera.camera import Camera, parse_camera
-from ..camera.live import LiveSource
 from ..camera.status import CameraEvent, CameraState, CameraStatus
 from ..decode.hardware_decode import decoder_for
 from ..decode.opening import is_sequence
@@ -265,6 +264,8 @@ def open_video(
     """The source of a run, as its settings say. Raises `SourceError`."""
     hardware = decoder_for(settings.decode, model.device)
     if isinstance(settings.source, Camera):
+        from ..camera.live import LiveSource  # and HTTP, for which no file should wait
+
         return LiveSource(
             settings.source,
             status=status or CameraStatus(settings.name),

@@ -221,6 +221,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
         "roadmask": _version(),
         "model": f"{model.path.name} ({model.sha256()[:12]})",
         "device": model.device.partition(":")[0],
+        "--size": model.spec.size,
         "source": f"{settings.file.name} ({source_identity(settings.file)})",
         "outputs": ", ".join(output.name for output in settings.outputs),
         "--stream": settings.stream,

@@ -13,7 +13,9 @@ import sys
 import threading
 import traceback
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import cv2
@@ -34,7 +36,9 @@ from tests.support.full_disk import full_disk
 from tests.support.run_command import run
 
 pytest.importorskip("ray", reason="needs the extra ray")
-from roadmask.stream.cluster.cluster import Failure, Worker
+import ray
+
+from roadmask.stream.cluster.cluster import Cluster, Failure, Worker
 
 pytestmark = [
     pytest.mark.skipif(sys.platform == "win32", reason="Ray has no clusters there"),
@@ -282,6 +286,20 @@ def test_a_worker_takes_one_thread_of_opencv(model: Path) -> None:
         assert cv2.getNumThreads() == 1
     finally:
         cv2.setNumThreads(before)
+
+
+def test_a_worker_loads_the_model_at_the_size_of_the_command_s(
+    drives: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made: list[tuple[Any, ...]] = []
+    monkeypatch.setattr(ray, "remote", lambda **_: lambda _: SimpleNamespace(remote=lambda *args: made.append(args)))
+    loaded = Model.load(model, device="cpu", size="64x64")
+    with ThreadPoolExecutor(1) as threads:
+        Cluster(loaded, ClusterSettings("local"), 1, threads)._new()
+    assert made == [(str(model), "cpu", 1, "64x64")]
+    worker = Worker(*made[0])
+    worker.run(SegmentSettings(drives / "a.mp4"))
+    assert worker._model.spec.size == "64x64"
 
 
 def test_more_cores_a_worker_than_there_are_is_refused(address: str, drives: Path, model: Path, tmp_path: Path) -> None:

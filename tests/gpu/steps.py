@@ -131,7 +131,8 @@ def fp16_path(job: Job) -> Path:
 
 def agreement(job: Job, model: str, clip: Path) -> list[Row]:
     """Masks of a run, and labels on the network's own grid, beside those of the float32 model on the CPU."""
-    reference, other = Model.load(job.model, device="cpu"), Model.load(model, device=job.device)
+    other = Model.load(model, device=job.device)
+    reference = Model.load(job.model, device="cpu", size=other.spec.size)  # a GPU's is larger, where nobody says
     equal = [
         float((ours.mask == theirs.mask).mean())
         for ours, theirs in zip(

@@ -18,7 +18,7 @@ from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.masks.deciding import Decider
 from roadmask.stream.masks.flicker import FlickerMeter
-from roadmask.stream.masks.flow import exposure, likely_exposure
+from roadmask.stream.masks.flow import Flow, exposure, likely_exposure
 from roadmask.stream.masks.smooth import Smoother
 from roadmask.stream.network.model import Model
 from roadmask.stream.pipeline import Pipeline
@@ -192,6 +192,17 @@ def test_scores_of_any_size_and_count_are_blended(height: int, width: int, class
     np.testing.assert_allclose(smoother.blend(other, picture), expected, rtol=0, atol=0.05)
 
 
+def test_pictures_that_come_in_one_array_are_each_looked_at() -> None:
+    smoothers, array = (Smoother(), Smoother()), np.empty_like(doubled(PICTURE))
+    for index, (picture, mask) in enumerate(drive(5)):
+        array[:] = doubled(picture)
+        scores = scores_of(mask, noise=0.5, seed=index)
+        blended = [
+            smoother.blend(scores, given) for smoother, given in zip(smoothers, (array, array.copy()), strict=True)
+        ]
+        np.testing.assert_array_equal(*blended)
+
+
 def test_the_scale_of_the_scores_does_not_matter() -> None:
     small, large = Smoother(), Smoother()
     for index, (picture, mask) in enumerate(drive(3, frames=3)):
@@ -282,8 +293,16 @@ def test_the_frames_of_a_camera_are_smoothed_once_as_nobody_goes_on_with_pieces_
         return blend(*arguments, **named)
 
     monkeypatch.setattr(Smoother, "blend", counted)
+    motion, looked = Flow.motion, []
+
+    def looking(*arguments: Any) -> NDArray[np.float32]:
+        looked.append(1)
+        return motion(*arguments)
+
+    monkeypatch.setattr(Flow, "motion", looking)
     with open_source(clip) as source, Pipeline() as pipeline:
         monkeypatch.setattr(source, "info", replace(source.info, live=is_camera))
         results = list(decided_masks(source, Model.load(model), pipeline, SegmentSettings(clip)))
     assert len(results) == 8
     assert len(blended) == (8 if is_camera else 12), "two frames before each piece are seen by its smoother, too"
+    assert len(looked) == 7, "but where things were is looked for once"

@@ -289,7 +289,7 @@ def test_warmup_opens_the_size_of_the_video_runs_it_and_says_where_it_is_kept(
     runtime: FakeRuntime, path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["warmup", "-m", str(path), "--device", "tensorrt", "--video-size", "1280x720", "--batch", "4"]) == 0
-    height, width = Model.load(path, device="cpu").spec.input_size(720, 1280)
+    height, width = Model.load(path, device="cpu", size="large").spec.input_size(720, 1280)
     assert runtime.shapes == [[4, height, width, 3]]
     told = capsys.readouterr().out
     assert f"m on tensorrt, network {width}x{height}, batch 4\n" in told
