@@ -103,7 +103,8 @@ class SegmentSettings:
             value = getattr(self, name)
             if value is None:
                 continue
-            if not isinstance(value, Real if name in ("start", "end") else Integral):
+            kind: type[Any] = Real if name in ("start", "end") else Integral
+            if not isinstance(value, kind):
                 raise ArgumentError(f"{name} is {value!r:.40}; it must be a{' whole' * (limit == 1)} number")
             if not value >= limit:
                 raise ArgumentError(f"{name} is {value}; it must be {limit} or more")
