@@ -1,0 +1,144 @@
+"""Which frames the network need not see: what it said of the last one it saw is moved to where things are in them.
+
+The way from a frame back to that one is made of the optical flow from frame to frame, and so are no errors of moving
+scores again and again. It is told with each frame, also with those that the network sees: smoothing goes by it.
+
+What a frame shows must be there in the last one that was seen, or nothing can be moved to it: where too little of the
+picture is explained so, as after a cut, in a turn or behind a lorry, the network sees it, however soon.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from ..frames import Frame, Position, warms_up
+from .deciding_state import Known
+from .flow import Flow, differences, explained, likely_exposure, moved, origins_of
+
+MOST_S = Fraction(3, 10)  # between two frames that the network sees: what it said of the first still steadies the next
+# Levels up to which a point of that frame explains one of this, as in smoothing.
+_ALIKE = 16.0
+_LEAST_EXPLAINED = 0.8
+_SCALE = 4  # by which pictures are smaller than the network's, for motion
+
+_TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(ms|s)", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Every:
+    """How often the network sees a frame, unless it has to sooner: every n-th, or at the frames nearest to a time."""
+
+    frames: int = 0  # 0 where it is a time
+    seconds: Fraction = Fraction(0)
+
+    def __str__(self) -> str:
+        return str(self.frames) if self.frames else f"{float(self.seconds * 1000):g}ms"
+
+
+# What loses half a point of mIoU on a street at 15 Hz: every second frame there, every third of 30 a second.
+FAST = Every(seconds=Fraction(11, 100))
+
+
+def parse_every(text: str | int) -> Every | None:
+    """3 or "3" for every third frame, "66ms" or "0.1s" for a time; None for "1", which is every frame.
+
+    Raises:
+        ValueError: it is neither, or a longer time than can be carried over.
+    """
+    word = str(text).strip()
+    if re.fullmatch(r"0*[1-9]\d{0,3}", word, re.ASCII):
+        return Every(int(word)) if int(word) > 1 else None
+    found = _TIME.fullmatch(word)
+    if not found:
+        raise ValueError(f"{word!r:.40} is neither a number of frames (3) nor a time (66ms)")
+    seconds = Fraction(found[1]) / (1000 if found[2] == "ms" else 1)
+    if not 0 < seconds <= MOST_S:
+        raise ValueError(f"{word!r:.40} is not above 0 and up to {float(MOST_S * 1000):g}ms: no mask is carried longer")
+    return Every(seconds=seconds)
+
+
+def mark_carried(
+    frames: Iterable[Frame], every: Every, *, first: Position = 0, known: Known | None = None
+) -> Iterator[Frame]:
+    """The frames of a video, in order; `carried` is set on those that the network need not see, `motion` on most.
+
+    Args:
+        frames: of a run, from the one at position `first` on; unchanged ones stay as they are.
+        every: how often the network is to see one.
+        first: see `frames`. The warm-up of a piece begins with one that it sees.
+        known: of the frame before the first, where the network has seen that.
+    """
+    flow = Flow()
+    trail = _Trail(flow, known.input, known.time, first - 1) if known else None
+    for position, frame in enumerate(frames, first):
+        if frame.unchanged:
+            if trail:
+                trail.time = frame.time
+            yield frame
+            continue
+        step = trail.follow(frame, position) if trail else None
+        if step and step.explained >= _LEAST_EXPLAINED and not (step.is_due(every) or warms_up(position)):
+            yield replace(frame, carried=True, motion=step.motion)
+            continue
+        trail = _Trail(flow, frame.input, frame.time, position)
+        yield replace(frame, motion=step.motion) if step else frame
+
+
+class _Step(NamedTuple):
+    """From a frame back to the last one that the network has seen."""
+
+    motion: NDArray[np.float32]
+    explained: float  # share of the frame
+    frames: int
+    seconds: Fraction
+    gap: Fraction  # to the frame before
+
+    def is_due(self, every: Every) -> bool:
+        """Whether the network is to see the frame."""
+        if self.seconds + self.gap > MOST_S:  # at the next it would be too late
+            return True
+        return self.frames >= every.frames if every.frames else self.seconds + self.gap / 2 >= every.seconds
+
+
+class _Trail:
+    """Follows what a frame that the network sees has shown, from frame to frame."""
+
+    def __init__(self, flow: Flow, picture: NDArray[np.uint8], time: Fraction, position: Position) -> None:
+        self.time = time  # of the frame before
+        self._flow = flow
+        self._key, self._key_time, self._key_position = picture, time, position
+        self._small, self._gray = _look(picture)
+        self._before = self._gray
+        self._motion: NDArray[np.float32] | None = None
+
+    def follow(self, frame: Frame, position: Position) -> _Step | None:
+        """`None` where it does not follow."""
+        gap, self.time = frame.time - self.time, frame.time
+        if frame.input.shape != self._key.shape or not 0 <= gap <= MOST_S:
+            return None
+        small, gray = _look(frame.input)
+        motion = self._flow.motion(gray, self._before)
+        if self._motion is not None:
+            motion = np.asarray(cv2.add(motion, moved(self._motion, origins_of(motion, *gray.shape))), np.float32)
+        self._before, self._motion = gray, motion
+        origins = origins_of(motion, *gray.shape)
+        expected = moved(self._small, origins)
+        change = likely_exposure(small, expected, limit=_ALIKE)
+        share = explained(differences(small, expected, origins, change), origins, limit=_ALIKE)
+        return _Step(motion, share, position - self._key_position, frame.time - self._key_time, gap)
+
+
+def _look(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """It in RGB and in gray, as small as motion is looked for."""
+    height, width = picture.shape[:2]
+    size = (max(width // _SCALE, 1), max(height // _SCALE, 1))  # OpenCV's order
+    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    return small, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
