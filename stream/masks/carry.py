@@ -3,8 +3,9 @@
 The way from a frame back to that one is made of the optical flow from frame to frame, and so are no errors of moving
 scores again and again. It is told with each frame, also with those that the network sees: smoothing goes by it.
 
-What a frame shows must be there in the last one that was seen, or nothing can be moved to it: where too little of the
-picture is explained so, as after a cut, in a turn or behind a lorry, the network sees it, however soon.
+What a frame shows must have been there in the last one that was seen, or nothing can be moved to it. So what comes in
+new, or cannot be followed, is added up from frame to frame; where it is too much, as after a cut or in a turn, the
+network sees the frame, however soon.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from .deciding_state import Known
 from .flow import Flow, differences, explained, likely_exposure, moved, origins_of
 
 MOST_S = Fraction(3, 10)  # between two frames that the network sees: what it said of the first still steadies the next
-# Levels up to which a point of that frame explains one of this, as in smoothing.
-_ALIKE = 16.0
-_LEAST_EXPLAINED = 0.8
-_SCALE = 4  # by which pictures are smaller than the network's, for motion
+# As in smoothing: levels up to which a point of the frame before explains one of this; share below which it is a cut.
+_ALIKE, _MIN_EXPLAINED = 16.0, 0.4
+_MOST_LOST = 0.25  # shares of the picture that the frames before did not explain, added up
+# By which pictures are smaller than the network's: for motion, and to compare them.
+_SCALE, _COARSE = 2, 4
 
 _TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(ms|s)", re.ASCII)
 
@@ -85,7 +87,7 @@ def mark_carried(
             yield frame
             continue
         step = trail.follow(frame, position) if trail else None
-        if step and step.explained >= _LEAST_EXPLAINED and not (step.is_due(every) or warms_up(position)):
+        if step and step.lost <= _MOST_LOST and not (step.is_due(every) or warms_up(position)):
             yield replace(frame, carried=True, motion=step.motion)
             continue
         trail = _Trail(flow, frame.input, frame.time, position)
@@ -96,7 +98,7 @@ class _Step(NamedTuple):
     """From a frame back to the last one that the network has seen."""
 
     motion: NDArray[np.float32]
-    explained: float  # share of the frame
+    lost: float  # see `_MOST_LOST`
     frames: int
     seconds: Fraction
     gap: Fraction  # to the frame before
@@ -114,31 +116,37 @@ class _Trail:
     def __init__(self, flow: Flow, picture: NDArray[np.uint8], time: Fraction, position: Position) -> None:
         self.time = time  # of the frame before
         self._flow = flow
-        self._key, self._key_time, self._key_position = picture, time, position
-        self._small, self._gray = _look(picture)
-        self._before = self._gray
+        self._shape, self._key_time, self._key_position = picture.shape, time, position
+        self._small, self._gray = _look(picture)  # of the frame before
         self._motion: NDArray[np.float32] | None = None
+        self._lost = 0.0
 
     def follow(self, frame: Frame, position: Position) -> _Step | None:
         """`None` where it does not follow."""
         gap, self.time = frame.time - self.time, frame.time
-        if frame.input.shape != self._key.shape or not 0 <= gap <= MOST_S:
+        if frame.input.shape != self._shape or not 0 <= gap <= MOST_S:
             return None
         small, gray = _look(frame.input)
-        motion = self._flow.motion(gray, self._before)
-        if self._motion is not None:
-            motion = np.asarray(cv2.add(motion, moved(self._motion, origins_of(motion, *gray.shape))), np.float32)
-        self._before, self._motion = gray, motion
-        origins = origins_of(motion, *gray.shape)
+        motion = self._flow.motion(gray, self._gray)
+        origins = origins_of(motion, *small.shape[:2])
         expected = moved(self._small, origins)
         change = likely_exposure(small, expected, limit=_ALIKE)
         share = explained(differences(small, expected, origins, change), origins, limit=_ALIKE)
-        return _Step(motion, share, position - self._key_position, frame.time - self._key_time, gap)
+        if share < _MIN_EXPLAINED:
+            return None
+        if self._motion is not None:
+            motion = np.asarray(cv2.add(motion, moved(self._motion, origins_of(motion, *gray.shape))), np.float32)
+        self._small, self._gray, self._motion, self._lost = small, gray, motion, self._lost + 1 - share
+        return _Step(motion, self._lost, position - self._key_position, frame.time - self._key_time, gap)
 
 
 def _look(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """It in RGB and in gray, as small as motion is looked for."""
+    """It small in RGB, and larger in gray."""
+    fine = _shrunk(picture, _SCALE)
+    return _shrunk(fine, _COARSE // _SCALE), np.asarray(cv2.cvtColor(fine, cv2.COLOR_RGB2GRAY), np.uint8)
+
+
+def _shrunk(picture: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
     height, width = picture.shape[:2]
-    size = (max(width // _SCALE, 1), max(height // _SCALE, 1))  # OpenCV's order
-    small = np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
-    return small, np.asarray(cv2.cvtColor(small, cv2.COLOR_RGB2GRAY), np.uint8)
+    size = (max(width // times, 1), max(height // times, 1))  # OpenCV's order
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

@@ -94,7 +94,7 @@ class Smoother:
             scores: any that are compared with each other: a class twice as large stays so.
             picture: (H, W, 3) RGB, what the network saw.
             time: of the frame, in seconds; None where frames are known to follow each other, at a rate that is not.
-            motion: (h, w, 2) as of `Flow`, back to the last frame that was blended, where that is known already.
+            motion: (h, w, 2) as of `Flow`, back to the last frame that was blended, where this one is known to follow.
         """
         view = self._eye.view(picture, *scores.shape[1:])
         gap_s = _FRAME_S if time is None or self._time is None else float(time - self._time)
@@ -122,13 +122,14 @@ class Smoother:
     ) -> bool:
         """Blend, unless too little of the picture can be explained by the one before: then it is a cut."""
         assert self._view is not None
+        is_followed = motion is not None
         if motion is None:
             motion = self._eye.motion(view, self._view)
         origins = origins_of(motion, *view.gray.shape)
         expected = moved(self._view.small, origins)
         change = likely_exposure(view.small, expected, limit=_ALIKE)
         difference = differences(view.small, expected, origins, change)
-        if explained(difference, origins, limit=_ALIKE) < _MIN_EXPLAINED:
+        if not is_followed and explained(difference, origins, limit=_ALIKE) < _MIN_EXPLAINED:
             return False
         bright, *past = self._past.moved(origins_of(motion, *view.bright.shape))
         memory = min(math.exp(-gap_s / _MEMORY_S), _MAX_MEMORY)
