@@ -25,7 +25,7 @@ from roadmask.export.classmap import match_classes
 from roadmask.export.evaluate import _read, open_dataset
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.frames import Frame
-from roadmask.stream.masks.carry import Every, mark_carried, parse_every
+from roadmask.stream.masks.carry import FAST, Every, mark_carried, parse_every
 from roadmask.stream.masks.deciding import Deciding
 from roadmask.stream.masks.flicker import FlickerMeter
 from roadmask.stream.network.model import Model
@@ -46,7 +46,7 @@ def main() -> None:
     parser.add_argument("--model", type=Path)
     parser.add_argument("--max-frames", type=int, default=100)
     parser.add_argument("--smooth", action=argparse.BooleanOptionalAction, default=True)
-    parser.add_argument("--every", nargs="*", default=["2", "3", "4", "66ms", "100ms", "133ms", "300ms"])
+    parser.add_argument("--every", nargs="*", default=["2", "3", "4", str(FAST), "300ms"])
     options = parser.parse_args()
 
     cv2.setNumThreads(1)
