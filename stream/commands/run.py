@@ -34,11 +34,11 @@ from .options import parse_duration
 from .run_files import FilesRequest, run_files
 
 OPTION_GROUPS = {
-    "Options": "output overlay masks stats model device classes exclude legend start end resume jobs serve overwrite "
-    "quiet help",
+    "Options": "output overlay masks stats model device classes exclude legend start end fast resume jobs serve "
+    "overwrite quiet help",
     "Drawing": "alpha palette style ignore save_ignore blur mapped",
     "What is read": "stride max_frames stream pictures_as deinterlace decode max_pixels",
-    "The network": "size batch threads workers smooth reuse",
+    "The network": "size batch threads workers smooth reuse every",
     "What is written": "encoder crf preset keep_times no_metadata segment_time keep summary",
     "Many files": "watch settle ray ray_workers ray_cpus",
     "Cameras": "policy timeout max_retries rtsp_transport allow_redirects input_format input_size input_rate "

@@ -43,7 +43,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path)
     parser.add_argument("--list", type=Path)
     parser.add_argument("--rate", type=Fraction, default=Fraction(15), help="of the labelled pictures")
-    parser.add_argument("--model", type=Path)
+    parser.add_argument("--model")
     parser.add_argument("--max-frames", type=int, default=100)
     parser.add_argument("--smooth", action=argparse.BooleanOptionalAction, default=True)
     parser.add_argument("--every", nargs="*", default=["2", "3", "4", str(FAST), "300ms"])
