@@ -91,10 +91,10 @@ class Bench:
         return next(case for case in self.cases if case.name == name)
 
 
-def prepare(template: SegmentSettings, model: Model, *, every: Every | None, device: str, folder: Path) -> Bench:
+def prepare(template: SegmentSettings, model: Model, *, every: Every, device: str, folder: Path) -> Bench:
     """The cases for a clip, `template`'s source, processed as it says; outputs go into `folder`, again and again.
 
-    The overlay is measured with masks carried along, too, if there is an `every`.
+    The overlay is measured with masks carried along, too.
 
     Raises:
         SourceError: the clip cannot be read.
@@ -127,7 +127,7 @@ def prepare(template: SegmentSettings, model: Model, *, every: Every | None, dev
         Case("run: masks, FFV1", outputs(masks="masks.mkv")),
         Case("run: overlay", outputs(overlay="overlay.mp4")),
         Case("run: overlay, masks, statistics", outputs(overlay="all.mp4", masks="all.zip", stats="all.csv")),
-        *([Case(f"run: overlay, --every {every}", outputs(every, overlay="overlay.mp4"))] if every else []),
+        Case(f"run: overlay, --every {every}", outputs(every, overlay="overlay.mp4")),
     )
     return Bench(info, len(inputs), size, waiting, cases)
 

@@ -43,7 +43,7 @@ def bench(
     workers: of.Workers = "auto",  # type: ignore[assignment]
     size: of.Size = "auto",
     smooth: of.Smooth = True,
-    every: of.Seen = str(FAST),  # type: ignore[assignment]
+    every: of.Seen = None,
     as_json: of.AsJson = False,
 ) -> None:
     """Measure how fast a run is, beside the bare model, on this machine.
@@ -65,7 +65,7 @@ def bench(
             clip = Path(folder) / "drawn.mp4"
             draw_drive(clip, height=height, width=width, frames=max_frames)
         template = SegmentSettings(clip, max_frames=max_frames, batch=batch or None, smooth=smooth)
-        prepared = prepare(template, network, every=every, device=device, folder=Path(folder))
+        prepared = prepare(template, network, every=every or FAST, device=device, folder=Path(folder))
         with Console(stderr=True, highlight=False).status("warming up") as status:
 
             def told(done: int, name: str) -> None:
