@@ -18,7 +18,7 @@ from ..decode.opening import is_sequence
 from ..decode.picture import PictureSource
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
-from ..errors import SourceError, Stopped, is_failure
+from ..errors import ArgumentError, SourceError, Stopped, is_failure
 from ..frames import Ending, Position, SegmentedFrame, Sink, VideoInfo
 from ..masks.carry import parse_every
 from ..masks.deciding import Decided
@@ -225,6 +225,10 @@ def segment_video(
     """
     if isinstance(source, str) and "://" in source:
         source = parse_camera(source)
+    try:
+        seen = None if every is None else parse_every(every)
+    except ValueError as exc:
+        raise ArgumentError(f"every is {exc}") from None
     settings = SegmentSettings(
         source if isinstance(source, Camera) else Path(source),
         start=start,
@@ -234,7 +238,7 @@ def segment_video(
         batch=batch,
         smooth=smooth,
         reuse=reuse,
-        every=None if every is None else parse_every(every),
+        every=seen,
         ignore=ignore or None,
     )
     return results_of(settings, model, device)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+from av.video.reformatter import VideoReformatter
 from numpy.typing import NDArray
 
 from roadmask.export.choice import on_list
@@ -66,8 +67,9 @@ def _labelled(model: Model, data: Path, listed: Path, rate: Fraction) -> tuple[l
     examples = on_list(listed)(dataset).examples
     matched = match_classes(dataset, model.spec.class_names, [item.color for item in model.spec.classes], {}, None)
     read = list(_read(dataset, examples, matched, model))
+    reformatter = VideoReformatter()
     frames = [
-        _frame_of(item.picture, model.spec, bgr=False, index=number, time=number / rate)
+        _frame_of(item.picture, model.spec, reformatter, bgr=False, index=number, time=number / rate)
         for number, item in enumerate(read)
     ]
     return frames, [item.truth for item in read]

@@ -25,7 +25,7 @@ from roadmask.stream.cli import main
 from roadmask.stream.cluster.stretch import run_stretch, stretches, wanted_frames
 from roadmask.stream.cluster.stretch_join import StretchFolder, join
 from roadmask.stream.decode.source import open_source
-from roadmask.stream.errors import OutputError
+from roadmask.stream.errors import OutputError, RoadmaskError
 from roadmask.stream.frames import PIECE, WARM_UP, Frame
 from roadmask.stream.masks.carry import Every, parse_every
 from roadmask.stream.network.model import Model
@@ -250,7 +250,7 @@ def test_python_takes_a_number_of_frames_or_a_time(clip: Path, model_file: Path)
         [result.mask for result in loaded.stream(clip, max_frames=7, every=every)] for every in (3, "100ms")
     )
     np.testing.assert_array_equal(by_three, by_time)
-    with pytest.raises(ValueError, match="'now and then' is neither a number of frames"):
+    with pytest.raises(RoadmaskError, match="every is 'now and then', neither a number of frames"):
         loaded.stream(clip, every="now and then")
 
 
