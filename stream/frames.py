@@ -32,6 +32,8 @@ PIECE = 250  # frames written; about ten seconds, as many as x264's own keyframe
 # `smooth._MAX_MEMORY`. They are blended twice, which takes a seventh more of the smoother's time.
 WARM_UP = 48
 
+MOST_BESIDE = 3  # frames that the network does not see, for each that it does, wait with a batch at most
+
 # Of a camera's sound that waits for its pictures: as long as these may be under way. A frame has 10 ms at least.
 _HEARD_S, _MOST_HEARD = 30, 3000
 
@@ -159,6 +161,8 @@ class Frame:
     damaged: bool = False  # a decoder has patched it up
     undecodable: int = 0  # packets that gave no frame, of those that were read before it came out
     unchanged: bool = False  # since the last frame that is not: takes its mask, the mask of the frame before
+    carried: bool = False  # takes the scores of the last frame that the network has seen, moved by `motion`
+    motion: NDArray[np.float32] | None = None  # (h, w, 2) back to that frame, as of `Flow`; None where it is not known
     heard: Moment | None = None  # with a camera's frame; None where it has no microphone
     look: int | None = None  # `look_of` what was decoded, where that is not the picture any more
 
@@ -166,6 +170,11 @@ class Frame:
     def time(self) -> Fraction:
         """Seconds on the source's own clock."""
         return self.pts * self.time_base
+
+    @property
+    def is_key(self) -> bool:
+        """Whether the network sees it."""
+        return not (self.unchanged or self.carried)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,7 +187,7 @@ class Place:
     seen: tuple[tuple[int, int, int], ...] = ()  # index, pts and `look_of` of some frames from there on, in order
 
 
-# Frames, each with its scores (classes, h', w'); None for unchanged ones.
+# Frames, each with its scores (classes, h', w'); None for those that the network does not see.
 ScoredFrames = list[tuple[Frame, NDArray[np.float32] | None]]
 
 
@@ -221,10 +230,20 @@ def _counts(mask: NDArray[np.uint8], class_count: int) -> NDArray[np.int64]:
 
 
 def batched(frames: Iterable[Frame], size: int) -> Iterator[tuple[Frame, ...]]:
-    """Frames in groups of `size`; the last may be smaller."""
-    waiting = iter(frames)
-    while batch := tuple(islice(waiting, size)):
-        yield batch
+    """Frames in groups of which the network sees `size`, as far as there are so many; the last may be smaller.
+
+    Those that it does not see go with them, `MOST_BESIDE` times as many at most; or at once, where none waits.
+    """
+    batch: list[Frame] = []
+    keys = 0
+    for frame in frames:
+        batch.append(frame)
+        keys += frame.is_key
+        if keys in (0, size) or len(batch) == size * (1 + MOST_BESIDE):
+            yield tuple(batch)
+            batch, keys = [], 0
+    if batch:
+        yield tuple(batch)
 
 
 @dataclass(frozen=True, slots=True)

@@ -132,6 +132,7 @@ class Segmenter:
         stride: int = 1,
         max_frames: int | None = None,
         smooth: bool = True,
+        every: int | str | None = None,
     ) -> Iterator[Result]:
         """The result of each frame of a video or camera, in order, in bounded memory however long it is.
 
@@ -143,6 +144,8 @@ class Segmenter:
             stride: take every n-th frame.
             max_frames: stop after so many.
             smooth: blend the scores over time, so that masks are steady; without, each frame stands for itself.
+            every: the network sees every n-th frame, or one about every "66ms", and sooner where the picture changes
+                much; masks between are carried along with what moves.
 
         Raises:
             RoadmaskError: at once, where a number means nothing; it names the argument.
@@ -162,6 +165,7 @@ class Segmenter:
             stride=stride,
             max_frames=max_frames,
             smooth=smooth,
+            every=every,
         )
         return (Result(frame, self._model.spec, bgr=self._bgr) for frame in frames)
 

@@ -6,7 +6,8 @@ and "ignored": "bottom:12%" where part of the pictures is left out: its pixels a
 are no archive, it has the classes alone.
 
 {"index": 12, "pts": 6144, "time_base": "1/12800", "time": 0.48, "file": "frame_000012.png",
-"crc32": "0a1b2c3d", "width": 1280, "height": 720}   and "reused": true where it is the mask of the line before
+"crc32": "0a1b2c3d", "width": 1280, "height": 720}   and "reused": true where it is the mask of the line before,
+"carried": true where it was carried along from a frame before, and the network has not seen this one
 
 `run.json`, written last, tells how the run ended:
 
@@ -80,6 +81,7 @@ class MaskRecord:
     width: int
     height: int
     reused: bool = False  # the picture had not changed, and the mask before was taken
+    carried: bool = False  # the network has not seen the picture; the mask was carried along from one before
 
     @property
     def time(self) -> Fraction:
@@ -108,7 +110,8 @@ def record_of(result: SegmentedFrame) -> MaskRecord:
     height, width = result.mask.shape
     frame = result.frame
     crc32 = checksum(result.mask)
-    return MaskRecord(frame.index, frame.pts, frame.time_base, None, crc32, width, height, frame.unchanged)
+    of = (frame.index, frame.pts, frame.time_base)
+    return MaskRecord(*of, None, crc32, width, height, frame.unchanged, frame.carried)
 
 
 def checksum(mask: NDArray[np.uint8]) -> str:
@@ -160,7 +163,7 @@ def record_line(record: MaskRecord) -> str:
         "width": record.width,
         "height": record.height,
     }
-    return json.dumps(content | ({"reused": True} if record.reused else {}))
+    return json.dumps(content | {name: True for name in ("reused", "carried") if getattr(record, name)})
 
 
 def rows_of(records: Sequence[MaskRecord]) -> dict[str, NDArray[np.generic]]:
@@ -265,6 +268,7 @@ def parse_record(line: str) -> MaskRecord:
         width=width,
         height=height,
         reused=bool(content.get("reused", False)),
+        carried=bool(content.get("carried", False)),
     )
 
 

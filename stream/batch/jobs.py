@@ -31,7 +31,7 @@ OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
 _ARCHIVES = (".zip", ".mkv")  # of masks of a video, as which no picture's is written
 # What means nothing to a picture: that it was asked for makes its run no other one.
 _OF_VIDEOS = (
-    *("stream", "picture_rate", "start", "end", "stride", "max_frames", "reuse", "deinterlace", "decode"),
+    *("stream", "picture_rate", "start", "end", "stride", "max_frames", "reuse", "every", "deinterlace", "decode"),
     *("encoder", "crf", "preset"),
 )
 

@@ -45,6 +45,7 @@ class Entry:
     frames: int | None = None
     resumed: int | None = None  # frames, of these, that an earlier call had worked out
     reused: int | None = None  # that took the mask of the frame before
+    carried: int | None = None  # whose masks were carried along
     undecodable: int | None = None  # packets
     damaged: int | None = None  # frames
     missing_s: float | None = None  # that the file declares and does not hold
@@ -309,6 +310,7 @@ def _entry(
         frames=report.frames if report else None,
         resumed=report.resumed if report else None,
         reused=report.reused if report else None,
+        carried=report.carried if report else None,
         undecodable=report.undecodable if report else None,
         damaged=report.damaged if report else None,
         missing_s=round(report.missing_s, 3) if report else None,

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 
 from ..decode.source import Source, open_source
 from ..frames import Frame, VideoInfo
+from ..masks.carry import Every
 from ..network.model import Model
 from ..network.providers import placements
 from ..pipeline import Pipeline
@@ -90,8 +91,10 @@ class Bench:
         return next(case for case in self.cases if case.name == name)
 
 
-def prepare(template: SegmentSettings, model: Model, *, device: str, folder: Path) -> Bench:
+def prepare(template: SegmentSettings, model: Model, *, every: Every, device: str, folder: Path) -> Bench:
     """The cases for a clip, `template`'s source, processed as it says; outputs go into `folder`, again and again.
+
+    The overlay is measured with masks carried along, too.
 
     Raises:
         SourceError: the clip cannot be read.
@@ -105,10 +108,11 @@ def prepare(template: SegmentSettings, model: Model, *, device: str, folder: Pat
     inputs = [frame.input for frame in (first, *others)]
     waiting = _waiting(first, model, template.batch)
 
-    def outputs(**paths: str) -> Callable[[], tuple[int, dict[str, float]]]:
+    def outputs(seen: Every | None = None, **paths: str) -> Callable[[], tuple[int, dict[str, float]]]:
         def run() -> tuple[int, dict[str, float]]:
             named = {kind: folder / name for kind, name in paths.items()}
-            report: Report = process_video(replace(template, overwrite=True, **named), model)  # type: ignore[arg-type]
+            settings = replace(template, overwrite=True, every=seen, **named)  # type: ignore[arg-type]
+            report: Report = process_video(settings, model)
             return report.frames, report.processor_s
 
         return run
@@ -123,6 +127,7 @@ def prepare(template: SegmentSettings, model: Model, *, device: str, folder: Pat
         Case("run: masks, FFV1", outputs(masks="masks.mkv")),
         Case("run: overlay", outputs(overlay="overlay.mp4")),
         Case("run: overlay, masks, statistics", outputs(overlay="all.mp4", masks="all.zip", stats="all.csv")),
+        Case(f"run: overlay, --every {every}", outputs(every, overlay="overlay.mp4")),
     )
     return Bench(info, len(inputs), size, waiting, cases)
 

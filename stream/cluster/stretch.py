@@ -127,6 +127,7 @@ class StretchFacts:
     of: int  # how many stretches the run is made in
     frames: int
     reused: int
+    carried: int
     missing_s: float  # after its last frame, where the file ends with it
     familiarity: tuple[int, int]  # of its frames, as in `Familiarity`
     looks_before: list[int]  # of the frames that warmed it up
@@ -150,7 +151,7 @@ def run_stretch(
     """
     selected = job if stretch.is_last else replace(job, max_frames=stretch.end)
     watch = _Watch(stretch)
-    frames, reused, familiarity = 0, 0, Familiarity()
+    frames, reused, carried, familiarity = 0, 0, 0, Familiarity()
     try:
         with ExitStack() as stack:
             source = stack.enter_context(open_video(selected, model))
@@ -175,13 +176,15 @@ def run_stretch(
                 for sink in sinks:
                     sink.write(result)
                 frames, reused = frames + 1, reused + result.frame.unchanged
+                carried += result.frame.carried
                 on_frame(frames)
                 end_if_set(stop)
     except Stopped:
         return False
     watch.refuse_missing(source.undecodable)
     missing_s = float(source.missing_s)
-    facts = StretchFacts(stretch.of, frames, reused, missing_s, familiarity, watch.looks_before, watch.looks_last)
+    looks = (watch.looks_before, watch.looks_last)
+    facts = StretchFacts(stretch.of, frames, reused, carried, missing_s, familiarity, *looks)
     with writing(folder):
         replace_file(facts_path(folder, stretch), json.dumps(asdict(facts)).encode())
     return True

@@ -95,6 +95,7 @@ def join(
                 report,
                 frames=report.frames + facts.frames,
                 reused=report.reused + facts.reused,
+                carried=report.carried + facts.carried,
                 missing_s=facts.missing_s if stretch.is_last else 0.0,
                 unlike=familiarity.share,
             )

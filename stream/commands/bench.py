@@ -16,6 +16,7 @@ from rich.console import Console
 
 from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare
 from ..bench.clip import draw_drive
+from ..masks.carry import FAST
 from ..network.model import Model
 from ..run.settings import SegmentSettings
 from ..run.stages import batch_size
@@ -42,6 +43,7 @@ def bench(
     workers: of.Workers = "auto",  # type: ignore[assignment]
     size: of.Size = "auto",
     smooth: of.Smooth = True,
+    every: of.Seen = None,
     as_json: of.AsJson = False,
 ) -> None:
     """Measure how fast a run is, beside the bare model, on this machine.
@@ -63,7 +65,7 @@ def bench(
             clip = Path(folder) / "drawn.mp4"
             draw_drive(clip, height=height, width=width, frames=max_frames)
         template = SegmentSettings(clip, max_frames=max_frames, batch=batch or None, smooth=smooth)
-        prepared = prepare(template, network, device=device, folder=Path(folder))
+        prepared = prepare(template, network, every=every or FAST, device=device, folder=Path(folder))
         with Console(stderr=True, highlight=False).status("warming up") as status:
 
             def told(done: int, name: str) -> None:

@@ -36,6 +36,7 @@ _LIVE: Final[tuple[Kind, ...]] = (*_CAMERAS, "pipe")
 _MOVING: Final[tuple[Kind, ...]] = (*_VIDEOS, *_LIVE, "raw")
 _OPTIONS: dict[str, tuple[Kind, ...]] = {
     **dict.fromkeys(("start", "end", "stride", "max_frames", "smooth", "reuse", "deinterlace", "decode"), _MOVING),
+    **dict.fromkeys(("every", "fast"), _MOVING),
     **dict.fromkeys(("encoder", "crf", "preset"), _MOVING),
     "stream": ("file",),
     "pictures_as": _FILES,

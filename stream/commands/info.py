@@ -29,7 +29,7 @@ from ..frames import Ending
 from ..masks.familiar import warning_of
 from ..network.model import Model, bundled_models, find_model
 from ..spec import PixelClass
-from ..stats.stats import PLACE_COLUMNS, read_columns
+from ..stats.stats import CARRIED_COLUMN, PLACE_COLUMNS, read_columns
 from ..stats.stats import SUFFIXES as STATS_SUFFIXES
 from ..system.talk import did_you_mean, printable
 from .options import AsJson
@@ -193,11 +193,13 @@ def _statistics(path: Path) -> dict[str, Any]:
         "last": f"{times[-1]:.3f} s" if len(times) else None,
     }
     shares = {name: column for name, column in zip(names[2:], columns[2:], strict=True) if name not in PLACE_COLUMNS}
+    carried = shares.pop(CARRIED_COLUMN) if list(shares)[-1:] == [CARRIED_COLUMN] else None
     return {
         "kind": "statistics",
         "file": path.name,
         "bytes": path.stat().st_size,
         **(of if names[0] == "index" else {"pictures": len(times)}),
+        **({} if carried is None else {"of these carried": int(carried.sum())}),
         "means": {name: round(float(column.mean()), 4) for name, column in shares.items()} if len(times) else None,
     }
 
@@ -217,6 +219,7 @@ def _archive(path: Path) -> dict[str, Any]:
             "smoothed": header.smoothed,
             **({"left out": header.ignored} if header.ignored else {}),
             "masks": len(masks),
+            **_counts(masks.records),
             "size": f"{header.width}x{header.height}",
             "first": _place(masks.records[:1]),
             "last": _place(masks.records[-1:]),
@@ -229,6 +232,12 @@ def _run(ending: Ending | None) -> str | None:
         return None
     lost = f"lost: {ending.lost}" if ending.lost else ""
     return "; ".join(filter(None, (f"{ending.state}, {ending.frames} frames", lost, warning_of(ending.unlike))))
+
+
+def _counts(records: Sequence[MaskRecord]) -> dict[str, int]:
+    """Of masks that the network has not worked out; none where it has."""
+    counts = {name: sum(getattr(record, name) for record in records) for name in ("reused", "carried")}
+    return {f"of these {name}": count for name, count in counts.items() if count}
 
 
 def _place(records: Sequence[MaskRecord]) -> str | None:

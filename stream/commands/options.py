@@ -18,6 +18,7 @@ from ..encode.h264 import EncoderChoice, Preset
 from ..encode.legend import LEGEND_PLACES, LegendPlace
 from ..encode.overlay import Style
 from ..encode.palette import PALETTES, Palette, load_palette
+from ..masks.carry import Every, parse_every
 from ..masks.ignore import Ignored, parse_ignored
 from ..spec import SIZES, Renamed, parse_size
 from ..system.talk import did_you_mean
@@ -232,6 +233,17 @@ Threads = Annotated[int, number_or_auto("The network's, on the CPU; auto: one a 
 Workers = Annotated[int, number_or_auto("Network calls at a time; auto: what suits the device.")]
 Smooth = Annotated[
     bool, typer.Option("--smooth/--no-smooth", help="Steady masks over time, or decide each frame by itself.")
+]
+
+Seen = Annotated[
+    Every | None,
+    typer.Option(
+        "--every",
+        parser=read_by(parse_every),
+        metavar="N|TIME",
+        help="The network sees every n-th frame, or one in 66ms; masks between are carried along.",
+        show_default=False,
+    ),
 ]
 
 Alpha = Annotated[float, typer.Option(min=0, max=1, help="Share of the class colour where a class is filled.")]

@@ -338,6 +338,7 @@ def _about(job: SegmentSettings, info: VideoInfo, model: Model) -> str:
         + ("" if job.picture else f", batch {batch_size(model, job.batch)}")
         + (", smoothed over time" if job.smooth else "")
         + (", masks of still pictures reused" if job.reuse else "")
+        + (f", the network every {job.every}" if job.every else "")
         + (f", {job.ignore.refuse_misfitting(info, job.name):.1%} left out" if job.ignore else "")
     )
 

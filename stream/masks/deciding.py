@@ -44,6 +44,7 @@ class Deciding:
     Args:
         class_count: of the model.
         smooth: blend the scores over time.
+        carries: some frames are carried.
         ignored: what is left out of every mask.
         least_lead: of the scores of frames that the model knows; None where that is not known.
         first: the position, among the frames that the run writes, of the first one that is given.
@@ -58,6 +59,7 @@ class Deciding:
         class_count: int,
         *,
         smooth: bool,
+        carries: bool = False,
         ignored: Ignored | None = None,
         least_lead: float | None = None,
         first: Position = 0,
@@ -67,7 +69,7 @@ class Deciding:
         pieces: bool = True,
     ) -> None:
         self._decider = Decider(class_count)
-        self._smooth = smooth
+        self._smooth, self._carries = smooth, carries
         self._ignored = ignored
         self._left_out = np.empty((0, 0), np.uint8)  # see `Ignored.pixels`
         self._least_lead = least_lead
@@ -77,24 +79,27 @@ class Deciding:
         self._pieces = pieces
         self._stated_at = time.monotonic()
         self._eye = Eye()
-        self._piece = _Piece(self._eye, state.piece if state else None)
-        self._next = _Piece(self._eye, state.next_piece) if state and state.next_piece else None
+        self._piece = _Piece(self._eye, state.piece if state else None, smooth=smooth)
+        self._next = _Piece(self._eye, state.next_piece, smooth=smooth) if state and state.next_piece else None
         self._mask = state.mask if state else np.empty((0, 0), np.uint8)
         self._known = state.known if state else None
 
     def results(self, scored: Iterable[ScoredFrames]) -> Iterator[Decided]:
         for position, (frame, scores) in enumerate(chain.from_iterable(scored), self._first):
             self._look(position, scores)
-            if self._smooth:
+            if self._smooth or self._carries:
                 scores = self._smoothed(position, frame, scores)
             if scores is not None:
                 self._known = Known(frame.input, frame.time)
+            if frame.carried:
+                self._look(position, scores)
             if position < self._begin:
                 continue
             if scores is not None:
                 self._mask = self._decided(scores, frame.picture.height, frame.picture.width)
             result = SegmentedFrame(frame, self._mask, ignores=self._ignored is not None)
-            yield Decided(position, result, self._state() if self._is_due() else None, self._familiarity)
+            state = self._state() if self._is_due(frame) else None
+            yield Decided(position, result, state, self._familiarity)
 
     def _look(self, position: Position, scores: NDArray[np.float32] | None) -> None:
         if self._least_lead is not None and scores is not None and position >= self._begin and position % EVERY == 0:
@@ -112,13 +117,17 @@ class Deciding:
         if begins_piece(position) and self._next:
             self._piece, self._next = self._next, None
         elif warms_up(position) and self._pieces:
-            self._next = _Piece(self._eye)
-        if self._next:
+            self._next = _Piece(self._eye, smooth=self._smooth)
+        if self._next and not frame.carried:
             self._next.blend(frame, scores)
+        elif self._next:
+            self._next.pass_by(frame)
         return self._piece.blend(frame, scores) if position >= self._begin else scores
 
-    def _is_due(self) -> bool:
+    def _is_due(self, frame: Frame) -> bool:
         if self._every_s is None or time.monotonic() - self._stated_at < self._every_s:
+            return False
+        if self._carries and not frame.is_key:  # behind one that is, there is no way yet that others go on
             return False
         self._stated_at = time.monotonic()
         return True
@@ -132,7 +141,8 @@ class Deciding:
 class _Piece:
     """The smoothing of one piece's frames, and of those before it."""
 
-    def __init__(self, eye: Eye, state: PieceState | None = None) -> None:
+    def __init__(self, eye: Eye, state: PieceState | None = None, *, smooth: bool = True) -> None:
+        self._smooth = smooth
         self._clock = StillClock(state.still if state else None)
         self._smoother = Smoother(eye)
         self._smoother.restore(state.smoother if state else None)
@@ -140,7 +150,18 @@ class _Piece:
     def blend(self, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         """The frame's scores, good until the next call; `None` for an unchanged one, as it has none."""
         time = self._clock.time(frame)
-        return None if scores is None else self._smoother.blend(scores, frame.input, time=time)
+        if frame.carried:
+            assert frame.motion is not None
+            return self._smoother.carried(frame.motion)
+        if scores is None:
+            return None
+        if not self._smooth:
+            self._smoother.reset()
+        return self._smoother.blend(scores, frame.input, time=time, motion=frame.motion)
+
+    def pass_by(self, frame: Frame) -> None:
+        """A carried frame whose scores nobody wants."""
+        self._clock.time(frame)
 
     def state(self) -> PieceState:
         return PieceState(self._clock.state, self._smoother.state())

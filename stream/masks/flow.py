@@ -30,6 +30,7 @@ _MAX_GAIN = 2.0  # of the exposure from one frame to the next; beyond, it is ano
 # Of the quick flow. Most of DIS's time goes into patches that overlap: wider apart, at half the picture's size, and
 # with the pixels' own steps after them, takes half the time of patches at the picture's size for nearly the same masks.
 _STRIDE = 6
+_FINEST = 1
 _STEPS = 2
 
 Gray = NDArray[np.uint8]  # (h, w)
@@ -57,10 +58,13 @@ class Flow:
 
     Args:
         refined: find each patch's motion more thoroughly, and smooth the field: four times the time for a little.
+        finest: how often the picture is halved before patches are looked for.
+        stride: pixels from patch to patch.
     """
 
-    def __init__(self, *, refined: bool = False) -> None:
+    def __init__(self, *, refined: bool = False, finest: int = _FINEST, stride: int = _STRIDE) -> None:
         self._refined = refined
+        self._finest, self._stride = finest, stride
         self._shape = (0, 0)
 
     def motion(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -82,9 +86,9 @@ class Flow:
         self._dis = cv2.DISOpticalFlow.create(preset)
         # The presets stop at a quarter of the size. Going on to half keeps class borders in place: measured, it takes
         # a tenth from the flicker that smoothing leaves.
-        self._dis.setFinestScale(1)
+        self._dis.setFinestScale(self._finest)
         if not self._refined:
-            self._dis.setPatchStride(_STRIDE)
+            self._dis.setPatchStride(self._stride)
         self._shape = (height, width)
 
 

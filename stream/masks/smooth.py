@@ -9,7 +9,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from fractions import Fraction
-from itertools import chain
 
 import cv2
 import numpy as np
@@ -80,7 +79,12 @@ class Smoother:
             self._time = state.time
 
     def blend(
-        self, scores: NDArray[np.float32], picture: NDArray[np.uint8], *, time: Fraction | None = None
+        self,
+        scores: NDArray[np.float32],
+        picture: NDArray[np.uint8],
+        *,
+        time: Fraction | None = None,
+        motion: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """The frame's `scores` (classes, h, w) blended with those of the frames before; good until the next call.
 
@@ -90,26 +94,42 @@ class Smoother:
             scores: any that are compared with each other: a class twice as large stays so.
             picture: (H, W, 3) RGB, what the network saw.
             time: of the frame, in seconds; None where frames are known to follow each other, at a rate that is not.
+            motion: (h, w, 2) as of `Flow`, back to the last frame that was blended, where this one is known to follow.
         """
         view = self._eye.view(picture, *scores.shape[1:])
         gap_s = _FRAME_S if time is None or self._time is None else float(time - self._time)
         result = scores
         follows = self._view is not None and self._blended.shape == scores.shape and 0 <= gap_s <= _MAX_GAP_S
-        if follows and self._add_past(scores, view, gap_s):
+        if follows and self._add_past(scores, view, gap_s, motion):
             result = self._blended
         self._keep(result, view)
         self._time = time
         return result
 
-    def _add_past(self, scores: NDArray[np.float32], view: View, gap_s: float) -> bool:
+    def carried(self, motion: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scores of the last frame that was blended, moved to a later one; good until the next call.
+
+        What is blended next is still that frame's, as it was.
+
+        Args:
+            motion: (h, w, 2) as of `Flow`, from the later frame back to it.
+        """
+        height, width = self._blended.shape[1:]
+        return self._past.moved(origins_of(motion, height, width))[1:]
+
+    def _add_past(
+        self, scores: NDArray[np.float32], view: View, gap_s: float, motion: NDArray[np.float32] | None
+    ) -> bool:
         """Blend, unless too little of the picture can be explained by the one before: then it is a cut."""
         assert self._view is not None
-        motion = self._eye.motion(view, self._view)
+        is_followed = motion is not None
+        if motion is None:
+            motion = self._eye.motion(view, self._view)
         origins = origins_of(motion, *view.gray.shape)
         expected = moved(self._view.small, origins)
         change = likely_exposure(view.small, expected, limit=_ALIKE)
         difference = differences(view.small, expected, origins, change)
-        if explained(difference, origins, limit=_ALIKE) < _MIN_EXPLAINED:
+        if not is_followed and explained(difference, origins, limit=_ALIKE) < _MIN_EXPLAINED:
             return False
         bright, *past = self._past.moved(origins_of(motion, *view.bright.shape))
         memory = min(math.exp(-gap_s / _MEMORY_S), _MAX_MEMORY)
@@ -178,7 +198,7 @@ class MovingPlanes:
         groups = range(-(-count // _TOGETHER))
         self._groups = [np.empty((height, width, _TOGETHER), np.float32) for _ in groups]
         self._moved_group = np.empty((height, width, _TOGETHER), np.float32)
-        self._moved = [[np.empty((height, width), np.float32) for _ in range(_TOGETHER)] for _ in groups]
+        self._moved = np.empty((len(groups) * _TOGETHER, height, width), np.float32)
 
     def keep(self, planes: Sequence[Plane]) -> None:
         """Copy the planes of a frame."""
@@ -192,11 +212,11 @@ class MovingPlanes:
         apart = [plane for group in self._groups for plane in cv2.split(group)]
         return np.stack(apart[: self._count]).astype(np.float32, copy=False)
 
-    def moved(self, origins: NDArray[np.float32]) -> list[Plane]:
-        """The planes kept, with everything where it is now, by `origins` as of `Flow`; good until the next call."""
-        for group, planes in zip(self._groups, self._moved, strict=True):
+    def moved(self, origins: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(count, h, w): the planes with everything where it is now, by `origins` as of `Flow`; till the next call."""
+        for number, group in enumerate(self._groups):
             into = self._moved_group
             cv2.remap(group, origins, None, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
             # Into planes that are there: making room for new ones takes longer than filling it.
-            cv2.split(into, planes)
-        return list(chain.from_iterable(self._moved))[: self._count]
+            cv2.split(into, list(self._moved[number * _TOGETHER : (number + 1) * _TOGETHER]))
+        return self._moved[: self._count]

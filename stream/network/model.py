@@ -165,10 +165,10 @@ class Model:
         return 1 if self.spec.one_at_a_time else pictures
 
     def scored(self, frames: Sequence[Frame]) -> ScoredFrames:
-        """Each of `frames` with its scores (classes, h', w'), by one call of the network; unchanged ones without."""
-        pictures = [frame.input for frame in frames if not frame.unchanged]
+        """Each of `frames` with its scores (classes, h', w'), by one call of the network; None where it sees none."""
+        pictures = [frame.input for frame in frames if frame.is_key]
         scores = iter(self.scores(np.stack(pictures)) if pictures else ())
-        return [(frame, None if frame.unchanged else next(scores)) for frame in frames]
+        return [(frame, next(scores) if frame.is_key else None) for frame in frames]
 
 
 def find_model(name: Path | str | None = None) -> Path:

@@ -58,6 +58,7 @@ class RunLook:
     anchor: str  # in the page
     header: ArchiveHeader
     reused: int  # masks that were taken again
+    carried: int  # that were carried along
     scan: MaskScan
     curve: Curve
     pictures: dict[int, str]  # data URIs, by the position of the mask
@@ -99,6 +100,7 @@ def look_at(path: Path, settings: ReportSettings, *, keyframes: int, number: int
             anchor=f"run-{number}-{re.sub(r'[^a-z0-9]+', '-', path.stem.lower()).strip('-')}",
             header=replace(masks.header, classes=classes),
             reused=sum(record.reused for record in masks.records),
+            carried=sum(record.carried for record in masks.records),
             scan=scan,
             curve=curve_of(scan, _COLUMNS),
             way=_way_of(scan, statistics, video),

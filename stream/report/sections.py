@@ -81,6 +81,7 @@ def _facts(run: RunLook) -> str:
         "Decided": {True: "smoothed over time", False: "each frame by itself", None: ""}[header.smoothed],
         "Left out": f"{escape(header.ignored)}; shares are of the rest" if header.ignored else "",
         "Masks taken again": f"{run.reused:,}, as the picture had not changed" if run.reused else "",
+        "Masks carried along": f"{run.carried:,}, of frames that the network has not seen" if run.carried else "",
     }
     if len(scan.indices):
         step = f", one in {scan.step}" if scan.step > 1 else ""

@@ -24,6 +24,7 @@ _DIGITS = 3  # of a checksum, which name a file: so there are 4096 at most, and 
 _OF_1_0_0: Mapping[str, Any] = {
     "--size": "default",
     "--deinterlace": "auto",
+    "--every": None,
     "--ignore": None,
     "--palette": "camvid",
     "--style": "fill",

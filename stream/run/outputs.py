@@ -143,7 +143,9 @@ def piece_sinks(settings: SegmentSettings, info: VideoInfo, model: Model, piece:
         sinks.append(MaskPieceSink(piece.file(_MASKS), mask_format(settings.masks)))
     if settings.stats is not None:
         track = _track(settings, info)
-        sinks.append(CsvStatsSink(piece.file(_ROWS), model.spec, settings.renamed, track=track, overwrite=True))
+        carries = settings.every is not None
+        path = piece.file(_ROWS)
+        sinks.append(CsvStatsSink(path, model.spec, settings.renamed, carries=carries, track=track, overwrite=True))
     return sinks
 
 
@@ -320,6 +322,7 @@ def _stats_sink(settings: SegmentSettings, model: Model, path: Path, info: Video
         source=settings.name,
         model=model.path.name,
         model_sha256=model.sha256(),
+        carries=settings.every is not None,
         track=_track(settings, info),
         overwrite=settings.overwrite,
     )

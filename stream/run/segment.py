@@ -18,8 +18,9 @@ from ..decode.opening import is_sequence
 from ..decode.picture import PictureSource
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
-from ..errors import SourceError, Stopped, is_failure
+from ..errors import ArgumentError, SourceError, Stopped, is_failure
 from ..frames import Ending, Position, SegmentedFrame, Sink, VideoInfo
+from ..masks.carry import parse_every
 from ..masks.deciding import Decided
 from ..masks.ignore import Ignored
 from ..network.model import Model
@@ -119,7 +120,7 @@ class _Tally:
         self.outputs: Outputs | None = None  # likewise
         self.picture: PictureRow | None = None  # once it is written
         self._pipeline = pipeline
-        self._reused = 0
+        self._reused = self._carried = 0
         self._before = Lost()  # by the earlier run
         self._undecodable_again = 0  # packets before the frames that the earlier run had written
         self.lost = Lost()  # up to the frame that was looked at last
@@ -145,6 +146,7 @@ class _Tally:
         """It is in every output now."""
         self.frames += 1
         self._reused += result.frame.unchanged
+        self._carried += result.frame.carried
 
     def report(self, *, interrupted: bool) -> Report:
         source = self.source
@@ -156,6 +158,7 @@ class _Tally:
             interrupted=interrupted,
             processor_s=self._pipeline.processor_s | {"write": time.thread_time() - self._writing_started},
             reused=self._reused,
+            carried=self._carried,
             resumed=self.position,
             failure=source.failure if source else None,
             damaged=self.lost.damaged,
@@ -185,6 +188,7 @@ def segment_video(
     batch: int | None = None,
     smooth: bool = True,
     reuse: bool = False,
+    every: int | str | None = None,
     ignore: Ignored | None = None,
 ) -> Iterator[SegmentedFrame]:
     """Each frame of a video with its mask, in order, in bounded memory however long the video is.
@@ -202,6 +206,8 @@ def segment_video(
         smooth: blend the scores over time, so that masks are steady; without, each frame stands for itself.
         reuse: keep a mask while the picture stays as it is, for a second at most. `result.frame.unchanged` says for
             which frames; `result.mask` is then the very array of the frame before.
+        every: the network sees every n-th frame, or one about every "66ms", and sooner where the picture changes much;
+            masks between are carried along with what moves. `result.frame.carried` says which.
         ignore: what is left out, from `parse_ignored`: these pixels are 255 in every mask.
 
     Raises:
@@ -219,6 +225,10 @@ def segment_video(
     """
     if isinstance(source, str) and "://" in source:
         source = parse_camera(source)
+    try:
+        seen = None if every is None else parse_every(every)
+    except ValueError as exc:
+        raise ArgumentError(f"every is {exc}") from None
     settings = SegmentSettings(
         source if isinstance(source, Camera) else Path(source),
         start=start,
@@ -228,6 +238,7 @@ def segment_video(
         batch=batch,
         smooth=smooth,
         reuse=reuse,
+        every=seen,
         ignore=ignore or None,
     )
     return results_of(settings, model, device)

@@ -19,6 +19,7 @@ from ..encode.legend import LegendPlace
 from ..encode.overlay import Style
 from ..encode.palette import CLEAR, Palette
 from ..errors import ArgumentError, SourceError
+from ..masks.carry import Every
 from ..masks.familiar import warning_of
 from ..masks.ignore import Ignored
 from ..network.model import Model
@@ -78,6 +79,7 @@ class SegmentSettings:
     batch: int | None = None  # frames a call of the network; None: by the device
     smooth: bool = True  # blend the scores over time, so that masks are steady
     reuse: bool = False  # keep a mask while the picture stays as it is, for a second at most
+    every: Every | None = None  # how often the network sees a frame; masks between are carried along. None: each
     max_pixels: int = MAX_PIXELS  # of a picture; larger ones are not decoded
     deinterlace: Deinterlace = "auto"  # pictures that say that they are interlaced, all or none
     decode: str = "auto"  # in software or hardware, as `decoder_for` takes it
@@ -162,6 +164,7 @@ class Report:
     interrupted: bool
     processor_s: dict[str, float] = field(default_factory=dict)  # a core's time by stage, without libraries' threads
     reused: int = 0  # frames, of those worked out, that took the mask of the frame before
+    carried: int = 0  # frames, of those worked out, whose masks were carried along
     resumed: int = 0  # frames, of all, that an earlier run had worked out
     failure: str | None = None  # why a camera was given up; the outputs are whole up to there
     damaged: int = 0  # frames, of all, that a decoder has patched up
@@ -200,6 +203,7 @@ class Report:
             + f"{self.seconds:.1f} s, {self.fps:.1f} fps, "
             f"{self.dropped} dropped, {self.undecodable} undecodable"
             + (f", {self.reused} reused" if self.reused else "")
+            + (f", {self.carried} carried along" if self.carried else "")
             + (", interrupted" if self.interrupted else "")
             + (f"; sound: {self.sound}" if self.sound else "")
             + self._concerns
@@ -233,6 +237,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
         "--ignore": in_json(settings.ignore),
         "--smooth": settings.smooth,
         "--reuse": settings.reuse,
+        "--every": in_json(settings.every),
         "--alpha": settings.alpha,
         "--classes": list(settings.classes),
         "--exclude": list(settings.exclude),
@@ -249,7 +254,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
 
 def in_json(value: object) -> object:
     """Fractions as numbers: 60, 90.5; a palette as what tells it from others, what is left out as its text."""
-    if isinstance(value, Ignored | Palette):
+    if isinstance(value, Ignored | Palette | Every):
         return str(value)
     if not isinstance(value, Fraction):
         return value

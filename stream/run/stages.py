@@ -8,6 +8,7 @@ from functools import partial
 from ..decode.source import Source
 from ..encode.blur import Blur
 from ..frames import Frame, Place, Position, SegmentedFrame, VideoInfo, batched
+from ..masks.carry import mark_carried
 from ..masks.deciding import Decided, Deciding
 from ..masks.deciding_state import DecidingState
 from ..masks.reuse import mark_unchanged
@@ -74,6 +75,9 @@ def decided(
     if settings.reuse:
         # Marked before workers share them out, so that their number and the batch change no mask.
         frames = mark_unchanged(frames, first=first, known=state.known if state else None, ignored=settings.ignore)
+    if settings.every:
+        followed = mark_carried(frames, settings.every, first=first, known=state.known if state else None)
+        frames = pipeline.stage("follow", followed, depth=AHEAD)
     scored = pipeline.parallel(
         "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
     )
@@ -82,6 +86,7 @@ def decided(
     deciding = Deciding(
         len(model.spec.classes),
         smooth=settings.smooth,
+        carries=settings.every is not None,
         ignored=settings.ignore,
         least_lead=model.spec.least_lead,
         first=first,
@@ -95,11 +100,15 @@ def decided(
 def _masks_at_once(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[Decided]:
     """As `masks_of`, for a camera: it decodes by itself, and a frame that waits anywhere after that is late."""
     frames = source.frames(partial(network_size, model))
-    batches = batched(mark_unchanged(frames, ignored=settings.ignore) if settings.reuse else frames, 1)
-    scored = pipeline.parallel("infer", model.scored, batches, workers=model.workers, depth=1)
+    if settings.reuse:
+        frames = mark_unchanged(frames, ignored=settings.ignore)
+    if settings.every:
+        frames = mark_carried(frames, settings.every)
+    scored = pipeline.parallel("infer", model.scored, batched(frames, 1), workers=model.workers, depth=1)
     deciding = Deciding(
         len(model.spec.classes),
         smooth=settings.smooth,
+        carries=settings.every is not None,
         ignored=settings.ignore,
         least_lead=model.spec.least_lead,
         pieces=False,

@@ -24,7 +24,7 @@ from ..frames import Position
 from ..spec import ModelSpec, Renamed
 from ..system.disk import fitting, partial_path, rows_path, sync_file, writing
 from ..system.talk import install_command
-from .stats import PLACE_COLUMNS, CsvStatsSink, ShareRows
+from .stats import CARRIED_COLUMN, PLACE_COLUMNS, CsvStatsSink, ShareRows
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -55,12 +55,14 @@ class ParquetStatsSink(CsvStatsSink):
         facts: Mapping[str, str | None],
         renamed: Renamed = (),
         *,
+        carries: bool = False,
         track: GpsTrack | None = None,
         overwrite: bool = False,
     ) -> None:
         self._journal = partial_path(rows_path(path))
-        super().__init__(path, spec, renamed, track=track, overwrite=overwrite, journal=self._journal)
-        self._names = (*(item.name for item in self._map.classes), *(PLACE_COLUMNS if track else ()))
+        super().__init__(path, spec, renamed, carries=carries, track=track, overwrite=overwrite, journal=self._journal)
+        self._carried = (CARRIED_COLUMN,) if carries else ()
+        self._places = PLACE_COLUMNS if track else ()
         classes = [{"name": item.name, "color": list(item.color)} for item in self._map.classes]
         self._metadata = json.dumps({"schema": _SCHEMA, "classes": classes, **facts})
 
@@ -85,7 +87,7 @@ class ParquetStatsSink(CsvStatsSink):
         with pq.ParquetWriter(self._whole, schema, compression="zstd") as writer:
             for rows in _row_groups(self._journal):
                 columns = [
-                    pa.array(map(int if field.name == "index" else _number, column), field.type)
+                    pa.array(map(_number if pa.types.is_floating(field.type) else int, column), field.type)
                     for field, column in zip(schema, zip(*rows, strict=True), strict=True)
                 ]
                 writer.write_table(pa.table(columns, schema=schema))
@@ -94,8 +96,13 @@ class ParquetStatsSink(CsvStatsSink):
     def _arrow_schema(self) -> pa.Schema:
         import pyarrow as pa
 
-        columns = [(name, pa.float64()) for name in self._names]
-        schema = pa.schema([("index", pa.int64()), ("time", pa.float64()), *columns])
+        columns = [
+            ("index", pa.int64()),
+            *((name, pa.float64()) for name in ("time", *(item.name for item in self._map.classes))),
+            *((name, pa.int8()) for name in self._carried),
+            *((name, pa.float64()) for name in self._places),
+        ]
+        schema = pa.schema(columns)
         return schema.with_metadata({METADATA_KEY: self._metadata})
 
     def _write_journal_again(self) -> None:

@@ -1,7 +1,8 @@
 """The share of each class in each frame as a table: `index,time,road,sky,...`, a row for each frame; and read back.
 
-Where the video tells where it was, `latitude,longitude,speed_kmh` follow, empty where that is not known. Of pictures
-there is one table, a row for each: `picture,taken,latitude,longitude,road,sky,...`. CSV is here, `.parquet` next door.
+Where masks are carried along, `carried` follows, 1 for a frame that the network has not seen; where the video tells
+where it was, `latitude,longitude,speed_kmh` are the last, empty where that is not known. Of pictures there is one
+table, a row for each: `picture,taken,latitude,longitude,road,sky,...`. CSV is here, `.parquet` next door.
 """
 
 from __future__ import annotations
@@ -28,7 +29,8 @@ from ..system.talk import cell_text
 
 SUFFIXES = (".csv", ".parquet")
 PIECE_SUFFIX = ".csv"  # of a table of either kind
-PLACE_COLUMNS = ("latitude", "longitude", "speed_kmh")  # degrees; behind those of the classes
+CARRIED_COLUMN = "carried"  # behind those of the classes
+PLACE_COLUMNS = ("latitude", "longitude", "speed_kmh")  # degrees; the last
 _MOST = 2.0**53  # of an index
 _OF_PICTURES = ("picture", "taken", "latitude", "longitude")
 
@@ -55,12 +57,13 @@ def open_stats_sink(
     source: str | None = None,
     model: str | None = None,
     model_sha256: str | None = None,
+    carries: bool = False,
     track: GpsTrack | None = None,
     overwrite: bool = False,
 ) -> Sink:
     """The sink for the kind of table that the path's suffix means; Parquet also tells source, model and its digest.
 
-    With a `track` a row tells where the frame was, too.
+    A row tells whether its mask was carried along, where some are; with a `track` where the frame was, too.
 
     Raises:
         OutputError: as `refuse_bad_stats`, or the path is taken.
@@ -70,14 +73,14 @@ def open_stats_sink(
         from .parquet_stats import ParquetStatsSink
 
         facts = {"source": source, "model": model, "model_sha256": model_sha256}
-        return ParquetStatsSink(path, spec, facts, renamed, track=track, overwrite=overwrite)
-    return CsvStatsSink(path, spec, renamed, track=track, overwrite=overwrite)
+        return ParquetStatsSink(path, spec, facts, renamed, carries=carries, track=track, overwrite=overwrite)
+    return CsvStatsSink(path, spec, renamed, carries=carries, track=track, overwrite=overwrite)
 
 
 class CsvStatsSink(Sink):
     """A `Sink` with a row for each frame: its index, its time in seconds, and each class's share (0 to 1).
 
-    Classes are called, and merged, as `renamed` says; with a `track` it tells where the frame was, too.
+    Classes are called, and merged, as `renamed` says; `carries` and `track` add columns, see `open_stats_sink`.
     A row is on disk when `write` returns: in the `journal`, where
     there is one, until `_finish` makes the table of it.
     """
@@ -88,6 +91,7 @@ class CsvStatsSink(Sink):
         spec: ModelSpec,
         renamed: Renamed = (),
         *,
+        carries: bool = False,
         track: GpsTrack | None = None,
         overwrite: bool = False,
         journal: Path | None = None,
@@ -98,7 +102,7 @@ class CsvStatsSink(Sink):
             self._output.path = journal
         self._map = map_classes(spec.classes, renamed)
         names = [item.name for item in self._map.classes]
-        self._rows = ShareRows(self._output.path, names, self._map.ids, track)
+        self._rows = ShareRows(self._output.path, names, self._map.ids, track, carries=carries)
         self._stack = ExitStack()
 
     def resume(self, position: Position) -> Position:
@@ -143,13 +147,20 @@ class ShareRows:
     """
 
     def __init__(
-        self, path: Path, class_names: Sequence[str], ids: Sequence[int] = (), track: GpsTrack | None = None
+        self,
+        path: Path,
+        class_names: Sequence[str],
+        ids: Sequence[int] = (),
+        track: GpsTrack | None = None,
+        *,
+        carries: bool = False,
     ) -> None:
         self._path = path
         self._class_count = len(class_names)
         self._ids = ids
-        self._track = track
-        self._head = _line(["index", "time", *map(cell_text, class_names), *(PLACE_COLUMNS if track else ())])
+        self._track, self._carries = track, carries
+        more = ((CARRIED_COLUMN,) if carries else ()) + (PLACE_COLUMNS if track else ())
+        self._head = _line(["index", "time", *map(cell_text, class_names), *more])
         self._kept = 0  # bytes
 
     def keep(self, rows: int) -> None:
@@ -181,14 +192,15 @@ class ShareRows:
     def add(self, result: SegmentedFrame) -> None:
         shares = np.bincount(self._ids, result.shares(len(self._ids)), self._class_count)
         numbers: list[float | None] = [float(result.frame.time), *shares.tolist()]
+        if self._carries:
+            numbers.append(int(result.frame.carried))
         if self._track:
             numbers += self._track.at(float(result.frame.time)) or [None] * len(PLACE_COLUMNS)
         self.add_row(result.frame.index, numbers)
 
     def add_row(self, index: int, numbers: Iterable[float | None]) -> None:
         """Those that are not known, which are `None` or nan, are empty."""
-        cells = ("" if number is None or math.isnan(number) else f"{number:.6f}" for number in numbers)
-        self._file.append(_line([index, *cells]))
+        self._file.append(_line([index, *map(_number_text, numbers)]))
 
     def add_file(self, path: Path) -> None:
         """The rows of another such file. Raises `OutputError` where it is none, or its last row is torn."""
@@ -209,6 +221,12 @@ class ShareRows:
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+
+
+def _number_text(number: float | None) -> str:
+    if number is None or math.isnan(number):
+        return ""
+    return str(number) if isinstance(number, int) else f"{number:.6f}"
 
 
 def _line(row: Sequence[Any]) -> bytes:
@@ -295,6 +313,8 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
     if len(names) > len(class_names) + 2 and tuple(names[-len(PLACE_COLUMNS) :]) == PLACE_COLUMNS:
         places = np.stack(columns[-len(PLACE_COLUMNS) :], axis=1)
         names, columns = names[: -len(PLACE_COLUMNS)], columns[: -len(PLACE_COLUMNS)]
+    if len(names) > len(class_names) + 2 and names[-1] == CARRIED_COLUMN:
+        names, columns = names[:-1], columns[:-1]
     if [*map(cell_text, names)] != ["index", "time", *map(cell_text, class_names)]:
         raise RoadmaskError(f"{path}: its columns are {', '.join(names)}; these masks have {', '.join(class_names)}")
     if not all((np.abs(column) < _MOST).all() for column in columns):  # nor is it where it is no number

@@ -30,6 +30,7 @@ CASES = {
     "run: masks, FFV1",
     "run: overlay",
     "run: overlay, masks, statistics",
+    "run: overlay, --every 170ms",
 }
 
 
