@@ -1,7 +1,7 @@
 """What few labelled pictures of one's own give: python tests/bench/few_pictures.py CAMVID -o FOLDER --pictures 24.
 
 CamVid's classes are made three, as somebody might want who looks for people beside the road: Road, People (pedestrians
-and cyclists, one pixel in fifty) and Other. So many training pictures, evenly spaced over all drives, are trained on,
+and cyclists, one pixel in thirty-four of those scored) and Other. So many training pictures, evenly spaced over all drives, are trained on,
 once with `--start-from` and once without; both by what `roadmask train` takes for so few of itself. They are scored on
 `valid.txt` after their last epoch, so that no epoch is chosen by what it is scored on. The upper mark is the model in
 the box, which learnt from all 367: its classes, made these three. It is a mark only, as it has seen the 24, too.
@@ -34,8 +34,9 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=24)
     parser.add_argument("--model", default="camvid-lite0", help="to start from, and the upper mark")
     parser.add_argument("--only", choices=("with", "without", "mark"), help="one of the three")
-    parser.add_argument("more", nargs="*", help="options of roadmask train")
-    options = parser.parse_args()
+    words = [*sys.argv[1:], "--"]
+    end = words.index("--")
+    options, more = parser.parse_args(words[:end]), words[end + 1 : -1]
 
     data = options.output / f"data-{options.pictures}"
     write_data(options.camvid, data, options.pictures)
@@ -44,7 +45,7 @@ def main() -> None:
         if options.only in (None, name):
             run = options.output / f"{name}-{options.pictures}"
             shutil.rmtree(run, ignore_errors=True)
-            seconds = _roadmask("train", str(data), "-o", str(run), *start, *options.more)
+            seconds = _roadmask("train", str(data), "-o", str(run), *start, *more)
             _roadmask("export", str(run / "last.pt"), "-o", str(run / "last.onnx"))
             steps = len((run / "steps.csv").read_text().splitlines()) - 1
             _print(name, f"{steps}", f"{seconds / 60:.1f} min", _scores(str(run / "last.onnx"), data, ()))
