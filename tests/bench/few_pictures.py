@@ -3,8 +3,9 @@
 CamVid's classes are made three, as somebody might want who looks for people beside the road: Road, People (pedestrians
 and cyclists, one pixel in thirty-four of those scored) and Other. So many training pictures, evenly spaced over all
 drives, are trained on, once with `--start-from` and once without; both by what `roadmask train` takes for so few of
-itself. They are scored on `valid.txt` after their last epoch, so that no epoch is chosen by what it is scored on. The upper mark is the model in
-the box, which learnt from all 367: its classes, made these three. It is a mark only, as it has seen the 24, too.
+itself. They are scored on `valid.txt` after their last epoch, so that no epoch is chosen by what it is scored on. The
+upper mark is the model in the box, which learnt from all 367: its classes, made these three. It is a mark only, as it
+has seen the 24, too.
 
 Options after `--` go to both runs: `-- --budget 15m`.
 """
