@@ -32,6 +32,7 @@ from roadmask.stream.network.providers import placements
 
 _LEAST_S = 10.0  # a step is not begun with less
 _START, _DRAW = "start", "draw"  # what the others need
+_FP16_MAKE = "fp16: make"
 _ENGINE_S = 300.0  # for a step of TensorRT, which builds first
 
 
@@ -93,9 +94,7 @@ def _problem(options: argparse.Namespace) -> str:
 
 def _all(options: argparse.Namespace, folder: Path) -> list[Found]:
     end, found = time.monotonic() + 60 * options.minutes, list[Found]()
-    for step in _steps(options, folder):
-        if options.only and not any(word in step.name for word in (_START, _DRAW, *options.only)):
-            continue
+    for step in _chosen(list(_steps(options, folder)), options.only):
         left_s = end - time.monotonic()
         if left_s < min(_LEAST_S, step.limit_s):
             each = Found(step.name, "left out", why=f"{options.minutes:g} minutes are over")
@@ -110,6 +109,15 @@ def _all(options: argparse.Namespace, folder: Path) -> list[Found]:
         found.append(Found("TensorRT", "not there", why=missing))
         _save(found, options.out)
     return found
+
+
+def _chosen(all_steps: list[Step], words: list[str] | None) -> list[Step]:
+    """Those whose names have one of the words, and what these need."""
+    if not words:
+        return all_steps
+    names = {step.name for step in all_steps if any(word in step.name for word in words)}
+    needed = (_START, _DRAW, *([_FP16_MAKE] if any("fp16" in name for name in names) else []))
+    return [step for step in all_steps if step.name in names or step.name.startswith(needed)]
 
 
 def _no_tensorrt() -> str:
@@ -145,7 +153,7 @@ def _steps(options: argparse.Namespace, folder: Path) -> Iterator[Step]:
         yield Step(f"decode, {clip.stem}", steps.decoding, (clip,), job)
     yield Step("run, decoded in software", steps.runs, (options.model, clips[0], "software"), job)
     yield Step("options of the provider", steps.variants, (clips[0],), job)
-    yield Step("fp16: make", steps.fp16_model, (), job)
+    yield Step(_FP16_MAKE, steps.fp16_model, (), job)
     yield Step("fp16: masks as the CPU's", steps.agreement, (fp16, clips[0]), job)
     yield Step("fp16: bare model", steps.bare, (fp16, clips[0]), job)
     yield Step("fp16: run", steps.runs, (fp16, clips[0]), job)
