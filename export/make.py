@@ -121,3 +121,5 @@ def _show_parity(what: str, report: ParityReport) -> None:
     console = Console(stderr=True)
     console.print(printable(f"{what} on {report.origin}:"), markup=False, highlight=False)
     console.print(table)
+    if report.openvino:
+        console.print(printable(report.openvino), markup=False, highlight=False)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import numpy as np
@@ -11,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.nn import functional
 
-from ..stream import Model
+from ..stream import Model, RoadmaskError
 from ..stream.masks.deciding import Decider
 from .deploy import DeployedNetwork
 from .errors import ExportError
@@ -56,6 +57,7 @@ class ParityCase:
 class ParityReport:
     origin: str  # of the pictures, for people
     cases: tuple[ParityCase, ...]
+    openvino: str = ""  # what the model does there, in words; empty where it is not installed
 
     @property
     def max_difference(self) -> float:
@@ -77,7 +79,7 @@ def verify(reference: DeployedNetwork | Model, model: Model, samples: Samples, k
     report = _compared(right, model, samples)
     least = MIN_EQUAL_LABELS[kind]
     if report.equal_labels >= least:
-        return report
+        return replace(report, openvino=_on_openvino(model, samples))
     if kind == "float32":
         raise ExportError(
             f"the exported model disagrees with its checkpoint: {report.equal_labels:.2%} of the labels are equal on "
@@ -88,6 +90,20 @@ def verify(reference: DeployedNetwork | Model, model: Model, samples: Samples, k
         f"the {kind} model differs too much: {report.equal_labels:.1%} of the labels are equal to the float32 "
         f"model's on {samples.origin}, not {least:.0%}. Nothing was written; {_ADVICE[kind]}"
     )
+
+
+def _on_openvino(model: Model, samples: Samples) -> str:
+    """Told and no reason to refuse: ONNX Runtime runs the model everywhere."""
+    if find_spec("openvino") is None:
+        return ""
+    size = model.spec.input_size(*samples.pictures[0].shape[:2])
+    alike = [picture for picture in samples.pictures if model.spec.input_size(*picture.shape[:2]) == size]
+    try:
+        other = Model.load(model.path, device="openvino", workers=1)
+        equal = _compare(_FloatModel(model), other, alike, 1, size).equal_labels
+    except RoadmaskError as exc:
+        return f"OpenVINO: {exc}"
+    return f"{other.device}: {equal:.4%} of the labels are those of ONNX Runtime"
 
 
 class _Reference(Protocol):

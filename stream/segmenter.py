@@ -48,8 +48,9 @@ def load(model: str | Path | None = None, *, device: str = "auto", size: str = "
     """A model that is ready for pictures.
 
     Args:
-        model: a file that `roadmask export` wrote, the name of a model in the box, or `None` for the best of these.
-        device: "auto", or one that must be there: "cpu", "cuda", "cuda:1", ...
+        model: a file that `roadmask export` wrote, the name of a model in the box, or `None` for the one of these that
+            suits the device.
+        device: "auto", or one that must be there: "cpu", "openvino", "cuda", "cuda:1", ...
         size: of the pictures that the network sees: "small", "default", "large", or about as many pixels as "640x352"
             has; "auto" is large on a GPU. Larger takes longer and sees more.
         bgr: arrays, given and made, have blue first, as OpenCV's have, and not red.
@@ -61,7 +62,7 @@ def load(model: str | Path | None = None, *, device: str = "auto", size: str = "
 
     >>> import numpy as np
     >>> import roadmask
-    >>> model = roadmask.load()
+    >>> model = roadmask.load(device="cpu")
     >>> model.classes[:4], model.device
     (('Sky', 'Building', 'Column_Pole', 'Road'), 'cpu')
     >>> picture = np.zeros((96, 128, 3), np.uint8)
@@ -102,7 +103,7 @@ class Segmenter:
 
     @property
     def device(self) -> str:
-        """As users call it: "cpu", "cuda", "cuda:1", ..."""
+        """As users call it: "cpu", "openvino:bf16", "cuda", "cuda:1", ..."""
         return self._model.device
 
     @overload

@@ -58,7 +58,7 @@ class ModelSpec:
     """What a model file says of itself.
 
     >>> import roadmask
-    >>> spec = roadmask.Model.load().spec
+    >>> spec = roadmask.Model.load("camvid-lite0").spec
     >>> spec.class_names.index("Car"), spec.scores["miou"] > 0.7
     (8, True)
     >>> spec.input_size(1080, 1920)  # (height, width) that the network sees a picture of 1920x1080 in

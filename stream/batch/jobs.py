@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ..camera.camera import Camera
 from ..decode.opening import is_sequence, sequence_name
@@ -16,17 +17,18 @@ from ..encode.picture_sink import refuse_bad_picture
 from ..errors import OutputError, SourceError
 from ..masks.ignore import ignored_by_source
 from ..network.model import Model
-from ..run.claim import claimed
-from ..run.done import made_otherwise
+from ..run.claim import Claim, claimed
+from ..run.done import find_done, made_otherwise
 from ..run.outputs import refuse_bad_outputs
 from ..run.settings import Report, SegmentSettings, run_identity
 from ..system.disk import fitting
 from .batch import DoneBefore, RunJob
 from .footage import Kind
 from .remote import is_done
-from .summary import Entry, Summary, recorded
+from .summary import Entry, Summary, noted_model, recorded
 from .video_files import VideoFile
 
+_LOOKED_AT = 100  # jobs, for what an earlier call was: it began with the first
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
 _ARCHIVES = (".zip", ".mkv")  # of masks of a video, as which no picture's is written
 # What means nothing to a picture: that it was asked for makes its run no other one.
@@ -273,6 +275,28 @@ def only_missing(summary: Summary, model: Model, run_job: RunJob) -> RunJob:
             return run_job(replace(due, noted=True))
 
     return run
+
+
+class EarlierChoice(NamedTuple):
+    """What a call took that did, or began, the same."""
+
+    model: str  # the file's name without its suffix
+    device: str  # as users call it
+
+
+def earlier_choice(jobs: Sequence[SegmentSettings], summary: Path | None) -> EarlierChoice | None:
+    """As the summary of results tells it, or else the first of the jobs that was begun or done; `None` of new ones."""
+    if any(job.overwrite and not job.resume for job in jobs):
+        return None
+    if summary and (facts := noted_model(summary)):
+        return EarlierChoice(*facts)
+    for job in [job for job in jobs[:_LOOKED_AT] if job.resume and job.outputs]:
+        with suppress(OutputError):
+            done = find_done(job.outputs)
+            identity = Claim(job.outputs, {}).before() or (done.identity if done else {})
+            if identity:
+                return EarlierChoice(identity["model"].partition(".onnx")[0], identity["device"])
+    return None
 
 
 def _due(job: SegmentSettings, entry: Entry | None, identity: Mapping[str, Any]) -> SegmentSettings:

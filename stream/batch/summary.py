@@ -241,6 +241,14 @@ def recorded(path: Path, job: SegmentSettings) -> Entry | None:
     return Summary(path, {}).entry(job)
 
 
+def noted_model(path: Path) -> tuple[str, str] | None:
+    """Name without suffix, and device, of the model of the call that has written a summary."""
+    with suppress(OSError, ValueError, KeyError, TypeError):
+        model = json.loads(path.read_text(encoding="utf-8"))["model"]
+        return Path(model["file"]).stem, str(model["device"])
+    return None
+
+
 def is_summary(path: Path) -> bool:
     """Whether a file is a summary of ours."""
     try:

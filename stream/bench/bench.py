@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import islice
@@ -21,12 +21,13 @@ from numpy.typing import NDArray
 from ..decode.source import Source, open_source
 from ..frames import Frame, VideoInfo
 from ..masks.carry import Every
-from ..network.model import Model
-from ..network.providers import placements
+from ..network.choice import is_int8
+from ..network.model import BUNDLED, BUNDLED_INT8, Model
+from ..network.providers import DEVICES, Placement, is_there
 from ..pipeline import Pipeline
 from ..run.segment import process_video, segment_video
 from ..run.settings import Report, SegmentSettings
-from ..run.stages import most_waiting, network_size
+from ..run.stages import batch_size, most_waiting, network_size
 from ..system.machine import forget_peak, peak_memory_mb, usable_cores
 
 BARE = "bare model"
@@ -91,10 +92,13 @@ class Bench:
         return next(case for case in self.cases if case.name == name)
 
 
-def prepare(template: SegmentSettings, model: Model, *, every: Every, device: str, folder: Path) -> Bench:
+def prepare(
+    template: SegmentSettings, model: Model, *, every: Every, rivals: Mapping[str, Model], folder: Path
+) -> Bench:
     """The cases for a clip, `template`'s source, processed as it says; outputs go into `folder`, again and again.
 
-    The overlay is measured with masks carried along, too.
+    The overlay is measured with masks carried along, too. `rivals` are measured beside the model, by what they are
+    called.
 
     Raises:
         SourceError: the clip cannot be read.
@@ -106,20 +110,34 @@ def prepare(template: SegmentSettings, model: Model, *, every: Every, device: st
         size = network_size(model, info)
         first, *others = islice(source.frames(lambda _: size), template.max_frames)
     inputs = [frame.input for frame in (first, *others)]
+    for measured in (model, *rivals.values()):
+        measured.prepare(batch_size(measured, template.batch), size)
     waiting = _waiting(first, model, template.batch)
 
-    def outputs(seen: Every | None = None, **paths: str) -> Callable[[], tuple[int, dict[str, float]]]:
+    def outputs(
+        by: Model = model, seen: Every | None = None, **paths: str
+    ) -> Callable[[], tuple[int, dict[str, float]]]:
         def run() -> tuple[int, dict[str, float]]:
             named = {kind: folder / name for kind, name in paths.items()}
             settings = replace(template, overwrite=True, every=seen, **named)  # type: ignore[arg-type]
-            report: Report = process_video(settings, model)
+            report: Report = process_video(settings, by)
             return report.frames, report.processor_s
 
         return run
 
+    beside = [
+        case
+        for name, rival in rivals.items()
+        for case in (
+            *([Case(f"{name}: bare model", _bare(rival, inputs))] if rival.path != model.path else []),
+            Case(f"{name}: side by side", partial(_side_by_side, rival, inputs)),
+            Case(f"{name}: run: overlay", outputs(rival, overlay="overlay.mp4")),
+        )
+    ]
+
     cases = (
-        Case(BARE, _bare(model, device, inputs)),
-        Case(SIDE_BY_SIDE, lambda: _side_by_side(model, inputs)),
+        Case(BARE, _bare(model, inputs)),
+        Case(SIDE_BY_SIDE, partial(_side_by_side, model, inputs)),
         Case("decode", lambda: (_decoded(opened, size), {})),
         Case("decode, infer, decide", lambda: (_segmented(template, model), {})),
         Case("run: statistics", outputs(stats="stats.csv")),
@@ -127,7 +145,8 @@ def prepare(template: SegmentSettings, model: Model, *, every: Every, device: st
         Case("run: masks, FFV1", outputs(masks="masks.mkv")),
         Case("run: overlay", outputs(overlay="overlay.mp4")),
         Case("run: overlay, masks, statistics", outputs(overlay="all.mp4", masks="all.zip", stats="all.csv")),
-        Case(f"run: overlay, --every {every}", outputs(every, overlay="overlay.mp4")),
+        Case(f"run: overlay, --every {every}", outputs(seen=every, overlay="overlay.mp4")),
+        *beside,
     )
     return Bench(info, len(inputs), size, waiting, cases)
 
@@ -164,12 +183,30 @@ def _sample(case: Case) -> Sample:
     )
 
 
-def _bare(model: Model, device: str, inputs: list[NDArray[np.uint8]]) -> Callable[[], tuple[int, dict[str, float]]]:
+def rivals_of(model: Model, *, is_chosen: bool, threads: int, workers: int) -> dict[str, Model]:
+    """What the CPU could run instead, by names for people: the same file on the other runtime; and, where `is_chosen`,
+    so that nobody has named the file, its twin.
+    """
+    if not model.placement.is_cpu:
+        return {}
+    load = partial(Model.load, threads=threads, workers=workers, size=model.spec.size)
+    rivals = {}
+    other = "openvino" if model.placement.device.name == "cpu" else "cpu"
+    if is_there(DEVICES[other]):
+        rival = load(model.path, device=other)
+        rivals[rival.device] = rival
+    if is_chosen:
+        name = "float" if is_int8(model.spec) else "int8"
+        rivals[f"{name} twin"] = load(BUNDLED if name == "float" else BUNDLED_INT8, device=model.device)
+    return rivals
+
+
+def _bare(model: Model, inputs: list[NDArray[np.uint8]]) -> Callable[[], tuple[int, dict[str, float]]]:
     """ONNX Runtime as it comes, in a loop on pictures that wait in memory: what a loop around it cannot surpass."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = usable_cores()
     options.log_severity_level = 3
-    placement = placements(device)[0]
+    placement = Placement(DEVICES["cpu"]) if model.placement.is_cpu else model.placement
     provider = (placement.device.provider, placement.options)
     session = onnxruntime.InferenceSession(str(model.path), options, providers=[provider])
 

@@ -30,7 +30,7 @@ from ..pipeline import Pipeline
 from ..run.outputs import piece_sinks
 from ..run.segment import open_video
 from ..run.settings import SegmentSettings
-from ..run.stages import AHEAD, blurred, decided, network_size
+from ..run.stages import AHEAD, batch_size, blurred, decided, network_size
 from ..system.disk import replace_file, writing
 from ..system.stop import end_if_set
 
@@ -155,6 +155,7 @@ def run_stretch(
     try:
         with ExitStack() as stack:
             source = stack.enter_context(open_video(selected, model))
+            model.prepare(batch_size(model, job.batch), network_size(model, source.info))
             sinks = piece_sinks(job, source.info, model, stretch.piece(folder))
             for sink in sinks:
                 stack.enter_context(sink)

@@ -14,10 +14,11 @@ import cv2
 import typer
 from rich.console import Console
 
-from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare
+from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare, rivals_of
 from ..bench.clip import draw_drive
 from ..masks.carry import FAST
 from ..network.model import Model
+from ..network.providers import DEVICES, is_there
 from ..run.settings import SegmentSettings
 from ..run.stages import batch_size
 from ..system.machine import usable_cores
@@ -60,12 +61,13 @@ def bench(
         raise typer.BadParameter(f"{video_size}: both sides of a video must be even")
     cv2.setNumThreads(1)  # as run does
     network = Model.load(model, device=device, threads=threads, workers=workers, size=size)
+    rivals = rivals_of(network, is_chosen=model is None, threads=threads, workers=workers)
     with TemporaryDirectory(prefix="roadmask-") as folder:
         if clip is None:
             clip = Path(folder) / "drawn.mp4"
             draw_drive(clip, height=height, width=width, frames=max_frames)
         template = SegmentSettings(clip, max_frames=max_frames, batch=batch or None, smooth=smooth)
-        prepared = prepare(template, network, every=every or FAST, device=device, folder=Path(folder))
+        prepared = prepare(template, network, every=every or FAST, rivals=rivals, folder=Path(folder))
         with Console(stderr=True, highlight=False).status("warming up") as status:
 
             def told(done: int, name: str) -> None:
@@ -88,11 +90,14 @@ def _facts(prepared: Bench, network: Model, template: SegmentSettings) -> dict[s
         f"batch {batch_size(network, template.batch)}, workers {network.workers}",
         "smoothed": template.smooth,
         "machine": f"{usable_cores()} cores, {platform.machine()}, {platform.system()}",
-        "versions": {name: version(name) for name in ("roadmask", "onnxruntime", "av", "numpy")}
-        | {"python": platform.python_version()},
+        "versions": {name: version(name) for name in _packages()} | {"python": platform.python_version()},
         "frames waiting at most": frames,
         "memory of frames waiting at most, MB": round(size / 1e6),
     }
+
+
+def _packages() -> tuple[str, ...]:
+    return ("roadmask", "onnxruntime", *(["openvino"] if is_there(DEVICES["openvino"]) else []), "av", "numpy")
 
 
 def _plain(prepared: Bench) -> list[dict[str, Any]]:
@@ -114,7 +119,7 @@ def _table(prepared: Bench, facts: dict[str, Any]) -> str:
     lines = [
         *(printable(f"{name}: {facts[name]}") for name in ("clip", "model", "machine")),
         *("", _HEADER, *(_row(case, prepared) for case in prepared.cases), ""),
-        "of bare, of both: the rate by that of the bare model, called as it comes, and side by side as run does.",
+        "of bare, of both: the rate by that of the bare model, as ONNX Runtime comes, and side by side as run does.",
         "ms: of a core, a frame, medians; libraries: threads of codecs and ONNX Runtime. MB: the process's peak.",
         f"At most {facts['frames waiting at most']} frames wait between decoder and outputs, however long the video: "
         f"{facts['memory of frames waiting at most, MB']} MB.",

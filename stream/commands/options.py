@@ -209,14 +209,14 @@ ModelFile = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Model file, or the name of one in the box; without, camvid-lite0.",
+        help="Model file, or the name of one in the box; without, of these the one that suits the device.",
         show_default=False,
         autocompletion=_models,
     ),
 ]
 Device = Annotated[
     str,
-    typer.Option(help="auto, cpu, cuda, cuda:1, tensorrt, openvino, coreml, ...", autocompletion=_devices),
+    typer.Option(help="auto, cpu, openvino, openvino:fp32, cuda, cuda:1, tensorrt, ...", autocompletion=_devices),
 ]
 Batch = Annotated[int, number_or_auto("Frames a network call.")]
 Size = Annotated[

@@ -16,16 +16,18 @@ import cv2
 import typer
 
 from ..batch.footage import Kind
-from ..batch.jobs import taken_for
+from ..batch.jobs import EarlierChoice, taken_for
 from ..batch.remote import is_remote
 from ..batch.talk import ProgressKind
 from ..camera.camera import Camera, CameraSettings, Policy, Transport, is_camera, parse_camera
 from ..decode.opening import MAX_PIXELS
 from ..encode.h264 import DEFAULT_CRF, DEFAULT_PRESET
+from ..errors import DeviceError
 from ..live.stream_sink import StreamFormat
 from ..live.views import Views, is_stream
 from ..masks.carry import FAST
-from ..network.model import Model
+from ..network.model import Model, bundled_models
+from ..network.providers import placement_of
 from ..run.settings import ClusterSettings, SegmentSettings
 from ..system.talk import LogFormat, hide_arguments, set_up_logs
 from . import options as of
@@ -324,9 +326,7 @@ def run(
         raise typer.BadParameter("--ray is for files, and shows nothing while they are made")
     if watch and (output is None or is_remote(output) or any(map(is_remote, sources))):
         raise typer.BadParameter("--watch is for folders of this machine, and needs another for what it makes: -o DIR/")
-    if fast and model is None and device.lower() in ("auto", "cpu") and _multiplies_bytes():
-        model = Path("camvid-lite0-int8")
-    load = partial(Model.load, model, device=device, threads=threads, workers=workers, size=size)
+    load = partial(_load, model, device, threads, workers, size)
     is_json = log_format == "json"
     if cameras:
         from .run_cameras import CamerasRequest, run_cameras  # and what they are read with, for which no file waits
@@ -352,11 +352,17 @@ def run(
     raise typer.Exit(run_files(files, load, views))
 
 
-def _multiplies_bytes() -> bool:
-    """Whether the CPU has instructions for it: then int8 takes half of the time of float."""
-    with suppress(OSError):
-        return "vnni" in Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    return False
+def _load(
+    model: Path | None, device: str, threads: int, workers: int, size: str, earlier: EarlierChoice | None
+) -> Model:
+    """What is left open is as an earlier call has chosen it, if that is still there; its results go together."""
+    if earlier and model is None and earlier.model in bundled_models():
+        model = bundled_models()[earlier.model]
+    if earlier and device.lower() == "auto":
+        with suppress(DeviceError):
+            placement_of(earlier.device)
+            device = earlier.device
+    return Model.load(model, device=device, threads=threads, workers=workers, size=size)
 
 
 def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:

@@ -41,7 +41,7 @@ class CamerasRequest:
     as_json: bool = False  # what is said
 
 
-def run_cameras(request: CamerasRequest, load: Callable[[], Model], views: Views) -> int:
+def run_cameras(request: CamerasRequest, load: Callable[[None], Model], views: Views) -> int:
     """Run all until they end or a signal says so; returns the exit code.
 
     Raises:
@@ -54,7 +54,7 @@ def run_cameras(request: CamerasRequest, load: Callable[[], Model], views: Views
         refuse_bad_outputs(job)
     if not jobs[0].outputs and not views.any:
         raise typer.BadParameter("say what to make of it: -o DIR/ or -o FILE.mp4 records, --serve 127.0.0.1:8080 shows")
-    model = load()
+    model = load(None)
     refuse_unknown_classes(jobs[0], model, counted=jobs[0].stats is not None)
     with stop_on_signal() as stop:
         return _watch(jobs, model, views, stop, quiet=request.quiet, is_json=request.as_json)

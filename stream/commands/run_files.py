@@ -16,7 +16,17 @@ from ..archive.manifest import refuse_other_classes, write_classes
 from ..batch.batch import Outcome, RunJob, run_batch
 from ..batch.ends import Ends
 from ..batch.footage import Kind
-from ..batch.jobs import ignoring, masks_folder, only_missing, plan, record_path, results_folder, table_path
+from ..batch.jobs import (
+    EarlierChoice,
+    earlier_choice,
+    ignoring,
+    masks_folder,
+    only_missing,
+    plan,
+    record_path,
+    results_folder,
+    table_path,
+)
 from ..batch.ledger import Ledger
 from ..batch.remote import open_depot, run_remote
 from ..batch.summary import SUMMARY_NAME, Summary, open_summary, record_run, refuse_other_file
@@ -47,6 +57,8 @@ if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
     from ..live.feed import CameraFeed
 
+Load = Callable[[EarlierChoice | None], Model]  # where the user has left it open, as an earlier call has chosen
+
 _MOST_AT_ONCE = 8  # where the user does not say; each has frames of its own in memory
 _CATCH_UP_S, _CATCH_UP_SHARE = 10.0, 0.01  # between two times that a summary is written while nothing is at work
 _NOT_SETTINGS = (
@@ -74,7 +86,7 @@ class FilesRequest:
     as_json: bool = False  # what is said
 
 
-def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) -> int:
+def run_files(request: FilesRequest, load: Load, views: Views) -> int:
     """Run all, or what is missing of them; returns the exit code.
 
     Raises:
@@ -109,7 +121,7 @@ def run_files(request: FilesRequest, load: Callable[[], Model], views: Views) ->
                 refuse_bad_outputs(job)
         if table:
             refuse_other_table(table, overwrite=template.overwrite, goes_on=summary is not None or template.resume)
-        model = load()
+        model = load(earlier_choice(jobs, summary))
         refuse_unknown_classes(jobs[0], model, counted=table is not None or any(job.stats for job in jobs))
         if listed:
             refuse_other_classes(listed, model.spec.classes, overwrite=template.overwrite)
@@ -143,6 +155,8 @@ def _run(
             stack.enter_context(workload.looking_ahead())
         places = stack.enter_context(views.places(jobs[0], model, workload.in_json, at_once))
         stack.enter_context(talk)
+        if many:
+            talk.say(f"{len(jobs)} file{'s' * (len(jobs) > 1)}; {model.path.stem} on {model.device}")
         run_job: RunJob = _Here(workload, talk, shared, views, places, stop, is_told=not many)
         if request.cluster:
             at_once, run_job = _on_cluster(stack.enter_context(open_cluster(model, request.cluster)), workload, stop)
@@ -164,7 +178,7 @@ def _run(
     return ends.exit_code(stop)
 
 
-def watch_folders(request: FilesRequest, load: Callable[[], Model], views: Views) -> int:
+def watch_folders(request: FilesRequest, load: Load, views: Views) -> int:
     """Run the videos of folders as they come and are whole, until a signal says so; returns the exit code.
 
     Raises:
@@ -179,12 +193,12 @@ def watch_folders(request: FilesRequest, load: Callable[[], Model], views: Views
     template = replace(request.template, resume=True, stream=request.stream)
     ignore = ignore_rules(request.ignore)
     views.refuse_bad(())
-    model = load()
+    path = request.summary or results / SUMMARY_NAME
+    model = load(earlier_choice((), path))
     refuse_unknown_classes(template, model, counted=True)
     at_once = jobs_at_once(model, request.at_once, files=max(request.at_once, _MOST_AT_ONCE))
     with stop_on_signal() as stop, ExitStack() as stack:
         shared = stack.enter_context(model.shared(at_once, together=False))
-        path = request.summary or results / SUMMARY_NAME
         summary = stack.enter_context(open_summary(path, _facts(template, model, request.stream)))
         ledger = Ledger(summary, model, template, results, folders, ignore)
         watch = Watch(
@@ -308,7 +322,7 @@ def jobs_at_once(model: Model, wanted: int, files: int) -> int:
     On a CPU the network takes all cores for one file already; a second one uses them while the first is opened and
     closed. What is quicker waits for decoders and encoders, which take a core or two a file.
     """
-    automatic = 2 if model.device == "cpu" else min(max(usable_cores() // 2, 2), _MOST_AT_ONCE)
+    automatic = 2 if model.placement.is_cpu else min(max(usable_cores() // 2, 2), _MOST_AT_ONCE)
     return max(min(wanted or automatic, files), 1)
 
 

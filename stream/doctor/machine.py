@@ -23,6 +23,7 @@ from .doctor import Finding, State
 EXTRAS = {
     "train": "roadmask train, lr-find and data",
     "export": "roadmask export and eval",
+    "openvino": "--device openvino, the quickest on CPUs with VNNI or BF16",
     "serve": "--serve, the live view in a browser",
     "heic": "pictures as .heic",
     "parquet": "statistics as .parquet",
@@ -146,7 +147,7 @@ def disk() -> Iterator[Finding]:
     yield folder("here", Path.cwd, "warning", _ROOM, "name outputs in another folder: -o FOLDER/", touched=False)
     temporary = "set TMPDIR to another folder"
     yield folder("temporary", lambda: Path(tempfile.gettempdir()), "problem", _LITTLE_ROOM, temporary)
-    # Where devices keep what they compile; the CPU keeps nothing.
+    # Where devices and OpenVINO keep what they compile; ONNX Runtime's CPU keeps nothing.
     yield folder("cache", cache_folder, "warning", _LITTLE_ROOM, f"set {setting} to another folder")
 
 

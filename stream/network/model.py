@@ -9,13 +9,15 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
 from importlib import resources
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, ModelError
@@ -23,12 +25,15 @@ from ..frames import Frame, ScoredFrames
 from ..spec import METADATA_KEY, ModelSpec, parse_spec
 from ..system.machine import usable_cores
 from ..system.talk import did_you_mean
-from .model_file import refuse_bad_model
+from .choice import choices, is_int8
+from .model_file import Declared, look_into
 from .networks import FixedSize, FreeSize, Network, SharedNetwork
-from .providers import Placement, Work, placements
-from .sessions import describe, open_session
+from .openvino_session import OpenVinoFile
+from .providers import Placement, Work, placement_of
+from .sessions import Session, is_fp16, open_session
 
-BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named
+BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named; or its twin in int8
+BUNDLED_INT8 = "camvid-lite0-int8"
 _MAX_WORKERS = 8  # beyond, they cost more memory than they gain over two threads each
 
 _log = logging.getLogger(__name__)
@@ -47,17 +52,19 @@ class Model:
     (1, 11, 48, 64)
     """
 
-    def __init__(self, network: Network, spec: ModelSpec, path: Path, placement: Placement, *, workers: int) -> None:
+    def __init__(
+        self, network: Network, spec: ModelSpec, path: Path, placement: Placement, *, workers: int, sha256: str = ""
+    ) -> None:
         self.spec = spec
         self.path = path
         self.workers = workers
         self.placement = placement
         self._network = network
-        self._sha256 = ""  # until it is asked for
+        self._sha256 = sha256  # empty until it is asked for
 
     @property
     def device(self) -> str:
-        """As users call it: "cpu", "cuda", "cuda:1", ..."""
+        """As users call it: "cpu", "cuda", "cuda:1", "openvino:bf16", ..."""
         return str(self.placement)
 
     @property
@@ -78,8 +85,9 @@ class Model:
         """Open a model.
 
         Args:
-            path: an ONNX file written by `roadmask export`, or what else `find_model` takes.
-            device: "auto", or one that must be there: "cpu", "cuda", "cuda:1", ...
+            path: an ONNX file written by `roadmask export`, or what else `find_model` takes; without, of the two in the
+                box the one that suits the device.
+            device: "auto", or one that must be there: "cpu", "openvino", "cuda", "cuda:1", ...
             threads: of all workers together, on the CPU; 0 for one for each core that the process may use.
             workers: calls at a time that share the threads; 0 for as many as give the most frames. One gives the
                 quickest answer to a single call.
@@ -91,30 +99,45 @@ class Model:
             ModelError: no such file, not ONNX, without a spec, or the graph breaks the spec's promises.
             DeviceError: a named device is not there.
         """
-        *better, last = placements(device)
-        path = find_model(path)
-        refuse_bad_model(path)
-        for placement in better:  # there are several only where the user leaves the choice
+        if device.lower() != "auto":
+            placement_of(device)
+        file = None if path is None else _File.read(find_model(path))
+        *better, last = choices(device, None if file is None else is_int8(file.spec))
+
+        def opened(placement: Placement, int8: bool) -> Model:
+            suited = file or _File.read(find_model(BUNDLED_INT8 if int8 else BUNDLED))
+            return cls._on(placement, suited, threads, workers, size)
+
+        for choice in better:  # there are several only where the user leaves the choice
             try:
-                return cls._on(placement, path, threads, workers, size)
+                return opened(*choice)
             except DeviceError as exc:
                 _log.warning("%s", exc)
-        return cls._on(last, path, threads, workers, size)
+        return opened(*last)
 
     @classmethod
-    def _on(cls, placement: Placement, path: Path, threads: int, workers: int, size: str) -> Model:
+    def _on(cls, placement: Placement, file: _File, threads: int, workers: int, size: str) -> Model:
+        path, declared, spec = file
         threads = threads or usable_cores()
-        workers = workers or placement.device.workers or min(threads, _MAX_WORKERS)
-        threads = max(threads // workers, 1)
-        fixed = placement.device.fixed_size
-        session = describe(path) if fixed else open_session(path, placement, Work(None, threads=threads))
-        spec = _spec_of(session, path)
-        network: Network = FreeSize(session, placement, spec)
-        if fixed:
-            network = FixedSize(path, placement, spec, session.get_inputs()[0].shape[:3], threads=threads)
+        workers = workers or placement.workers or min(threads, _MAX_WORKERS)
+        work = Work(None, max(threads // workers, 1), workers)
         if size == "auto":
             size = "default" if spec.fixed else placement.device.size
-        return cls(network, spec.at_size(size), path, placement, workers=workers)
+        sized = spec.at_size(size)
+        network: Network
+        if not placement.device.fixed_size:
+            network = FreeSize(open_session(path, placement, work, spec), placement, spec)
+            return cls(network, sized, path, placement, workers=workers)
+        (source,) = declared.inputs.values()
+        dimensions = [str(side) for side in (source.shape or ())[:3]]
+        work = replace(work, model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), fp16=is_fp16(spec))
+        opened: Callable[[Work], Session]
+        if placement.device.name == "openvino":
+            opened = OpenVinoFile(path, placement, work, spec).session
+        else:
+            opened = partial(open_session, path, placement, spec=spec, dimensions=dimensions)
+        network = FixedSize(placement, spec, opened, work)
+        return cls(network, sized, path, placement, workers=workers, sha256=work.model_sha256)
 
     @contextmanager
     def shared(self, threads: int, *, together: bool = True) -> Iterator[Model]:
@@ -162,7 +185,7 @@ class Model:
         return self._network.run(pictures)
 
     def _at_once(self, pictures: int) -> int:
-        return 1 if self.spec.one_at_a_time else pictures
+        return 1 if self.spec.one_at_a_time or self.placement.device.singly else pictures
 
     def scored(self, frames: Sequence[Frame]) -> ScoredFrames:
         """Each of `frames` with its scores (classes, h', w'), by one call of the network; None where it sees none."""
@@ -200,35 +223,44 @@ def bundled_models() -> dict[str, Path]:
     return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
 
 
-def _spec_of(session: onnxruntime.InferenceSession, path: Path) -> ModelSpec:
-    metadata = session.get_modelmeta().custom_metadata_map
-    if METADATA_KEY not in metadata:
-        raise ModelError(
-            f"{path}: this ONNX file does not describe itself (no {METADATA_KEY}); "
-            "make one from a checkpoint with 'roadmask export'"
-        )
-    spec = parse_spec(metadata[METADATA_KEY], str(path))
-    _check_graph(session, spec, path)
-    return spec
+class _File(NamedTuple):
+    """A model file that was looked into."""
+
+    path: Path
+    declared: Declared
+    spec: ModelSpec
+
+    @classmethod
+    def read(cls, path: Path) -> _File:
+        """Raises `ModelError`."""
+        declared = look_into(path)
+        if METADATA_KEY not in declared.notes:
+            raise ModelError(
+                f"{path}: this ONNX file does not describe itself (no {METADATA_KEY}); "
+                "make one from a checkpoint with 'roadmask export'"
+            )
+        spec = parse_spec(declared.notes[METADATA_KEY], str(path))
+        _check_graph(declared, spec, path)
+        return cls(path, declared, spec)
 
 
-def _check_graph(session: onnxruntime.InferenceSession, spec: ModelSpec, path: Path) -> None:
+def _check_graph(declared: Declared, spec: ModelSpec, path: Path) -> None:
     """Hold the graph to the spec: names, types, and the sizes that are fixed."""
-    inputs = {item.name: item for item in session.get_inputs()}
-    outputs = {item.name: item for item in session.get_outputs()}
+    inputs, outputs = declared.inputs, declared.outputs
     if list(inputs) != [spec.input_name]:
         raise ModelError(f"{path}: the graph's inputs are {sorted(inputs)}, the spec says {spec.input_name!r}")
     if spec.output_name not in outputs:
         raise ModelError(f"{path}: the graph has no output {spec.output_name!r}, only {sorted(outputs)}")
     source, result = inputs[spec.input_name], outputs[spec.output_name]
-    if source.type != "tensor(uint8)" or len(source.shape) != 4 or source.shape[3] != 3:
-        raise ModelError(f"{path}: input is {source.type} {source.shape}, not uint8 (batch, height, width, 3)")
-    if result.type != "tensor(float)" or len(result.shape) != 4:
-        raise ModelError(f"{path}: output is {result.type} {result.shape}, not float (batch, classes, height, width)")
-    if isinstance(result.shape[1], int) and result.shape[1] != len(spec.classes):
-        raise ModelError(f"{path}: the graph scores {result.shape[1]} classes, the spec names {len(spec.classes)}")
-    batch, *sides = source.shape[:3]
+    took, gives = list(source.shape or ()), result.shape and list(result.shape)  # the latter may be left open
+    if source.type != "tensor(uint8)" or len(took) != 4 or took[3] != 3:
+        raise ModelError(f"{path}: input is {source.type} {took}, not uint8 (batch, height, width, 3)")
+    if result.type != "tensor(float)" or (gives is not None and len(gives) != 4):
+        raise ModelError(f"{path}: output is {result.type} {gives}, not float (batch, classes, height, width)")
+    if gives and isinstance(gives[1], int) and gives[1] != len(spec.classes):
+        raise ModelError(f"{path}: the graph scores {gives[1]} classes, the spec names {len(spec.classes)}")
+    batch, *sides = took[:3]
     is_free = not any(isinstance(side, int) for side in sides)
     is_told = spec.fixed and sides == [spec.height, spec.width]
     if not (is_free or is_told) or (isinstance(batch, int) and not spec.one_at_a_time):
-        raise ModelError(f"{path}: input {source.shape} has a fixed size; export again with 'roadmask export'")
+        raise ModelError(f"{path}: input {took} has a fixed size; export again with 'roadmask export'")

@@ -5,27 +5,26 @@ For several sources it is shared: what waits is run in one call where the device
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import threading
 from collections import OrderedDict, deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from concurrent.futures import Future
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple, Protocol, Self
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ..spec import ModelSpec
-from ..system.machine import make_folder
 from .providers import Placement, Shape, Work, compiled_folder
-from .sessions import is_fp16, open_session, run_session
+from .sessions import Session, run_session
 
 _log = logging.getLogger(__name__)
 
+_ANY: Shape = (1, 0, 0)  # what a session is called that takes single pictures of any size
 _SESSIONS_KEPT = 4  # sizes of pictures and batches in use at once: two, as a rule, and a folder of mixed videos
 
 
@@ -45,7 +44,7 @@ class Network(Protocol):
 class FreeSize:
     """A network whose one session takes pictures of any number and size."""
 
-    def __init__(self, session: onnxruntime.InferenceSession, placement: Placement, spec: ModelSpec) -> None:
+    def __init__(self, session: Session, placement: Placement, spec: ModelSpec) -> None:
         self._session = session
         self._placement = placement
         self._spec = spec
@@ -69,19 +68,17 @@ class FixedSize:
     """A network with a session for each number and size of pictures in use, opened when it is needed.
 
     Fewer pictures than a session is for are filled up with black ones: the last batch of a video opens none of its own.
+    On a CPU only what was prepared has a session of its own, a video's; pictures, which may be each of another size,
+    share one.
     """
 
-    def __init__(
-        self, path: Path, placement: Placement, spec: ModelSpec, dimensions: Sequence[object], *, threads: int
-    ) -> None:
-        """`dimensions` are the free ones of the model's input, by the names that it gives them."""
-        self._path = path
+    def __init__(self, placement: Placement, spec: ModelSpec, opened: Callable[[Work], Session], work: Work) -> None:
+        """`opened` makes a session for work such as `work`, which is of no shape yet."""
         self._placement = placement
         self._spec = spec
-        self._dimensions = [str(name) for name in dimensions]
-        self._threads = threads
-        self._sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
-        self._sessions: OrderedDict[Shape, onnxruntime.InferenceSession] = OrderedDict()
+        self._opened = opened
+        self._work = work
+        self._sessions: OrderedDict[Shape, Session] = OrderedDict()
         self._known: set[Shape] = set()  # that have been run
         self._opening = threading.Lock()
         self._calling: AbstractContextManager[object] = (
@@ -93,11 +90,14 @@ class FixedSize:
 
     def compiled_folder(self, shape: Shape) -> Path | None:
         keeps = self._placement.device.keeps_compiled
-        return compiled_folder(self._placement, self._work(shape)) if keeps else None
+        return compiled_folder(self._placement, replace(self._work, shape=shape)) if keeps else None
 
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         count, height, width, _ = pictures.shape
-        shape, session = self._session((count, height, width))
+        # Accelerators want to know the size.
+        shape, session = self._session((count, height, width), or_any=self._placement.is_cpu)
+        if shape == _ANY:
+            shape = (count, height, width)
         batch, _, _ = shape
         if batch > count:
             pictures = np.concatenate([pictures, np.zeros((batch - count, *pictures.shape[1:]), np.uint8)])
@@ -106,31 +106,27 @@ class FixedSize:
         self._known.add(shape)
         return scores[:count]
 
-    def _session(self, shape: Shape) -> tuple[Shape, onnxruntime.InferenceSession]:
-        """The session for the fewest pictures that are enough, and its shape."""
+    def _session(self, shape: Shape, *, or_any: bool = False) -> tuple[Shape, Session]:
+        """The session for the fewest pictures that are enough, and its shape; where there is none, a new one."""
         with self._opening:
             enough = [other for other in self._sessions if other[1:] == shape[1:] and other[0] >= shape[0]]
-            chosen = min(enough, default=shape)
+            chosen = min(enough, default=_ANY if or_any else shape)
             if chosen not in self._sessions:
-                self._sessions[chosen] = self._opened(chosen)
+                self._sessions[chosen] = self._new(chosen)
             self._sessions.move_to_end(chosen)
             if len(self._sessions) > _SESSIONS_KEPT:
                 self._sessions.popitem(last=False)
             return chosen, self._sessions[chosen]
 
-    def _opened(self, shape: Shape) -> onnxruntime.InferenceSession:
+    def _new(self, shape: Shape) -> Session:
         folder = self.compiled_folder(shape)
         building = self._placement.device.building
-        if folder and not any(make_folder(folder).iterdir()) and building:
+        if building and folder and not any(folder.glob("*")):
             _log.warning(
                 "%s for %dx%d, batch %d: minutes, once; 'roadmask warmup --device %s' does it beforehand",
                 *(building, shape[2], shape[1], shape[0], self._placement),
             )
-        sizes = dict(zip(self._dimensions, shape, strict=False))
-        return open_session(self._path, self._placement, self._work(shape), sizes)
-
-    def _work(self, shape: Shape) -> Work:
-        return Work(shape, self._threads, self._sha256, is_fp16(self._spec))
+        return self._opened(replace(self._work, shape=None if shape == _ANY else shape))
 
 
 class _Request(NamedTuple):

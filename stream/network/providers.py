@@ -2,36 +2,39 @@
 
 Names and meanings of options are those of ONNX Runtime's documentation. One rule for precision: it is the model file's.
 A float32 model is computed in float32, on NVIDIA's GPUs since 2020 with products rounded to 10 bits (TF32, their
-default); whoever wants fp16 exports a model in it.
+default); whoever wants fp16 exports a model in it. But for OpenVINO on a CPU that computes in bfloat16: it does, unless
+it is asked for as openvino:fp32.
 """
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import onnxruntime
 
 from ..errors import DeviceError
-from ..system.machine import cache_folder
+from ..system.machine import cache_folder, computes_in
+from ..system.talk import install_command
 
 Shape = tuple[int, int, int]  # pictures, height, width
 
 
 @dataclass(frozen=True, slots=True)
 class Device:
-    """A kind of device, by the ONNX Runtime execution provider that drives it."""
+    """A kind of device, by the ONNX Runtime execution provider that drives it; or OpenVINO, a runtime of its own."""
 
     name: str  # as users type it
-    provider: str
+    provider: str  # empty for OpenVINO
     batch: int = 1  # frames a call, where the user does not say
     workers: int = 1  # calls at a time
     size: str = "default"  # of the network's pictures, where the user does not say: see `spec.SIZES`
     fixed_size: bool = False  # compiles, or plans, for one number and size of pictures
     keeps_compiled: bool = False  # on disk, for later runs
+    singly: bool = False  # one picture a call is as quick as several, and the scores are then the same for any batch
     one_call_at_a_time: bool = False  # a session of it must not be called by two threads at once
     memory_pattern: bool = True  # ONNX Runtime may plan its memory
     rest: tuple[str, ...] = ()  # providers that take what it does not know, before the CPU
@@ -70,11 +73,12 @@ DEVICES = {
         ),
         Device(
             "openvino",
-            "OpenVINOExecutionProvider",
+            "",
+            workers=0,
             fixed_size=True,
             keeps_compiled=True,
-            units=r"cpu|npu|gpu(\.\d+)?",
-            packages="onnxruntime-openvino",
+            singly=True,
+            units=r"cpu|fp32|bf16|npu|gpu(\.\d+)?",
         ),
         Device("coreml", "CoreMLExecutionProvider", fixed_size=True, keeps_compiled=True, units=""),
         # Its documentation: memory patterns must be off, and a session must not be called by two threads at once.
@@ -102,8 +106,6 @@ DEVICES = {
         Device("cpu", "CPUExecutionProvider", workers=0, units=""),
     )
 }
-# What "auto" tries, best first. What compiles for minutes, or computes otherwise than asked, must be asked for by name.
-_AUTO = ("cuda", "coreml", "directml", "cpu")
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,36 +118,58 @@ class Placement:
     @property
     def options(self) -> dict[str, Any]:
         """The provider options that choose the unit."""
-        if self.device.name == "openvino":
-            return {"device_type": self.unit.upper() or "CPU"}
         return {"device_id": int(self.unit)} if self.unit else {}
+
+    @property
+    def is_cpu(self) -> bool:
+        return self.device.name == "cpu" or self.unit in ("fp32", "bf16")
+
+    @property
+    def workers(self) -> int:
+        """Calls at a time; 0 for one a thread."""
+        return 2 if self.device.name == "openvino" and not self.is_cpu else self.device.workers
+
+    @property
+    def kind(self) -> str:
+        """As users type it, but for which of several that are alike: all that changes a score."""
+        return str(self) if self.device.name == "openvino" else self.device.name
 
     def __str__(self) -> str:
         return f"{self.device.name}:{self.unit}" if self.unit else self.device.name
 
 
-def placements(device: str) -> tuple[Placement, ...]:
-    """What `device` may mean, best first: one for "cpu", "cuda", "cuda:1", "openvino:gpu"; several for "auto".
+def is_there(device: Device) -> bool:
+    """Whether what drives it is installed; not, whether it starts."""
+    if device.name == "openvino":
+        return find_spec("openvino") is not None
+    return device.provider in onnxruntime.get_available_providers()
+
+
+def placement_of(device: str) -> Placement:
+    """What is meant by "cpu", "cuda", "cuda:1", "openvino:gpu".
+
+    OpenVINO is of the CPU, if nothing else is said, in bfloat16 where that computes in it.
 
     Raises:
-        DeviceError: the name is unknown, or this ONNX Runtime has no such provider.
+        DeviceError: the name is unknown, or what drives the device is not installed.
     """
-    available = onnxruntime.get_available_providers()
-    if device.lower() == "auto":
-        return tuple(Placement(DEVICES[name]) for name in _AUTO if DEVICES[name].provider in available)
     name, colon, unit = device.lower().partition(":")
     if name not in DEVICES:
         raise DeviceError(f"device {device!r} is not known; choose auto, {', '.join(DEVICES)}", usage=True)
     found = DEVICES[name]
     if colon and not (found.units and re.fullmatch(found.units, unit)):
         raise DeviceError(f"device {device!r}: {_what_may_follow(found)}", usage=True)
-    if found.provider not in available:
-        raise DeviceError(_missing(found, device, available))
-    return (Placement(found, unit),)
+    if not is_there(found):
+        raise DeviceError(_missing(found, device))
+    if name == "openvino" and unit in ("", "cpu"):
+        unit = "bf16" if computes_in("bf16") else "fp32"
+    return Placement(found, unit)
 
 
-def _missing(device: Device, asked: str, available: list[str]) -> str:
-    there = [name for name, other in DEVICES.items() if other.provider in available]
+def _missing(device: Device, asked: str) -> str:
+    if device.name == "openvino":
+        return f"device {asked!r} needs the package openvino: {install_command('openvino')}"
+    there = [other.name for other in DEVICES.values() if other.provider and is_there(other)]
     # They bring the same module: installed beside each other, the one that came last wins.
     hint = f"; for it: pip uninstall onnxruntime, then pip install {device.packages}" if device.packages else ""
     if device.name == "rocm":
@@ -157,16 +181,17 @@ def _what_may_follow(device: Device) -> str:
     if not device.units:
         return f"nothing follows {device.name}"
     if device.name == "openvino":
-        return "what follows the colon must be cpu, gpu, gpu.1 or npu"
+        return "what follows the colon must be cpu, bf16 or fp32 (both on the CPU), gpu, gpu.1 or npu"
     return f"what follows the colon must be a number, as in {device.name}:1"
 
 
 @dataclass(frozen=True, slots=True)
 class Work:
-    """What a session is made for, as far as providers care."""
+    """What a session is made for, as far as runtimes care."""
 
     shape: Shape | None  # None for any
-    threads: int
+    threads: int  # of a call
+    calls: int = 1  # at a time
     model_sha256: str = ""
     fp16: bool = False  # the graph computes in fp16
 
@@ -179,6 +204,8 @@ def compiled_folder(placement: Placement, work: Work) -> Path:
     TensorRT's version and the GPU's architecture are in the engine's name already.
     """
     pictures, height, width = work.shape or (0, 0, 0)
+    if placement.device.name == "openvino":
+        return cache_folder() / "openvino"
     shape = f"{pictures}x{height}x{width}" if work.shape else "any"
     model = f"{work.model_sha256[:16]}-{shape}"
     return cache_folder() / placement.device.name / f"onnxruntime-{onnxruntime.__version__}" / model
@@ -200,13 +227,6 @@ def provider_options(placement: Placement, work: Work) -> dict[str, Any]:
                 "trt_fp16_enable": work.fp16,
                 # No `trt_profile_*_shapes`: sizes are fixed, so there is no range to say.
             }
-        case "openvino":
-            kind = str(options["device_type"])
-            config = {"EXECUTION_MODE_HINT": "ACCURACY", "CACHE_DIR": folder}
-            if kind == "CPU":
-                config["INFERENCE_NUM_THREADS"] = str(work.threads)
-            # By `load_config`: the options of the same meaning are deprecated since 1.23.
-            return options | {"load_config": json.dumps({kind.partition(".")[0]: config})}
         case "coreml":
             sizes = {"ModelFormat": "MLProgram", "MLComputeUnits": "ALL", "RequireStaticInputShapes": "1"}
             return sizes | {"ModelCacheDirectory": folder}

@@ -1,4 +1,4 @@
-"""ONNX Runtime sessions: opened on a device, called, and their failures in plain words.
+"""Sessions: a model opened on a device by ONNX Runtime, called, and what fails in plain words.
 
 Inputs and outputs are plain arrays, without IO binding. Measured on a CPU, binding them to arrays that are there saves
 nothing (0.99 of the time, within the noise: outputs are handed over, not copied, and ONNX Runtime keeps their memory
@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
 import onnxruntime
@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 
 from ..errors import DeviceError, ModelError, first_line
 from ..spec import ModelSpec
-from ..system.machine import is_out_of_memory
+from ..system.machine import is_out_of_memory, make_folder
 from ..system.stop import within
 from .libraries import load_cuda, load_tensorrt
-from .providers import Placement, Work, provider_options, rest_options
+from .providers import Placement, Work, compiled_folder, provider_options, rest_options
 
 # A model may come from anywhere, and compute for hours: in the first run of a size, or where constants are folded.
 FIRST_PICTURE_S = 60.0
@@ -38,42 +38,74 @@ _LIBRARIES = {"cuda": load_cuda, "tensorrt": load_tensorrt}
 _SILENT = 4  # its warnings are about graphs, and users cannot act on them; what fails is raised as well as logged
 _USUAL = 2  # ONNX Runtime's own default: warnings
 
+T = TypeVar("T")
+
+
+class Call(NamedTuple):
+    """Of a network, that is yet to be made, by one thread."""
+
+    run: Callable[[], Any]  # gives the scores
+    cancel: Callable[[], None]  # asks it to end, from another thread
+
+
+class Session(Protocol):
+    """A model that is ready to run. Any thread may call."""
+
+    def call(self, pictures: NDArray[np.uint8]) -> Call: ...
+
+
+class OnnxRuntimeSession:
+    def __init__(self, session: onnxruntime.InferenceSession, spec: ModelSpec) -> None:
+        self._session = session
+        self._spec = spec
+
+    def call(self, pictures: NDArray[np.uint8]) -> Call:
+        options = onnxruntime.RunOptions()
+        names, feed = [self._spec.output_name], {self._spec.input_name: pictures}
+
+        def cancel() -> None:
+            options.terminate = True  # between two of its nodes
+
+        return Call(lambda: self._session.run(names, feed, options)[0], cancel)
+
 
 def open_session(
-    path: Path, placement: Placement, work: Work, sizes: Mapping[str, int] | None = None
-) -> onnxruntime.InferenceSession:
-    """A session of the model on the placement's device, with `sizes` for its free dimensions.
+    path: Path, placement: Placement, work: Work, spec: ModelSpec, dimensions: Sequence[str] = ()
+) -> Session:
+    """A session of the model on the placement's device; the free `dimensions` of its input are of the work's shape.
 
     Raises:
         ModelError: not a model that ONNX Runtime can load.
         DeviceError: the device does not start, cannot run it, or its memory is too small.
     """
+    if placement.device.keeps_compiled:
+        make_folder(compiled_folder(placement, work))
     options = _session_options(placement, work)
-    for name, size in (sizes or {}).items():
+    for name, size in zip(dimensions, work.shape or (), strict=False):
         options.add_free_dimension_override_by_name(name, size)
     providers: list[tuple[str, dict[str, Any]]] = [(placement.device.provider, provider_options(placement, work))]
     providers += [(provider, rest_options(placement)) for provider in placement.device.rest]
     load = _LIBRARIES.get(placement.device.name)
     missing = load() if load else ""
     try:
-        session = _opened(path, options, providers, placement)
+        # Without `enable_fallback` off, a device that fails in the middle is left for the CPU, and told on stdout.
+        session = opened_in_time(
+            path,
+            placement,
+            lambda: onnxruntime.InferenceSession(
+                str(path), sess_options=options, providers=providers, enable_fallback=False
+            ),
+            cancel=lambda: _cancel_loading(options),
+        )
     except DeviceError as exc:
         raise _not_started(placement, missing) if missing else exc from exc
     if session.get_providers()[0] != placement.device.provider:  # it goes on with the CPU without a word
         raise _not_started(placement, missing)
-    return session
+    return OnnxRuntimeSession(session, spec)
 
 
 def _not_started(placement: Placement, missing: str) -> DeviceError:
     return DeviceError(f"device {str(placement)!r} did not start; {missing or 'is its driver installed?'}")
-
-
-def describe(path: Path) -> onnxruntime.InferenceSession:
-    """A session that is quickly opened, to be asked about the model and not to be run."""
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    options.log_severity_level = _SILENT
-    return _opened(path, options, [("CPUExecutionProvider", {})], None)
 
 
 def _session_options(placement: Placement, work: Work) -> onnxruntime.SessionOptions:
@@ -87,38 +119,32 @@ def _session_options(placement: Placement, work: Work) -> onnxruntime.SessionOpt
     return options
 
 
-def _opened(
-    path: Path,
-    options: onnxruntime.SessionOptions,
-    providers: list[tuple[str, dict[str, Any]]],
-    placement: Placement | None,
-) -> onnxruntime.InferenceSession:
+def opened_in_time(path: Path, placement: Placement, opened: Callable[[], T], *, cancel: Callable[[], None]) -> T:
+    """What `opened` gives, a model on the placement's device. Raises as `open_session`."""
+    limit_s = _limit_s(LOAD_S, placement)
+    late = ModelError(f"{path}: could not be loaded in {limit_s:g} s; {_SMALLER}")
     try:
         with warnings.catch_warnings(), _hushed(placement):
             warnings.simplefilter("ignore", UserWarning)  # about the provider that did not start: that is an error here
-            # Without `enable_fallback` off, a device that fails in the middle is left for the CPU, and told on stdout.
-            return within(
-                _limit_s(LOAD_S, placement),
-                lambda: onnxruntime.InferenceSession(
-                    str(path), sess_options=options, providers=providers, enable_fallback=False
-                ),
-                cancel=lambda: _cancel_loading(options),
-                late=ModelError(f"{path}: could not be loaded in {_limit_s(LOAD_S, placement):g} s; {_SMALLER}"),
-            )
-    except ModelError:
+            return within(limit_s, opened, cancel=cancel, late=late)
+    except (ModelError, DeviceError):
         raise
     except Exception as exc:  # its own classes share no base but Exception, and differ by version
-        if placement and is_out_of_memory(exc):
+        if is_out_of_memory(exc):
             raise DeviceError(f"device {str(placement)!r}: its memory is too small for {path.name}") from exc
-        if placement and placement.device.name != "cpu":
+        if placement.device.name == "openvino":
+            raise DeviceError(
+                f"device {str(placement)!r} cannot run {path.name} ({first_line(exc)}); take --device cpu"
+            ) from exc
+        if placement.device.name != "cpu":
             raise DeviceError(f"device {str(placement)!r} cannot run {path.name} ({_said(exc)})") from exc
         raise ModelError(f"{path}: ONNX Runtime cannot load this file ({first_line(exc)})") from exc
 
 
 @contextmanager
-def _hushed(placement: Placement | None) -> Iterator[None]:
+def _hushed(placement: Placement) -> Iterator[None]:
     """Providers that are being loaded write to the log of the process, which a session's options do not reach."""
-    if not placement or placement.device.name == "cpu":
+    if placement.is_cpu:
         yield
         return
     onnxruntime.set_default_logger_severity(_SILENT)
@@ -144,13 +170,13 @@ def _cancel_loading(options: onnxruntime.SessionOptions) -> None:
         options.set_load_cancellation_flag(True)
 
 
-def _limit_s(seconds: float, placement: Placement | None) -> float:
-    device = placement and placement.device
-    return seconds * _COMPILING if device and (device.building or device.keeps_compiled) else seconds
+def _limit_s(seconds: float, placement: Placement) -> float:
+    device = placement.device
+    return seconds * _COMPILING if device.building or device.keeps_compiled else seconds
 
 
 def run_session(
-    session: onnxruntime.InferenceSession,
+    session: Session,
     spec: ModelSpec,
     pictures: NDArray[np.uint8],
     placement: Placement,
@@ -163,14 +189,10 @@ def run_session(
         ModelError: the network fails, takes too long, or gives no such scores, or scores that are no numbers.
         DeviceError: the device fails, or its memory is too small.
     """
-    options = onnxruntime.RunOptions()
     count, height, width, _ = pictures.shape
-
-    def run() -> Any:
-        return session.run([spec.output_name], {spec.input_name: pictures}, options)[0]
-
+    call = session.call(pictures)
     try:
-        scores = _run_first(run, options, pictures.shape, placement) if first else run()
+        scores = _run_first(call, pictures.shape, placement) if first else call.run()
     except ModelError:
         raise
     except Exception as exc:
@@ -192,17 +214,11 @@ def run_session(
     return scores
 
 
-def _run_first(
-    run: Callable[[], Any], options: onnxruntime.RunOptions, shape: tuple[int, ...], placement: Placement
-) -> Any:
+def _run_first(call: Call, shape: tuple[int, ...], placement: Placement) -> Any:
     count, height, width, _ = shape
     limit_s = _limit_s(FIRST_PICTURE_S, placement) * count
-
-    def cancel() -> None:
-        options.terminate = True  # between two of its nodes
-
     late = ModelError(f"the network took more than {limit_s:g} s for {count} of {width}x{height}; {_SMALLER}")
-    return within(limit_s, run, cancel=cancel, late=late)
+    return within(limit_s, call.run, cancel=call.cancel, late=late)
 
 
 def _broken(exc: Exception, placement: Placement) -> Exception:

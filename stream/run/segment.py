@@ -84,7 +84,8 @@ def process_video(
                 settings.ignore.refuse_misfitting(source.info, settings.name)
             if on_open:
                 on_open(source.info)
-            model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
+            if not settings.picture:  # each may be of another size
+                model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
             if progress:
                 stack.enter_context(progress)
                 settings = replace(settings, overwrite=settings.overwrite or progress.is_ours)
@@ -197,7 +198,7 @@ def segment_video(
         source: a video file, or a camera's address or `parse_camera` of it: frames then go on until the generator is
             closed.
         model: a loaded model, a model file, or `None` for the model in the box.
-        device: where to run a model that is not loaded yet: "auto", "cpu", "cuda", ...
+        device: where to run a model that is not loaded yet: "auto", "cpu", "openvino", "cuda", ...
         start: seconds from the first frame; `end` likewise, and not included.
         end: see `start`.
         stride: take every n-th frame.
@@ -254,6 +255,8 @@ def results_of(
     with open_video(settings, loaded, stop, status) as opened, Pipeline() as pipeline:
         if settings.ignore:
             settings.ignore.refuse_misfitting(opened.info, settings.name)
+        if not settings.picture:
+            loaded.prepare(batch_size(loaded, settings.batch), network_size(loaded, opened.info))
         try:
             for decided in masks_of(opened, loaded, pipeline, settings):
                 yield decided.result

@@ -224,7 +224,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
     return {
         "roadmask": _version(),
         "model": f"{model.path.name} ({model.sha256()[:12]})",
-        "device": model.device.partition(":")[0],
+        "device": model.placement.kind,
         "--size": model.spec.size,
         "source": f"{settings.file.name} ({source_identity(settings.file)})",
         "outputs": ", ".join(output.name for output in settings.outputs),

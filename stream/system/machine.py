@@ -4,15 +4,23 @@ from __future__ import annotations
 
 import math
 import os
+import re
 import sys
 from contextlib import suppress
+from functools import cache
+from importlib import import_module
 from pathlib import Path
+from typing import Literal
 
 from ..errors import DeviceError
 
 _CGROUP = Path("/sys/fs/cgroup")
 _UNLIMITED = 1 << 16
 _PROCESS = Path("/proc/self")
+_INSTRUCTIONS = {  # as Linux calls them
+    "bf16": {"avx512_bf16", "amx_bf16"},
+    "int8": {"avx512_vnni", "avx_vnni", "amx_int8"},
+}
 _TOO_LITTLE = (
     "allocate memory",
     "insufficient memory",
@@ -50,6 +58,21 @@ def _quota(cgroup: Path) -> int:
         return math.ceil(int(quota) / int(period)) if int(quota) > 0 else _UNLIMITED
     except (OSError, ValueError):  # no such system, or "max"
         return _UNLIMITED
+
+
+@cache
+def computes_in(kind: Literal["bf16", "int8"], cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the CPU has instructions that multiply and add in it: BF16, and VNNI for int8.
+
+    As Linux tells it, or NumPy elsewhere, which knows fewer; and of x86-64 alone: others were not measured.
+    """
+    with suppress(OSError):
+        flags = set(re.findall(r"^flags\s*:(.*)$", cpuinfo.read_text(encoding="ascii"), re.MULTILINE)[:1])
+        return not _INSTRUCTIONS[kind].isdisjoint(word for line in flags for word in line.split())
+    with suppress(ImportError, AttributeError):
+        known = import_module("numpy._core._multiarray_umath").__cpu_features__
+        return any(known.get(name.replace("_", "").upper()) for name in _INSTRUCTIONS[kind])
+    return False
 
 
 def is_out_of_memory(exc: BaseException) -> bool:

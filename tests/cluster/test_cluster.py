@@ -302,6 +302,12 @@ def test_a_worker_loads_the_model_at_the_size_of_the_command_s(
     assert worker._model.spec.size == "64x64"
 
 
+def test_a_worker_runs_what_the_command_has_chosen(model: Path) -> None:
+    pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
+    chosen = Model.load(model, device="openvino:fp32")
+    assert Worker(str(chosen.path), chosen.device, 1, chosen.spec.size)._model.placement == chosen.placement
+
+
 def test_more_cores_a_worker_than_there_are_is_refused(address: str, drives: Path, model: Path, tmp_path: Path) -> None:
     with (
         pytest.raises(DeviceError, match="the cluster has 2 CPUs, and a worker is to have 3; lower --ray-cpus"),

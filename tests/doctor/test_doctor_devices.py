@@ -71,7 +71,7 @@ def test_a_device_that_agrees_with_the_cpu_is_ok_and_is_what_auto_takes() -> Non
     assert list(found) == ["cpu", "cuda", "tensorrt", "auto"]
     assert {finding.state for finding in found.values()} == {"ok"}
     assert "other classes than the CPU's in 0.00% of the places" in found["cuda"].found
-    assert found["auto"].found == "--device auto takes cuda"
+    assert found["auto"].found == "--device auto takes cuda, with camvid-lite0"
     assert found["tensorrt"].advice == "to try it: roadmask doctor engines"
 
 
@@ -91,7 +91,7 @@ def test_a_device_that_does_not_start_is_a_warning_and_auto_takes_the_next(runti
     assert found["cuda"].state == "warning"
     assert found["cuda"].found.startswith("does not run: device 'cuda' did not start")
     assert "onnxruntime-gpu" in found["cuda"].advice
-    assert found["auto"].found == "--device auto takes cpu"
+    assert found["auto"].found.startswith("--device auto takes cpu, with camvid-lite0")
 
 
 def test_a_device_that_fails_when_it_is_called_is_a_warning_in_one_line(runtime: FakeRuntime) -> None:

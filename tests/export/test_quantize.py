@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from fractions import Fraction
+from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +88,14 @@ def test_its_labels_are_nearly_those_of_the_float_model(quantized: tuple[Path, P
     assert report.equal_labels > 0.8
     assert all(0 < case.mean_difference < case.max_difference < case.score_range for case in report.cases)
     assert report.origin == "other pictures of drawings"
+
+
+def test_how_it_labels_in_the_other_runtime_is_told_where_that_is_installed(
+    quantized: tuple[Path, ParityReport],
+) -> None:
+    _, report = quantized
+    told = r"openvino:\w+: [\d.]+% of the labels are those of ONNX Runtime"
+    assert re.fullmatch(told if find_spec("openvino") else "", report.openvino)
 
 
 def test_it_is_a_third_of_the_size_and_of_the_same_opset(float_path: Path, int8_path: Path) -> None:

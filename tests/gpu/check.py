@@ -28,7 +28,7 @@ from steps import Job, Row
 from roadmask.stream.errors import RoadmaskError
 from roadmask.stream.network.libraries import load_tensorrt
 from roadmask.stream.network.model import find_model
-from roadmask.stream.network.providers import placements
+from roadmask.stream.network.providers import placement_of
 
 _LEAST_S = 10.0  # a step is not begun with less
 _START, _DRAW = "start", "draw"  # what the others need
@@ -86,7 +86,7 @@ def _problem(options: argparse.Namespace) -> str:
             return ""
         if not smi("name"):
             return "no NVIDIA GPU here (nvidia-smi names none); --rehearse goes through all steps on the CPU"
-        placements("cuda")
+        placement_of("cuda")
     except RoadmaskError as exc:
         return str(exc)
     return ""

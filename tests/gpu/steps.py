@@ -29,7 +29,7 @@ from roadmask.stream.decode.source import open_source
 from roadmask.stream.encode.h264 import Encoding, choose_encoder
 from roadmask.stream.network.libraries import load_cuda, load_tensorrt
 from roadmask.stream.network.model import Model, find_model
-from roadmask.stream.network.providers import Work, placements, provider_options, rest_options
+from roadmask.stream.network.providers import Work, placement_of, provider_options, rest_options
 from roadmask.stream.run.segment import process_video, segment_video
 from roadmask.stream.run.settings import SegmentSettings
 from roadmask.stream.run.stages import network_size
@@ -185,7 +185,7 @@ def variants(job: Job, clip: Path) -> list[Row]:
     loaded, reference = Model.load(job.model, device=job.device), Model.load(job.model, device="cpu")
     pictures = _inputs(clip, loaded, loaded.default_batch)
     theirs = reference.scores(pictures)
-    ours = provider_options(placements(job.device)[0], Work(None, threads=usable_cores()))
+    ours = provider_options(placement_of(job.device), Work(None, threads=usable_cores()))
     cases: dict[str, dict[str, Any]] = {"as runs do": ours, "as ONNX Runtime comes": {}}
     if job.device == "cuda":
         cases |= {
@@ -316,7 +316,7 @@ def _session(
     model: str, device: str, options: dict[str, Any] | None, *, profile: Path | None = None
 ) -> onnxruntime.InferenceSession:
     """As runs open it, or with other options of the provider."""
-    placement, settings = placements(device)[0], onnxruntime.SessionOptions()
+    placement, settings = placement_of(device), onnxruntime.SessionOptions()
     settings.log_severity_level = 4
     settings.intra_op_num_threads = usable_cores()
     if profile:

@@ -9,8 +9,9 @@ import pytest
 from onnx import TensorProto
 
 from roadmask.stream.errors import DeviceError, ModelError
-from roadmask.stream.network.model import Model, find_model
-from roadmask.stream.network.providers import DEVICES, Placement, placements
+from roadmask.stream.network.choice import Choice, choices
+from roadmask.stream.network.model import Model, bundled_models
+from roadmask.stream.network.providers import DEVICES, Placement, placement_of
 from tests.support.color_model import COLORS, SPEC, spec, write_color_model
 
 
@@ -28,7 +29,7 @@ def test_scores_come_at_half_size_for_any_batch_and_size(tmp_path: Path) -> None
 
 def test_the_model_in_the_box_loads_and_names_the_camvid_classes() -> None:
     model = Model.load()
-    assert model.path == find_model()
+    assert model.path in bundled_models().values()
     assert {"Road", "Car", "Pedestrian", "Sky"} <= set(model.spec.class_names)
     assert len(model.spec.classes) == 11
     size = model.spec.input_size(540, 960)
@@ -84,25 +85,27 @@ def test_a_device_that_onnxruntime_was_not_built_for_is_an_error(monkeypatch: py
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CPUExecutionProvider"])
-    assert placements("auto") == (Placement(DEVICES["cpu"]),)
+    assert [choice.placement.device.name for choice in choices("auto", int8=False)][-1] == "cpu"
     with pytest.raises(DeviceError, match=r"device 'cuda' is not there: this onnxruntime has cpu; .*onnxruntime-gpu"):
-        placements("cuda")
+        placement_of("cuda")
 
 
 def test_a_device_may_carry_a_number(monkeypatch: pytest.MonkeyPatch) -> None:
     import onnxruntime
 
     monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: ["CUDAExecutionProvider"])
-    (cuda,) = placements("cuda:1")
+    cuda = placement_of("cuda:1")
     assert (cuda.device.provider, cuda.options) == ("CUDAExecutionProvider", {"device_id": 1})
     with pytest.raises(DeviceError, match="must be a number"):
-        placements("cuda:one")
+        placement_of("cuda:one")
 
 
 def test_a_provider_that_does_not_start_is_an_error_and_no_silent_fallback(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # This is what ONNX Runtime does with CUDA built in and no driver: it warns, and computes on the CPU.
-    monkeypatch.setattr("roadmask.stream.network.model.placements", lambda _device: (Placement(DEVICES["cuda"]),))
+    cuda = Placement(DEVICES["cuda"])
+    monkeypatch.setattr("roadmask.stream.network.model.placement_of", lambda _device: cuda)
+    monkeypatch.setattr("roadmask.stream.network.model.choices", lambda _device, _int8: (Choice(cuda, int8=False),))
     with pytest.raises(DeviceError, match="did not start"):
         Model.load(write_color_model(tmp_path / "m.onnx"), device="cuda")

@@ -12,7 +12,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from roadmask.stream.errors import ModelError
 from roadmask.stream.network.model import BUNDLED, Model, bundled_models
-from roadmask.stream.network.model_file import refuse_bad_model
+from roadmask.stream.network.model_file import look_into
 
 
 def written(model: onnx.ModelProto, path: Path) -> Path:
@@ -52,7 +52,7 @@ def test_weights_in_another_file_are_refused_wherever_the_graph_has_them(tmp_pat
         branch = helper.make_graph([constant(tensor)], "branch", [], [])
         model = model_of(helper.make_node("If", ["x"], ["y"], then_branch=branch, else_branch=branch))
     with pytest.raises(ModelError, match=r"model\.onnx: keeps weights in another file, which is not read"):
-        refuse_bad_model(written(model, tmp_path / "model.onnx"))
+        look_into(written(model, tmp_path / "model.onnx"))
 
 
 @pytest.mark.parametrize("kind", ["Loop", "Scan"])
@@ -77,7 +77,7 @@ def test_a_graph_that_goes_ever_deeper_is_refused(tmp_path: Path) -> None:
             content = tag + _length(content) + content
     (tmp_path / "model.onnx").write_bytes(b"\x3a" + _length(content) + content)
     with pytest.raises(ModelError, match="not an ONNX file, or a damaged one"):
-        refuse_bad_model(tmp_path / "model.onnx")
+        look_into(tmp_path / "model.onnx")
 
 
 def _length(content: bytes) -> bytes:
@@ -90,7 +90,7 @@ def _length(content: bytes) -> bytes:
 
 def refusal(path: Path) -> str | None:
     try:
-        refuse_bad_model(path)
+        look_into(path)
     except ModelError as exc:
         return str(exc)
     return None

@@ -28,9 +28,10 @@ class FakeRuntime:
         self.calls = 0
         self.most_calls = 0  # at a time, of one session
         self.meeting: threading.Barrier | None = None  # that calls wait at
-        names = [device.provider for device in DEVICES.values()]
+        names = [device.provider for device in DEVICES.values() if device.provider]
         monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: names)
         monkeypatch.setattr(onnxruntime, "InferenceSession", self._open)
+        monkeypatch.setattr("roadmask.stream.network.providers.find_spec", lambda _name: None)  # no other runtime
 
     def _open(
         self, path: str, *, sess_options: onnxruntime.SessionOptions, providers: Providers, enable_fallback: bool
