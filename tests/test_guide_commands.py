@@ -149,5 +149,6 @@ def test_a_script_takes_what_is_shown(words: Words, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(argparse.ArgumentParser, "parse_known_args", only_parse)
     monkeypatch.setattr(sys, "argv", [module, *arguments])
+    monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(ParsedError):
         runpy.run_module(module, run_name="__main__")

@@ -252,7 +252,7 @@ def test_arrays_with_blue_first_go_in_and_come_out_so(model: Path) -> None:
 def test_a_picture_is_saved_as_a_run_draws_it(segmenter: Segmenter, model: Path, tmp_path: Path, suffix: str) -> None:
     photo, drawn, saved = (tmp_path / f"{name}.{suffix}" for name in ("photo", "drawn", "saved"))
     cv2.imwrite(str(photo), street()[..., ::-1])
-    assert run(photo, "-o", drawn, "--style", "fill+outline", model=model) == 0
+    assert run(photo, "-o", drawn, "--style", "fill+outline", "--device", "cpu", model=model) == 0
     segmenter(photo).save(saved, style="fill+outline")
     assert np.array_equal(cv2.imread(str(drawn)), cv2.imread(str(saved)))
 

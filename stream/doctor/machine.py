@@ -106,7 +106,7 @@ def _least_versions() -> dict[str, dict[str, str]]:
     least: dict[str, dict[str, str]] = defaultdict(dict)
     with suppress(PackageNotFoundError):
         for line in requires("roadmask") or []:
-            if match := re.match(r"([\w.-]+)>=([\w.]+)(?:.*extra == .(\w+))?", line):
+            if match := re.match(r"([\w.-]+)[^;]*>=([\w.]+)(?:.*extra == .(\w+))?", line):
                 least[match[3] or ""][match[1]] = match[2]
     return least
 

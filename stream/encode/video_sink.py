@@ -5,9 +5,10 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext, suppress
 from fractions import Fraction
 from itertools import islice
+from os import SEEK_END
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -209,6 +210,8 @@ class OverlayVideoSink(Sink):
                 f"{self._output.path}: is not there any more, so the run cannot go on; pass --overwrite to start anew"
             )
         self._output.is_ours = True
+        for path in (self._output.path, self._earlier):
+            cut_torn(path)
         left, left_before = _packets(self._output.path), _packets(self._earlier)
         last = min(max(left, left_before), position) - 1  # is made anew at least: a file is opened with a picture
         self._frames_kept = max(last, 0) // PIECE * PIECE
@@ -292,9 +295,33 @@ class OverlayVideoSink(Sink):
         return self
 
     def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
-        self._stack.__exit__(kind, exc, at)
+        try:
+            self._stack.__exit__(kind, exc, at)
+        finally:
+            cut_torn(self._output.path)  # where it is not whole, and keeps that name
         if self._container is not None and not is_failure(exc):
             self._earlier.unlink(missing_ok=True)
+
+
+def cut_torn(path: Path) -> None:
+    """Take half a fragment's table from the end of a mp4: with that, FFmpeg opens nothing of it.
+
+    Half of a fragment's pictures may stay. A file that is not there, or is no mp4, stays as it is.
+    """
+    with suppress(OSError), path.open("r+b") as file:
+        size, at = file.seek(0, SEEK_END), 0
+        while at < size:
+            file.seek(at)
+            head = file.read(16)
+            kind, length = head[4:8], int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4])
+            is_whole = len(head) >= 8 and at + length <= size
+            if at == 0 and kind != b"ftyp":
+                return
+            if not is_whole and (len(head) < 8 or kind == b"moof"):
+                file.truncate(at)
+            if not is_whole or length < 8:
+                return
+            at += length
 
 
 def _packets(path: Path) -> int:

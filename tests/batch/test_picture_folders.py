@@ -290,7 +290,7 @@ def test_a_picture_without_an_output_has_its_overlay_here(
     assert run("in/street.jpg", "-o", "one/", "--resume", model=model) == 0
     assert names_in(tmp_path) == {
         *("in/street.jpg", "street_overlay.jpg", "one/street_overlay.jpg", "one/street_mask.png"),
-        *("one/street_stats.csv", "one/street_run.json", "one/summary.json"),
+        *("one/street_stats.csv", "one/street_run.json", "one/summary.json", "one/classes.json"),
     }
     seen = cv2.imread("street_overlay.jpg")[32, 8][::-1]
     assert np.abs(seen.astype(int) - COLORS["Road"]).max() < 12

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -16,7 +17,7 @@ import pytest
 
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.encode.h264 import DEFAULT_PRESET, Encoding, Preset
-from roadmask.stream.encode.video_sink import OverlayVideoSink
+from roadmask.stream.encode.video_sink import OverlayVideoSink, cut_torn
 from roadmask.stream.errors import OutputError
 from roadmask.stream.frames import PIECE, SegmentedFrame
 from roadmask.stream.system.disk import partial_path
@@ -201,6 +202,30 @@ def test_an_error_leaves_what_was_written_under_the_partial_name(tmp_path: Path)
         rewrite(source, tmp_path / "out.mp4", fail_after=20, error=RuntimeError("model failed"))
     assert not (tmp_path / "out.mp4").exists()
     assert len(times_of(tmp_path / "out.partial.mp4")) == 20
+
+
+def test_a_mp4_that_ends_anywhere_within_a_fragment_opens_once_its_torn_table_is_cut(tmp_path: Path) -> None:
+    left = tmp_path / "left.mp4"
+
+    def redraw_and_look(result: SegmentedFrame) -> av.VideoFrame:
+        if result.frame.index == 149:
+            shutil.copy(partial_path(tmp_path / "out.mp4"), left)
+        return redraw(result)
+
+    rewrite(make_clip(tmp_path / "clip.mp4", cfr(150)), tmp_path / "out.mp4", render=redraw_and_look)
+    content = left.read_bytes()
+    cut_torn(left)
+    assert left.read_bytes() == content, "nothing of it was torn"
+    table = content.rindex(b"moof") - 4
+    for end in (*range(table, table + 12), table + 100, content.rindex(b"mdat") - 5):
+        left.write_bytes(content[:end])
+        cut_torn(left)
+        assert left.read_bytes() == content[:table]
+        assert len(times_of(left)) >= 25
+    (tmp_path / "notes.mp4").write_bytes(b"no box")
+    cut_torn(tmp_path / "notes.mp4")
+    assert (tmp_path / "notes.mp4").read_bytes() == b"no box"
+    cut_torn(tmp_path / "none.mp4")
 
 
 @pytest.mark.parametrize("suffix", [".mp4", ".mkv"])

@@ -199,6 +199,7 @@ def test_the_command_prints_json_and_nothing_else(
         "pictures": 2,
         "chosen_by": "all there are",
         "map": {},
+        "size": "default",
         "smoothed": True,
         "miou": 0.775,  # road 4 of 5 quarters, sky 3 of 4
         "accuracy": 0.875,

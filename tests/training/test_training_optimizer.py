@@ -17,7 +17,7 @@ from roadmask.training.encoder import EfficientNetLite
 from roadmask.training.job import prepare
 from roadmask.training.learner import start
 from roadmask.training.optimizer import DECODER, make_optimizer, rates, set_rates, set_training
-from roadmask.training.settings import TrainSettings
+from roadmask.training.settings import SettledSettings, TrainSettings
 from roadmask.training.shape import UNetSettings
 from roadmask.training.step import take_step
 from roadmask.training.train import epoch_batches
@@ -51,7 +51,7 @@ def test_the_encoders_scales_end_at_its_features() -> None:
 @pytest.mark.parametrize("frozen", [0, 2, 5])
 def test_frozen_scales_stay_bit_for_bit_batch_norm_included_and_all_others_move(frozen: int) -> None:
     network = small_network()
-    optimizer = make_optimizer(network, TrainSettings((), weight_decay=0.5))
+    optimizer = make_optimizer(network, SettledSettings((), weight_decay=0.5))
     set_training(network, frozen_scales=0)
     one_step(network, optimizer)  # the optimiser has momentum for them when they are frozen
     optimizer.zero_grad()
@@ -69,7 +69,7 @@ def test_frozen_scales_stay_bit_for_bit_batch_norm_included_and_all_others_move(
 
 
 def test_each_scale_of_the_encoder_has_its_share_of_the_rate() -> None:
-    settings = TrainSettings((), lr=0.1, encoder_lr=0.01, layer_decay=0.5)
+    settings = SettledSettings((), lr=0.1, encoder_lr=0.01, layer_decay=0.5)
     optimizer = make_optimizer(small_network(), settings)
     assert [group["peak"] for group in optimizer.param_groups] == pytest.approx(
         [0.01 / 16, 0.01 / 8, 0.01 / 4, 0.01 / 2, 0.01, 0.1]
@@ -83,14 +83,14 @@ def test_each_scale_of_the_encoder_has_its_share_of_the_rate() -> None:
 
 def test_every_weight_is_in_one_group_of_the_optimizer() -> None:
     network = small_network()
-    optimizer = make_optimizer(network, TrainSettings(()))
+    optimizer = make_optimizer(network, SettledSettings(()))
     grouped = [id(value) for group in optimizer.param_groups for value in group["params"]]
     assert sorted(grouped) == sorted(map(id, network.parameters()))
 
 
 def test_the_rate_of_a_frozen_encoder_is_told_as_zero() -> None:
     network = small_network()
-    optimizer = make_optimizer(network, TrainSettings(()))
+    optimizer = make_optimizer(network, SettledSettings(()))
     set_training(network, frozen_scales=5)
     assert rates(optimizer)[1] == 0
     set_training(network, frozen_scales=4)
