@@ -226,12 +226,12 @@ def _plot(rates: dict[str, list[tuple[float, float]]], path: Path, title: str) -
     values = [[rate for rate, _ in rates[name]] for name in names]
     medians = np.array([statistics.median(value) for value in values])
     spread = np.array([[m - min(v), max(v) - m] for m, v in zip(medians, values, strict=True)]).T
-    figure, axes = plt.subplots(figsize=(8, 0.6 * len(names) + 1), layout="constrained")
+    figure, axes = plt.subplots(figsize=(9, 0.6 * len(names) + 1), layout="constrained")
     colors = ["#1f77b4" if name.startswith(OURS) else "#b8c4cc" for name in names]
     bars = axes.barh(names, medians, xerr=spread, color=colors, ecolor="#555555", capsize=3)
     axes.bar_label(bars, labels=[f"{median:.1f}" for median in medians], padding=12)
     axes.set_title(title, fontsize="medium", loc="left")
-    axes.set_xlabel("overlay frames per second, median of the rounds; the line spans all rounds")
+    axes.set_xlabel("overlay frames a second; lines: all rounds")
     axes.set_xlim(0, max(map(max, values)) * 1.15)
     axes.spines[["top", "right"]].set_visible(False)
     figure.savefig(path, dpi=120)

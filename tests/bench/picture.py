@@ -4,7 +4,8 @@ One picture at a time, the same model file, all in one process and in turn, many
 read the ratios. The bare session has ONNX Runtime's own settings; that its threads spin while they wait, which ours do
 not, has a line of its own. It gets pictures that are of the network's size already, or resizes them with OpenCV as a
 user would, and enlarges labels. Wall time is what a user waits, on a machine with nothing else to do; processor time
-adds up all threads, those that spin too. First calls of a size, and loading, are apart.
+adds up all threads, those that spin too. Ours has the bare session's runtime, and a line for the one that it takes by
+itself. First calls of a size, and loading, are apart.
 """
 
 from __future__ import annotations
@@ -27,6 +28,7 @@ from roadmask.stream.spec import METADATA_KEY, parse_spec
 
 Picture = NDArray[np.uint8]
 PICTURES = 12
+PAUSE_S = 0.05  # between calls: threads that spin after one would slow down the next, whosever it is
 T = TypeVar("T")
 
 
@@ -40,7 +42,8 @@ def main() -> None:
 
     pictures = _pictures(options.clip, *options.size)
     bare, load_bare_s = _timed(lambda: Bare(find_model(options.model), *options.size))
-    model, load_s = _timed(lambda: roadmask.load(options.model))
+    model, load_s = _timed(lambda: roadmask.load(options.model, device="cpu"))
+    chosen = roadmask.load(options.model)
     calm = Bare(find_model(options.model), *options.size, spins=False)
     small = [bare.resized(picture) for picture in pictures]
     sides: dict[str, Callable[[int], object]] = {
@@ -49,11 +52,13 @@ def main() -> None:
         "bare, resized": lambda number: bare.scores(bare.resized(pictures[number])),
         "bare, resized, labels enlarged": lambda number: bare.labels(pictures[number]),
         "model(picture)": lambda number: model(pictures[number]),
+        f"model(picture), {chosen.device}": lambda number: chosen(pictures[number]),
     }
     wall: dict[str, list[float]] = {name: [] for name in sides}
     processor: dict[str, list[float]] = {name: [] for name in sides}
     for repeat in range(options.repeats + 3):  # the first rounds warm up
         for name, call in sides.items():
+            time.sleep(PAUSE_S)
             began, worked = time.perf_counter(), time.process_time()
             call(repeat % PICTURES)
             if repeat >= 3:
