@@ -20,7 +20,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, TypeGuard
+from typing import Any, Literal, TypeGuard
 
 from .errors import ArgumentError, ModelError, RoadmaskError
 from .system.talk import did_you_mean
@@ -82,6 +82,10 @@ class ModelSpec:
     @property
     def class_names(self) -> tuple[str, ...]:
         return tuple(item.name for item in self.classes)
+
+    def computes_in(self, numbers: Literal["int8", "fp16"]) -> bool:
+        """Whether the graph does, as its exporter noted; of no such note, it computes in float32."""
+        return self.provenance.get("quantization", "").startswith(numbers)
 
     def at_size(self, size: str) -> ModelSpec:
         """The same for pictures of another size: one of `SIZES`, or about as many pixels as "640x352" has.

@@ -21,7 +21,6 @@ from numpy.typing import NDArray
 from ..decode.source import Source, open_source
 from ..frames import Frame, VideoInfo
 from ..masks.carry import Every
-from ..network.choice import is_int8
 from ..network.model import BUNDLED, BUNDLED_INT8, Model
 from ..network.providers import DEVICES, Placement, is_there
 from ..pipeline import Pipeline
@@ -196,7 +195,7 @@ def rivals_of(model: Model, *, is_chosen: bool, threads: int, workers: int) -> d
         rival = load(model.path, device=other)
         rivals[rival.device] = rival
     if is_chosen:
-        name = "float" if is_int8(model.spec) else "int8"
+        name = "float" if model.spec.computes_in("int8") else "int8"
         rivals[f"{name} twin"] = load(BUNDLED if name == "float" else BUNDLED_INT8, device=model.device)
     return rivals
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from ..spec import ModelSpec
 from ..system.machine import computes_in
 from .providers import DEVICES, Placement, is_there, placement_of
 
@@ -43,8 +42,3 @@ def choices(device: str, int8: bool | None) -> tuple[Choice, ...]:
     if is_there(DEVICES["openvino"]) and computes_in("int8" if on_cpu else "bf16"):
         found.append(Choice(placement_of("openvino"), on_cpu))
     return (*found, Choice(Placement(DEVICES["cpu"]), on_cpu))
-
-
-def is_int8(spec: ModelSpec) -> bool:
-    """Whether the graph computes in int8, as its exporter noted."""
-    return spec.provenance.get("quantization", "").startswith("int8")

@@ -25,12 +25,12 @@ from ..frames import Frame, ScoredFrames
 from ..spec import METADATA_KEY, ModelSpec, parse_spec
 from ..system.machine import usable_cores
 from ..system.talk import did_you_mean
-from .choice import choices, is_int8
+from .choice import choices
 from .model_file import Declared, look_into
 from .networks import FixedSize, FreeSize, Network, SharedNetwork
 from .openvino_session import OpenVinoFile
 from .providers import Placement, Work, placement_of
-from .sessions import Session, is_fp16, open_session
+from .sessions import Session, open_session
 
 BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named; or its twin in int8
 BUNDLED_INT8 = "camvid-lite0-int8"
@@ -102,7 +102,7 @@ class Model:
         if device.lower() != "auto":
             placement_of(device)
         file = None if path is None else _File.read(find_model(path))
-        *better, last = choices(device, None if file is None else is_int8(file.spec))
+        *better, last = choices(device, None if file is None else file.spec.computes_in("int8"))
 
         def opened(placement: Placement, int8: bool) -> Model:
             suited = file or _File.read(find_model(BUNDLED_INT8 if int8 else BUNDLED))
@@ -130,7 +130,7 @@ class Model:
             return cls(network, sized, path, placement, workers=workers)
         (source,) = declared.inputs.values()
         dimensions = [str(side) for side in (source.shape or ())[:3]]
-        work = replace(work, model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), fp16=is_fp16(spec))
+        work = replace(work, model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), fp16=spec.computes_in("fp16"))
         opened: Callable[[Work], Session]
         if placement.device.name == "openvino":
             opened = OpenVinoFile(path, placement, work, spec).session

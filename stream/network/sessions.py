@@ -160,11 +160,6 @@ def _said(exc: Exception) -> str:
     return found[0].strip() if found else first_line(exc)
 
 
-def is_fp16(spec: ModelSpec) -> bool:
-    """Whether the graph computes in fp16, as its exporter noted."""
-    return spec.provenance.get("quantization", "").startswith("fp16")
-
-
 def _cancel_loading(options: onnxruntime.SessionOptions) -> None:
     if hasattr(options, "set_load_cancellation_flag"):  # since ONNX Runtime 1.22
         options.set_load_cancellation_flag(True)
