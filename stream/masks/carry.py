@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 
 from ..frames import Frame, Position, warms_up
 from .deciding_state import Known
-from .flow import Flow, differences, explained, likely_exposure, moved, origins_of
+from .flow import Flow, explained, matched, moved, origins_of
 
 MOST_S = Fraction(3, 10)  # between two frames that the network sees: what it said of the first still steadies the next
 # As in smoothing: levels up to which a point of the frame before explains one of this; share below which it is a cut.
@@ -131,10 +131,8 @@ class _Trail:
             return None
         small, gray = _look(frame.input)
         motion = self._flow.motion(gray, self._gray)
-        origins = origins_of(motion, *small.shape[:2])
-        expected = moved(self._small, origins)
-        change = likely_exposure(small, expected, limit=_ALIKE)
-        share = explained(differences(small, expected, origins, change), origins, limit=_ALIKE)
+        match = matched(small, self._small, motion, limit=_ALIKE)
+        share = explained(match.difference, match.origins, limit=_ALIKE)
         if share < _MIN_EXPLAINED:
             return None
         if self._motion is not None:

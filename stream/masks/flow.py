@@ -121,6 +121,22 @@ def residuals(now: NDArray[np.uint8], before: NDArray[np.uint8], origins: NDArra
     return differences(now, expected, origins, exposure(now, expected))
 
 
+class Match(NamedTuple):
+    """A picture beside the one before, moved to where things are now."""
+
+    origins: NDArray[np.float32]  # as of `origins_of`
+    change: Exposure
+    difference: NDArray[np.uint8]  # as of `differences`
+
+
+def matched(now: NDArray[np.uint8], before: NDArray[np.uint8], motion: NDArray[np.float32], *, limit: float) -> Match:
+    """(h, w, 3) RGB both; `motion` as of `Flow`; `limit` as of `likely_exposure`."""
+    origins = origins_of(motion, *now.shape[:2])
+    expected = moved(before, origins)
+    change = likely_exposure(now, expected, limit=limit)
+    return Match(origins, change, differences(now, expected, origins, change))
+
+
 def differences(
     now: NDArray[np.uint8], expected: NDArray[np.uint8], origins: NDArray[np.float32], change: Exposure
 ) -> NDArray[np.uint8]:

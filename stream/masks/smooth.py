@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .deciding_state import SmootherState, View
-from .flow import Flow, differences, explained, exposed, likely_exposure, moved, origins_of
+from .flow import Flow, explained, exposed, matched, origins_of
 
 # Measured on CamVid's valid.txt, which is at 15 Hz, with the model in the box: more costs IoU, less flickers.
 _MEMORY_S = 0.3  # seconds after which what was weighs 1/e, where the pictures agree
@@ -125,10 +125,7 @@ class Smoother:
         is_followed = motion is not None
         if motion is None:
             motion = self._eye.motion(view, self._view)
-        origins = origins_of(motion, *view.gray.shape)
-        expected = moved(self._view.small, origins)
-        change = likely_exposure(view.small, expected, limit=_ALIKE)
-        difference = differences(view.small, expected, origins, change)
+        origins, change, difference = matched(view.small, self._view.small, motion, limit=_ALIKE)
         if not is_followed and explained(difference, origins, limit=_ALIKE) < _MIN_EXPLAINED:
             return False
         bright, *past = self._past.moved(origins_of(motion, *view.bright.shape))
