@@ -7,11 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeVar
 
-import numpy as np
-
 from ..stream import ModelSpec, VideoInfo, open_source
 from ..training.dataset import is_labelled, open_dataset, read_picture
-from ..training.split import split
+from ..training.split import evenly, split
 from .errors import ExportError
 from .pictures import SAMPLE_COUNT, Picture, Samples, find_pictures, fit
 
@@ -53,7 +51,7 @@ def find_calibration(data: Path, spec: ModelSpec, count: int = PICTURE_COUNT) ->
 
 def given_samples(paths: Sequence[Path]) -> Samples:
     """Pictures of the user's choice to compare on."""
-    return Samples(tuple(read_picture(path) for path in spread(paths, SAMPLE_COUNT)), "the given pictures")
+    return Samples(tuple(read_picture(path) for path in evenly(paths, SAMPLE_COUNT)), "the given pictures")
 
 
 def _of_dataset(data: Path, spec: ModelSpec, count: int) -> Calibration:
@@ -64,8 +62,8 @@ def _of_dataset(data: Path, spec: ModelSpec, count: int) -> Calibration:
             f"calibrate on a folder of pictures ({dataset.examples[0].picture.parent}) or a video"
         )
     parts = split(dataset)
-    calibrated = spread([example.picture for example in parts.train], count)
-    compared = spread([example.picture for example in parts.valid], SAMPLE_COUNT)
+    calibrated = evenly([example.picture for example in parts.train], count)
+    compared = evenly([example.picture for example in parts.valid], SAMPLE_COUNT)
     name = data.resolve().name
     return _of_files(calibrated, compared, spec, f"{name}'s training pictures", f"validation pictures of {name}")
 
@@ -100,15 +98,10 @@ def _frame_count(info: VideoInfo) -> int | None:
 def _held_out(items: Sequence[_Item], count: int) -> tuple[list[_Item], list[_Item]]:
     """`count` to calibrate on, and `SAMPLE_COUNT` others to compare on; where there are few, one in four is kept."""
     if len(items) < 4:
-        return spread(items, count), list(items)
-    compared = set(spread(range(1, len(items)), min(SAMPLE_COUNT, len(items) // 4)))
+        return evenly(items, count), list(items)
+    compared = set(evenly(range(1, len(items)), min(SAMPLE_COUNT, len(items) // 4)))
     rest = [item for index, item in enumerate(items) if index not in compared]
-    return spread(rest, count), [items[index] for index in sorted(compared)]
-
-
-def spread(items: Sequence[_Item], count: int) -> list[_Item]:
-    """At most so many of them, evenly."""
-    return [items[index] for index in np.linspace(0, len(items) - 1, min(len(items), count)).round().astype(int)]
+    return evenly(rest, count), [items[index] for index in sorted(compared)]
 
 
 def _fit(picture: Picture, spec: ModelSpec) -> Picture:

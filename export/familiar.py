@@ -18,7 +18,7 @@ from ..stream import Model
 from ..stream.decode.pixels import network_input
 from ..stream.masks.familiar import LOW, lead
 from ..training.files import read_picture
-from .calibration import spread
+from ..training.split import evenly
 from .errors import ExportError
 from .metadata import familiar_metadata
 from .model_file import placed, write
@@ -50,7 +50,7 @@ def note_familiar(
         ModelError: `source` is no model file.
         DataError: a file is no picture.
     """
-    chosen = [path for paths in data for path in spread(paths, PICTURES)]
+    chosen = [path for paths in data for path in evenly(paths, PICTURES)]
     if len(chosen) < FEWEST:
         raise ExportError(f"too few pictures to tell what is familiar: {len(chosen)}, and {FEWEST} are the least")
     leads = []

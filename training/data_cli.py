@@ -144,7 +144,8 @@ def _print_split(dataset: Dataset, valid_list: Path | None, valid_drives: list[s
 
 
 def _save_sheet(dataset: Dataset, found: Survey, path: Path) -> None:
-    from .sheet import evenly, label_sheet  # and Pillow, which --help must do without
+    from .sheet import label_sheet  # and Pillow, which --help must do without
+    from .split import evenly
 
     try:
         label_sheet(dataset, evenly(found.usable, _SHEET_PICTURES)).save(path)

@@ -6,7 +6,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,6 +19,7 @@ from .head import fit_head
 from .history import EpochScores, Row, history_row
 from .job import Job
 from .optimizer import make_optimizer
+from .split import evenly
 from .trained import is_model
 from .unet import UNet
 from .unfold import renew_norms
@@ -130,8 +130,7 @@ def _adopt(network: UNet, parent: Checkpoint, class_names: tuple[str, ...]) -> N
 def _some(job: Job, count: int) -> Iterator[Crop]:
     """Training pictures of all data sets, and their masks."""
     every = [(number, example) for number, part in enumerate(job.parts) for example in part.split.train]
-    places = np.linspace(0, len(every) - 1, min(len(every), count)).round().astype(int)
-    return (job.pictures.read(*every[place]) for place in places)
+    return (job.pictures.read(*one) for one in evenly(every, count))
 
 
 def _load_imagenet(network: UNet) -> None:

@@ -24,7 +24,8 @@ from .mixture import Part, open_mixture
 from .run_folder import BEST, LAST, STEPS
 from .schedule import one_cycle_rate
 from .settings import SettledSettings, from_plain, settled
-from .sheet import Cell, draw_sheet, evenly, paint
+from .sheet import Cell, draw_sheet, paint
+from .split import evenly
 from .step_log import StepRow, read_steps
 
 LOSS, RATE, IOU, PREDICTIONS = "loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png"

@@ -69,12 +69,6 @@ def label_sheet(dataset: Dataset, examples: Sequence[Example], *, columns: int =
     return draw_sheet(rows, dataset.class_names, dataset.class_colors)
 
 
-def evenly(examples: Sequence[Example], count: int) -> list[Example]:
-    """At most `count` of them, spread over all."""
-    places = np.linspace(0, len(examples) - 1, min(count, len(examples)))
-    return [examples[round(place)] for place in places]
-
-
 def _row_width(row: Sequence[Cell]) -> int:
     return sum(int(cell.picture.shape[1]) + _GAP for cell in row) + _GAP
 

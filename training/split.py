@@ -11,11 +11,16 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
 
 from .dataset import Dataset
 from .errors import DataError
 from .files import read_lines
 from .layouts import Example
+
+T = TypeVar("T")
 
 _STRETCHES, _STRETCH = (
     5,
@@ -80,6 +85,12 @@ def split(
         offer = f"; {_offer(candidates)}" if by == "folder val" else ""
         raise DataError(f"{dataset.root}: by {by} there are {counts}{offer}")
     return Split(train, tuple(valid), by, without)
+
+
+def evenly(items: Sequence[T], count: int) -> list[T]:
+    """At most so many of them, spread over all."""
+    places = np.linspace(0, len(items) - 1, min(len(items), count))
+    return [items[round(place)] for place in places]
 
 
 def stretches(candidates: Sequence[Example], share: float) -> tuple[list[Example], str]:

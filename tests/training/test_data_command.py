@@ -12,7 +12,8 @@ from roadmask.stream.cli import main
 from roadmask.training.dataset import open_dataset
 from roadmask.training.history import write_history
 from roadmask.training.label_pictures import VOID
-from roadmask.training.sheet import Cell, draw_sheet, evenly, paint
+from roadmask.training.sheet import Cell, draw_sheet, paint
+from roadmask.training.split import evenly
 from roadmask.training.survey import survey
 from tests.support.datasets import (
     CODES,
