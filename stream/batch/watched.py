@@ -10,7 +10,6 @@ from __future__ import annotations
 import logging
 import os
 import stat
-import struct
 import threading
 import time
 from collections import Counter
@@ -22,6 +21,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal, NamedTuple, Self
 
+from ..decode.boxes import boxes
 from ..encode.video_sink import SUFFIXES
 from ..errors import SourceError
 from .footage import footage_among, is_result, is_video, told
@@ -285,23 +285,15 @@ class Watch:
 def is_whole(path: Path) -> bool:
     """Whether an MP4 or a MOV has its index and all boxes that it begins; other kinds do not tell: they need a byte."""
     with suppress(OSError), path.open("rb", buffering=0) as file:
-        size, at = os.fstat(file.fileno()).st_size, 0
-        length: int
-        kind: bytes
-        has_index = False
-        while at + 8 <= size:
-            file.seek(at)
-            head = file.read(16)
-            length, kind = struct.unpack(">I4s", head[:8])
-            if not at and kind not in _FIRST_BOXES:
+        size = os.fstat(file.fileno()).st_size
+        box, has_index = None, False
+        for box in boxes(file, 0, size):
+            if not box.begin and box.kind not in _FIRST_BOXES:
                 return True
-            if length == 1 and len(head) == 16:  # the length follows, as it is long
-                (length,) = struct.unpack(">Q", head[8:])
-            has_index |= kind == b"moov"
-            if length < 8:  # to the end of the file, or no box any more
-                return has_index
-            at += length
-        return has_index and at <= size if at else size > 0
+            has_index |= box.kind == b"moov"
+        if box is None:
+            return size > 0
+        return has_index and (box.end <= size or not box.is_sound)
     return True  # who opens it says what is wrong
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -24,6 +25,7 @@ from av.stream import Stream
 from numpy.typing import NDArray
 
 from ..errors import SourceError
+from .boxes import boxes
 from .gps_formats import TEXTS, Fix, box_fix, gpmd_fixes, is_fix, text_fixes, text_of
 from .opening import open_file, open_regular
 from .video_stream import DISCARD_ALL, is_read_already
@@ -170,19 +172,9 @@ def gps_boxes(path: Path) -> list[int]:
 
 def _box(file: BinaryIO, at: int, end: int, wanted: bytes) -> tuple[int, int] | None:
     """Begin and end of what is in the first box of that kind."""
-    for _ in range(_MOST_BOXES):
-        file.seek(at)
-        head = file.read(16)
-        if len(head) < 8 or at >= end:
-            return None
-        size, kind = struct.unpack_from(">I4s", head)
-        inside = at + (16 if size == 1 else 8)
-        size = int.from_bytes(head[8:]) if size == 1 else size or end - at
-        if kind == wanted:
-            return inside, min(at + size, end)
-        if at + size < inside:
-            return None
-        at += size
+    for box in islice(boxes(file, at, end), _MOST_BOXES):
+        if box.kind == wanted:
+            return box.inside, min(box.end, end)
     return None
 
 
@@ -190,10 +182,10 @@ def _read_boxes(path: Path) -> GpsTrack | None:
     """Each is of a second; of the camera's clock, by which they are told apart where some are missing."""
     found: list[tuple[float, Fix]] = []
     damaged, first_s = 0, None
-    if not (boxes := gps_boxes(path)):
+    if not (offsets := gps_boxes(path)):
         return None
     with os.fdopen(open_regular(path), "rb") as file:
-        for number, offset in enumerate(boxes):
+        for number, offset in enumerate(offsets):
             file.seek(offset)
             try:
                 clock_s, fix = box_fix(file.read(_BOX_BYTES))

@@ -19,6 +19,7 @@ from av.container import InputContainer, OutputContainer
 from av.packet import Packet
 from av.video.stream import VideoStream
 
+from ..decode.boxes import boxes
 from ..decode.opening import open_container
 from ..errors import OutputError, is_failure
 from ..frames import PIECE, Carried, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
@@ -309,19 +310,17 @@ def cut_torn(path: Path) -> None:
     Half of a fragment's pictures may stay. A file that is not there, or is no mp4, stays as it is.
     """
     with suppress(OSError), path.open("r+b") as file:
-        size, at = file.seek(0, SEEK_END), 0
-        while at < size:
-            file.seek(at)
-            head = file.read(16)
-            kind, length = head[4:8], int.from_bytes(head[8:16] if head[:4] == b"\0\0\0\1" else head[:4])
-            is_whole = len(head) >= 8 and at + length <= size
-            if at == 0 and kind != b"ftyp":
+        size = file.seek(0, SEEK_END)
+        last = None
+        for last in boxes(file, 0, size):
+            if not last.begin and last.kind != b"ftyp":
                 return
-            if not is_whole and (len(head) < 8 or kind == b"moof"):
-                file.truncate(at)
-            if not is_whole or length < 8:
-                return
-            at += length
+        if last is None or not last.is_sound:
+            return
+        if last.end < size:  # not even a head
+            file.truncate(last.end)
+        elif last.end > size and last.kind == b"moof":
+            file.truncate(last.begin)
 
 
 def _packets(path: Path) -> int:
