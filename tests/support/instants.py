@@ -23,25 +23,30 @@ import av
 KILLED = 9
 OUTPUT_ERROR = 1
 _CALLS = ("mkdir", "rmdir", "rename", "replace", "unlink", "remove", "truncate", "ftruncate", "fsync", "write")
+_CHANGE_NOTHING = ("fsync",)  # that a kill would leave: killed before one is killed before the next call
 _NEED_NO_ROOM = ("rmdir", "unlink", "remove", "truncate", "ftruncate", "flock")
 _FORMATS = {".mp4": "mp4", ".mov": "mov", ".mkv": "matroska"}
 
-Act = Callable[[int, str], None]  # told the number of a call, from 0, and its name, before it is made
+Act = Callable[[str], None]  # told the name of a call before it is made
 
 
 def kill_at(instant: int) -> Act:
-    def act(number: int, _: str) -> None:
-        if number == instant:
+    """Killed at the call of this number, from 0, of those that change something."""
+    numbers = count()
+
+    def act(name: str) -> None:
+        if name not in _CHANGE_NOTHING and next(numbers) == instant:
             os._exit(KILLED)
 
     return act
 
 
 def full_from(instant: int) -> Act:
-    """The disk is full from there on."""
+    """The disk is full from there on, of those that need room."""
+    numbers = count()
 
-    def act(number: int, name: str) -> None:
-        if number >= instant and name not in _NEED_NO_ROOM:
+    def act(name: str) -> None:
+        if name not in _NEED_NO_ROOM and next(numbers) >= instant:
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     return act
@@ -55,7 +60,7 @@ def in_fork(work: Callable[[], object], act: Act | None = None) -> int:
     if child == 0:
         gc.disable()  # codecs that wait here to be collected have their threads in the other process
         try:
-            _count_calls(act or (lambda _number, _name: None))
+            _count_calls(act or (lambda _: None))
             work()
             os._exit(0)
         except BaseException as exc:  # noqa: BLE001 - whatever it was, this process ends here
@@ -71,7 +76,6 @@ def _count_calls(act: Act) -> None:
     calls = _Calls(act)
     for name in _CALLS:
         setattr(os, name, calls.counted(getattr(os, name), name))
-    os.fsync = calls.counted(lambda _: None, "fsync")  # a kill leaves what was written; it would be most of the time
     fcntl.flock = calls.counted(fcntl.flock, "flock")
     os.open, io.open, av.open = calls.os_open(os.open), calls.io_open(io.open), calls.av_open(av.open)
     builtins.open = io.open
@@ -82,7 +86,6 @@ class _Calls:
 
     def __init__(self, act: Act) -> None:
         self._act = act
-        self._numbers = count()
         counted = self.counted
 
         class File(io.FileIO):
@@ -91,12 +94,9 @@ class _Calls:
 
         self._file = File
 
-    def _note(self, name: str) -> None:
-        self._act(next(self._numbers), name)
-
     def counted(self, function: Any, name: str) -> Any:
         def call(*arguments: Any, **named: Any) -> Any:
-            self._note(name)
+            self._act(name)
             return function(*arguments, **named)
 
         return call
@@ -104,7 +104,7 @@ class _Calls:
     def os_open(self, real: Any) -> Any:
         def opened(path: Any, flags: int, *arguments: Any, **named: Any) -> int:
             if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
-                self._note("open")
+                self._act("open")
             return int(real(path, flags, *arguments, **named))
 
         return opened
@@ -113,7 +113,7 @@ class _Calls:
         def opened(file: Any, mode: str = "r", buffering: int = -1, *text: Any, **named: Any) -> Any:
             if not set("wax+") & set(mode):
                 return real(file, mode, buffering, *text, **named)
-            self._note("open")
+            self._act("open")
             raw = self._file(file, mode.replace("b", "").replace("t", ""))
             if buffering == 0:
                 return raw
@@ -126,7 +126,7 @@ class _Calls:
         def opened(file: Any, mode: str = "r", *arguments: Any, **named: Any) -> Any:
             if mode != "w":
                 return real(file, mode, *arguments, **named)
-            self._note("open")
+            self._act("open")
             return real(self._file(file, "w+"), mode, *arguments, format=_FORMATS[Path(file).suffix], **named)
 
         return opened
