@@ -9,6 +9,7 @@ import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -114,7 +115,7 @@ def _call(called: _Command | None, arguments: list[str], on_import: Callable[[],
         arguments = [*arguments[: arguments.index(_ALL)], "--help"]
     expected: tuple[type[Exception], ...] = (RoadmaskError, *getattr(module, "ERRORS", ()))
     try:
-        _app(called, module, shows_all=shows_all)(arguments, prog_name="roadmask")
+        _parser(called, module, shows_all=shows_all)(arguments, prog_name="roadmask")
     except expected as exc:
         return _fail(str(exc), 2 if getattr(exc, "usage", False) else 1)
     return 0
@@ -135,7 +136,8 @@ def _words_to_complete() -> list[str] | None:
     return line.split()[1:]
 
 
-def _app(called: _Command | None, module: ModuleType | None, *, shows_all: bool) -> typer.Typer:
+@cache  # who calls commands in a process one after the other waits for its fifty options once
+def _parser(called: _Command | None, module: ModuleType | None, *, shows_all: bool) -> Callable[..., object]:
     """All commands by name and help; only the one that is called with its options."""
     app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
     app.callback()(_options)
@@ -146,7 +148,7 @@ def _app(called: _Command | None, module: ModuleType | None, *, shows_all: bool)
             app.command(command.name, cls=_helpful(groups, shows_all=shows_all), context_settings=width)(function)
         else:
             app.command(command.name, help=command.help)(_not_called)
-    return app
+    return typer.main.get_command(app)
 
 
 def _helpful(groups: Mapping[str, str], *, shows_all: bool) -> type[TyperCommand]:

@@ -129,6 +129,7 @@ def test_what_is_shown_is_taken(words: Words, monkeypatch: pytest.MonkeyPatch) -
         taken.append(options)
 
     monkeypatch.setattr(module, command.function, take)
+    monkeypatch.setattr(cli, "_parser", cli._parser.__wrapped__)  # made anew, as it is kept from call to call
     assert cli.main(words) == 0
     assert taken
 
