@@ -97,7 +97,7 @@ class Watched:
 
         thread = threading.Thread(target=work)
         thread.start()
-        words = [self.folder, "-o", f"{self.out}/", "--watch", "--settle", "0.3s", *options]
+        words = [self.folder, "-o", f"{self.out}/", "--watch", "--settle", "0.1s", *options]
         ended = run(*words, model=self._model)
         thread.join()
         if failures:
@@ -115,7 +115,10 @@ class Watched:
 
 @pytest.fixture
 def watched(tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> Watched:
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # which would be most of a test's time
+    """It looks again at once, however long a look or a summary takes on a busy machine."""
+    monkeypatch.setattr("roadmask.stream.batch.watched._SHARE", 1.0)
+    monkeypatch.setattr("roadmask.stream.batch.watched._IDLE_S", 0.02)
+    monkeypatch.setattr("roadmask.stream.commands.run_files._CATCH_UP_SHARE", 1.0)
     return Watched(tmp_path, model)
 
 
