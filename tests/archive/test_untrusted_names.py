@@ -14,6 +14,7 @@ from roadmask.stream.cli import main
 from roadmask.stream.system.talk import printable
 from tests.support.clips import cfr, make_clip
 from tests.support.own_process import PYTHONPATH
+from tests.support.run_command import run
 from tests.support.untrusted import changed, everything, write
 
 NAMES = [
@@ -60,10 +61,13 @@ def ran_in(folder: Path, *arguments: str) -> tuple[bytes, bytes]:
     return done.stdout, done.stderr
 
 
-def test_a_name_of_dots_leaves_the_folder_of_results_as_little(tmp_path: Path, model: Path) -> None:
+def test_a_name_of_dots_leaves_the_folder_of_results_as_little(
+    tmp_path: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
     for name in ("..mp4", "...mp4"):
         make_clip(tmp_path / "clip.mp4", cfr(2)).rename(tmp_path / name)
-        ran_in(tmp_path, "run", name, "-o", "out/", "--model", str(model), "--progress", "none")
+        assert run(name, "-o", "out/", model=model) == 0
     assert {path.name for path in tmp_path.iterdir()} == {"..mp4", "...mp4", "out"}
     assert {"..mp4_overlay.mp4", "...mp4_overlay.mp4"} <= {path.name for path in (tmp_path / "out").iterdir()}
 

@@ -58,12 +58,12 @@ def test_several_files_have_a_bar_each_and_one_for_all_and_then_a_table(model: P
     drives = tmp_path / "drives"
     drives.mkdir()
     for name in ("a", "b"):
-        make_clip(drives / f"{name}.mp4", cfr(400), size=(96, 128))
-    terminal = Terminal(drives, "-o", "out/", "--model", model, folder=tmp_path)
+        make_clip(drives / f"{name}.mp4", cfr(200))
+    terminal = Terminal(drives, "-o", "out/", "--model", model, "--preset", "ultrafast", folder=tmp_path)
     assert terminal.wait() == 0
     assert "of 2 files" in terminal.text
-    assert "/400" in terminal.text
-    assert "2 files: 2 done; 800 frames in " in terminal.text
+    assert "/200" in terminal.text
+    assert "2 files: 2 done; 400 frames in " in terminal.text
 
 
 def test_a_camera_has_a_table_of_its_numbers(model: Path, tmp_path: Path) -> None:
