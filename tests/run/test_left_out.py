@@ -5,8 +5,8 @@ from __future__ import annotations
 import csv
 import json
 import os
-import subprocess
-import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from fractions import Fraction
 from pathlib import Path
 
@@ -26,7 +26,6 @@ from roadmask.stream.run.settings import SegmentSettings
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import halves
 from tests.support.file_content import pictures_of
-from tests.support.own_process import LIMIT_S, PYTHONPATH
 from tests.support.run_command import run
 
 GRAY = np.full((96, 128, 3), 150, np.uint8)
@@ -219,23 +218,30 @@ def test_what_cannot_be_left_out_is_said_in_a_line_before_anything_is_made(
     assert not list(tmp_path.glob("out/*"))
 
 
+@contextmanager
+def standing_in_for(descriptor: int, other: int) -> Iterator[None]:
+    kept = os.dup(descriptor)
+    os.dup2(other, descriptor)
+    try:
+        yield
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+
+
 def test_what_is_saved_with_a_camera_s_name_holds_until_it_is_told_otherwise(
-    clip: Path, model: Path, tmp_path: Path
+    clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     mask = write_mask(tmp_path / "mask.png")
-    environment = {**os.environ, "PYTHONPATH": PYTHONPATH, "XDG_CONFIG_HOME": str(tmp_path / "config")}
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
 
     def rows_left_out(name: str, *words: object) -> tuple[int, str]:
-        """Of the camera's picture, which comes through a pipe; and what is said."""
+        """Of the camera's picture, which comes through standard input; and what is said."""
         out = tmp_path / f"{len(list(tmp_path.iterdir()))}.zip"
-        command = [sys.executable, "-m", "roadmask", "run", f"{name}=-", "--masks", out, "--model", model, *words]
-        with clip.open("rb") as video:
-            done = subprocess.run(
-                [*map(str, command)], stdin=video, env=environment, timeout=LIMIT_S, capture_output=True, text=True
-            )
-        assert done.returncode == 0, done.stderr
+        with clip.open("rb") as video, standing_in_for(0, video.fileno()):
+            assert run(f"{name}=-", "--masks", out, *words, model=model) == 0
         with open_masks(out) as masks:
-            return int((masks[0] == 255).all(axis=1).sum()), done.stderr
+            return int((masks[0] == 255).all(axis=1).sum()), capsys.readouterr().err
 
     assert rows_left_out("front", "--ignore", mask, "--save-ignore")[0] == 24
     mask.unlink()
