@@ -19,6 +19,8 @@ sys.dont_write_bytecode = False
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 # A process of tests a core: threads of torch beyond that wait for each other, at full load.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+# No test loses its power, and to wait for the disk would be a large part of the time of those that write.
+os.fsync = lambda _: None
 
 
 @pytest.hookimpl(optionalhook=True)

@@ -202,7 +202,6 @@ def test_a_run_that_goes_on_from_any_frame_gives_the_same(
                 raise Killed
 
         patch.setattr(stages, "EVERY_S", 0.0)
-        patch.setattr("os.fsync", lambda _: None)
         outputs: list[dict[str, Any]] = []
         for name in ("whole", "killed"):
             masks, stats = folder / f"{name}{kind}", folder / f"{name}.csv"

@@ -120,7 +120,6 @@ def test_a_run_that_was_killed_goes_on_to_the_same_pictures(
     drive: Path, model: Model, whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, frames: int
 ) -> None:
     monkeypatch.setattr(stages, "EVERY_S", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     settings = job(drive, tmp_path)
 
     def kill(done: int) -> None:

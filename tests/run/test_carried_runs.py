@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import csv
 import json
-import os
 from collections.abc import Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -26,7 +25,7 @@ from roadmask.stream.cluster.stretch import run_stretch, stretches, wanted_frame
 from roadmask.stream.cluster.stretch_join import StretchFolder, join
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.errors import OutputError, RoadmaskError
-from roadmask.stream.frames import PIECE, WARM_UP, Frame
+from roadmask.stream.frames import WARM_UP, Frame
 from roadmask.stream.masks.carry import Every, parse_every
 from roadmask.stream.network.model import Model
 from roadmask.stream.pipeline import Pipeline
@@ -38,6 +37,7 @@ from tests.support.color_model import COLORS, spec, write_color_model
 from tests.support.file_content import content, pictures_of
 from tests.support.moving_scene import texture
 from tests.support.run_command import run
+from tests.support.short_pieces import PIECE, shorten_pieces
 
 FRAMES = PIECE + 40
 HEIGHT, WIDTH = 64, 96
@@ -45,6 +45,13 @@ HEIGHT, WIDTH = 64, 96
 
 class KilledError(BaseException):
     """As abrupt as a signal: nobody catches it."""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def short_pieces() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        shorten_pieces(patch)
+        yield
 
 
 def street(number: int, rough: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -146,7 +153,6 @@ def test_a_run_that_was_killed_anywhere_goes_on_to_the_same_bytes(
     monkeypatch: pytest.MonkeyPatch,
     frames: tuple[int, ...],
 ) -> None:
-    monkeypatch.setattr(os, "fsync", lambda _: None)
     settings = job(clip, tmp_path, **wanted)
     for number in frames:
         with monkeypatch.context() as often:

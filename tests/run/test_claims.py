@@ -55,7 +55,6 @@ def _cache(monkeypatch: pytest.MonkeyPatch, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture
 def saves_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "EVERY_S", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # which would be most of a test's time
 
 
 def job(clip: Path, folder: Path, *names: str) -> SegmentSettings:

@@ -276,7 +276,6 @@ def test_memory_that_runs_out_in_any_stage_is_one_line_with_what_to_lower(
     stage: str,
 ) -> None:
     monkeypatch.setattr("roadmask.stream.run.stages.EVERY_S", 0)
-    monkeypatch.setattr("os.fsync", lambda _: None)
     arguments = command(clip, "-o", f"{tmp_path}/", model=model)[3:]
     where, error = STAGES[stage]
     with monkeypatch.context() as patch:
@@ -293,7 +292,6 @@ def test_a_device_that_fails_in_mid_run_is_named_and_the_run_goes_on_later(
     clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr("roadmask.stream.run.stages.EVERY_S", 0)
-    monkeypatch.setattr("os.fsync", lambda _: None)
     arguments = [*command(clip, "-o", f"{tmp_path}/", model=model)[3:], "--device", "cuda"]
     with monkeypatch.context() as patch:
         runtime = FakeRuntime(patch)

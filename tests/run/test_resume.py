@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from fractions import Fraction
@@ -89,7 +88,6 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 @pytest.fixture
 def saves_always(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stages, "EVERY_S", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # which would be most of a test's time
 
 
 def job(clip: Path, folder: Path, **changes: object) -> SegmentSettings:
@@ -366,7 +364,7 @@ def decided(clip: Path, model: Model, begin: int, *, reuse: bool, smooth: bool) 
             yield item.result
 
 
-@pytest.mark.parametrize("frames", [1, 8, PIECE - WARM_UP + 5, PIECE])
+@pytest.mark.parametrize("frames", [1, PIECE - WARM_UP + 5, 30, PIECE])
 def test_a_state_that_was_on_disk_leads_to_the_same_masks_and_the_same_familiarity(
     clip: Path, model: Model, tmp_path: Path, frames: int
 ) -> None:

@@ -81,7 +81,6 @@ def test_a_run_that_was_killed_goes_on_to_the_same_tracks_and_tables(
 ) -> None:
     clip = make_long(tmp_path / name, PIECE + 40)
     monkeypatch.setattr(stages, "EVERY_S", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # which would be most of the time
     whole, parts = (job(clip, tmp_path / folder, suffix, table) for folder in ("whole", "parts"))
     process_video(whole, model)
     run_until(parts, model, PIECE + 9)

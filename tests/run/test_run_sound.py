@@ -96,7 +96,6 @@ def test_a_run_that_was_killed_goes_on_to_the_same_sound(
 ) -> None:
     clip = make_heard(tmp_path / "late.ts", "ac3", seconds=(PIECE + 40) / 25, at_s=3, late_s=Fraction(3))
     monkeypatch.setattr(stages, "EVERY_S", 0.0)
-    monkeypatch.setattr(os, "fsync", lambda _: None)  # which would be most of the time
     for name in ("whole", "parts"):
         (tmp_path / name).mkdir()
     whole = job(clip, tmp_path / "whole", overlay=tmp_path / "whole" / f"seen{suffix}")

@@ -25,7 +25,7 @@ from roadmask.stream.encode.h264 import Encoding
 from roadmask.stream.encode.overlay import Overlay
 from roadmask.stream.encode.video_sink import OverlayVideoSink
 from roadmask.stream.errors import OutputError, Stopped
-from roadmask.stream.frames import PIECE, Ending, Piece, Place, SegmentedFrame, Sink
+from roadmask.stream.frames import Ending, Piece, Place, SegmentedFrame, Sink
 from roadmask.stream.live import window_sink
 from roadmask.stream.live.live_view import LiveView, parse_address
 from roadmask.stream.live.publish_sink import PublishSink
@@ -37,6 +37,7 @@ from tests.support.clips import SPEC, TICK, open_archive_sink, result_of, times_
 from tests.support.file_content import content, copy, pictures_of, remove
 from tests.support.full_disk import full_disk
 from tests.support.server_process import a_free_port
+from tests.support.short_pieces import PIECE, shorten_pieces
 from tests.support.waiting import until
 
 INFO = video_info()
@@ -171,7 +172,10 @@ def test_a_full_disk_is_an_output_error_and_leaves_nothing_under_the_final_name(
 
 @every_file
 @pytest.mark.parametrize("kept", [0, 5, PIECE, PIECE + 7])
-def test_going_on_at_a_frame_gives_what_a_run_in_one_go_does(tmp_path: Path, kind: FileKind, kept: int) -> None:
+def test_going_on_at_a_frame_gives_what_a_run_in_one_go_does(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: FileKind, kept: int
+) -> None:
+    shorten_pieces(monkeypatch)
     count = kept + 10
     expected = kind.content(kind.write(tmp_path / "whole" / kind.name, count))
     path = tmp_path / "killed" / kind.name

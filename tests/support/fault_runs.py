@@ -83,7 +83,6 @@ def waiting(*arguments, on_frame, **named):
 
 run_files.process_video = waiting
 stages.EVERY_S = 0
-os.fsync = lambda _: None  # which would be most of a test's time
 sys.exit(main(sys.argv[2:]))
 """
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-PIECE = 75  # frames, in place of `frames.PIECE`; more than its `WARM_UP`, and a multiple of `familiar.EVERY`
+PIECE = 50  # frames, in place of `frames.PIECE`; more than its `WARM_UP`, and a multiple of `familiar.EVERY`
 _KNOW_IT = ("frames", "run.mask_log", "encode.video_sink", "cluster.stretch")
 
 
