@@ -29,9 +29,16 @@ def pytest_xdist_auto_num_workers() -> int:
     return usable_cores() + 1
 
 
+# Files that take longest are begun first, or a worker would be alone with one in the end.
+_LONGEST = (
+    *("instants", "live_loss", "resume", "cluster", "training_run", "budget", "corpus", "guide_commands", "publish"),
+    *("watch_folders", "several_data_sets", "signals", "live_page", "stretches", "training_tools", "same_masks"),
+)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """The file that takes by far the longest is begun first, or a worker would be alone with it in the end."""
-    items.sort(key=lambda item: item.path.name != "test_instants.py")
+    places = {f"test_{name}.py": place for place, name in enumerate(_LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 @pytest.fixture(autouse=True)
