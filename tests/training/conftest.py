@@ -28,3 +28,9 @@ def thin_encoder() -> Iterator[None]:
         for name in encoder._WIDTH_AND_DEPTH:
             patch.setitem(encoder._WIDTH_AND_DEPTH, name, (1 / 8, 1 / 8))
         yield
+
+
+@pytest.fixture
+def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take most of the time of a tiny run, and have tests of their own."""
+    monkeypatch.setattr("roadmask.training.session._draw", lambda _run, _talk: [])

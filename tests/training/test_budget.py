@@ -149,10 +149,10 @@ def test_a_run_whose_budget_is_spent_is_whole(data: Path, whole: Whole, clock: C
         train(timed(data, 20), run, resume=True)
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_a_run_that_was_stopped_says_how_much_of_its_time_is_spent(
-    data: Path, tmp_path: Path, clock: Clock, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    data: Path, tmp_path: Path, clock: Clock, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr("roadmask.training.session._draw", lambda _run, _talk: [])
     arguments = train_command(timed(data, 17), tmp_path).split()[1:]
     clock.now += 1
     assert main([*arguments, "--stop-after", "0"]) == 0

@@ -22,6 +22,7 @@ from roadmask.training.shape import SCALES
 from roadmask.training.train import train
 from tests.support.datasets import make_fastai, save_pair, tiny_settings
 
+pytestmark = pytest.mark.usefixtures("thin_encoder")
 OPEN_SETTINGS = TrainSettings(("mine",))
 
 
@@ -97,6 +98,7 @@ def test_a_resumed_run_keeps_what_was_chosen_and_may_be_told_it() -> None:
     assert as_before(replace(OPEN_SETTINGS, start_from="camvid-lite0"), before) == before
 
 
+@pytest.mark.usefixtures("no_plots")
 def test_what_was_chosen_is_told_kept_and_gone_on_with(data: Path, parent: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     words = ["train", str(data), "-o", str(run), "--start-from", str(parent), "--epochs", "2", "--device", "cpu"]

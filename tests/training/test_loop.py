@@ -78,6 +78,7 @@ def test_the_model_that_drew_the_masks_is_scored_by_the_corrections(
     assert scores["night_frame"]["iou"]["Car"] == 0
 
 
+@pytest.mark.usefixtures("thin_encoder", "no_plots")
 @pytest.mark.parametrize("corrected", ["cvat"], indirect=True)  # one is enough: both are read to the same masks
 def test_a_model_that_learnt_the_corrections_runs_on_the_drives(
     corrected: Path, results: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]

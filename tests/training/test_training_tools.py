@@ -33,12 +33,6 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_fastai(tmp_path_factory.mktemp("data"))
 
 
-@pytest.fixture
-def no_plots(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take most of the time of a tiny run, and have tests of their own."""
-    monkeypatch.setattr("roadmask.training.session._draw", lambda _run, _talk: [])
-
-
 def short(data: Path, **changes: object) -> TrainSettings:
     return tiny_settings(data, **{"epochs": 2, "crop": (32, 64), **changes})
 
