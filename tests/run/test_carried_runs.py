@@ -37,8 +37,9 @@ from tests.support.color_model import COLORS, spec, write_color_model
 from tests.support.file_content import content, pictures_of
 from tests.support.moving_scene import texture
 from tests.support.run_command import run
-from tests.support.short_pieces import PIECE, shorten_pieces
+from tests.support.short_pieces import shorten_pieces
 
+PIECE = 75  # whose second begins to warm up behind the first frames, which are told of one by one
 FRAMES = PIECE + 40
 HEIGHT, WIDTH = 64, 96
 
@@ -50,7 +51,7 @@ class KilledError(BaseException):
 @pytest.fixture(scope="module", autouse=True)
 def short_pieces() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        shorten_pieces(patch)
+        shorten_pieces(patch, PIECE)
         yield
 
 
