@@ -54,7 +54,7 @@ def device(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def expected(clip: Path, name: str, device: str) -> list[NDArray[np.uint8]]:
-    masks = masks_of(clip, Model.load(name, device=device, threads=1, workers=1))
+    masks = masks_of(clip, Model.load(name, size="small", device=device, threads=1, workers=1))
     assert len(masks) == FRAMES
     assert len(np.unique(masks)) > 2, "the network sees something"
     assert any((mask != masks[0]).any() for mask in masks), "and not always the same"
@@ -65,7 +65,7 @@ def expected(clip: Path, name: str, device: str) -> list[NDArray[np.uint8]]:
 def test_any_threads_workers_and_batch_give_equal_masks_bit_for_bit(
     clip: Path, name: str, device: str, expected: list[NDArray[np.uint8]], threads: int, workers: int, batch: int | None
 ) -> None:
-    model = Model.load(name, device=device, threads=threads, workers=workers)
+    model = Model.load(name, size="small", device=device, threads=threads, workers=workers)
     np.testing.assert_array_equal(masks_of(clip, model, batch=batch), expected)
 
 
@@ -81,7 +81,7 @@ def test_opencv_s_threads_do_not_change_a_mask(
     before = cv2.getNumThreads()
     cv2.setNumThreads(threads)
     try:
-        np.testing.assert_array_equal(masks_of(clip, Model.load(name, device=device)), expected)
+        np.testing.assert_array_equal(masks_of(clip, Model.load(name, size="small", device=device)), expected)
     finally:
         cv2.setNumThreads(before)
 
@@ -97,7 +97,7 @@ def test_any_queue_depth_gives_equal_masks(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("roadmask.stream.run.stages.AHEAD", depth)
-    np.testing.assert_array_equal(masks_of(clip, Model.load(name, device=device)), expected)
+    np.testing.assert_array_equal(masks_of(clip, Model.load(name, size="small", device=device)), expected)
 
 
 def test_a_run_of_several_workers_writes_the_bytes_of_a_run_of_one(clip: Path, device: str, tmp_path: Path) -> None:
