@@ -154,11 +154,7 @@ def test_what_is_done_is_not_done_again_and_what_was_begun_is_gone_on_with(
     watched.put(clip, "a.ts", age_s=100)
     watched.put(long_clip, "long.mkv")
     state = watched.out / ".long_overlay.mp4.progress/state.npz"
-    watched.run(
-        act=lambda: eventually(state.exists, LONG_S),
-        number=signal.SIGINT,
-        code=130,
-    )
+    watched.run(act=lambda: eventually(state.exists, LONG_S), number=signal.SIGINT, code=130)
     assert watched.states() == {"a.ts": "done", "long.mkv": "interrupted"}
     before = {name: at for name, at in watched.times().items() if name.startswith("a_")}
     capsys.readouterr()
