@@ -81,6 +81,18 @@ def test_without_arguments_it_shows_the_five_lines_that_matter(capsys: pytest.Ca
     assert told.err == ""
 
 
+@pytest.fixture(scope="module")
+def completion(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """What bash reads to complete the command."""
+    if not ROADMASK.exists():
+        pytest.skip("needs roadmask installed")
+    script = tmp_path_factory.mktemp("bash") / "completion"
+    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
+    with script.open("wb") as file:
+        subprocess.run([ROADMASK, "--show-completion", "bash"], stdout=file, check=True, env=environment, timeout=60)
+    return script
+
+
 @pytest.mark.skipif(not Path("/bin/bash").exists(), reason="needs bash")
 @pytest.mark.parametrize(
     ("typed", "expected"),
@@ -94,19 +106,14 @@ def test_without_arguments_it_shows_the_five_lines_that_matter(capsys: pytest.Ca
         ("train camvid --valid-", ["--valid-drive", "--valid-list"]),
     ],
 )
-def test_bash_completes_commands_options_and_values(typed: str, expected: list[str]) -> None:
-    if not ROADMASK.exists():
-        pytest.skip("needs roadmask installed")
+def test_bash_completes_commands_options_and_values(typed: str, expected: list[str], completion: Path) -> None:
     script = f"""
-        eval "$({ROADMASK} --show-completion bash)"
+        source {completion}
         COMP_WORDS=(roadmask {typed}); COMP_CWORD=$(({len(typed.split())}))
         _roadmask_completion {ROADMASK}
         printf '%s\\n' "${{COMPREPLY[@]}}"
     """
-    environment = {**os.environ, "_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
-    done = subprocess.run(
-        ["/bin/bash", "-c", script], capture_output=True, text=True, check=True, env=environment, timeout=60
-    )
+    done = subprocess.run(["/bin/bash", "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert sorted(done.stdout.split()) == expected, done.stderr
 
 

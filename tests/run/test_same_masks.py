@@ -103,5 +103,5 @@ def test_any_queue_depth_gives_equal_masks(
 def test_a_run_of_several_workers_writes_the_bytes_of_a_run_of_one(clip: Path, device: str, tmp_path: Path) -> None:
     for workers in (1, 3):
         masks = tmp_path / f"{workers}.zip"
-        process_video(SegmentSettings(clip, masks=masks), Model.load(device=device, workers=workers))
+        process_video(SegmentSettings(clip, masks=masks), Model.load(size="small", device=device, workers=workers))
     assert (tmp_path / "1.zip").read_bytes() == (tmp_path / "3.zip").read_bytes()
