@@ -75,7 +75,7 @@ def load(model: str | Path | None = None, *, device: str = "auto", size: str = "
     """
     path = None if model is None else given_path(model, "model file")
     # One picture at a time has all threads: the quickest answer. A video has its own, several calls side by side.
-    return Segmenter(Model.load(path, device=str(device), workers=1, size=str(size)), bgr=bgr)
+    return Segmenter(Model.load(path, device=str(device), workers=1, size=str(size), alone=True), bgr=bgr)
 
 
 class Segmenter:
