@@ -9,6 +9,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from fractions import Fraction
 from functools import partial
 from numbers import Real
@@ -26,6 +27,7 @@ from .decode.picture import MAX_PICTURE_PIXELS, is_picture
 from .decode.pixels import network_input
 from .errors import ArgumentError, RoadmaskError, SourceError
 from .frames import Frame, SegmentedFrame, VideoInfo
+from .masks.carry import Every, Follower, every_given
 from .masks.deciding import Decider
 from .masks.smooth import Smoother
 from .network.model import Model
@@ -42,6 +44,7 @@ if TYPE_CHECKING:
     Picture = NDArray[Any] | Image.Image | str | Path  # an array is (height, width, 3) RGB, or (height, width) gray
 
 _TICK = Fraction(1, 1_000_000)  # seconds, of the frames of a session
+_GAP = Fraction(1, 15)  # seconds between two of them, where times are not known
 
 
 def load(model: str | Path | None = None, *, device: str = "auto", size: str = "auto", bgr: bool = False) -> Segmenter:
@@ -72,7 +75,7 @@ def load(model: str | Path | None = None, *, device: str = "auto", size: str = "
     """
     path = None if model is None else given_path(model, "model file")
     # One picture at a time has all threads: the quickest answer. A video has its own, several calls side by side.
-    return Segmenter(Model.load(path, device=str(device), workers=1, size=str(size)), bgr=bgr)
+    return Segmenter(Model.load(path, device=str(device), workers=1, size=str(size), alone=True), bgr=bgr)
 
 
 class Segmenter:
@@ -170,9 +173,17 @@ class Segmenter:
         )
         return (Result(frame, self._model.spec, bgr=self._bgr) for frame in frames)
 
-    def session(self) -> Session:
-        """What takes the frames of one's own loop, one after another, and keeps their masks steady."""
-        return Session(self._model, bgr=self._bgr)
+    def session(self, *, every: int | str | None = None) -> Session:
+        """What takes the frames of one's own loop, one after another, and keeps their masks steady.
+
+        Args:
+            every: the network sees every n-th frame, or one about every "66ms", and sooner where the picture changes
+                much; masks between are carried along with what moves.
+
+        Raises:
+            RoadmaskError: `every` is neither a number nor a time.
+        """
+        return Session(self._model, bgr=self._bgr, every=every_given(every))
 
     def _results(self, pictures: Sequence[Picture]) -> list[Result]:
         model = self._many()
@@ -211,14 +222,19 @@ class Session:
     ...     result = session(np.zeros((96, 128, 3), np.uint8), time=number / 25)
     >>> result.time, result.index
     (0.04, 1)
+    >>> session = roadmask.load().session(every="66ms")  # the network sees every other frame of 30 a second
+    >>> session(np.zeros((96, 128, 3), np.uint8)).mask.shape
+    (96, 128)
     """
 
-    def __init__(self, model: Model, *, bgr: bool = False) -> None:
+    def __init__(self, model: Model, *, bgr: bool = False, every: Every | None = None) -> None:
         self._model = model
         self._bgr = bgr
+        self._every = every
         self._smoother = Smoother()
         self._reformatter, self._decider = VideoReformatter(), Decider(len(model.spec.classes))
         self._count = 0
+        self.reset()
 
     def __call__(self, picture: NDArray[Any] | Image.Image, *, time: float | Fraction | None = None) -> Result:
         """The result of the next frame.
@@ -234,14 +250,28 @@ class Session:
         array = as_array(picture, bgr=self._bgr)
         seconds = _seconds(time, "time")
         frame = _frame_of(array, self._model.spec, self._reformatter, bgr=self._bgr, index=self._count, time=seconds)
-        scores = self._smoother.blend(self._model.scores(frame.input[None])[0], frame.input, time=seconds)
-        mask = self._decider.mask(scores, *array.shape[:2])
+        mask = self._decider.mask(self._scores(frame, seconds), *array.shape[:2])
         self._count += 1
         return Result(SegmentedFrame(frame, mask), self._model.spec, bgr=self._bgr, picture=array)
 
     def reset(self) -> None:
         """The next frame does not follow from the last one."""
         self._smoother.reset()
+        self._follower = Follower(self._every) if self._every else None
+        self._time: Fraction | None = None  # of the last frame, where it is known
+        self._clock = Fraction(0)  # the same, counted on where it is not
+
+    def _scores(self, frame: Frame, time: Fraction | None) -> NDArray[np.float32]:
+        """The smoothed ones, by the network or carried along; good until the next call."""
+        self._clock += _GAP if time is None or self._time is None else time - self._time
+        self._time = time
+        if self._follower:
+            frame = self._follower.marked(replace(frame, pts=round(self._clock / _TICK)))
+        if frame.carried:
+            assert frame.motion is not None
+            return self._smoother.carried(frame.motion)
+        scores = self._model.scores(frame.input[None])[0]
+        return self._smoother.blend(scores, frame.input, time=self._clock, motion=frame.motion)
 
 
 def as_array(picture: Any, *, bgr: bool = False) -> NDArray[np.uint8]:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import time
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,11 @@ from PIL import Image
 
 import roadmask
 from roadmask import ArchiveError, Camera, ModelError, OutputError, RoadmaskError, SourceError, segment_video
+from roadmask.stream.network.model import Model
 from roadmask.stream.segmenter import Segmenter
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import COLORS
+from tests.support.moving_scene import texture
 from tests.support.run_command import run
 
 SIZE = (96, 128)
@@ -193,16 +196,10 @@ def test_a_video_s_results_are_those_of_a_run(segmenter: Segmenter, model: Path,
 def test_a_session_s_frames_are_smoothed_as_a_video_s(segmenter: Segmenter, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     pictures = [cv2.add(street(), rng.integers(0, 90, (*SIZE, 3), np.uint8)) for _ in range(5)]
-    with av.open(tmp_path / "drive.mkv", "w") as container:
-        stream = container.add_stream("ffv1", rate=25, width=SIZE[1], height=SIZE[0])
-        assert isinstance(stream, av.VideoStream)
-        stream.pix_fmt = "bgr0"
-        for picture in pictures:
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
-        container.mux(stream.encode())
+    drive = lossless(tmp_path / "drive.mkv", pictures)
     session = segmenter.session()
     masks = [session(picture, time=number / 25).mask for number, picture in enumerate(pictures)]
-    run = [result.mask for result in segmenter.stream(tmp_path / "drive.mkv")]
+    run = [result.mask for result in segmenter.stream(drive)]
     assert all((mask == of_run).all() for mask, of_run in zip(masks, run, strict=True))
     alone = [segmenter(picture).mask for picture in pictures]
     assert any((mask != of_picture).any() for mask, of_picture in zip(masks, alone, strict=True))
@@ -210,6 +207,77 @@ def test_a_session_s_frames_are_smoothed_as_a_video_s(segmenter: Segmenter, tmp_
     assert (session(pictures[-1]).mask == alone[-1]).all()
     with pytest.raises(RoadmaskError, match="time is nan: not a number of seconds"):
         session(pictures[0], time=float("nan"))
+
+
+def test_behind_a_call_the_network_s_threads_sleep() -> None:
+    model = roadmask.load("camvid-lite0-int8", device="cpu")
+    expected = roadmask.Model.load("camvid-lite0-int8", device="cpu", workers=1)
+    picture = texture(192, 256)
+    model(picture)
+    assert (model._model.scores(picture[None]) == expected.scores(picture[None])).all(), "awake or asleep within"
+    worked = time.process_time()
+    time.sleep(0.1)  # ONNX Runtime's own threads would work for 34 ms of it
+    assert time.process_time() - worked < 0.02
+
+
+@pytest.mark.parametrize("every", [3, "120ms", 1, None])
+def test_a_session_carries_masks_between_frames_as_a_run_does(
+    segmenter: Segmenter, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, every: int | str | None
+) -> None:
+    scene = texture(SIZE[0], 2 * SIZE[1])
+    pictures = [np.ascontiguousarray(scene[:, number : number + SIZE[1]]) for number in range(8)]
+    drive = lossless(tmp_path / "drive.mkv", pictures)
+    run = list(segment_video(drive, model=model, device="cpu", every=every))
+    assert any(of_run.frame.carried for of_run in run) == (every in (3, "120ms"))
+    session = segmenter.session(every=every)
+    calls = count_calls(monkeypatch)
+    for number, (picture, of_run) in enumerate(zip(pictures, run, strict=True)):
+        calls.clear()
+        result = session(picture, time=100 + number / 25)
+        assert (result.mask == of_run.mask).all()
+        assert (result.index, result.time) == (number, 100 + number / 25)
+        assert len(calls) == of_run.frame.is_key
+
+
+def test_a_session_s_network_sees_what_does_not_follow(segmenter: Segmenter, monkeypatch: pytest.MonkeyPatch) -> None:
+    picture = texture(*SIZE)
+    session = segmenter.session(every=1000)
+    calls = count_calls(monkeypatch)
+    for _ in range(6):  # times are not known: as at 15 a second, of which five are a third of one
+        session(picture)
+    assert len(calls) == 2
+    session(texture(*SIZE, seed=1))
+    assert len(calls) == 3, "a cut"
+    session(np.ascontiguousarray(texture(*SIZE, seed=1)[:64]))
+    assert len(calls) == 4, "another size"
+    session.reset()
+    session(np.ascontiguousarray(texture(*SIZE, seed=1)[:64]))
+    assert len(calls) == 5
+    with pytest.raises(RoadmaskError, match="every is 'often', neither a number of frames"):
+        segmenter.session(every="often")
+
+
+def lossless(path: Path, pictures: Sequence[NDArray[np.uint8]]) -> Path:
+    with av.open(path, "w") as container:
+        stream = container.add_stream("ffv1", rate=25, width=SIZE[1], height=SIZE[0])
+        assert isinstance(stream, av.VideoStream)
+        stream.pix_fmt = "bgr0"
+        for picture in pictures:
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+        container.mux(stream.encode())
+    return path
+
+
+def count_calls(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What is called of the network from now on: how many pictures at a time."""
+    calls, scores = [], Model.scores
+
+    def counted(self: Model, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        calls.append(len(pictures))
+        return scores(self, pictures)
+
+    monkeypatch.setattr(Model, "scores", counted)
+    return calls
 
 
 def test_a_result_names_what_it_holds(segmenter: Segmenter) -> None:

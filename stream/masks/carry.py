@@ -20,6 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import ArgumentError
 from ..frames import Frame, Position, warms_up
 from .deciding_state import Known
 from .flow import Flow, explained, matched, moved, origins_of
@@ -70,6 +71,14 @@ def parse_every(text: str | int) -> Every | None:
     return Every(seconds=seconds)
 
 
+def every_given(value: int | str | None) -> Every | None:
+    """What a Python call has as `every`. Raises `ArgumentError`."""
+    try:
+        return None if value is None else parse_every(value)
+    except ValueError as exc:
+        raise ArgumentError(f"every is {exc}") from None
+
+
 def mark_carried(
     frames: Iterable[Frame], every: Every, *, first: Position = 0, known: Known | None = None
 ) -> Iterator[Frame]:
@@ -81,20 +90,32 @@ def mark_carried(
         first: see `frames`. The warm-up of a piece begins with one that it sees.
         known: of the frame before the first, where the network has seen that.
     """
-    flow = Flow(finest=_FINEST, stride=_STRIDE)
-    trail = _Trail(flow, known.input, known.time, first - 1) if known else None
-    for position, frame in enumerate(frames, first):
+    follower = Follower(every, first=first, known=known)
+    for frame in frames:
+        yield follower.marked(frame)
+
+
+class Follower:
+    """Marks one frame after the other, as `mark_carried` does."""
+
+    def __init__(self, every: Every, *, first: Position = 0, known: Known | None = None) -> None:
+        self._every = every
+        self._flow = Flow(finest=_FINEST, stride=_STRIDE)
+        self._trail = _Trail(self._flow, known.input, known.time, first - 1) if known else None
+        self._position = first
+
+    def marked(self, frame: Frame) -> Frame:
+        position, trail = self._position, self._trail
+        self._position += 1
         if frame.unchanged:
             if trail:
                 trail.time = frame.time
-            yield frame
-            continue
+            return frame
         step = trail.follow(frame, position) if trail else None
-        if step and step.lost <= _MOST_LOST and not (step.is_due(every) or warms_up(position)):
-            yield replace(frame, carried=True, motion=step.motion)
-            continue
-        trail = _Trail(flow, frame.input, frame.time, position)
-        yield replace(frame, motion=step.motion) if step else frame
+        if step and step.lost <= _MOST_LOST and not (step.is_due(self._every) or warms_up(position)):
+            return replace(frame, carried=True, motion=step.motion)
+        self._trail = _Trail(self._flow, frame.input, frame.time, position)
+        return replace(frame, motion=step.motion) if step else frame
 
 
 class _Step(NamedTuple):

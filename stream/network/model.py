@@ -81,6 +81,7 @@ class Model:
         threads: int = 0,
         workers: int = 0,
         size: str = "auto",
+        alone: bool = False,
     ) -> Model:
         """Open a model.
 
@@ -93,6 +94,7 @@ class Model:
                 quickest answer to a single call.
             size: of the pictures that the network sees, as `ModelSpec.at_size` takes it; "auto" is what suits the
                 device. They have the aspect ratio of what is segmented, whatever the size's.
+            alone: nothing else is done during a call, so that its threads may wait for each other awake.
 
         Raises:
             ArgumentError: it is no size, or none for this model.
@@ -106,7 +108,7 @@ class Model:
 
         def opened(placement: Placement, int8: bool) -> Model:
             suited = file or _File.read(find_model(BUNDLED_INT8 if int8 else BUNDLED))
-            return cls._on(placement, suited, threads, workers, size)
+            return cls._on(placement, suited, threads, workers, size, alone=alone)
 
         for choice in better:  # there are several only where the user leaves the choice
             try:
@@ -116,11 +118,11 @@ class Model:
         return opened(*last)
 
     @classmethod
-    def _on(cls, placement: Placement, file: _File, threads: int, workers: int, size: str) -> Model:
+    def _on(cls, placement: Placement, file: _File, threads: int, workers: int, size: str, *, alone: bool) -> Model:
         path, declared, spec = file
         threads = threads or usable_cores()
         workers = workers or placement.workers or min(threads, _MAX_WORKERS)
-        work = Work(None, max(threads // workers, 1), workers)
+        work = Work(None, max(threads // workers, 1), workers, alone)
         if size == "auto":
             size = "default" if spec.fixed else placement.device.size
         sized = spec.at_size(size)

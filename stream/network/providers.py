@@ -192,6 +192,7 @@ class Work:
     shape: Shape | None  # None for any
     threads: int  # of a call
     calls: int = 1  # at a time
+    alone: bool = False  # while it is done, nothing else wants the cores
     model_sha256: str = ""
     fp16: bool = False  # the graph computes in fp16
 

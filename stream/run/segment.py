@@ -18,9 +18,9 @@ from ..decode.opening import is_sequence
 from ..decode.picture import PictureSource
 from ..decode.place import Selection
 from ..decode.source import Source, open_source
-from ..errors import ArgumentError, SourceError, Stopped, is_failure
+from ..errors import SourceError, Stopped, is_failure
 from ..frames import Ending, Position, SegmentedFrame, Sink, VideoInfo
-from ..masks.carry import parse_every
+from ..masks.carry import every_given
 from ..masks.deciding import Decided
 from ..masks.ignore import Ignored
 from ..network.model import Model
@@ -226,10 +226,6 @@ def segment_video(
     """
     if isinstance(source, str) and "://" in source:
         source = parse_camera(source)
-    try:
-        seen = None if every is None else parse_every(every)
-    except ValueError as exc:
-        raise ArgumentError(f"every is {exc}") from None
     settings = SegmentSettings(
         source if isinstance(source, Camera) else Path(source),
         start=start,
@@ -239,7 +235,7 @@ def segment_video(
         batch=batch,
         smooth=smooth,
         reuse=reuse,
-        every=seen,
+        every=every_given(every),
         ignore=ignore or None,
     )
     return results_of(settings, model, device)

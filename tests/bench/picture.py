@@ -2,10 +2,10 @@
 
 One picture at a time, the same model file, all in one process and in turn, many times over, because machines are noisy:
 read the ratios. The bare session has ONNX Runtime's own settings; that its threads spin while they wait, which ours do
-not, has a line of its own. It gets pictures that are of the network's size already, or resizes them with OpenCV as a
-user would, and enlarges labels. Wall time is what a user waits, on a machine with nothing else to do; processor time
-adds up all threads, those that spin too. Ours has the bare session's runtime, and a line for the one that it takes by
-itself. First calls of a size, and loading, are apart.
+for a moment and not beyond the call, has a line of its own. It gets pictures that are of the network's size already, or
+resizes them with OpenCV as a user would, and enlarges labels. Wall time is what a user waits, on a machine with nothing
+else to do; processor time adds up all threads, those that spin too. Ours has the bare session's runtime, lines for each
+of its steps, and one for the runtime that it takes by itself. First calls of a size, and loading, are apart.
 """
 
 from __future__ import annotations
@@ -23,7 +23,9 @@ import onnxruntime
 from numpy.typing import NDArray
 
 import roadmask
+from roadmask.stream.frames import Frame
 from roadmask.stream.network.model import find_model
+from roadmask.stream.segmenter import Segmenter, _frame_of
 from roadmask.stream.spec import METADATA_KEY, parse_spec
 
 Picture = NDArray[np.uint8]
@@ -46,12 +48,16 @@ def main() -> None:
     chosen = roadmask.load(options.model)
     calm = Bare(find_model(options.model), *options.size, spins=False)
     small = [bare.resized(picture) for picture in pictures]
+    steps = Steps(model, pictures)
     sides: dict[str, Callable[[int], object]] = {
         "bare, of the network's size": lambda number: bare.scores(small[number]),
         "the same without spinning": lambda number: calm.scores(small[number]),
         "bare, resized": lambda number: bare.scores(bare.resized(pictures[number])),
         "bare, resized, labels enlarged": lambda number: bare.labels(pictures[number]),
         "model(picture)": lambda number: model(pictures[number]),
+        "  its picture made small": steps.made_small,
+        "  its network": steps.scores,
+        "  its mask decided": steps.mask,
         f"model(picture), {chosen.device}": lambda number: chosen(pictures[number]),
     }
     wall: dict[str, list[float]] = {name: [] for name in sides}
@@ -99,6 +105,24 @@ class Bare:
         labels = np.argmax(self.scores(self.resized(picture)), axis=0).astype(np.uint8)
         size = (picture.shape[1], picture.shape[0])
         return np.asarray(cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+class Steps:
+    """What `model(picture)` does, one after the other."""
+
+    def __init__(self, model: Segmenter, pictures: list[Picture]) -> None:
+        self.network, self.pictures, self.tools = model._model, pictures, model._tools
+        self.small = [self.made_small(number).input for number in range(len(pictures))]
+        self.scored = [self.scores(number) for number in range(len(pictures))]
+
+    def made_small(self, number: int) -> Frame:
+        return _frame_of(self.pictures[number], self.network.spec, self.tools.reformatter, bgr=False)
+
+    def scores(self, number: int) -> NDArray[np.float32]:
+        return self.network.scores(self.small[number][None])[0]
+
+    def mask(self, number: int) -> Picture:
+        return self.tools.decider.mask(self.scored[number], *self.pictures[number].shape[:2])
 
 
 def _timed(make: Callable[[], T]) -> tuple[T, float]:
