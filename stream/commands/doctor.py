@@ -17,10 +17,9 @@ from ..doctor.doctor import CHECKS, SLOW_CHECKS, STATES, Finding, State, examine
 from ..system.talk import printable
 from . import options as of
 
-_ALL = (*CHECKS, *SLOW_CHECKS)
+_ALL = [*CHECKS, *SLOW_CHECKS]
 _STYLES: dict[State, str] = {"ok": "green", "warning": "bold yellow", "problem": "bold red"}
-_INDENT = 27  # before what was found: the state, and the name
-_LEAST_WIDTH, _MOST_WIDTH = 60, 110
+_INDENT, _MOST_WIDTH = 27, 110  # before what was found: the state, and the name
 _out = Console(highlight=False)
 _talk = Console(stderr=True, highlight=False)
 
@@ -65,7 +64,7 @@ def doctor(
     else:
         amiss = [f"{states[state]} {state}{'s' * (states[state] > 1)}" for state in STATES[:0:-1] if states[state]]
         _out.print(Text(", ".join(amiss) or "nothing amiss was found", _STYLES[worst]))
-    if states["problem"]:
+    if worst == "problem":
         raise typer.Exit(1)
 
 
@@ -73,16 +72,15 @@ def _write(finding: Finding) -> None:
     """What was found; what to do is on lines of its own."""
     head = f"  {finding.state:<9}{printable(finding.name):<14}  "
     for first, text in ((head, finding.found), (" " * _INDENT + "> ", finding.advice)):
-        lines = Text(
-            textwrap.fill(
+        if text:
+            told = textwrap.fill(
                 printable(text),
-                min(max(_out.width, _LEAST_WIDTH), _MOST_WIDTH),
+                min(_out.width, _MOST_WIDTH),
                 initial_indent=first,
                 subsequent_indent=" " * _INDENT,
                 break_long_words=False,
                 break_on_hyphens=False,
             )
-        )
-        if text:
-            lines.stylize(_STYLES[finding.state] if first == head else "", 2, 11)
+            lines = Text(told)
+            lines.stylize(_STYLES[finding.state], 2, 11)
             _out.print(lines, soft_wrap=True)  # in a pipe, too, it breaks no path

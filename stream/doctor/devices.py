@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -34,7 +35,6 @@ _NVIDIA_DRIVER = Path("/proc/driver/nvidia/version")
 _FRAMES = 8
 _DRAWN = 5  # mean difference of 255 levels; encoding makes 1, an overlay more than 30
 VIDEO, OVERLAY, _MASKS, _STATS = "drive.mp4", "overlay.mp4", "masks.zip", "shares.csv"
-
 HEIGHT, WIDTH = 192, 320
 # As `bench.clip` draws it: the sky ends above two fifths of the height, and the road is as wide as this at the bottom.
 _SKY = slice(0, HEIGHT * 7 // 20), slice(None)
@@ -42,18 +42,19 @@ _AHEAD = slice(HEIGHT * 3 // 4, None), slice(WIDTH * 2 // 5, WIDTH * 3 // 5)
 _KNOWN = {"sky": (_SKY, 0.7), "road": (_AHEAD, 0.9)}  # the model in the box labels 0.95 and 1.00 of them so
 
 
+draw_known = partial(draw_drive, height=HEIGHT, width=WIDTH)
+
+
 def devices() -> Iterator[Finding]:
-    there = _there()
     states: dict[str, State] = {}
-    for finding in _compared([device for device in there if not device.building]):
+    for finding in _compared(_there(building=False)):
         states[finding.name] = finding.state
         yield finding
-    for device in there:
-        if device.building:
-            found = f"is there; not tried, as {device.building} takes minutes"
-            yield Finding(device.name, "ok", found, "to try it: roadmask doctor engines")
-    if all(device.name != "cuda" for device in there) and (_NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi")):
-        advice = "pip uninstall onnxruntime, then pip install 'onnxruntime-gpu[cuda,cudnn]'"
+    for device in _there(building=True):
+        found = f"is there; not tried, as {device.building} takes minutes"
+        yield Finding(device.name, "ok", found, "to try it: roadmask doctor engines")
+    if not is_there(DEVICES["cuda"]) and (_NVIDIA_DRIVER.exists() or shutil.which("nvidia-smi")):
+        advice = f"pip uninstall onnxruntime, then pip install {DEVICES['cuda'].packages}"
         yield Finding("cuda", "warning", "there is an NVIDIA GPU, and this onnxruntime cannot use it", advice)
     if states["cpu"] == "ok":
         taken = Model.load(device="auto")
@@ -64,31 +65,31 @@ def devices() -> Iterator[Finding]:
 
 def engines() -> Iterator[Finding]:
     """The devices that build for minutes before they run."""
-    if building := [device for device in _there() if device.building]:
-        yield from _compared(building)
-    else:
-        yield Finding("engines", "ok", "this onnxruntime has no device that builds before it runs")
+    none = Finding("engines", "ok", "this onnxruntime has no device that builds before it runs")
+    yield from _compared(building) if (building := _there(building=True)) else [none]
 
 
-def _there() -> list[Device]:
-    return [device for device in DEVICES.values() if device.name != "cpu" and is_there(device)]
+def _there(*, building: bool) -> list[Device]:
+    """The devices beside the CPU, of those that build for minutes or of the others."""
+    return [
+        item for item in DEVICES.values() if item.name != "cpu" and bool(item.building) == building and is_there(item)
+    ]
 
 
 def _compared(others: list[Device]) -> Iterator[Finding]:
     """The CPU, then each of `others` beside it, with a known picture."""
-    with TemporaryDirectory(prefix="roadmask-") as folder:
-        clip = Path(folder) / "drive.mp4"
-        draw_known(clip, frames=1)
-        try:
-            model = Model.load(BUNDLED, device="cpu")
-            pictures = np.stack([frame.input for frame in read(clip, model.spec.input_size(HEIGHT, WIDTH))])
-            expected, took = _scores(model, pictures)
-        except RoadmaskError as exc:
-            yield Finding("cpu", "problem", first_line(exc), "install roadmask and onnxruntime again")
-            return
+    try:
+        model = Model.load(BUNDLED, device="cpu")
+        with TemporaryDirectory(prefix="roadmask-") as folder:
+            draw_known(Path(folder) / VIDEO, frames=1)
+            (frame,) = read(Path(folder) / VIDEO, model.spec.input_size(HEIGHT, WIDTH))
+        expected, took = _scores(model, frame.input[None])
+    except RoadmaskError as exc:
+        yield Finding("cpu", "problem", first_line(exc), "install roadmask and onnxruntime again")
+        return
     yield Finding("cpu", "ok", f"runs {model.path.stem}, {took}")
     for device in others:
-        yield _beside(device, pictures, expected)
+        yield _beside(device, frame.input[None], expected)
 
 
 def _beside(device: Device, pictures: NDArray[np.uint8], expected: NDArray[np.float32]) -> Finding:
@@ -102,13 +103,10 @@ def _beside(device: Device, pictures: NDArray[np.uint8], expected: NDArray[np.fl
         return Finding(device.name, "warning", f"does not run: {first_line(exc)}", advice)
     is_same = np.isfinite(scores).all(axis=1) & (scores.argmax(axis=1) == expected.argmax(axis=1))
     differing = float(1 - is_same.mean())
-    found = f"runs, {took}; other classes than the CPU's in {differing:.2%} of the places"
-    if model.device != device.name:
-        found = f"{found}, as {model.device}"
-    if differing <= _FEW:
-        return Finding(device.name, "ok", found)
-    state: State = "problem" if differing > _MANY else "warning"
-    return Finding(device.name, state, found, "take --device cpu; upgrade what drives it, and check again")
+    found = f"runs as {model.device}, {took}; other classes than the CPU's in {differing:.2%} of the places"
+    state: State = "problem" if differing > _MANY else "warning" if differing > _FEW else "ok"
+    advice = "" if state == "ok" else "take --device cpu; upgrade what drives it, and check again"
+    return Finding(device.name, state, found, advice)
 
 
 def _scores(model: Model, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float32], str]:
@@ -127,15 +125,13 @@ def selftest() -> Iterator[Finding]:
         try:
             report = run(folder, Model.load())
             problem = report.lost or masks_problem(folder) or overlay_problem(folder)
+            speed = f"{report.frames} frames, {report.fps:.1f} a second"
         except (RoadmaskError, OSError) as exc:
             problem = first_line(exc)
     if problem:
         yield Finding("run", "problem", problem, REPORT)
-        return
-    found = (
-        f"{report.frames} frames, {report.fps:.1f} a second; masks are whole and label road and sky; overlay decodes"
-    )
-    yield Finding("run", "ok", found)
+    else:
+        yield Finding("run", "ok", f"{speed}; masks are whole and label road and sky; overlay decodes")
 
 
 def run(folder: Path, model: Model) -> Report:
@@ -148,9 +144,9 @@ def run(folder: Path, model: Model) -> Report:
 
 def masks_problem(folder: Path) -> str:
     with open_masks(folder / _MASKS) as masks:
-        problems = [*archive_problems(masks), *VideoCheck(masks, folder / VIDEO).problems()]
         if len(masks) != _FRAMES:
-            problems.append(f"{len(masks)} masks came out of {_FRAMES} frames")
+            return f"{len(masks)} masks came out of {_FRAMES} frames"
+        problems = [*archive_problems(masks), *VideoCheck(masks, folder / VIDEO).problems()]
         return problems[0] if problems else what_is_wrong(masks[-1], masks.classes)
 
 
@@ -160,10 +156,6 @@ def overlay_problem(folder: Path) -> str:
         return f"the overlay has {len(after)} frames, not at the times of the video's {len(before)}"
     change = np.abs(after[-1].input.astype(np.int16) - before[-1].input).mean()
     return "nothing is drawn over the video" if change < _DRAWN else ""
-
-
-def draw_known(path: Path, *, frames: int) -> None:
-    draw_drive(path, height=HEIGHT, width=WIDTH, frames=frames)
 
 
 def read(path: Path, size: tuple[int, int]) -> list[Frame]:

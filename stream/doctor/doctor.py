@@ -9,7 +9,7 @@ from __future__ import annotations
 import logging
 import signal
 import tempfile
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator
 from contextlib import ExitStack, suppress
 from dataclasses import asdict, dataclass
 from importlib import import_module
@@ -20,15 +20,16 @@ from ..errors import first_line
 from ..system.helper_process import HelperGone, HelperProcess, say, take_orders
 from ..system.machine import is_out_of_memory
 
-# In the order of asking: what a check needs is looked at by one before it.
-CHECKS = ("versions", "machine", "disk", "codecs", "devices", "cameras", "selftest")
-SLOW_CHECKS = ("engines",)  # made only where they are named
-# Each is a function of that name, in a module that imports only what it needs.
-_MODULES = {
+# Each is a function of that name, in a module that imports only what it needs. In the order of asking: what a check
+# needs is looked at by one before it.
+CHECKS = {
     **dict.fromkeys(("versions", "machine", "disk"), "machine"),
-    **dict.fromkeys(("codecs", "cameras"), "video"),
-    **dict.fromkeys(("devices", "engines", "selftest"), "devices"),
+    "codecs": "video",
+    "devices": "devices",
+    "cameras": "video",
+    "selftest": "devices",
 }
+SLOW_CHECKS = {"engines": "devices"}  # made only where they are named
 _PATIENCE_S, _SLOW_PATIENCE_S = 60.0, 3600.0  # for one thing to be found out
 _HINTS = {"SIGILL": ": an instruction that this processor lacks", "SIGKILL": ", as when memory runs out"}
 
@@ -48,7 +49,7 @@ class Finding:
     advice: str = ""  # empty where there is nothing to do
 
 
-def examine(checks: Sequence[str] = CHECKS, *, patience_s: float | None = None) -> Iterator[tuple[str, Finding]]:
+def examine(checks: Iterable[str], *, patience_s: float | None = None) -> Iterator[tuple[str, Finding]]:
     """Every finding of `checks`, with the name of its check, as it comes.
 
     A check that finds nothing for `patience_s` is ended, and told as a problem; `None` for what suits it.
@@ -83,11 +84,11 @@ def _made(orders: dict[str, Any], patience_s: float | None) -> Generator[tuple[s
         return f"the check found nothing for {patience:.0f} s, and was ended"
     except (HelperGone, OSError, RuntimeError) as exc:  # no memory, no more processes or threads
         return f"no process can be started for the check: {first_line(exc)}"
-    code = process.exit_code
-    if not code or code > 0:
-        return f"the check has ended its process (exit code {code})"
-    name = signal.Signals(-code).name if -code in set(signal.Signals) else f"signal {-code}"
-    return f"the check has ended its process ({name}{_HINTS.get(name, '')})"
+    ended = f"exit code {process.exit_code}"
+    with suppress(ValueError):  # no signal's
+        name = signal.Signals(-(process.exit_code or 0)).name
+        ended = name + _HINTS.get(name, "")
+    return f"the check has ended its process ({ended})"
 
 
 def main() -> None:
@@ -106,7 +107,7 @@ def findings(check: str) -> Iterator[Finding]:
     """What one check finds; where it fails itself, that is a finding, too."""
     try:
         # Imported here and not above: what is broken may be a library that the check needs.
-        module = import_module(f".{_MODULES.get(check, check)}", __package__)
+        module = import_module(f".{(CHECKS | SLOW_CHECKS).get(check, check)}", __package__)
         yield from getattr(module, check)()
     except ImportError as exc:
         advice = "first mend what 'roadmask doctor versions' finds"

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import platform
 import re
 import shutil
 import tempfile
 from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from importlib import import_module
-from importlib.metadata import PackageNotFoundError, requires, version
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
+
+from rich.filesize import decimal
 
 from ..errors import first_line
 from ..system.machine import cache_folder, usable_cores
@@ -32,15 +33,9 @@ EXTRAS = {
     "zarr": "convert -o masks.zarr",
     "remote": "videos and results by s3:// and other URLs",
 }
-MODULES = ("av", "onnxruntime", "cv2", "numpy", "rich", "typer")  # of the base install
-# What else than the package of a module's own name brings it; first what a plain install takes. Beside each other, such
-# packages overwrite each other's files.
-BRINGS = {
-    "onnxruntime": (
-        *("onnxruntime", "onnxruntime-gpu", "onnxruntime-openvino", "onnxruntime-directml"),
-        *("onnxruntime-migraphx", "onnxruntime-rocm", "onnxruntime-training"),
-    ),
-    "cv2": ("opencv-python-headless", "opencv-python", "opencv-contrib-python", "opencv-contrib-python-headless"),
+# Of the base install, and the package that each is imported from after a plain install.
+MODULES = {name: name for name in ("av", "onnxruntime", "cv2", "numpy", "rich", "typer")} | {
+    "cv2": "opencv-python-headless"
 }
 _CGROUP, _MEMINFO = Path("/sys/fs/cgroup"), Path("/proc/meminfo")
 # A run of 960x540 takes 0.3 GB with all outputs, one of the largest pictures that are taken unasked nearly 1 GB.
@@ -52,23 +47,22 @@ _ROOM, _LITTLE_ROOM = (5_000_000_000, 50_000_000), (500_000_000, 50_000_000)
 def versions() -> Iterator[Finding]:
     system = f"Python {platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}"
     yield Finding("roadmask", "ok", f"{_version('roadmask') or 'not installed, run from its folder'}, {system}")
-    least = _least_versions()
-    for module in MODULES:
-        yield _library(module, least[""])
+    least, bringing = _least_versions(), packages_distributions()
+    for module, usual in MODULES.items():
+        yield _library(module, usual, sorted(set(bringing.get(module, ()))), least[""].get(usual, "0"))
     for extra, gives in EXTRAS.items():
         yield _extra(extra, gives, least[extra])
 
 
-def _library(module: str, least: dict[str, str]) -> Finding:
-    name, brings = "opencv" if module == "cv2" else module, BRINGS.get(module, (module,))
-    there = [package for package in brings if _version(package)]
-    package = (there or brings)[0]
+def _library(module: str, usual: str, there: Sequence[str], wanted: str) -> Finding:
+    """`there` are the packages that bring it here; several overwrite each other's files."""
+    name, package = usual.partition("-")[0], (*there, usual)[0]
     try:
         imported = import_module(module)
     except Exception as exc:  # noqa: BLE001 - a broken library raises what it likes
         advice = f"pip install {'--force-reinstall ' if there else ''}{package}"
-        if package != brings[0]:  # it wants more of the system than the usual one: a display's libraries, CUDA's
-            advice = f"install what it lacks; or pip uninstall {package}, then pip install {brings[0]}"
+        if package != usual:  # it wants more of the system than the usual one: a display's libraries, CUDA's
+            advice = f"install what it lacks; or pip uninstall {package}, then pip install {usual}"
         return Finding(name, "problem", f"cannot be imported: {first_line(exc)}", advice)
     found = str(getattr(imported, "__version__", None) or _version(package) or "of unknown version")
     if module == "av":
@@ -76,7 +70,6 @@ def _library(module: str, least: dict[str, str]) -> Finding:
     if len(there) > 1:
         advice = f"pip uninstall {' '.join(there)}; then pip install the one that you want"
         return Finding(name, "warning", f"{found}; {' and '.join(there)} overwrite each other's files", advice)
-    wanted = least.get(brings[0], "0")
     if _numbers(found) < _numbers(wanted):
         return Finding(name, "problem", f"{found} is too old", f"pip install --upgrade '{package}>={wanted}'")
     return Finding(name, "ok", found if package == name else f"{found}, {package}")
@@ -88,17 +81,16 @@ def _extra(extra: str, gives: str, least: dict[str, str]) -> Finding:
     if missing := [package for package in least if found[package] is None]:
         return Finding(name, "ok", f"not installed: no {', '.join(missing)}", f"for {gives}: {command}")
     if old := [
-        f"{package} {found[package]}" for package in least if _numbers(found[package] or "") < _numbers(least[package])
+        f"{package} {found[package]}" for package in least if _numbers(found[package]) < _numbers(least[package])
     ]:
         return Finding(name, "warning", f"too old for {gives}: {', '.join(old)}", f"{command} --upgrade")
     return Finding(name, "ok", gives)
 
 
 def _version(package: str) -> str | None:
-    try:
+    with suppress(PackageNotFoundError):
         return version(package)
-    except PackageNotFoundError:
-        return None
+    return None
 
 
 def _least_versions() -> dict[str, dict[str, str]]:
@@ -111,10 +103,9 @@ def _least_versions() -> dict[str, dict[str, str]]:
     return least
 
 
-def _numbers(text: str) -> tuple[int, ...]:
+def _numbers(text: str | None) -> tuple[int, ...]:
     """The release of a version: (2, 6, 0) of "2.6.0+cpu"."""
-    release = re.match(r"[\d.]*", text)
-    return tuple(map(int, re.findall(r"\d+", release[0]))) if release else ()
+    return tuple(map(int, re.findall(r"\d+", re.split(r"[^\d.]", text or "")[0])))
 
 
 def machine() -> Iterator[Finding]:
@@ -138,15 +129,14 @@ def memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> Finding:
         return Finding("memory", "ok", "not known on this system")
     free, total, what = min(found)
     advice = "end other programs, or give the container more; until then --jobs 1 --workers 1, and small videos"
-    return _judged("memory", free, _MEMORY, f"{_bytes(free)} of {what}'s {_bytes(total)} are free", advice)
+    return _judged("memory", free, _MEMORY, f"{decimal(free)} of {what}'s {decimal(total)} are free", advice)
 
 
 def disk() -> Iterator[Finding]:
     setting = "LOCALAPPDATA" if os.name == "nt" else "XDG_CACHE_HOME"
     # Where outputs go that have no folder of their own; nothing is written to it.
     yield folder("here", Path.cwd, "warning", _ROOM, "name outputs in another folder: -o FOLDER/", touched=False)
-    temporary = "set TMPDIR to another folder"
-    yield folder("temporary", lambda: Path(tempfile.gettempdir()), "problem", _LITTLE_ROOM, temporary)
+    yield folder("temporary", lambda: Path(tempfile.gettempdir()), "problem", _LITTLE_ROOM, "set TMPDIR to another one")
     # Where devices and OpenVINO keep what they compile; ONNX Runtime's CPU keeps nothing.
     yield folder("cache", cache_folder, "warning", _LITTLE_ROOM, f"set {setting} to another folder")
 
@@ -160,24 +150,16 @@ def folder(
         path = find()
         if touched:
             path.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=path, prefix="roadmask-") as file:
+            with tempfile.TemporaryFile(dir=path, prefix="roadmask-", buffering=0) as file:
                 file.write(bytes(1 << 16))
-                file.flush()
         elif not os.access(path, os.W_OK | os.X_OK):
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
+            raise PermissionError("no permission")
         free = shutil.disk_usage(path).free
     except OSError as exc:
         return Finding(name, state, f"{path}: cannot be written to ({first_line(exc)})", advice)
-    return _judged(name, free, room, f"{path}: writable, {_bytes(free)} free", f"make room, or {advice}")
+    return _judged(name, free, room, f"{path}: writable, {decimal(free)} free", f"make room, or {advice}")
 
 
 def _judged(name: str, free: int, limits: tuple[int, int], found: str, advice: str) -> Finding:
-    enough, too_little = limits
-    if free >= enough:
-        return Finding(name, "ok", found)
-    return Finding(name, "problem" if free < too_little else "warning", found, advice)
-
-
-def _bytes(count: float) -> str:
-    """As in "850 MB" or "12.3 GB"."""
-    return f"{count / 1e9:.1f} GB" if count >= 1e9 else f"{count / 1e6:.0f} MB"
+    state: State = "ok" if free >= limits[0] else "warning" if free >= limits[1] else "problem"
+    return Finding(name, state, found, "" if state == "ok" else advice)

@@ -13,21 +13,21 @@ import av
 import onnxruntime
 
 from ..camera.camera import parse_camera
-from ..encode.h264 import Encoding, choose_encoder
+from ..encode.h264 import EncoderChoice, Encoding, choose_encoder
 from ..errors import OutputError, first_line
 from .doctor import Finding, State
 
 _SIZE = 144, 176
-# What FFmpeg decodes, by its decoders' names, what each is for, and how bad it is that it is missing: without the first
+# What is decoded, FFmpeg's decoders that do, what it is for, and how bad it is that all are missing: without the first
 # two, roadmask cannot read what it has written. FFmpeg's own `av1` only passes pictures on to a graphics card.
-_DECODERS: dict[str, tuple[tuple[str, ...], str, State]] = {
-    "h264": (("h264",), "most cameras, and overlays", "problem"),
-    "ffv1": (("ffv1",), "masks as .mkv", "problem"),
-    "hevc": (("hevc",), "many phones and dashcams", "warning"),
-    "mjpeg": (("mjpeg",), "webcams, older dashcams", "warning"),
-    "vp9": (("vp9", "libvpx-vp9"), "videos of the web", "warning"),
-    "av1": (("libdav1d", "libaom-av1"), "newer videos of the web", "warning"),
-}
+_DECODERS: tuple[tuple[str, tuple[str, ...], str, State], ...] = (
+    ("h264", ("h264",), "most cameras, and overlays", "problem"),
+    ("ffv1", ("ffv1",), "masks as .mkv", "problem"),
+    ("hevc", ("hevc",), "many phones and dashcams", "warning"),
+    ("mjpeg", ("mjpeg",), "webcams, older dashcams", "warning"),
+    ("vp9", ("vp9", "libvpx-vp9"), "videos of the web", "warning"),
+    ("av1", ("libdav1d", "libaom-av1"), "newer videos of the web", "warning"),
+)
 _OWN_WHEEL = "pip install --force-reinstall --only-binary av av: its FFmpeg has all"
 _CARDS = Path("/sys/class/video4linux")
 _OPEN_S = 5.0
@@ -39,25 +39,27 @@ _NO_CAMERA = (errno.ENODEV, errno.ENOTTY)  # what FFmpeg gets of nodes that give
 
 
 def codecs() -> Iterator[Finding]:
-    try:
-        failure = choose_encoder(_SIZE, Encoding("x264")).failure(_SIZE)
-    except OutputError as exc:
-        failure = first_line(exc)
-    if failure:
+    if failure := _encoder_failure("x264"):
         yield Finding("H.264 encoder", "problem", f"no overlay can be made: {failure}", _OWN_WHEEL)
     else:
         yield Finding("H.264 encoder", "ok", "x264 starts (overlays)")
     if "CUDAExecutionProvider" in onnxruntime.get_available_providers():
-        try:
-            choose_encoder(_SIZE, Encoding("nvenc"))
-            yield Finding("NVIDIA encoder", "ok", "starts, and encodes overlays beside a network on cuda")
-        except OutputError as exc:
-            yield Finding("NVIDIA encoder", "ok", f"x264 is taken instead: {first_line(exc).partition(';')[0]}")
-    for codec, (names, purpose, state) in _DECODERS.items():
+        failure = _encoder_failure("nvenc")
+        found = f"x264 is taken instead: {failure}" if failure else "starts, for overlays beside a network on cuda"
+        yield Finding("NVIDIA encoder", "ok", found)
+    for codec, names, purpose, state in _DECODERS:
         if there := [name for name in names if _decodes(name)]:
             yield Finding(f"{codec} decoder", "ok", f"{there[0]} ({purpose})")
         else:
             yield Finding(f"{codec} decoder", state, f"not in this FFmpeg ({purpose})", _OWN_WHEEL)
+
+
+def _encoder_failure(name: EncoderChoice) -> str:
+    """Why it makes no overlays here; empty where it does."""
+    try:
+        return choose_encoder(_SIZE, Encoding(name)).failure(_SIZE) or ""
+    except OutputError as exc:
+        return first_line(exc).partition(";")[0]
 
 
 def _decodes(name: str) -> bool:
@@ -99,7 +101,7 @@ def other_webcams(system: str) -> Iterator[Finding]:
     """What FFmpeg's input device of another system lists; to open them would ask the user for leave."""
     try:
         listed = av.enumerate_input_devices(system)
-    except (AttributeError, av.FFmpegError, OSError, ValueError) as exc:
+    except (av.FFmpegError, OSError, ValueError) as exc:
         advice = "to try one: roadmask run 0 --serve 127.0.0.1:8080"
         yield Finding("webcams", "ok", f"cannot be listed: {first_line(exc)}", advice)
         return

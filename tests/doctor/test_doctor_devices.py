@@ -17,7 +17,7 @@ from roadmask.stream.doctor import devices as doctor_devices
 from roadmask.stream.doctor import video as doctor_video
 from roadmask.stream.network.model import Model
 from tests.support.fake_session import FakeRuntime
-from tests.support.findings import by_name
+from tests.support.findings import broken, by_name
 
 
 def test_a_decoder_or_encoder_that_is_missing_says_what_for_and_how_bad_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,5 +218,5 @@ def test_webcams_of_other_systems_are_listed_and_not_opened(monkeypatch: pytest.
     assert [finding.found for finding in doctor_video.other_webcams("avfoundation")] == ["FaceTime HD; not opened"]
     monkeypatch.setattr(doctor_video.av, "enumerate_input_devices", lambda _: [])
     assert [finding.name for finding in doctor_video.other_webcams("dshow")] == ["webcams"]
-    monkeypatch.delattr(doctor_video.av, "enumerate_input_devices")  # older ones have none
+    monkeypatch.setattr(doctor_video.av, "enumerate_input_devices", broken)
     assert [finding.state for finding in doctor_video.other_webcams("dshow")] == ["ok"]

@@ -25,7 +25,7 @@ def test_the_extras_are_those_of_the_project() -> None:
     extras = {name: lines for name, lines in project["optional-dependencies"].items() if name != "dev"}
     assert set(doctor_machine.EXTRAS) == set(extras)
     base = {re.split("[>=]", line)[0] for line in project["dependencies"]}
-    assert base == {doctor_machine.BRINGS.get(module, (module,))[0] for module in doctor_machine.MODULES}
+    assert base == set(doctor_machine.MODULES.values())
     declared = {name: {re.split("[>=]", line)[0] for line in lines} for name, lines in extras.items()}
     installed = doctor_machine._least_versions()
     assert {name: set(installed[name]) for name in extras} == declared
@@ -43,6 +43,12 @@ def fake_versions(monkeypatch: pytest.MonkeyPatch, **changes: str | None) -> Non
     monkeypatch.setattr(doctor_machine, "version", version)
 
 
+def fake_packages(monkeypatch: pytest.MonkeyPatch, **changes: list[str]) -> None:
+    """What packages bring modules of these names."""
+    usual = {module: [package] for module, package in doctor_machine.MODULES.items()}
+    monkeypatch.setattr(doctor_machine, "packages_distributions", lambda: usual | changes)
+
+
 def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_versions(monkeypatch, ray=None, torch=None)
     found = by_name(doctor_machine.versions())
@@ -52,7 +58,7 @@ def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: py
 
 
 def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_versions(monkeypatch, av=None)
+    fake_packages(monkeypatch, av=[])
     monkeypatch.setattr(np, "__version__", "1.25.2")
     monkeypatch.setitem(sys.modules, "cv2", None)
     monkeypatch.setitem(sys.modules, "av", None)
@@ -65,18 +71,19 @@ def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: p
 
 
 def test_a_library_that_wants_a_display_may_be_replaced_by_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_versions(monkeypatch, opencv_python="5.0.0.93", opencv_python_headless=None)
+    fake_packages(monkeypatch, cv2=["opencv-python"])
     monkeypatch.setitem(sys.modules, "cv2", None)
     advice = by_name(doctor_machine.versions())["opencv"].advice
     assert advice.endswith("pip uninstall opencv-python, then pip install opencv-python-headless")
 
 
 def test_two_packages_of_one_library_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_versions(monkeypatch, onnxruntime_gpu="1.32.0", opencv_python="5.0.0.93")
+    opencv = ["opencv-python-headless", "opencv-python"]
+    fake_packages(monkeypatch, onnxruntime=["onnxruntime-gpu", "onnxruntime"], cv2=opencv)
     found = by_name(doctor_machine.versions())
     assert found["onnxruntime"].state == found["opencv"].state == "warning"
     assert "onnxruntime and onnxruntime-gpu overwrite each other's files" in found["onnxruntime"].found
-    assert found["opencv"].advice.startswith("pip uninstall opencv-python-headless opencv-python;")
+    assert found["opencv"].advice.startswith("pip uninstall opencv-python opencv-python-headless;")
 
 
 @pytest.mark.parametrize(
@@ -101,7 +108,7 @@ def test_a_container_s_limit_counts_and_its_cache_of_files_does_not(tmp_path: Pa
     meminfo = tmp_path / "meminfo"
     meminfo.write_text("MemTotal: 8000000 kB\nMemAvailable: 4000000 kB\n")
     finding = doctor_machine.memory(meminfo, tmp_path)
-    assert (finding.state, finding.found) == ("warning", "500 MB of the container's 2.0 GB are free")
+    assert (finding.state, finding.found) == ("warning", "500.0 MB of the container's 2.0 GB are free")
     assert finding.advice
 
 
