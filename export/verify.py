@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from typing import Literal, Protocol
 
 import numpy as np
@@ -14,6 +13,7 @@ from torch.nn import functional
 
 from ..stream import Model, RoadmaskError
 from ..stream.masks.deciding import Decider
+from ..stream.network.providers import DEVICES, is_there
 from .deploy import DeployedNetwork
 from .errors import ExportError
 from .pictures import Picture, Samples, fit
@@ -94,7 +94,7 @@ def verify(reference: DeployedNetwork | Model, model: Model, samples: Samples, k
 
 def _on_openvino(model: Model, samples: Samples) -> str:
     """Told and no reason to refuse: ONNX Runtime runs the model everywhere."""
-    if find_spec("openvino") is None:
+    if not is_there(DEVICES["openvino"]):
         return ""
     size = model.spec.input_size(*samples.pictures[0].shape[:2])
     alike = [picture for picture in samples.pictures if model.spec.input_size(*picture.shape[:2]) == size]

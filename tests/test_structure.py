@@ -43,6 +43,7 @@ ALLOWED = {
         "stream.masks.deciding",
         "stream.masks.familiar",
         "stream.network.model",
+        "stream.network.providers",
         "stream.pipeline",
         "stream.spec",
         "stream.system.talk",

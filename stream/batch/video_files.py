@@ -224,6 +224,11 @@ def _of_list(video: VideoFile, line: str) -> VideoFile:
     return replace(video, folder=path.parent if is_below else video.folder, named=False)
 
 
+def some_pictures(files: list[VideoFile], stride: int, most: int | None) -> list[VideoFile]:
+    """Where all are pictures, these are the frames: every n-th, and so many at most. Else the files as they are."""
+    return files[::stride][:most] if all(file.picture for file in files) else files
+
+
 def by_stream(
     videos: Sequence[VideoFile],
     wanted: int | Literal["all"],

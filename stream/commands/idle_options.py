@@ -5,6 +5,7 @@ An option that would do nothing is a mistake of somebody who thinks it does.
 
 from __future__ import annotations
 
+import glob
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
@@ -17,7 +18,7 @@ from ..decode.opening import is_sequence
 from ..decode.picture import is_picture
 from ..system.url import parse_url
 
-Kind = Literal["file", "picture", "pictures", "pipe", "raw", "stream", "rtsp", "http", "webcam"]
+Kind = Literal["file", "picture", "several", "pictures", "pipe", "raw", "stream", "rtsp", "http", "webcam"]
 
 _WORDS: dict[Kind, str] = {  # a picture is a file
     "file": "files",
@@ -35,7 +36,8 @@ _CAMERAS: Final[tuple[Kind, ...]] = ("stream", "webcam")
 _LIVE: Final[tuple[Kind, ...]] = (*_CAMERAS, "pipe")
 _MOVING: Final[tuple[Kind, ...]] = (*_VIDEOS, *_LIVE, "raw")
 _OPTIONS: dict[str, tuple[Kind, ...]] = {
-    **dict.fromkeys(("start", "end", "stride", "max_frames", "smooth", "reuse", "deinterlace", "decode"), _MOVING),
+    **dict.fromkeys(("start", "end", "smooth", "reuse", "deinterlace", "decode"), _MOVING),
+    **dict.fromkeys(("stride", "max_frames"), (*_MOVING, "several")),
     **dict.fromkeys(("every", "fast"), _MOVING),
     **dict.fromkeys(("encoder", "crf", "preset"), _MOVING),
     "stream": ("file",),
@@ -75,6 +77,7 @@ _BESIDE: dict[str, tuple[str, ...]] = {  # one of these must be given, too
     "save_ignore": ("ignore",),
 }
 _CALLED = {name: "videos and cameras" for name, kinds in _OPTIONS.items() if kinds == _MOVING}
+_CALLED |= dict.fromkeys(("stride", "max_frames"), "videos, cameras and folders of pictures")
 _NOT_BESIDE = {  # with the reason
     "watch": {
         "ray": "a cluster runs the files that are there",
@@ -135,13 +138,14 @@ def _kinds_of_camera(camera: Camera) -> set[Kind]:
 
 
 def _kinds_of_word(word: str, kind: PicturesAs) -> set[Kind]:
-    if kind == "pictures":
-        return {"picture"}
     if word.startswith("@"):
-        return set(_FILES)
-    if "://" not in word and is_sequence(Path(word)):
+        return {"picture", "several"} if kind == "pictures" else set(_FILES)
+    sequence = "://" not in word and is_sequence(Path(word))
+    if sequence and kind != "pictures":
         return {"pictures"}
-    return {"picture"} if kind == "auto" and is_picture(Path(word)) else {"file"}
+    if kind == "video" or not (kind == "pictures" or is_picture(Path(word))):
+        return {"file"}
+    return {"picture"} if is_picture(Path(word)) and not (sequence or glob.has_magic(word)) else {"picture", "several"}
 
 
 def _list(words: Sequence[str]) -> str:

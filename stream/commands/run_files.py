@@ -31,7 +31,7 @@ from ..batch.ledger import Ledger
 from ..batch.remote import open_depot, run_remote
 from ..batch.summary import SUMMARY_NAME, Summary, open_summary, record_run, refuse_other_file
 from ..batch.talk import FilesTalk, ProgressKind
-from ..batch.video_files import by_stream, find_sources
+from ..batch.video_files import by_stream, find_sources, some_pictures
 from ..batch.watched import Watch, watched_folders
 from ..batch.workload import Workload, declared_frames
 from ..camera.camera import Camera
@@ -101,6 +101,7 @@ def run_files(request: FilesRequest, load: Load, views: Views) -> int:
         folder = results_folder(output)
         kind = request.kind
         files = depot.find(request.words, kind) if depot else find_sources(request.words, folder, kind)
+        files = some_pictures(files, template.stride, template.max_frames)
         if request.stream is not None:
             files = by_stream(files, request.stream, depot.opened if depot else open_file)
         # Of many, each may fail while the others go on; of one, its failure is the command's.

@@ -34,7 +34,7 @@ from ..encode.overlay import STYLES
 from ..errors import OutputError, RoadmaskError
 from ..spec import select_classes
 from .events import Journal
-from .feed import Bell, CameraFeed, Encoding, OnView
+from .feed import Bell, CameraFeed, OnView, Rendition
 from .guard import Guard
 from .health import CameraCollector, RunCollector, exposition, health, run_health
 from .live_view import Address
@@ -88,8 +88,8 @@ class ViewApp:
     async def _pictures(self, request: Request) -> Response:
         names = request.query_params.getlist("camera")
         feeds = [self._feed(name) for name in names] or list(self._view.feeds)
-        encodings = [(feed, feed.pictures) for feed in feeds]
-        return _endless(request, self._made(encodings, idle=_IDLE_MESSAGE), "application/octet-stream")
+        renditions = [(feed, feed.pictures) for feed in feeds]
+        return _endless(request, self._made(renditions, idle=_IDLE_MESSAGE), "application/octet-stream")
 
     async def _overlay(self, request: Request) -> Response:
         feed = self._feed(request.path_params["name"])
@@ -138,27 +138,27 @@ class ViewApp:
         raise HTTPException(404, f"no camera is called {name}; there are {known or 'none'}")
 
     async def _made(
-        self, encodings: Sequence[tuple[CameraFeed, Encoding]], *, idle: bytes | None
+        self, renditions: Sequence[tuple[CameraFeed, Rendition]], *, idle: bytes | None
     ) -> AsyncIterator[bytes]:
         """The newest of each, whenever it is newer than the one sent before; the last ones again where nothing comes.
 
         Whoever takes these waits for the viewer, so a slow one asks for fewer and leaves none waiting anywhere.
         """
-        sent = [0] * len(encodings)
+        sent = [0] * len(renditions)
         last_sent = time.monotonic()
         while self._is_open():
-            for position, (_, encoding) in enumerate(encodings):
-                number, content = encoding.made
+            for position, (_, rendition) in enumerate(renditions):
+                number, content = rendition.made
                 if number != sent[position]:
                     sent[position] = number
                     yield content
                     last_sent = time.monotonic()
-            if all(encoding.made[0] == number for (_, encoding), number in zip(encodings, sent, strict=True)):
-                for feed, encoding in encodings:
-                    feed.want(encoding)
+            if all(rendition.made[0] == number for (_, rendition), number in zip(renditions, sent, strict=True)):
+                for feed, rendition in renditions:
+                    feed.want(rendition)
                 if time.monotonic() - last_sent > _IDLE_S:
                     if idle is None:
-                        sent = [0] * len(encodings)
+                        sent = [0] * len(renditions)
                     else:
                         yield idle
                     last_sent = time.monotonic()

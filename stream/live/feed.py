@@ -44,7 +44,7 @@ class Sample:
     shares: tuple[float, ...]  # in the order of the classes; they add up to 1
 
 
-class Encoding:
+class Rendition:
     """The newest result in one form, made when somebody wants a newer one, once for all who do."""
 
     def __init__(self, encode: Callable[[SegmentedFrame], bytes]) -> None:
@@ -85,8 +85,8 @@ class CameraFeed(Sink):
         self.name = status.name
         self.status = status
         self.newest: SegmentedFrame | None = None
-        self.pictures = Encoding(self._message)
-        self.overlays = Encoding(lambda result: overlay_jpeg(self._shown(result), classes, style))
+        self.pictures = Rendition(self._message)
+        self.overlays = Rendition(lambda result: overlay_jpeg(self._shown(result), classes, style))
         self._class_count = len(classes)
         self._max_width = max_width
         self._wake = wake
@@ -100,10 +100,10 @@ class CameraFeed(Sink):
         if self.pictures.wanted or self.overlays.wanted:
             self._wake()
 
-    def want(self, encoding: Encoding) -> None:
-        """Somebody would take a newer one of `encoding`."""
-        if not encoding.wanted:
-            encoding.wanted = True
+    def want(self, rendition: Rendition) -> None:
+        """Somebody would take a newer one of `rendition`."""
+        if not rendition.wanted:
+            rendition.wanted = True
             self._wake()
 
     def encode(self) -> bool:

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 
 T = TypeVar("T", np.uint8, np.float32)
 
-UNSEEN = 255  # residual of a point whose origin is outside the picture
 # OpenCV's DIS needs two scales of its 8x8 patches; below, some sizes crash the process (opencv/opencv#14554).
 _MIN_SIDE = 16
 _SAMPLE = 4  # what holds for the whole picture is taken from every fourth pixel of every fourth row
@@ -142,7 +141,7 @@ def differences(
 ) -> NDArray[np.uint8]:
     """(h, w): by how many levels, in the worst channel, `now` differs from `expected`, moved from `origins`."""
     red, green, blue = cv2.split(cv2.absdiff(now, exposed(expected, change)))
-    unseen = cv2.bitwise_not(_inside(origins))  # UNSEEN there, else 0
+    unseen = cv2.bitwise_not(_inside(origins))  # 255 there, else 0
     return np.asarray(cv2.max(cv2.max(cv2.max(red, green), blue), unseen), np.uint8)
 
 

@@ -6,6 +6,7 @@ ONNX is a protobuf message, of which a few fields matter here; they are walked w
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,6 +45,7 @@ class Value:
 class Declared:
     """What a model file says of itself, before anything of it runs."""
 
+    sha256: str  # of the file
     notes: Mapping[str, str]  # ONNX's metadata
     inputs: Mapping[str, Value]  # without what has weights
     outputs: Mapping[str, Value]
@@ -96,7 +98,8 @@ def _declared(model: memoryview) -> Declared:
                     values[place][_text(item, 1)] = _value(item)
             for name in weights & set(values[_GRAPH_INPUTS]):  # older files list what has weights, too
                 del values[_GRAPH_INPUTS][name]
-    return Declared(notes, values[_GRAPH_INPUTS], values[_GRAPH_OUTPUTS])
+    sha256 = hashlib.sha256(model).hexdigest()
+    return Declared(sha256, notes, values[_GRAPH_INPUTS], values[_GRAPH_OUTPUTS])
 
 
 def _value(item: memoryview) -> Value:

@@ -210,6 +210,23 @@ def test_results_in_the_pictures_own_folder_are_not_pictures_to_be_done(
     assert len(find_sources([f"{photos}/*.png"])) == 1
 
 
+@pytest.mark.parametrize(
+    ("words", "taken"),
+    [
+        (["photos", "--max-frames", 2], {"a.jpg", "b c.png"}),
+        (["photos", "--stride", 3, "--as", "pictures"], {"a.jpg", "d.bmp"}),
+        (["photos/deep/*.*", "--max-frames", 1], {"Straße.webp"}),
+    ],
+)
+@pytest.mark.usefixtures("photos")
+def test_of_a_folder_of_pictures_stride_and_max_frames_take_some(
+    words: list[Any], taken: set[str], model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert run(*words, "-o", "out/", model=model) == 0
+    assert set(states(tmp_path / "out")) == taken
+
+
 def test_videos_and_pictures_are_done_in_one_call(photos: Path, model: Path, tmp_path: Path) -> None:
     make_clip(photos / "drive.mp4", cfr(5), size=(48, 64))
     photo(photos / "drive.jpg")  # as cameras put one beside each video
@@ -306,6 +323,7 @@ def test_a_picture_without_an_output_has_its_overlay_here(
         (["photos/a.jpg", "--as", "pictures", "-o", "seen.mp4"], 2, "seen.mp4: overlays of pictures are"),
         (["photos/a.jpg", "--smooth"], 2, "--smooth is for videos and cameras"),
         (["photos/a.jpg", "--start", "1"], 2, "--start is for videos and cameras"),
+        (["photos/a.jpg", "--max-frames", "1"], 2, "--max-frames is for videos, cameras and folders of pictures"),
         (["photos", "--as", "pictures", "--crf", "20"], 2, "--crf is for videos and cameras"),
         (["photos/a.jpg", "--stream", "all"], 2, "--stream is for files"),
         (["rtsp://127.0.0.1:1/x", "--as", "video", "-o", "out/"], 2, "--as is for files"),
