@@ -132,9 +132,9 @@ def _loaded(path: Path) -> onnx.ModelProto:
     try:
         model = onnx.load_model(path, load_external_data=False)
     except Exception as exc:  # protobuf's own
-        raise ExportError(f"{path}: not an ONNX file, or a damaged one") from exc
+        raise ExportError(f"{path}: not an ONNX file, or a damaged one; is the download complete?") from exc
     if not model.graph.node:
-        raise ExportError(f"{path}: not an ONNX file, or a damaged one")
+        raise ExportError(f"{path}: not an ONNX file, or a damaged one; is the download complete?")
     if any(tensor.data_location == TensorProto.EXTERNAL for tensor in model.graph.initializer):
         raise ExportError(f"{path}: keeps weights in another file, which is not read; export it into one file")
     for kind in ("Loop", "Scan"):
@@ -167,7 +167,7 @@ def read_classes(path: Path) -> tuple[tuple[str, Color], ...]:
         raise ExportError(f"{path}: {len(names)} classes; 1 to {MAX_CLASSES} are possible, each with a name")
     twice = [name for number, name in enumerate(names) if name.lower() in (item.lower() for item in names[:number])]
     if twice:
-        raise ExportError(f"{path}: names {twice[0]} twice")
+        raise ExportError(f"{path}: names {twice[0]} twice; give each class a name of its own")
     made = class_colors(names)
     return tuple((name, color or other) for (name, color), other in zip(named, made, strict=True))
 
@@ -207,7 +207,9 @@ class _Original:
         try:
             self._session = onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
         except Exception as exc:  # its own classes share no base but Exception
-            raise ExportError(f"{path}: ONNX Runtime cannot load this file ({str(exc).splitlines()[0]})") from exc
+            raise ExportError(
+                f"{path}: ONNX Runtime cannot load this file ({str(exc).splitlines()[0]}); export it again"
+            ) from exc
         self.found = self._find()
 
     def labels(self, picture: Picture) -> NDArray[np.int64]:
@@ -218,20 +220,30 @@ class _Original:
         inputs = self._session.get_inputs()
         if len(inputs) != 1:
             names = ", ".join(item.name for item in inputs)
-            raise ExportError(f"{self._path}: takes {len(inputs)} inputs ({names}), and not pictures alone")
+            raise ExportError(
+                f"{self._path}: takes {len(inputs)} inputs ({names}), and not pictures alone; export the network itself"
+            )
         source = inputs[0]
         kind = {"tensor(float)": TensorProto.FLOAT, "tensor(float16)": TensorProto.FLOAT16}
         kind["tensor(uint8)"] = TensorProto.UINT8
         if source.type not in kind or len(source.shape) != 4:
-            raise ExportError(f"{self._path}: its input is {source.type} {source.shape}, and no batch of pictures")
+            raise ExportError(
+                f"{self._path}: its input is {source.type} {source.shape}, and no batch of pictures; "
+                "export the network itself"
+            )
         layout = self._adoption.layout or _layout(source.shape, self._path)
         sides = source.shape[2:] if layout == "nchw" else source.shape[1:3]
         is_fixed = any(isinstance(side, int) for side in sides)
         if is_fixed and not all(isinstance(side, int) for side in sides):
-            raise ExportError(f"{self._path}: one side of its pictures is fixed and one is not: {source.shape}")
+            raise ExportError(
+                f"{self._path}: one side of its pictures is fixed and one is not: {source.shape}; fix both, or none"
+            )
         asked = self._adoption.size
         if is_fixed and asked and tuple(sides) != asked:
-            raise ExportError(f"{self._path}: takes pictures of {sides[1]}x{sides[0]} alone, not of {_shown(asked)}")
+            raise ExportError(
+                f"{self._path}: takes pictures of {sides[1]}x{sides[0]} alone, not of {_shown(asked)}; "
+                "leave --size away"
+            )
         size = (int(sides[0]), int(sides[1])) if is_fixed else asked or SIZE
         found = Found(source.name, layout, kind[source.type], size, is_fixed, True, "", (), "nchw")
         output, values = self._output(found)
@@ -271,7 +283,7 @@ class _Original:
         is_whole = values.dtype.kind in "iu" or len(shape) == 3
         if self._adoption.argmax or (self._adoption.argmax is None and is_whole):
             if len(shape) == 4 and shape[1] != 1:
-                raise ExportError(f"{self._path}: {output} {shape} is no plane of labels")
+                raise ExportError(f"{self._path}: {output} {shape} is no plane of labels; leave --argmax away")
             return "labels"
         if shape[1] == count:
             return "nchw"

@@ -70,7 +70,9 @@ def adopt(
         if len(values) != 3 or (option == "--std" and not all(values)):
             raise typer.BadParameter(f"{','.join(map(str, values))} is not three numbers", param_hint=option)
     if not scale:
-        raise typer.BadParameter("0 leaves nothing of a picture", param_hint="--scale")
+        raise typer.BadParameter(
+            "0 leaves nothing of a picture; give three numbers that are not 0", param_hint="--scale"
+        )
     sides = parse_size(size, "--size")
     given = find_pictures(pictures) if pictures else None
 

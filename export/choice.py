@@ -43,7 +43,9 @@ def labelled_alone(dataset: Dataset, chosen: Chosen) -> Chosen:
     """
     found = tuple(example for example in chosen.examples if dataset.has_label(example))
     if not found:
-        raise ExportError(f"{dataset.root}: none of the pictures chosen ({chosen.by}) has a label")
+        raise ExportError(
+            f"{dataset.root}: none of the pictures chosen ({chosen.by}) has a label; choose others, or label them"
+        )
     count = len(chosen.examples) - len(found)
     return Chosen(found, f"{chosen.by}; {count} without a label left out" if count else chosen.by)
 
@@ -67,7 +69,7 @@ def on_list(path: Path) -> Choice:
 
     def choose(dataset: Dataset) -> Chosen:
         if not path.is_file():
-            raise ExportError(f"{path}: no such list of pictures")
+            raise ExportError(f"{path}: no such list of pictures; choose by --drive or --split, or score --all")
         found = of_list(list(dataset.examples), path)
         if not found:
             raise ExportError(f"{path}: names no picture; it should name one a line, as valid.txt does")
@@ -95,7 +97,7 @@ def in_folder(name: Folder) -> Choice:
             raise ExportError(f"{dataset.root}: has no folder {name}; choose by --drive or --list")
         found = tuple(example for example in dataset.examples if example.folder == name)
         if not found:
-            raise ExportError(f"{dataset.root / name}: no pictures in this folder")
+            raise ExportError(f"{dataset.root / name}: no pictures in this folder; choose another")
         return Chosen(found, f"folder {name}")
 
     return choose

@@ -98,7 +98,10 @@ def match_classes(
     codes = np.full(256, VOID, np.uint8)
     codes[: len(members)] = [labels.code(some) if some else VOID for some in members]
     if (codes == VOID).all():
-        raise ExportError(f"{dataset.root}: every class of the data is mapped to void; nothing is left to score")
+        raise ExportError(
+            f"{dataset.root}: every class of the data is mapped to void; nothing is left to score; "
+            "map one class at least"
+        )
     return Matched(labels, codes)
 
 

@@ -95,7 +95,9 @@ def evaluate_model(
             if on_picture:
                 on_picture(done, len(chosen.examples))
     if tally.total.codes.sum() == 0:
-        raise ExportError(f"{dataset.root}: nothing but void in the pictures chosen ({chosen.by}); nothing to score")
+        raise ExportError(
+            f"{dataset.root}: nothing but void in the pictures chosen ({chosen.by}); nothing to score; choose others"
+        )
     return Evaluation(
         labels=matched.labels,
         total=tally.total,

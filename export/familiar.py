@@ -56,7 +56,7 @@ def note_familiar(
     leads = []
     for path, found in zip(chosen, _leads(Model.load(source, device="cpu", workers=1), chosen), strict=True):
         if not np.isfinite(found):
-            raise ExportError(f"{path}: the model gives no scores of several classes")
+            raise ExportError(f"{path}: the model gives no scores of several classes; leave --familiar away")
         leads.append(found)
         if on_picture:
             on_picture(len(leads), len(chosen))

@@ -21,9 +21,9 @@ def check_output(output: Path, source: Path, *, source_kind: str, overwrite: boo
     if output.suffix.lower() != ".onnx":
         raise ExportError(f"{output}: a model file must end with .onnx", usage=True)
     if not output.parent.is_dir():
-        raise ExportError(f"{output.parent}: no such folder")
+        raise ExportError(f"{output.parent}: no such folder; make it first")
     if output.is_dir():
-        raise ExportError(f"{output}: is a folder")
+        raise ExportError(f"{output}: is a folder; name a file in it")
     if output.exists() and source.exists() and output.samefile(source):
         raise ExportError(f"{output}: is the {source_kind} itself; name another output")
     if output.exists() and not overwrite:

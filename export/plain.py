@@ -55,7 +55,9 @@ def write_plain(
     if height % model.spec.stride or width % model.spec.stride:
         raise ExportError(f"size {width}x{height}: width and height must be multiples of {model.spec.stride}")
     if model.spec.fixed and (height, width) != (model.spec.height, model.spec.width):
-        raise ExportError(f"{source}: takes pictures of {model.spec.width}x{model.spec.height} alone")
+        raise ExportError(
+            f"{source}: takes pictures of {model.spec.width}x{model.spec.height} alone; leave --size away"
+        )
     graph = onnx.load_model(source)
     mean, std = _cut(graph, numbers, (height, width), source)
     helper.set_model_props(graph, {CLASSES_KEY: json.dumps(model.spec.class_names)})

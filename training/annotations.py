@@ -210,7 +210,9 @@ def _label_studio(root: Path, files: Sequence[tuple[Path, Sequence[Item]]], name
             names = {name for items in by_picture.values() for item in items for name in _labels_of(item)}
     classes = named or class_list(sorted(names), f"{files[0][0]}: labels")
     if unknown := sorted(names - {*classes.codes}):
-        raise DataError(f"{classes.origin}: lacks {', '.join(unknown)}, as which something is labelled")
+        raise DataError(
+            f"{classes.origin}: lacks {', '.join(unknown)}, as which something is labelled; add what is lacking"
+        )
     reader = _Brushes(by_picture, {name: number for number, name in enumerate(classes.codes)})
     return _annotated("Label Studio", root, [path for path, _ in files], examples, absent, classes, reader)
 

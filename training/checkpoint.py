@@ -87,9 +87,9 @@ def load(path: Path) -> Checkpoint:
         with torch.serialization.safe_globals([TorchVersion]):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as exc:  # torch has an error of another kind for each kind of foreign file
-        raise CheckpointError(f"{path}: not a checkpoint, or damaged") from exc
+        raise CheckpointError(f"{path}: not a checkpoint, or damaged; take best.pt or last.pt of a run") from exc
     if not isinstance(content, dict) or content.get("format") != _FORMAT:
-        raise CheckpointError(f"{path}: not a checkpoint written by 'roadmask train'")
+        raise CheckpointError(f"{path}: not a checkpoint written by 'roadmask train'; take best.pt or last.pt of a run")
     version = content.get("version")
     if not isinstance(version, int):
         raise CheckpointError(f"{path}: a checkpoint of roadmask, but its version is missing or no number")

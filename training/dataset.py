@@ -158,7 +158,9 @@ def class_shares(dataset: Dataset, examples: Iterable[Example]) -> NDArray[np.fl
         counts += np.bincount(dataset.read(example)[1].ravel(), minlength=256)
     known = counts[: len(dataset.class_names)]
     if known.sum() == 0:
-        raise DataError(f"{dataset.root}: every pixel of the labels is void")
+        raise DataError(
+            f"{dataset.root}: every pixel of the labels is void; look at them: roadmask data DATA -o sheet.png"
+        )
     return np.asarray(known / known.sum(), np.float64)
 
 
@@ -216,7 +218,7 @@ def _dataset(
     void = classes.void | {classes.codes[number] for number in told.void if number < len(classes.codes)}
     names = tuple(code for code in classes.codes if code not in void)
     if not names:
-        raise DataError(f"{classes.origin}: names no class but void")
+        raise DataError(f"{classes.origin}: names no class but void; add the classes")
     class_of_id = np.full(256, VOID, np.uint8)
     for class_id, code in enumerate(classes.codes):
         if code in names:

@@ -67,6 +67,6 @@ def opened(path: Path) -> Iterator[Image.Image]:
         with Image.open(path) as image:
             yield image
     except UnidentifiedImageError as exc:
-        raise DataError(f"{path}: not a picture") from exc
+        raise DataError(f"{path}: not a picture; replace it, or remove it") from exc
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as exc:  # what Pillow says of damage
-        raise DataError(f"{path}: damaged picture ({exc})") from exc
+        raise DataError(f"{path}: damaged picture ({exc}); replace it, or remove it") from exc

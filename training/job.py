@@ -182,7 +182,10 @@ def _read_all(parts: Sequence[Part], pictures: Pictures, class_count: int) -> ND
             for example in examples:
                 known += np.bincount(pictures.read(number, example)[1].ravel(), minlength=256)
             if examples and not known[:VOID].any():
-                raise DataError(f"{part.dataset.root}: every pixel of the labels is void")
+                raise DataError(
+                    f"{part.dataset.root}: every pixel of the labels is void; "
+                    "look at them: roadmask data DATA -o sheet.png"
+                )
             if number == 0 and examples is part.split.train:
                 counts = known
     return np.asarray(counts[:class_count] / max(counts[:class_count].sum(), 1), np.float64)

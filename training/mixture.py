@@ -120,7 +120,9 @@ def _meant(dataset: Dataset, given: ClassMap, names: Sequence[str]) -> dict[str,
             )
         found[name] = frozenset(index_of[folded(target)] for target in some)
     if not any(found.values()):
-        raise DataError(f"{dataset.root}: every class is mapped to void; nothing is left to learn")
+        raise DataError(
+            f"{dataset.root}: every class is mapped to void; nothing is left to learn; map one class at least"
+        )
     return found
 
 

@@ -47,7 +47,7 @@ SplitShare = Annotated[
         metavar="SHARE",
         min=0.01,
         max=0.5,
-        help="Hold out this share for validation, in stretches of pictures that follow each other by name: 0.2",
+        help="Score on this share, in stretches of pictures that follow each other by name: 0.2",
     ),
 ]
 Seed = Annotated[int, typer.Option(help="Same seed, same machine: same result.")]

@@ -80,7 +80,7 @@ def check_same_data(previous: Checkpoint, class_names: tuple[str, ...], meanings
     if previous.class_names != class_names:
         raise CheckpointError(
             f"the classes of the data ({', '.join(class_names)}) are no longer those of the run "
-            f"({', '.join(previous.class_names)})"
+            f"({', '.join(previous.class_names)}); choose another folder"
         )
     known = (previous.progress or {}).get("meanings", meanings)
     if len(known) != len(meanings):

@@ -127,7 +127,7 @@ def of_list(candidates: Sequence[Example], path: Path) -> list[Example]:
     valid = [example for example in candidates if example.name in listed]
     if absent := sorted(listed - {example.name for example in valid}):
         others = f" and {len(absent) - 1} more that are" if len(absent) > 1 else ", which is"
-        raise DataError(f"{path}: lists {absent[0]}{others} not among the pictures here")
+        raise DataError(f"{path}: lists {absent[0]}{others} not among the pictures here; mend the list")
     return valid
 
 

@@ -16,11 +16,11 @@ from .shape import Context, Convolution, EncoderName, UNetSettings
 
 ERRORS: tuple[type[Exception], ...] = (TrainingError,)  # their messages are for the user
 OPTION_GROUPS = {
-    "Options": "output epochs budget batch size crop lr encoder_lr start_from valid_list split seed device resume help",
+    "Options": "output epochs budget batch size crop lr start_from valid_list split device resume help",
     "Pictures": "unlabelled shares passes learn_all valid_drive folds scale flip brightness contrast saturation hue "
     "harsh",
     "The network": "encoder context decoder convolution dropout weights",
-    "The steps": "pct_start frozen_epochs frozen_scales layer_decay clip weight_decay label_smoothing average "
+    "The steps": "encoder_lr seed pct_start frozen_epochs frozen_scales layer_decay clip weight_decay label_smoothing average "
     "class_weight_offset lovasz lovasz_from precision loaders stop_after",
     "Teachers": "teacher teacher_scales of_set distill",
     "What the model says": "license_note",
@@ -149,26 +149,21 @@ def train(
 
     The run's folder gets last.pt, best.pt (by validation mIoU: the one to export), history.csv (a row an epoch),
     steps.csv (a row a step), settings.json and plots. A run that was stopped, or killed, goes on with --resume to the
-    very result it would have had.
+    very result it would have had. Fewer than 300 pictures have other defaults, by their number, which are told.
 
     Several data sets are learnt together. DATA:MAP says what the classes of one are in those of the first: cityscapes,
     bdd100k, idd, camvid32 and others, or a .json file such as {"bus": "Car", "verge": ["Sidewalk", "Tree"]}. Of a label
     that is one of several classes, and of --unlabelled pictures, a --teacher says which.
 
-    With --budget the schedule fills a time, in place of --epochs. Fewer than 300 pictures have other defaults, by their
-    number, which are told.
-
-    With --folds drives, RUN/fold-DRIVE is a run on all but that drive, whatever valid.txt says, and RUN/folds.csv their
-    scores and the mean. They are those of each run's last epoch, so that no drive chooses the weights that it judges.
+    With --folds drives, RUN/fold-DRIVE is a run on all but that drive, and RUN/folds.csv the scores of their last
+    epochs, so that no drive chooses the weights that it judges, and the mean.
 
     \b
     roadmask train camvid -o runs/first
-    roadmask train camvid -o runs/first --resume
     roadmask train camvid -o runs/held-out --valid-drive 0006R0 --epochs 120
     roadmask train camvid -o runs/folds --folds drives --epochs 20
     roadmask train mine -o runs/mine --start-from camvid-lite0
     roadmask train camvid idd:idd-lite -o runs/two --teacher runs/first/best.pt --shares 1,1 --budget 2h
-    roadmask train camvid -o runs/small --crop 384x288 --decoder 64,48,32,24 --license-note "for research only"
     """  # noqa: D301 - Typer does not wrap a paragraph after this character
     settings = TrainSettings(
         data=tuple(data),

@@ -91,7 +91,7 @@ def _load(path: Path) -> ModelProto:
     except OSError as exc:
         raise CheckpointError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
     except Exception as exc:  # protobuf's errors have no base that onnx names
-        raise CheckpointError(f"{path}: not an ONNX file, or damaged") from exc
+        raise CheckpointError(f"{path}: not an ONNX file, or damaged; copy it again, or export it again") from exc
 
 
 def _spec(model: ModelProto, path: Path) -> dict[str, Any]:
@@ -132,9 +132,13 @@ def _convolutions(model: ModelProto, path: Path) -> _Folded:
                 bias = others[0] if others else torch.zeros(len(weight))
                 found.append((weight, bias))
     except (KeyError, ValueError, TypeError, MemoryError) as exc:
-        raise CheckpointError(f"{path}: its weights are not all in the file, as numbers") from exc
+        raise CheckpointError(
+            f"{path}: its weights are not all in the file, as numbers; begin with one that roadmask has made"
+        ) from exc
     if not all(weight.dim() == 4 and weight.numel() and bias.shape == weight.shape[:1] for weight, bias in found):
-        raise CheckpointError(f"{path}: its weights are not those of convolutions")
+        raise CheckpointError(
+            f"{path}: its weights are not those of convolutions; begin with one that roadmask has made"
+        )
     return found
 
 
@@ -156,7 +160,9 @@ def _shape(folded: _Folded, path: Path) -> UNetSettings:
             layers = _in_order(UNet(settings))
         if [layer.weight.shape for layer in layers] == sizes:
             return settings
-    raise CheckpointError(f"{path}: holds no network of a shape that can be trained on here")
+    raise CheckpointError(
+        f"{path}: holds no network of a shape that can be trained on here; begin with one that roadmask has made"
+    )
 
 
 def _fill(network: UNet, folded: _Folded) -> None:

@@ -104,7 +104,9 @@ class MaskArchive:
             self._manifest = store.manifest()
             self.records: tuple[MaskRecord, ...] = parse_records(self._manifest, str(path))
         except _UNREADABLE as exc:
-            raise ArchiveError(f"{path}: not a mask archive, or not a whole one ({exc})") from exc
+            raise ArchiveError(
+                f"{path}: not a mask archive, or not a whole one ({exc}); name masks of 'roadmask run'"
+            ) from exc
         if ignore:
             ignore.refuse_misfit(path.name, self.header.height, self.header.width)
             told = ", ".join(filter(None, (self.header.ignored, str(ignore))))
@@ -293,7 +295,7 @@ def open_masks(path: str | Path, *, ignore: LeftOut | None = None, renamed: Rena
     if not path.exists():
         raise ArchiveError(f"{path}: no such file or folder")
     if not path.is_dir() and not path.is_file():
-        raise ArchiveError(f"{path}: neither a file nor a folder, but a pipe, a device or a socket")
+        raise ArchiveError(f"{path}: neither a file nor a folder, but a pipe, a device or a socket; save it to a file")
     kind = _kind(path)
     if kind == "folder" and not (path / MANIFEST_NAME).exists() and (inside := _archives_in(path)):
         more = f", ... {len(inside)} in all" if len(inside) > _TOLD else ""
@@ -303,7 +305,9 @@ def open_masks(path: str | Path, *, ignore: LeftOut | None = None, renamed: Rena
     try:
         store = _store(path, kind)
     except _UNREADABLE as exc:
-        raise ArchiveError(f"{path}: not a mask archive, or not a whole one ({exc})") from exc
+        raise ArchiveError(
+            f"{path}: not a mask archive, or not a whole one ({exc}); name masks of 'roadmask run'"
+        ) from exc
     try:
         return MaskArchive(path, kind, store, ignore, renamed)
     except BaseException:

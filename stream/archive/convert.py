@@ -47,7 +47,7 @@ def convert_archive(
         raise OutputError(f"{target}: is the archive itself; choose another name")
     with held_to_make([target], source), open_masks(source, ignore=ignore, renamed=renamed) as masks:
         if not len(masks):
-            raise ArchiveError(f"{source}: holds no masks")
+            raise ArchiveError(f"{source}: holds no masks; its run ended before the first, so begin it anew")
         if mask_format(target) in ("npz", "zarr"):
             _write_arrays(masks, target, overwrite, on_mask)
         else:

@@ -209,7 +209,7 @@ def parse_header(text: str, path: str) -> ArchiveHeader:
         if content["schema"] > _SCHEMA:
             raise ArchiveError(f"{path}: schema {content['schema']} is newer than this roadmask; upgrade")
         if "width" not in content:
-            raise ArchiveError(f"{path}: masks of pictures, each by itself, and no archive of a video's masks")
+            raise ArchiveError(f"{path}: masks of pictures, each by itself, and no archive of a video's; read its PNGs")
         return ArchiveHeader(
             classes=_classes(content["classes"]),
             width=_number(content["width"], 1, _MOST_SIDE),

@@ -68,7 +68,7 @@ class MaskedVideo:
             left = records[following]
             raise ArchiveError(
                 f"{self.masks.path}: goes on with frame {left.index} at {_seconds(left.time)}, "
-                f"where {self.video} has ended; it is another video, or not the whole of it"
+                f"where {self.video} has ended; name the whole video that they are of"
             )
 
     def place(self, time: Fraction | None, info: VideoInfo) -> Place | None:

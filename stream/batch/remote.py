@@ -143,7 +143,9 @@ def find_remote(url: str, kind: Kind = "auto") -> list[tuple[str, Path, bool]]:
             return [(url, Path(), True)]
         paths = sorted(footage_among(map(PurePosixPath, found), passed, partial(_is_result, system), kind))
     if not paths:
-        raise SourceError(f"{url}: no videos there{f', {told(passed)}' if passed else ''}")
+        raise SourceError(
+            f"{url}: no videos there{f', {told(passed)}' if passed else ''}; name a file, or another folder"
+        )
     if passed:
         log.info("%s: %s", url, told(passed))
     top = top.rstrip("/")

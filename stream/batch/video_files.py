@@ -195,7 +195,7 @@ def _in_list(word: str, results: Path | None, kind: Kind, passed: Counter[str]) 
         except SourceError as exc:
             raise SourceError(f"{path}, line {number}: {exc}") from exc
     if not videos:
-        raise SourceError(f"{path}: this list names no video")
+        raise SourceError(f"{path}: this list names no video; write one a line")
     return videos
 
 
@@ -205,14 +205,14 @@ def _lines_of(word: str, path: Path) -> list[str]:
         with nullcontext(sys.stdin.buffer) if word == "@-" else path.open("rb") as file:
             content = file.read(_HEAD_BYTES)
             if b"\0" in content:
-                raise SourceError(f"{path}: not a list of videos: it is no text")
+                raise SourceError(f"{path}: not a list of videos: it is no text; a video is named without @")
             content += file.read(_MOST_BYTES)
     except OSError as exc:
         raise SourceError(f"{path}: this list cannot be read ({exc.strerror or exc})") from exc
     if len(content) > _MOST_BYTES:
         raise SourceError(f"{path}: not a list of videos: it is longer than {_MOST_BYTES >> 20} MiB; name a folder")
     if b"\0" in content:
-        raise SourceError(f"{path}: not a list of videos: it is no text")
+        raise SourceError(f"{path}: not a list of videos: it is no text; a video is named without @")
     text = content.removeprefix(b"\xef\xbb\xbf").decode("utf-8", errors="surrogateescape")
     return [line.strip() for line in text.split("\n")]
 

@@ -41,9 +41,9 @@ def sent_on(address: Url, location: str, *, allow: bool) -> Url:
     try:
         there = parse_url(urljoin(str(address.without_credentials()), location))
     except (UnclearUrl, ValueError):
-        raise SourceError("it sends us on to an address that cannot be read") from None
+        raise SourceError("it sends us on to an address that cannot be read; name the one it is at") from None
     if there.scheme.rstrip("s") != address.scheme.rstrip("s"):
-        raise SourceError(f"it sends us on to {there.scheme}://, which is not followed")
+        raise SourceError(f"it sends us on to {there.scheme}://, which is not followed; name the address it is at")
     if there.origin == address.origin and there.scheme >= address.scheme:  # not from https to http
         return replace(there, user=address.user, password=address.password)
     if not allow:

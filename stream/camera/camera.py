@@ -141,7 +141,7 @@ def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
     if scheme not in SCHEMES:
         raise SourceError(f"{redacted(url)}: unknown kind of address {scheme}://; known are {', '.join(SCHEMES)}")
     if not address.host and scheme not in ("udp", "tcp", "rtp"):  # which may also listen
-        raise SourceError(f"{redacted(url)}: the address of a camera has a host")
+        raise SourceError(f"{redacted(url)}: the address of a camera has a host, as in {scheme}://10.0.0.5/live")
     options = {"analyzeduration": _ANALYZE_US}
     microseconds = str(round((settings.timeout_s + _SPARE_S) * 1e6))
     if scheme in ("rtsp", "rtsps"):

@@ -267,7 +267,7 @@ class Connection:
         return (self._hardware and self._hardware.start(camera.name, opened)) or opened(None)
 
     def _too_large(self, are: str) -> Lost:
-        return Lost(f"its pictures {are} larger than --max-pixels {self._max_pixels}", refused=True)
+        return Lost(f"its pictures {are} larger than --max-pixels {self._max_pixels}; raise it", refused=True)
 
     def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float, sound: HeardSound | None) -> None:
         time_base = picture.time_base or stream.time_base

@@ -95,7 +95,7 @@ class Web:
             else:
                 return address, response
             response.close()
-        raise SourceError("it sends us on again and again")
+        raise SourceError("it sends us on again and again; name the address it is at")
 
     def _asked(self, address: Url, target: str, headers: dict[str, str]) -> HTTPResponse:
         timeout_s = self._camera.socket_timeout_s

@@ -161,7 +161,7 @@ class RtspRelay:
     def _go_on(self, location: str) -> None:
         self._redirects += 1
         if self._redirects > MOST_REDIRECTS:
-            raise SourceError(f"it sends us on more than {MOST_REDIRECTS} times")
+            raise SourceError(f"it sends us on more than {MOST_REDIRECTS} times; name the address it is at")
         there = sent_on(self._address, location, allow=self._camera.allow_redirects)
         self._server.close()
         self._server, self._address, self._login = connected(there, self._camera.socket_timeout_s), there, Login(there)

@@ -207,7 +207,7 @@ class Cluster:
                 log.warning("%s: a worker has died; another one goes on", job.name)
                 worker = None
             except RayError as exc:
-                raise DeviceError(f"{job.name}: the cluster is lost ({_first_line(exc)})") from exc
+                raise DeviceError(f"{job.name}: the cluster is lost ({_first_line(exc)}); --resume goes on") from exc
             else:
                 if isinstance(result, Failure):
                     raise result.error

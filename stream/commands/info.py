@@ -141,7 +141,7 @@ def _checkpoint(path: Path) -> dict[str, Any]:
     with suppress(OSError, BadZipFile, StopIteration, RuntimeError, EOFError, zlib.error), ZipFile(path) as file:
         begin = file.open(next(name for name in file.namelist() if name.endswith("data.pkl"))).read(_CHECKPOINT_BEGIN)
     if _CHECKPOINT_MARK not in begin:
-        raise RoadmaskError(f"{path}: no checkpoint that 'roadmask train' wrote, or damaged")
+        raise RoadmaskError(f"{path}: no checkpoint that 'roadmask train' wrote, or damaged; take best.pt of the run")
     return {
         "kind": "checkpoint",
         "file": path.name,

@@ -17,6 +17,10 @@ from ..system.stop import Stop, stop_on_signal
 from ..system.talk import printable, progress_bar, write_result, write_talk
 from . import options as of
 
+OPTION_GROUPS = {
+    "Options": "output view alpha classes exclude palette style legend ignore blur start end overwrite quiet help",
+    "How it is written": "gaps deinterlace encoder crf preset no_metadata",
+}
 as_typer_takes_them = of.with_legend_placed
 
 

@@ -74,7 +74,8 @@ class FileDecoder:
             width, height = declared_size(self._path)
             if width * height > self._max_pixels:
                 raise SourceError(
-                    f"{self._path}: its pictures of {width}x{height} are larger than --max-pixels {self._max_pixels}"
+                    f"{self._path}: its pictures of {width}x{height} are larger than --max-pixels {self._max_pixels}; "
+                    "raise it"
                 ) from None
             if reason := why_not_decoded(self._path):
                 raise SourceError(f"{self._path}: {reason}") from None

@@ -73,11 +73,11 @@ class HardwareDecoder:
         if any(context is not None and context.is_hwaccel for context in contexts):
             return container
         container.close()
-        return self._refused(name, "it does not know this codec; --decode software does")
+        return self._refused(name, "it does not know this codec")
 
     def _refused(self, name: Path | str, reason: str) -> InputContainer | None:
         if self.required:
-            raise SourceError(f"{name}: cannot be decoded with {self.kind}: {reason}")
+            raise SourceError(f"{name}: cannot be decoded with {self.kind}: {reason}; take --decode software")
         return None
 
 

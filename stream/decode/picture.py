@@ -257,7 +257,7 @@ class PictureSource:
         self.head = head = read_head(path)
         if head.width * head.height > max_pixels:
             raise SourceError(
-                f"{path}: a picture of {head.width}x{head.height} is larger than --max-pixels {max_pixels}"
+                f"{path}: a picture of {head.width}x{head.height} is larger than --max-pixels {max_pixels}; raise it"
             )
         self._damaged, codec, orientation = False, head.kind, 1
         if head.kind == "heic":
@@ -335,7 +335,9 @@ def _by_pillow(path: Path, max_pixels: int) -> av.VideoFrame:
         heif = pillow_heif.open_heif(path)
         width, height = heif.size
         if width * height > max_pixels:
-            raise SourceError(f"{path}: a picture of {width}x{height} is larger than --max-pixels {max_pixels}")
+            raise SourceError(
+                f"{path}: a picture of {width}x{height} is larger than --max-pixels {max_pixels}; raise it"
+            )
         pixels = np.asarray(heif)  # upright
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as exc:
         raise SourceError(f"{path}: cannot be decoded ({first_line(exc)}); is the file complete?") from exc

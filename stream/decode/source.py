@@ -215,7 +215,9 @@ class FileSource:
         if not given and not self._decoder.closed:
             start_s = float(self._selection.start)
             length = f" ({float(self.info.duration):.1f} s)" if self.info.duration else ""
-            raise SourceError(f"{self._path}: no frame from {start_s:g} s on; the video is shorter{length}")
+            raise SourceError(
+                f"{self._path}: no frame from {start_s:g} s on; the video is shorter{length}; lower --start"
+            )
 
     def _all(self) -> Iterator[av.VideoFrame]:
         yield self._first.pop()
@@ -302,7 +304,10 @@ class FileSource:
         timed = islice(self._clocked(self._decoder.pictures), place.index, None)
         known, is_it = self._met(place, timed)
         if not is_it:
-            raise SourceError(f"{self._path}: frame {place.index} is not the one that the run began with")
+            raise SourceError(
+                f"{self._path}: frame {place.index} is not the one that the run began with; "
+                "pass --overwrite to start anew"
+            )
         return chain(known, timed)
 
     def _met(

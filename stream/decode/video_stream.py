@@ -42,10 +42,10 @@ def video_stream(container: InputContainer, name: Path | str, number: int | None
         if not streams:
             raise SourceError(f"{name}: has no video stream {number}; there are {len(container.streams.video)}, from 0")
     if not streams:
-        raise SourceError(f"{name}: holds no video")
+        raise SourceError(f"{name}: holds no video; name a file that does")
     stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), pixels_of(stream)))
     if stream.codec_context is None:
-        raise SourceError(f"{name}: no decoder for its video")
+        raise SourceError(f"{name}: no decoder for its video; make it H.264 with another program")
     return stream
 
 

@@ -101,7 +101,7 @@ def encoded(picture: NDArray[np.uint8], path: Path) -> bytes:
     is_done, content = cv2.imencode(suffix, np.ascontiguousarray(picture), _JPEG_OPTIONS if suffix in _JPEG else ())
     if not is_done:
         height, width = picture.shape[:2]
-        raise OutputError(f"{path}: a picture of {width}x{height} cannot be a {suffix}")
+        raise OutputError(f"{path}: a picture of {width}x{height} cannot be a {suffix}; take .png")
     return content.tobytes()
 
 

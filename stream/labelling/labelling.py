@@ -87,7 +87,7 @@ def give_to_tool(settings: LabellingSettings, *, on_mask: Callable[[int, int], N
         open_masks(settings.masks, ignore=settings.ignore, renamed=settings.renamed) as masks,
     ):
         if not len(masks):
-            raise ArchiveError(f"{settings.masks}: holds no masks")
+            raise ArchiveError(f"{settings.masks}: holds no masks; its run ended before the first, so begin it anew")
         if not masks.is_finished:
             log.warning("%s: was not finished; the %d masks that are whole are taken", settings.masks, len(masks))
         classes = settings.palette.colored(masks.classes) if settings.tool == "color" else masks.classes

@@ -250,7 +250,7 @@ class ViewServer:
         """
         self._thread.start()
         if not self._started.wait(_START_S):
-            raise OutputError(f"--serve: the server did not start within {_START_S:.0f} s")
+            raise OutputError(f"--serve: the server did not start within {_START_S:.0f} s; try again, or another port")
 
     def stop(self) -> None:
         if self._thread.is_alive():

@@ -111,7 +111,9 @@ class Ignored:
                 )
         share = np.count_nonzero(self.pixels(height, width)) / (height * width)
         if share == 1:
-            raise RoadmaskError(f"{name}: --ignore {self} leaves nothing of its pictures, {width}x{height}")
+            raise RoadmaskError(
+                f"{name}: --ignore {self} leaves nothing of its pictures, {width}x{height}; leave less out"
+            )
         return share
 
     def refuse_misfitting(self, info: VideoInfo, name: str) -> float:
@@ -155,7 +157,10 @@ def parse_ignored(word: str) -> Ignored:
 def _side(match: re.Match[str], word: str) -> Side:
     side, size, unit = match.groups()
     if not 0 < Fraction(size) < (100 if unit == "%" else 1 << 16) or (unit == "px" and "." in size):
-        raise RoadmaskError(f"--ignore {word}: {size}{unit} is no part of a picture", usage=True)
+        raise RoadmaskError(
+            f"--ignore {word}: {size}{unit} is no part of a picture; write such as bottom:12%",
+            usage=True,
+        )
     return Side(side, Fraction(size), unit)
 
 

@@ -247,19 +247,27 @@ def _check_graph(declared: Declared, spec: ModelSpec, path: Path) -> None:
     """Hold the graph to the spec: names, types, and the sizes that are fixed."""
     inputs, outputs = declared.inputs, declared.outputs
     if list(inputs) != [spec.input_name]:
-        raise ModelError(f"{path}: the graph's inputs are {sorted(inputs)}, the spec says {spec.input_name!r}")
+        raise ModelError(
+            f"{path}: the graph's inputs are {sorted(inputs)}, the spec says {spec.input_name!r}; export it again"
+        )
     if spec.output_name not in outputs:
-        raise ModelError(f"{path}: the graph has no output {spec.output_name!r}, only {sorted(outputs)}")
+        raise ModelError(
+            f"{path}: the graph has no output {spec.output_name!r}, only {sorted(outputs)}; export it again"
+        )
     source, result = inputs[spec.input_name], outputs[spec.output_name]
     took, gives = list(source.shape or ()), result.shape and list(result.shape)  # the latter may be left open
     if source.type != "tensor(uint8)" or len(took) != 4 or took[3] != 3:
-        raise ModelError(f"{path}: input is {source.type} {took}, not uint8 (batch, height, width, 3)")
+        raise ModelError(f"{path}: input is {source.type} {took}, not uint8 (batch, height, width, 3); export it again")
     if result.type != "tensor(float)" or (gives is not None and len(gives) != 4):
-        raise ModelError(f"{path}: output is {result.type} {gives}, not float (batch, classes, height, width)")
+        raise ModelError(
+            f"{path}: output is {result.type} {gives}, not float (batch, classes, height, width); export it again"
+        )
     if gives and isinstance(gives[1], int) and gives[1] != len(spec.classes):
-        raise ModelError(f"{path}: the graph scores {gives[1]} classes, the spec names {len(spec.classes)}")
+        raise ModelError(
+            f"{path}: the graph scores {gives[1]} classes, the spec names {len(spec.classes)}; export it again"
+        )
     batch, *sides = took[:3]
     is_free = not any(isinstance(side, int) for side in sides)
     is_told = spec.fixed and sides == [spec.height, spec.width]
     if not (is_free or is_told) or (isinstance(batch, int) and not spec.one_at_a_time):
-        raise ModelError(f"{path}: input {took} has a fixed size; export again with 'roadmask export'")
+        raise ModelError(f"{path}: input {took} has a fixed size; export it again")

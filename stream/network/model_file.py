@@ -59,7 +59,7 @@ def look_into(path: Path) -> Declared:
     """
     try:
         if path.stat().st_size > _MOST_BYTES:
-            raise ModelError(f"{path}: larger than a model file can be (2 GB)")
+            raise ModelError(f"{path}: larger than a model file can be (2 GB); take a smaller network")
         content = memoryview(path.read_bytes())
     except OSError as exc:
         raise ModelError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
@@ -69,7 +69,7 @@ def look_into(path: Path) -> Declared:
         _refuse_bad(content, "model", path)
         return _declared(content)
     except (IndexError, ValueError, RecursionError) as exc:
-        raise ModelError(f"{path}: not an ONNX file, or a damaged one") from exc
+        raise ModelError(f"{path}: not an ONNX file, or a damaged one; copy it again, or export it again") from exc
 
 
 def _refuse_bad(message: memoryview, kind: str, path: Path) -> None:

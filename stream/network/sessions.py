@@ -135,14 +135,18 @@ def opened_in_time(path: Path, placement: Placement, opened: Callable[[], T], *,
         raise
     except Exception as exc:  # its own classes share no base but Exception, and differ by version
         if is_out_of_memory(exc):
-            raise DeviceError(f"device {str(placement)!r}: its memory is too small for {path.name}") from exc
+            raise DeviceError(
+                f"device {str(placement)!r}: its memory is too small for {path.name}; take --device cpu"
+            ) from exc
         if placement.device.name == "openvino":
             raise DeviceError(
                 f"device {str(placement)!r} cannot run {path.name} ({first_line(exc)}); take --device cpu"
             ) from exc
         if placement.device.name != "cpu":
-            raise DeviceError(f"device {str(placement)!r} cannot run {path.name} ({_said(exc)})") from exc
-        raise ModelError(f"{path}: ONNX Runtime cannot load this file ({first_line(exc)})") from exc
+            raise DeviceError(
+                f"device {str(placement)!r} cannot run {path.name} ({_said(exc)}); take --device cpu"
+            ) from exc
+        raise ModelError(f"{path}: ONNX Runtime cannot load this file ({first_line(exc)}); export it again") from exc
 
 
 @contextmanager

@@ -81,7 +81,7 @@ def _refuse(settings: ReportSettings, count: int) -> None:
         if path is not None and path.exists() and output.exists() and output.samefile(path):
             raise OutputError(f"{output}: is one of the inputs; choose another name for the page")
     if count > 1 and stats is not None:
-        raise RoadmaskError(f"{stats}: statistics of one run, but {count} archives were named")
+        raise RoadmaskError(f"{stats}: statistics of one run, but {count} archives were named; name that run's alone")
     if count > 1 and video is not None and not video.is_dir():
         raise RoadmaskError(f"{video}: a video of one run, but {count} archives were named; name the folder of videos")
 

@@ -69,7 +69,7 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
             raise OutputError(f"{output}: is the source itself; choose another name for the output")
         real = os.path.realpath(output)
         if real in seen:
-            raise OutputError(f"{output}: named for two outputs")
+            raise OutputError(f"{output}: named for two outputs; give each a name of its own")
         seen.add(real)
         may_exist = settings.overwrite or settings.is_endless or goes_on  # a camera's parts have names of their own
         if output.exists() and not may_exist:

@@ -209,7 +209,7 @@ class ShareRows:
         except OSError as exc:
             raise OutputError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
         if not content.startswith(self._head) or not content.endswith(b"\n"):
-            raise OutputError(f"{path}: is damaged")
+            raise OutputError(f"{path}: is damaged; pass --overwrite to start anew")
         self._file.append(content[len(self._head) :])
 
     def sync(self) -> None:
@@ -316,9 +316,14 @@ def read_shares(path: Path, class_names: Sequence[str]) -> ShareTable:
     if len(names) > len(class_names) + 2 and names[-1] == CARRIED_COLUMN:
         names, columns = names[:-1], columns[:-1]
     if [*map(cell_text, names)] != ["index", "time", *map(cell_text, class_names)]:
-        raise RoadmaskError(f"{path}: its columns are {', '.join(names)}; these masks have {', '.join(class_names)}")
+        raise RoadmaskError(
+            f"{path}: its columns are {', '.join(names)}; these masks have {', '.join(class_names)}; "
+            "name those of this run"
+        )
     if not all((np.abs(column) < _MOST).all() for column in columns):  # nor is it where it is no number
-        raise RoadmaskError(f"{path}: statistics that cannot be read (not all are numbers)")
+        raise RoadmaskError(
+            f"{path}: statistics that cannot be read (not all are numbers); name a table of 'roadmask run'"
+        )
     shares = np.stack(columns[2:], axis=1)
     return ShareTable(path.name, columns[0].astype(np.int64), shares, places)
 
@@ -331,11 +336,11 @@ def read_columns(path: Path) -> tuple[list[str], list[NDArray[np.float64]]]:
     """
     refuse_bad_stats(path)
     if not path.is_file():
-        raise RoadmaskError(f"{path}: statistics that cannot be read (no such file)")
+        raise RoadmaskError(f"{path}: statistics that cannot be read (no such file); name a table of 'roadmask run'")
     try:
         names, columns = _parquet(path) if path.suffix.lower() == ".parquet" else _csv(path)
     except (OSError, ValueError, csv.Error) as exc:  # pyarrow's own are ValueErrors
-        raise RoadmaskError(f"{path}: statistics that cannot be read ({exc})") from exc
+        raise RoadmaskError(f"{path}: statistics that cannot be read ({exc}); name a table of 'roadmask run'") from exc
     if names[:2] not in (["index", "time"], ["picture", "taken"]):
         raise RoadmaskError(f"{path}: its columns are {', '.join(names)}, and not those of 'roadmask run --stats'")
     return names, columns

@@ -247,4 +247,4 @@ def test_a_list_without_end_is_not_read_to_its_end() -> None:
             print(exc)
     """
     done = subprocess.run(python(script), capture_output=True, text=True, check=True, timeout=LIMIT_S)
-    assert done.stdout == "/dev/zero: not a list of videos: it is no text\n"
+    assert done.stdout == "/dev/zero: not a list of videos: it is no text; a video is named without @\n"
