@@ -26,11 +26,11 @@ def adopt(
     ],
     made: Annotated[
         Path | None,
-        typer.Option("-o", metavar="FILE", help="Model file; by default MODEL-roadmask.onnx.", show_default=False),
+        typer.Option("-o", metavar="FILE", help="Model file; by default MODEL-roadmask.onnx."),
     ] = None,
     layout: Annotated[
         Literal["nchw", "nhwc"] | None,
-        typer.Option(help="Of its pictures; by default as the file says.", show_default=False),
+        typer.Option(help="Of its pictures; by default as the file says."),
     ] = None,
     mean: Annotated[str, typer.Option(metavar="R,G,B", help="It sees (pixel * scale - mean) / std.")] = (
         "0.485,0.456,0.406"
@@ -48,7 +48,7 @@ def adopt(
     ] = None,
     softmax: Annotated[bool, typer.Option("--softmax", help="Make probabilities of its scores.")] = False,
     argmax: Annotated[
-        bool | None, typer.Option("--argmax/--scores", help="Its output holds labels, or scores.", show_default=False)
+        bool | None, typer.Option("--argmax/--scores", help="Its output holds labels, or scores.")
     ] = None,
     pictures: Annotated[
         Path | None, typer.Option(metavar="FOLDER", help="To compare on; by default drawn ones.")

@@ -49,7 +49,6 @@ def export(
         typer.Option(
             metavar="DATA",
             help="For --int8: a data set (its training pictures), a folder of pictures or a video, as it will see.",
-            show_default=False,
         ),
     ] = None,
     calibrate_pictures: Annotated[
@@ -64,7 +63,7 @@ def export(
     ] = "nhwc",
     numbers: Annotated[
         Literal["uint8", "float32"] | None,
-        typer.Option("--input", help="Of its pictures; by default uint8, and float32 with nchw.", show_default=False),
+        typer.Option("--input", help="Of its pictures; by default uint8, and float32 with nchw."),
     ] = None,
     normalised: Annotated[
         bool, typer.Option("--normalised/--raw", help="With nchw: of pictures less their mean, or from 0 to 255.")
@@ -74,7 +73,6 @@ def export(
         typer.Option(
             metavar="DATA",
             help="Data set or folder of pictures that it knows: runs then tell of drives unlike them. May be repeated.",
-            show_default=False,
         ),
     ] = None,
     overwrite: of.Overwrite = False,

@@ -20,8 +20,8 @@ OPTION_GROUPS = {
     "Pictures": "unlabelled shares passes learn_all valid_drive folds scale flip brightness contrast saturation hue "
     "harsh",
     "The network": "encoder context decoder convolution dropout weights",
-    "The steps": "encoder_lr seed pct_start frozen_epochs frozen_scales layer_decay clip weight_decay label_smoothing average "
-    "class_weight_offset lovasz lovasz_from precision loaders stop_after",
+    "The steps": "encoder_lr seed pct_start frozen_epochs frozen_scales layer_decay clip weight_decay label_smoothing "
+    "average class_weight_offset lovasz lovasz_from precision loaders stop_after",
     "Teachers": "teacher teacher_scales of_set distill",
     "What the model says": "license_note",
 }

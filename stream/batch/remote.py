@@ -25,7 +25,7 @@ from av.container import InputContainer
 from ..decode.opening import open_file
 from ..decode.picture import is_picture
 from ..encode.picture_sink import says_made_here
-from ..errors import OutputError, RoadmaskError, SourceError
+from ..errors import OutputError, RoadmaskError, SourceError, first_line
 from ..run.settings import Remote, Report, SegmentSettings
 from ..system.talk import install_command
 from .footage import Kind, footage_among, says_so, told
@@ -224,14 +224,10 @@ def _asked(url: str, error: type[RoadmaskError]) -> Iterator[None]:
     except FileNotFoundError as exc:
         raise error(f"{url}: no such file") from exc
     except ImportError as exc:
-        what = f"fsspec: {install_command('remote')}" if exc.name == "fsspec" else f"more: {_first_line(exc)}"
+        what = f"fsspec: {install_command('remote')}" if exc.name == "fsspec" else f"more: {first_line(exc)}"
         raise error(f"{url}: such URLs need {what}") from exc
     except Exception as exc:  # each store's library has errors of its own
-        raise error(f"{url}: {_first_line(exc)}") from exc
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0] or type(exc).__name__
+        raise error(f"{url}: {first_line(exc)}") from exc
 
 
 class Depot:

@@ -309,29 +309,24 @@ def looks_of(job: SegmentSettings, source: Path | None) -> dict[str, Look]:
 def _entry(
     outcome: Outcome, outputs: Mapping[str, str], identity: Mapping[str, Any], looks: Mapping[str, Look]
 ) -> Entry:
-    report = outcome.report
+    told: dict[str, Any] = {}
+    if report := outcome.report:
+        plain = ("frames", "resumed", "reused", "carried", "undecodable", "damaged", "unlike")
+        told = {name: getattr(report, name) for name in plain}
+        told |= {"missing_s": round(report.missing_s, 3), "seconds": round(report.seconds, 3)}
+        told |= {"fps": round(report.fps, 2), "picture": asdict(report.picture) if report.picture else {}}
+        told["processor_s"] = {name: round(spent, 3) for name, spent in report.processor_s.items()}
     return Entry(
         absolute(outcome.job),
         outcome.state,
         outputs,
         reason=outcome.reason or None,
-        frames=report.frames if report else None,
-        resumed=report.resumed if report else None,
-        reused=report.reused if report else None,
-        carried=report.carried if report else None,
-        undecodable=report.undecodable if report else None,
-        damaged=report.damaged if report else None,
-        missing_s=round(report.missing_s, 3) if report else None,
-        unlike=report.unlike if report else None,
-        seconds=round(report.seconds, 3) if report else None,
-        fps=round(report.fps, 2) if report else None,
-        processor_s={name: round(spent, 3) for name, spent in report.processor_s.items()} if report else {},
         started=_utc(outcome.started),
         ended=_utc(outcome.ended),
-        picture=asdict(report.picture) if report and report.picture else {},
         identity=identity,
         looks=looks,
         traceback=outcome.traceback,
+        **told,
     )
 
 

@@ -17,7 +17,7 @@ import av
 
 from ..camera.camera import Camera
 from ..decode.opening import open_file
-from ..decode.video_stream import video_stream
+from ..decode.video_stream import duration_of, video_stream
 from ..errors import SourceError
 from ..frames import VideoInfo
 from ..run.settings import SegmentSettings
@@ -266,10 +266,7 @@ def declared_frames(job: SegmentSettings) -> int | None:
         return 1
     with suppress(av.FFmpegError, OSError, SourceError), open_file(job.file) as container:
         stream = video_stream(container, job.file, job.stream)
-        seconds = Fraction(container.duration, av.time_base) if container.duration else None
-        if stream.duration and stream.time_base:
-            seconds = Fraction(stream.duration * stream.time_base)
-        return _expected(job, stream.frames or None, seconds, stream.average_rate or None)
+        return _expected(job, stream.frames or None, duration_of(container, stream), stream.average_rate or None)
     return None
 
 

@@ -32,7 +32,7 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from ..batch.remote import run_remote
-from ..errors import DeviceError, RoadmaskError
+from ..errors import DeviceError, RoadmaskError, first_line
 from ..network.model import Model, bundled_models
 from ..run.outputs import refuse_bad_outputs
 from ..run.progress import has_state
@@ -207,7 +207,7 @@ class Cluster:
                 log.warning("%s: a worker has died; another one goes on", job.name)
                 worker = None
             except RayError as exc:
-                raise DeviceError(f"{job.name}: the cluster is lost ({_first_line(exc)}); --resume goes on") from exc
+                raise DeviceError(f"{job.name}: the cluster is lost ({first_line(exc)}); --resume goes on") from exc
             else:
                 if isinstance(result, Failure):
                     raise result.error
@@ -258,7 +258,7 @@ def _connect(settings: ClusterSettings) -> None:
         ray.init(settings.address or None, **options)
     except (ConnectionError, RuntimeError, ValueError, TimeoutError, RayError) as exc:
         raise DeviceError(
-            f"--ray {settings.address or os.environ.get('RAY_ADDRESS', '')}: no cluster there ({_first_line(exc)}); "
+            f"--ray {settings.address or os.environ.get('RAY_ADDRESS', '')}: no cluster there ({first_line(exc)}); "
             "start one with `ray start --head`, "
             "or begin one on this machine with --ray local"
         ) from exc
@@ -294,10 +294,6 @@ def _result_of(
             is_told = True
     outcome: Report | bool | Failure = ray.get(result)
     return outcome
-
-
-def _first_line(exc: BaseException) -> str:
-    return str(exc).strip().partition("\n")[0] or type(exc).__name__
 
 
 @dataclass(frozen=True, slots=True)

@@ -54,31 +54,25 @@ def convert(
         ),
     ],
     tool: Annotated[Tool | None, typer.Option("--to", help="What this tool imports, in place of an archive.")] = None,
-    video: Annotated[
-        Path | None, typer.Option(help="The masks' video: its frames go with them as pictures.", show_default=False)
-    ] = None,
-    picture_format: Annotated[
-        PictureFormat | None, typer.Option(help="Of the pictures; without, jpg.", show_default=False)
-    ] = None,
-    classes: Annotated[str, typer.Option(help="Only these: road,car", show_default=False)] = "",
-    exclude: Annotated[str, typer.Option(help="Not these: sky; they are then not labelled.", show_default=False)] = "",
+    video: Annotated[Path | None, typer.Option(help="The masks' video: its frames go with them as pictures.")] = None,
+    picture_format: Annotated[PictureFormat | None, typer.Option(help="Of the pictures; without, jpg.")] = None,
+    classes: Annotated[str, typer.Option(help="Only these: road,car")] = "",
+    exclude: Annotated[str, typer.Option(help="Not these: sky; they are then not labelled.")] = "",
     ignore: of.Ignoring = None,
     stride: Annotated[int, typer.Option(min=1, help="Every n-th mask.")] = 1,
-    subset: Annotated[
-        str | None, typer.Option(help="Of cvat, camvid, coco: default, train, ...", show_default=False)
-    ] = None,
+    subset: Annotated[str | None, typer.Option(help="Of cvat, camvid, coco: default, train, ...")] = None,
     image_root: Annotated[
         str | None,
-        typer.Option(help="Where Label Studio finds the pictures: a URL or path.", show_default=False),
+        typer.Option(help="Where Label Studio finds the pictures: a URL or path."),
     ] = None,
     palette: of.Colors = "clear",  # type: ignore[assignment]
     mapped: of.Mapped = "",
     labels: Annotated[
         Path | None,
-        typer.Option(help="A CVAT task's labels, as its Raw editor has them: names, colours.", show_default=False),
+        typer.Option(help="A CVAT task's labels, as its Raw editor has them: names, colours."),
     ] = None,
     movers: Annotated[
-        str, typer.Option(help="Of colmap: what is blacked out; without, all that drives or walks.", show_default=False)
+        str, typer.Option(help="Of colmap: what is blacked out; without, all that drives or walks.")
     ] = "",
     blur: of.Blurred = "",
     overwrite: of.Overwrite = False,

@@ -27,7 +27,7 @@ _talk = Console(stderr=True, highlight=False)
 def doctor(
     checks: Annotated[
         list[str] | None,
-        typer.Argument(metavar="CHECK", help=f"Only these: {', '.join(_ALL)}.", show_default=False),
+        typer.Argument(metavar="CHECK", help=f"Only these: {', '.join(_ALL)}."),
     ] = None,
     as_json: of.AsJson = False,
 ) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
 from functools import reduce
 from operator import or_
@@ -43,6 +43,11 @@ def read_by(parse: Callable[[str], _Value]) -> Callable[[str], _Value]:
     return read
 
 
+def read(parse: Callable[[str], Any], metavar: str, what: str, *names: str, **more: Any) -> Any:
+    """An option that `parse` reads, which raises `ValueError` or `typer.BadParameter`; `more` as of `typer.Option`."""
+    return typer.Option(*names, parser=read_by(parse), metavar=metavar, help=what, **more)
+
+
 def _number_or_auto(text: str) -> int:
     """0 stands for "auto"."""
     if text == "auto":
@@ -54,7 +59,7 @@ def _number_or_auto(text: str) -> int:
 
 def number_or_auto(what: str) -> Any:
     """An option whose value is a positive number or "auto", which is 0; its default is given as text."""
-    return typer.Option(parser=read_by(_number_or_auto), metavar="N|auto", help=what)
+    return read(_number_or_auto, "N|auto", what)
 
 
 def video_size(text: str) -> tuple[int, int]:
@@ -98,20 +103,19 @@ def input_rate(text: str) -> str:
     return text
 
 
-def input_pixels(text: str) -> str:
-    try:
-        av.VideoFormat(text)
-    except ValueError:
-        raise typer.BadParameter(f"{text!r:.40} is none of FFmpeg's pixel formats, as yuv420p, nv12, bgr24") from None
-    return text
+def _ffmpeg_s(find: Callable[[str], object], what: str) -> Callable[[str], str]:
+    def find_it(text: str) -> str:
+        try:
+            find(text)
+        except ValueError:
+            raise typer.BadParameter(f"{text!r:.40} is none of FFmpeg's {what}") from None
+        return text
+
+    return find_it
 
 
-def input_format(text: str) -> str:
-    try:
-        av.ContainerFormat(text, "r")
-    except ValueError:
-        raise typer.BadParameter(f"{text!r:.40} is none of FFmpeg's formats, such as rawvideo, v4l2, mpegts") from None
-    return text
+input_pixels = _ffmpeg_s(av.VideoFormat, "pixel formats, as yuv420p, nv12, bgr24")
+input_format = _ffmpeg_s(lambda name: av.ContainerFormat(name, "r"), "formats, such as rawvideo, v4l2, mpegts")
 
 
 def parse_moment(text: str) -> Fraction:
@@ -180,24 +184,21 @@ def refuse_empty_part(start: Fraction | None, end: Fraction | None) -> None:
         raise typer.BadParameter("--end must be later than --start")
 
 
-def _models(begin: str) -> list[str]:
+def _beginning(names: Callable[[], Iterable[str]]) -> Callable[[str], list[str]]:
+    """What a shell is told of how a word may go on."""
+    return lambda incomplete: [name for name in names() if name.startswith(incomplete)]
+
+
+def _models() -> Iterable[str]:
     from ..network.model import bundled_models  # ONNX Runtime with it, which most commands need not wait for
 
-    return [name for name in bundled_models() if name.startswith(begin)]
+    return bundled_models()
 
 
-def _devices(begin: str) -> list[str]:
+def _devices() -> Iterable[str]:
     from ..network.providers import DEVICES
 
-    return [name for name in ("auto", *DEVICES) if name.startswith(begin)]
-
-
-def _sizes(begin: str) -> list[str]:
-    return [name for name in ("auto", *SIZES) if name.startswith(begin)]
-
-
-def _palettes(begin: str) -> list[str]:
-    return [name for name in PALETTES if name.startswith(begin)]
+    return ("auto", *DEVICES)
 
 
 MaskArchiveFile = Annotated[
@@ -210,23 +211,24 @@ ModelFile = Annotated[
         "-m",
         "--model",
         help="Model file, or the name of one in the box; without, of these the one that suits the device.",
-        show_default=False,
-        autocompletion=_models,
+        autocompletion=_beginning(_models),
     ),
 ]
 Device = Annotated[
     str,
-    typer.Option(help="auto, cpu, openvino, openvino:fp32, cuda, cuda:1, tensorrt, ...", autocompletion=_devices),
+    typer.Option(
+        help="auto, cpu, openvino, openvino:fp32, cuda, cuda:1, tensorrt, ...", autocompletion=_beginning(_devices)
+    ),
 ]
 Batch = Annotated[int, number_or_auto("Frames a network call.")]
 Size = Annotated[
     str,
-    typer.Option(
+    read(
+        network_size,
+        "small|default|large|WxH",
+        "Of what the network sees; auto: large on a GPU.",
         "--size",
-        parser=read_by(network_size),
-        metavar="small|default|large|WxH",
-        help="Of what the network sees; auto: large on a GPU.",
-        autocompletion=_sizes,
+        autocompletion=_beginning(lambda: ("auto", *SIZES)),
     ),
 ]
 Threads = Annotated[int, number_or_auto("The network's, on the CPU; auto: one a core.")]
@@ -237,66 +239,49 @@ Smooth = Annotated[
 
 Seen = Annotated[
     Every | None,
-    typer.Option(
+    read(
+        parse_every,
+        "N|TIME",
+        "The network sees every n-th frame, or one in 66ms; masks between are carried along.",
         "--every",
-        parser=read_by(parse_every),
-        metavar="N|TIME",
-        help="The network sees every n-th frame, or one in 66ms; masks between are carried along.",
-        show_default=False,
     ),
 ]
 
 Alpha = Annotated[float, typer.Option(min=0, max=1, help="Share of the class colour where a class is filled.")]
 Colors = Annotated[
     Palette,
-    typer.Option(
+    read(
+        load_palette,
+        "NAME|FILE.json",
+        "clear, cityscapes, camvid (the classes' own), or names and colours.",
         "--palette",
-        parser=load_palette,
-        metavar="NAME|FILE.json",
-        help="clear, cityscapes, camvid (the classes' own), or names and colours.",
-        autocompletion=_palettes,
+        autocompletion=_beginning(lambda: PALETTES),
     ),
 ]
 DrawnAs = Annotated[Style, typer.Option("--style", help="Fill the classes, or line their edges, or both.")]
-DrawnClasses = Annotated[str, typer.Option("--classes", help="Draw only these: road,car", show_default=False)]
-ClassesNotDrawn = Annotated[str, typer.Option("--exclude", help="Do not draw these: sky", show_default=False)]
+DrawnClasses = Annotated[str, typer.Option("--classes", help="Draw only these: road,car")]
+ClassesNotDrawn = Annotated[str, typer.Option("--exclude", help="Do not draw these: sky")]
 Ignoring = Annotated[
     list[str] | None,
     typer.Option(
-        "--ignore",
-        metavar="MASK.png|SIDE:N%",
-        help="Leave out what is white in a mask, or a side: bottom:12%.",
-        show_default=False,
+        "--ignore", metavar="MASK.png|SIDE:N%", help="Leave out what is white in a mask, or a side: bottom:12%."
     ),
 ]
 Legend = Annotated[
     LegendPlace,
     typer.Option("--legend", help="Where to draw the classes' colours and names; without a value, auto."),
 ]
-Blurred = Annotated[str, typer.Option("--blur", help="Hide these: person,car", show_default=False)]
+Blurred = Annotated[str, typer.Option("--blur", help="Hide these: person,car")]
 Mapped = Annotated[
     str,
-    typer.Option(
-        "--map",
-        metavar="CLASS=NAME,...",
-        help="Call classes otherwise, and merge those of one name.",
-        show_default=False,
-    ),
+    typer.Option("--map", metavar="CLASS=NAME,...", help="Call classes otherwise, and merge those of one name."),
 ]
 Encoder = Annotated[EncoderChoice, typer.Option(help="Of the overlay.")]
 Crf = Annotated[int, typer.Option(min=0, max=51, help="Quality of the overlay; 0 is lossless.")]
 X264Preset = Annotated[Preset, typer.Option("--preset", help="x264's speed.")]
 
-Start = Annotated[
-    Fraction | None,
-    typer.Option(
-        parser=read_by(parse_moment), metavar="TIME", help="From here: seconds or 00:01:30.", show_default=False
-    ),
-]
-End = Annotated[
-    Fraction | None,
-    typer.Option(parser=read_by(parse_moment), metavar="TIME", help="Up to here, without it.", show_default=False),
-]
+Start = Annotated[Fraction | None, read(parse_moment, "TIME", "From here: seconds or 00:01:30.")]
+End = Annotated[Fraction | None, read(parse_moment, "TIME", "Up to here, without it.")]
 
 Deinterlacing = Annotated[Deinterlace, typer.Option(help="auto: pictures that say that they are interlaced.")]
 

@@ -22,13 +22,9 @@ def report(
     output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
     video: Annotated[
         Path | None,
-        typer.Option(
-            help="The video, for overlays and flicker; of several runs, the folder of videos.", show_default=False
-        ),
+        typer.Option(help="The video, for overlays and flicker; of several runs, the folder of videos."),
     ] = None,
-    stats: Annotated[
-        Path | None, typer.Option(help="The run's statistics, to see whether they agree.", show_default=False)
-    ] = None,
+    stats: Annotated[Path | None, typer.Option(help="The run's statistics, to see whether they agree.")] = None,
     palette: of.Colors = "clear",  # type: ignore[assignment]
     style: of.DrawnAs = "fill",
     mapped: of.Mapped = "",

@@ -79,13 +79,9 @@ def run(
             help="FILE.mp4 or .png for the overlay, DIR/ for overlay, masks and statistics; - or a URL streams.",
         ),
     ] = None,
-    overlay: Annotated[Path | None, typer.Option(help="Overlay video: .mp4, .mov or .mkv.", show_default=False)] = None,
-    masks: Annotated[
-        Path | None, typer.Option(help="Mask archive: a folder, .zip or .mkv (FFV1).", show_default=False)
-    ] = None,
-    stats: Annotated[
-        Path | None, typer.Option(help="Share of each class, frame by frame: .csv or .parquet.", show_default=False)
-    ] = None,
+    overlay: Annotated[Path | None, typer.Option(help="Overlay video: .mp4, .mov or .mkv.")] = None,
+    masks: Annotated[Path | None, typer.Option(help="Mask archive: a folder, .zip or .mkv (FFV1).")] = None,
+    stats: Annotated[Path | None, typer.Option(help="Share of each class, frame by frame: .csv or .parquet.")] = None,
     model: of.ModelFile = None,
     device: of.Device = "auto",
     batch: of.Batch = "auto",  # type: ignore[assignment]
@@ -107,7 +103,7 @@ def run(
     start: of.Start = None,
     end: of.End = None,
     stride: of.Stride = 1,
-    max_frames: Annotated[int | None, typer.Option(min=1, help="At most so many.", show_default=False)] = None,
+    max_frames: Annotated[int | None, typer.Option(min=1, help="At most so many.")] = None,
     smooth: of.Smooth = True,
     reuse: Annotated[
         bool, typer.Option("--reuse/--no-reuse", help="Keep a mask while the picture stays as it is, up to a second.")
@@ -121,12 +117,7 @@ def run(
     preset: of.X264Preset = DEFAULT_PRESET,
     stream: Annotated[
         str | None,
-        typer.Option(
-            parser=of.read_by(of.stream_or_all),
-            metavar="N|all",
-            help="Which video stream of a file, from 0; without, the default one.",
-            show_default=False,
-        ),
+        of.read(of.stream_or_all, "N|all", "Which video stream of a file, from 0; without, the default one."),
     ] = None,
     pictures_as: Annotated[
         Kind, typer.Option("--as", help="What pictures are; auto: numbered ones of one size a video, others pictures.")
@@ -145,9 +136,7 @@ def run(
     summary: Annotated[
         Path | None,
         typer.Option(
-            metavar="FILE",
-            help="What became of each file, as JSON; of several with -o DIR/: DIR/summary.json.",
-            show_default=False,
+            metavar="FILE", help="What became of each file, as JSON; of several with -o DIR/: DIR/summary.json."
         ),
     ] = None,
     watch: Annotated[
@@ -155,11 +144,8 @@ def run(
     ] = False,
     settle: Annotated[
         float,
-        typer.Option(
-            parser=of.read_by(parse_duration),
-            metavar="TIME",
-            help="With --watch: how long a file is still until it is whole.",
-            show_default="10s",
+        of.read(
+            parse_duration, "TIME", "With --watch: how long a file is still until it is whole.", show_default="10s"
         ),
     ] = "10",  # type: ignore[assignment]
     ray: Annotated[
@@ -167,7 +153,6 @@ def run(
         typer.Option(
             metavar="[ADDRESS]",
             help="Run files on a Ray cluster: local, auto, HOST:PORT, ray://HOST:PORT; or the one that is there.",
-            show_default=False,
         ),
     ] = None,
     ray_workers: Annotated[int, of.number_or_auto("Videos at a time on the cluster; auto: all its cores.")] = "auto",  # type: ignore[assignment]
@@ -177,65 +162,28 @@ def run(
         float, typer.Option(min=0.5, max=86400, help="Seconds without a frame until a camera counts as lost.")
     ] = 10,
     max_retries: Annotated[
-        int | None, typer.Option(min=0, help="Of a lost camera, in a row; without, for ever.", show_default=False)
+        int | None, typer.Option(min=0, help="Of a lost camera, in a row; without, for ever.")
     ] = None,
     rtsp_transport: Annotated[Transport, typer.Option(help="How RTSP's pictures travel.")] = "tcp",
     allow_redirects: Annotated[
         bool, typer.Option("--allow-redirects", help="A camera may send us on to another host.")
     ] = False,
     input_format: Annotated[
-        str | None,
-        typer.Option(
-            parser=of.input_format,
-            metavar="FORMAT",
-            help="FFmpeg's name for it: rawvideo, v4l2, mpegts, ...",
-            show_default=False,
-        ),
+        str | None, of.read(of.input_format, "FORMAT", "FFmpeg's name for it: rawvideo, v4l2, mpegts, ...")
     ] = None,
-    input_size: Annotated[
-        str | None,
-        typer.Option(parser=of.input_size, metavar="WxH", help="Of a webcam or raw video.", show_default=False),
-    ] = None,
+    input_size: Annotated[str | None, of.read(of.input_size, "WxH", "Of a webcam or raw video.")] = None,
     input_rate: Annotated[
-        str | None,
-        typer.Option(
-            parser=of.input_rate,
-            metavar="FPS",
-            help="Of a webcam, raw video or numbered pictures.",
-            show_default=False,
-        ),
+        str | None, of.read(of.input_rate, "FPS", "Of a webcam, raw video or numbered pictures.")
     ] = None,
     input_pixels: Annotated[
-        str | None,
-        typer.Option(
-            parser=of.input_pixels, metavar="FORMAT", help="Of a webcam or raw video: yuv420p, ...", show_default=False
-        ),
+        str | None, of.read(of.input_pixels, "FORMAT", "Of a webcam or raw video: yuv420p, ...")
     ] = None,
     segment_time: Annotated[
-        float | None,
-        typer.Option(
-            parser=of.read_by(parse_duration),
-            metavar="TIME",
-            help="Length of a recording's parts: 10m.",
-            show_default=False,
-        ),
+        float | None, of.read(parse_duration, "TIME", "Length of a recording's parts: 10m.")
     ] = None,
-    keep: Annotated[
-        float | None,
-        typer.Option(
-            parser=of.read_by(parse_duration),
-            metavar="TIME",
-            help="Delete parts that are older: 48h.",
-            show_default=False,
-        ),
-    ] = None,
-    serve: Annotated[
-        str | None, typer.Option(metavar="ADDRESS", help="Live view in a browser: 127.0.0.1:8080", show_default=False)
-    ] = None,
-    token: Annotated[
-        str | None,
-        typer.Option(help="That the live view asks for.", envvar="ROADMASK_TOKEN", show_default=False),
-    ] = None,
+    keep: Annotated[float | None, of.read(parse_duration, "TIME", "Delete parts that are older: 48h.")] = None,
+    serve: Annotated[str | None, typer.Option(metavar="ADDRESS", help="Live view in a browser: 127.0.0.1:8080")] = None,
+    token: Annotated[str | None, typer.Option(help="That the live view asks for.", envvar="ROADMASK_TOKEN")] = None,
     show: Annotated[bool, typer.Option("--show", help="A window; q closes it, and ends the run.")] = False,
     stdout_format: Annotated[
         StreamFormat, typer.Option(help="Of -o -: the overlay as MPEG-TS, or bare pictures.")

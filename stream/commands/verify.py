@@ -20,9 +20,7 @@ _talk = Console(stderr=True, highlight=False)
 
 def verify(
     masks: of.MaskArchiveFile,
-    video: Annotated[
-        Path | None, typer.Argument(metavar="VIDEO", help="The video that they are of.", show_default=False)
-    ] = None,
+    video: Annotated[Path | None, typer.Argument(metavar="VIDEO", help="The video that they are of.")] = None,
     any_name: Annotated[
         bool, typer.Option("--any-name", help="The video may have another name than when the masks were made.")
     ] = False,

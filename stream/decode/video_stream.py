@@ -104,7 +104,7 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
         rate=stream.average_rate or stream.guessed_rate or None,  # PyAV gives 0 or None where it does not know
         frame_count=count,
         count_note=note,
-        duration=_duration(container, stream),
+        duration=duration_of(container, stream),
         time_base=Fraction(stream.time_base),
         rotation=turn,
         sample_aspect_ratio=Fraction(aspect),
@@ -235,7 +235,8 @@ def _wholeness(stream: VideoStream) -> Callable[[av.Packet[VideoStream]], bool]:
     return is_filled
 
 
-def _duration(container: InputContainer, stream: VideoStream) -> Fraction | None:
+def duration_of(container: InputContainer, stream: VideoStream) -> Fraction | None:
+    """In seconds, as its header has it."""
     if stream.duration and stream.time_base:
         return Fraction(stream.duration * stream.time_base)
     return Fraction(container.duration, av.time_base) if container.duration else None

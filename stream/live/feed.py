@@ -23,6 +23,7 @@ from av.video.reformatter import VideoReformatter
 
 from ..camera.status import CameraStatus
 from ..encode.overlay import Style
+from ..errors import first_line
 from ..frames import SegmentedFrame, Sink
 from ..spec import PixelClass
 from ..system.machine import usable_cores
@@ -219,7 +220,7 @@ class Studio:
             return feed.encode()
         except (av.FFmpegError, cv2.error, ValueError) as exc:  # an unheard-of picture ends no run
             if feed.name not in self._failed:
-                log.warning("%s: the live view cannot show its pictures (%s)", feed.name, str(exc).splitlines()[0])
+                log.warning("%s: the live view cannot show its pictures (%s)", feed.name, first_line(exc))
             self._failed.add(feed.name)
             return False
 

@@ -24,11 +24,10 @@ from ..frames import Frame, ScoredFrames
 from ..spec import METADATA_KEY, ModelSpec, parse_spec
 from ..system.machine import usable_cores
 from ..system.talk import did_you_mean
-from .choice import choices
 from .model_file import Declared, look_into
 from .networks import FixedSize, FreeSize, Network, SharedNetwork
 from .openvino_session import OpenVinoFile
-from .providers import Placement, Work, placement_of
+from .providers import Placement, Work, choices, placement_of
 from .sessions import Session, open_session
 
 BUNDLED = "camvid-lite0"  # of the models in the box, the one to take where none is named; or its twin in int8

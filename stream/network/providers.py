@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import onnxruntime
 
@@ -21,6 +21,9 @@ from ..system.machine import cache_folder, computes_in
 from ..system.talk import install_command
 
 Shape = tuple[int, int, int]  # pictures, height, width
+
+# What "auto" tries before the CPU. What compiles for minutes must be asked for by name.
+_FIRST = ("cuda", "coreml", "directml")
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,6 +186,40 @@ def _what_may_follow(device: Device) -> str:
     if device.name == "openvino":
         return "what follows the colon must be cpu, bf16 or fp32 (both on the CPU), gpu, gpu.1 or npu"
     return f"what follows the colon must be a number, as in {device.name}:1"
+
+
+class Choice(NamedTuple):
+    """A device and a model where the user leaves it open: of the twins in the box the float or the int8 one."""
+
+    placement: Placement
+    int8: bool  # the model
+
+
+def choices(device: str, int8: bool | None) -> tuple[Choice, ...]:
+    """What `device` may mean, best first: one for a device that is named, perhaps several for "auto".
+
+    By what the CPU has: a table is better than a race at every start, and a run that goes on has to choose as it did.
+    What was measured is in stream/README.md under "Which runtime, which twin": the quickest that loses at most 0.3
+    points of mean IoU. So int8 where the CPU has VNNI, and OpenVINO if that is installed; else float32 in ONNX Runtime.
+    A file that is named is taken as it is, a float one in OpenVINO where the CPU computes in bfloat16.
+
+    Args:
+        device: as users call it.
+        int8: whether the model is; `None` where that, too, is to be chosen.
+
+    Raises:
+        DeviceError: the name is unknown, or what drives the device is not installed.
+    """
+    if device.lower() != "auto":
+        placement = placement_of(device)
+        # Who names a precision wants it, and GPUs are not made for QDQ.
+        suits = device.lower() in ("cpu", "openvino", "openvino:cpu") and computes_in("int8")
+        return (Choice(placement, suits if int8 is None else int8),)
+    found = [Choice(Placement(DEVICES[name]), bool(int8)) for name in _FIRST if is_there(DEVICES[name])]
+    on_cpu = computes_in("int8") if int8 is None else int8
+    if is_there(DEVICES["openvino"]) and computes_in("int8" if on_cpu else "bf16"):
+        found.append(Choice(placement_of("openvino"), on_cpu))
+    return (*found, Choice(Placement(DEVICES["cpu"]), on_cpu))
 
 
 @dataclass(frozen=True, slots=True)

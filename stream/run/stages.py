@@ -39,7 +39,7 @@ def masks_of(
         place: to begin at, from `saved.place_for`.
     """
     if source.info.live:
-        yield from _masks_at_once(source, model, pipeline, settings)
+        yield from decided(source.frames(partial(network_size, model)), model, pipeline, settings, live=True)
         return
     frames = pipeline.stage("decode", source.frames(partial(network_size, model), place=place), depth=AHEAD)
     if saved and place:
@@ -57,9 +57,10 @@ def decided(
     pipeline: Pipeline,
     settings: SegmentSettings,
     *,
-    first: Position,
-    begin: Position,
+    first: Position = 0,
+    begin: Position = 0,
     state: DecidingState | None = None,
+    live: bool = False,
 ) -> Iterator[Decided]:
     """Frames with their masks.
 
@@ -71,18 +72,19 @@ def decided(
         first: see `frames`.
         begin: position of the first frame that is given out; those before warm the smoother up.
         state: of the frame before the first.
+        live: a camera's; it decodes by itself, and a frame that waits anywhere after that is late.
     """
+    depth, batch = (1, 1) if live else (AHEAD, batch_size(model, settings.batch))
+    known = state.known if state else None
     if settings.reuse:
         # Marked before workers share them out, so that their number and the batch change no mask.
-        frames = mark_unchanged(frames, first=first, known=state.known if state else None, ignored=settings.ignore)
+        frames = mark_unchanged(frames, first=first, known=known, ignored=settings.ignore)
     if settings.every:
-        followed = mark_carried(frames, settings.every, first=first, known=state.known if state else None)
-        frames = pipeline.stage("follow", followed, depth=AHEAD)
-    scored = pipeline.parallel(
-        "infer", model.scored, batched(frames, batch_size(model, settings.batch)), workers=model.workers, depth=AHEAD
-    )
+        frames = mark_carried(frames, settings.every, first=first, known=known)
+        if not live:
+            frames = pipeline.stage("follow", frames, depth=depth)
+    scored = pipeline.parallel("infer", model.scored, batched(frames, batch), workers=model.workers, depth=depth)
     goes_on = settings.outputs and not settings.picture and settings.file is not None and settings.file.is_file()
-    every_s = EVERY_S if goes_on else None
     deciding = Deciding(
         len(model.spec.classes),
         smooth=settings.smooth,
@@ -92,28 +94,10 @@ def decided(
         first=first,
         begin=begin,
         state=state,
-        every_s=every_s,
+        every_s=EVERY_S if goes_on else None,
+        pieces=not live,
     )
-    return pipeline.stage("decide", deciding.results(scored), depth=AHEAD)
-
-
-def _masks_at_once(source: Source, model: Model, pipeline: Pipeline, settings: SegmentSettings) -> Iterator[Decided]:
-    """As `masks_of`, for a camera: it decodes by itself, and a frame that waits anywhere after that is late."""
-    frames = source.frames(partial(network_size, model))
-    if settings.reuse:
-        frames = mark_unchanged(frames, ignored=settings.ignore)
-    if settings.every:
-        frames = mark_carried(frames, settings.every)
-    scored = pipeline.parallel("infer", model.scored, batched(frames, 1), workers=model.workers, depth=1)
-    deciding = Deciding(
-        len(model.spec.classes),
-        smooth=settings.smooth,
-        carries=settings.every is not None,
-        ignored=settings.ignore,
-        least_lead=model.spec.least_lead,
-        pieces=False,
-    )
-    return pipeline.stage("decide", deciding.results(scored), depth=1)
+    return pipeline.stage("decide", deciding.results(scored), depth=depth)
 
 
 def blurred(

@@ -13,8 +13,8 @@ import pytest
 from roadmask.stream.bench.clip import draw_drive
 from roadmask.stream.cli import main
 from roadmask.stream.errors import OutputError
-from roadmask.stream.network.choice import choices
 from roadmask.stream.network.model import Model
+from roadmask.stream.network.providers import choices
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import SegmentSettings
 from roadmask.stream.system.machine import computes_in
@@ -25,8 +25,7 @@ ALL = ("bf16", "int8")
 def machine(monkeypatch: pytest.MonkeyPatch, *, openvino: bool, can: tuple[str, ...]) -> None:
     """A CPU with these instructions, and OpenVINO installed on it or not."""
     monkeypatch.setattr("roadmask.stream.network.providers.find_spec", lambda _name: object() if openvino else None)
-    for module in ("choice", "providers"):
-        monkeypatch.setattr(f"roadmask.stream.network.{module}.computes_in", lambda kind: kind in can)
+    monkeypatch.setattr("roadmask.stream.network.providers.computes_in", lambda kind: kind in can)
 
 
 def taken(device: str, *, int8: bool | None) -> tuple[str, bool]:

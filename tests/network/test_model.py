@@ -9,9 +9,8 @@ import pytest
 from onnx import TensorProto
 
 from roadmask.stream.errors import DeviceError, ModelError
-from roadmask.stream.network.choice import Choice, choices
 from roadmask.stream.network.model import Model, bundled_models
-from roadmask.stream.network.providers import DEVICES, Placement, placement_of
+from roadmask.stream.network.providers import DEVICES, Choice, Placement, choices, placement_of
 from tests.support.color_model import COLORS, SPEC, spec, write_color_model
 
 

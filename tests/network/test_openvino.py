@@ -22,8 +22,8 @@ from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.errors import DeviceError, ModelError
 from roadmask.stream.network import openvino_session, sessions
-from roadmask.stream.network.choice import choices
 from roadmask.stream.network.model import Model
+from roadmask.stream.network.providers import choices
 from roadmask.stream.system.machine import computes_in
 from tests.support.color_model import SPEC, spec, write_color_model
 from tests.support.own_process import LIMIT_S, python
@@ -251,7 +251,7 @@ def test_a_model_that_it_cannot_read_is_told_in_one_line_with_what_it_lacks(tmp_
 def test_auto_goes_on_to_onnx_runtime_where_it_cannot_read_a_model(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("roadmask.stream.network.choice.computes_in", lambda _: True)
+    monkeypatch.setattr("roadmask.stream.network.providers.computes_in", lambda _: True)
     path = write_color_model(tmp_path / "m.onnx")
 
     def fails(*_: object) -> None:
