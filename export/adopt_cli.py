@@ -25,12 +25,10 @@ def adopt(
         typer.Option(metavar="FILE", help="Its classes in their order: a name a line, R G B NAME, or JSON."),
     ],
     made: Annotated[
-        Path | None,
-        typer.Option("-o", metavar="FILE", help="Model file; by default MODEL-roadmask.onnx."),
+        Path | None, typer.Option("-o", metavar="FILE", help="Model file; by default MODEL-roadmask.onnx.")
     ] = None,
     layout: Annotated[
-        Literal["nchw", "nhwc"] | None,
-        typer.Option(help="Of its pictures; by default as the file says."),
+        Literal["nchw", "nhwc"] | None, typer.Option(help="Of its pictures; by default as the file says.")
     ] = None,
     mean: Annotated[str, typer.Option(metavar="R,G,B", help="It sees (pixel * scale - mean) / std.")] = (
         "0.485,0.456,0.406"

@@ -35,8 +35,7 @@ def export(
         ),
     ] = None,
     pictures: Annotated[
-        Path | None,
-        typer.Option(help="Folder or data set to compare on; by default frames of the training data."),
+        Path | None, typer.Option(help="Folder or data set to compare on; by default frames of the training data.")
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Smaller and faster on CPUs, for nearly the same labels; needs --calibrate.")
@@ -55,8 +54,7 @@ def export(
         int, typer.Option(min=1, metavar="N", help="At most so many of them, spread evenly.")
     ] = PICTURE_COUNT,
     size: Annotated[
-        str | None,
-        typer.Option(metavar="WxH", help="Picture size it asks for, about: larger is finer and slower."),
+        str | None, typer.Option(metavar="WxH", help="Picture size it asks for, about: larger is finer and slower.")
     ] = None,
     layout: Annotated[
         Literal["nhwc", "nchw"], typer.Option(help="nchw for other runtimes: cv2.dnn, TensorRT, DeepStream's nvinfer.")

@@ -62,14 +62,12 @@ def convert(
     stride: Annotated[int, typer.Option(min=1, help="Every n-th mask.")] = 1,
     subset: Annotated[str | None, typer.Option(help="Of cvat, camvid, coco: default, train, ...")] = None,
     image_root: Annotated[
-        str | None,
-        typer.Option(help="Where Label Studio finds the pictures: a URL or path."),
+        str | None, typer.Option(help="Where Label Studio finds the pictures: a URL or path.")
     ] = None,
     palette: of.Colors = "clear",  # type: ignore[assignment]
     mapped: of.Mapped = "",
     labels: Annotated[
-        Path | None,
-        typer.Option(help="A CVAT task's labels, as its Raw editor has them: names, colours."),
+        Path | None, typer.Option(help="A CVAT task's labels, as its Raw editor has them: names, colours.")
     ] = None,
     movers: Annotated[
         str, typer.Option(help="Of colmap: what is blacked out; without, all that drives or walks.")

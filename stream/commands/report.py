@@ -21,8 +21,7 @@ def report(
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
     video: Annotated[
-        Path | None,
-        typer.Option(help="The video, for overlays and flicker; of several runs, the folder of videos."),
+        Path | None, typer.Option(help="The video, for overlays and flicker; of several runs, the folder of videos.")
     ] = None,
     stats: Annotated[Path | None, typer.Option(help="The run's statistics, to see whether they agree.")] = None,
     palette: of.Colors = "clear",  # type: ignore[assignment]

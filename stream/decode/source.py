@@ -137,20 +137,7 @@ def open_source(
 
 
 class FileSource:
-    """A `Source` that reads a file.
-
-    Args:
-        path: of the file.
-        selection: which frames to give.
-        hardware: to decode with, where it starts; `None` for software.
-        max_pixels: larger pictures are not decoded; no memory is taken for them.
-        stream: which of the file's video streams; see `open_source`.
-        picture_rate: of numbered pictures; see there.
-        deinterlace: see `open_source`.
-
-    Raises:
-        SourceError: not there, not a video, no frame can be decoded, or hardware that is required does not start.
-    """
+    """A `Source` that reads a file; see `open_source`, which makes it. `selection` is which frames to give."""
 
     def __init__(
         self,
@@ -158,10 +145,10 @@ class FileSource:
         *,
         selection: Selection,
         hardware: HardwareDecoder | None,
-        max_pixels: int = MAX_PIXELS,
-        stream: int | None = None,
-        picture_rate: Fraction | None = None,
-        deinterlace: Deinterlace = "auto",
+        max_pixels: int,
+        stream: int | None,
+        picture_rate: Fraction | None,
+        deinterlace: Deinterlace,
     ) -> None:
         self.dropped = 0
         self.missing_s = Fraction(0)

@@ -13,6 +13,7 @@ import av
 import onnxruntime
 
 from ..camera.camera import parse_camera
+from ..camera.lost import reason_of
 from ..encode.h264 import EncoderChoice, Encoding, choose_encoder
 from ..errors import OutputError, first_line
 from .doctor import Finding, State
@@ -31,10 +32,10 @@ _DECODERS: tuple[tuple[str, tuple[str, ...], str, State], ...] = (
 _OWN_WHEEL = "pip install --force-reinstall --only-binary av av: its FFmpeg has all"
 _CARDS = Path("/sys/class/video4linux")
 _OPEN_S = 5.0
-_WEBCAM_ADVICE = {
-    errno.EACCES: "sudo usermod -aG video $USER, then log in again; a container's user needs the group, too",
-    errno.EBUSY: "end the program that uses it",
-}
+_WEBCAM_ADVICE = (
+    "end what uses it, or plug it in again; if it is not allowed, sudo usermod -aG video $USER, then log in again "
+    "(a container's user needs the group, too)"
+)
 _NO_CAMERA = (errno.ENODEV, errno.ENOTTY)  # what FFmpeg gets of nodes that give no pictures: a codec's, metadata's
 
 
@@ -91,10 +92,10 @@ def _webcam(node: Path) -> Finding | None:
             stream = container.streams.video[0]
             return Finding(str(node), "ok", f"{card} opens: {stream.width}x{stream.height} {stream.codec_context.name}")
     except (av.FFmpegError, OSError, ValueError, IndexError) as exc:
-        number = getattr(exc, "errno", 0)
-        advice = _WEBCAM_ADVICE.get(number, "plug it in again; is it used by another program? is its driver loaded?")
-        found = f"{card} does not open: {first_line(exc)}"
-        return None if number in _NO_CAMERA else Finding(str(node), "warning", found, advice)
+        if getattr(exc, "errno", 0) in _NO_CAMERA:
+            return None
+        found = f"{card} does not open: {reason_of(exc, camera, opened=False, took_s=0)}"
+        return Finding(str(node), "warning", found, _WEBCAM_ADVICE)
 
 
 def other_webcams(system: str) -> Iterator[Finding]:

@@ -1,39 +1,30 @@
-"""Show the overlay in a window while it is made: the newest picture, whatever the window's own speed.
-
-A toolkit wants the main thread of its process on some systems, and ends the process when its display goes away: so the
-window has a process of its own, in which `main` runs.
-"""
+"""Show the overlay in a window while it is made: the newest picture, whatever the window's own speed."""
 
 from __future__ import annotations
 
 import logging
 import os
 import re
-import struct
 import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import cv2
-import numpy as np
 from av.video.frame import VideoFrame
-from numpy.typing import NDArray
 
 from ..decode.pixels import color_range, converted, matrix
 from ..errors import OutputError
 from ..frames import SegmentedFrame, Sink
-from ..system.helper_process import HelperGone, HelperProcess, say, take_orders
+from ..system.helper_process import HelperGone, HelperProcess
+from .window_process import HEAD
 
 log = logging.getLogger(__name__)
 
 _START_S = 20.0  # for a toolkit to load and to find its display
 _FINISH_S = 0.5  # for the window to close by itself
-_HEAD = struct.Struct(">II")  # height and width of a BGR picture, whose bytes follow
-_KEYS = (ord("q"), ord("Q"), 27)  # 27 is Esc
-_LOOK_MS = 15  # between two looks at the keyboard, and for a newer picture
 
 
 class WindowSink(Sink):
@@ -77,7 +68,7 @@ class WindowSink(Sink):
             picture = self._render(result)
             shown = converted(picture, "bgr24", of=(matrix(picture), color_range(picture)))
             with suppress(HelperGone):  # `_end` tells it
-                self._helper.send(_HEAD.pack(shown.height, shown.width) + shown.to_ndarray().tobytes())
+                self._helper.send(HEAD.pack(shown.height, shown.width) + shown.to_ndarray().tobytes())
 
     def _next(self) -> SegmentedFrame | None:
         with self._changed:
@@ -109,7 +100,7 @@ class WindowSink(Sink):
             self._changed.notify()
 
     def __enter__(self) -> Self:
-        self._helper = HelperProcess("live.window_sink", {"title": self._title}, self._hear, on_end=self._end)
+        self._helper = HelperProcess("live.window_process", {"title": self._title}, self._hear, on_end=self._end)
         try:
             self._helper.start()
             self._settled.wait(_START_S)
@@ -144,55 +135,3 @@ def refuse_no_window() -> None:
         )
     if sys.platform == "linux" and not (os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")):
         raise OutputError("--show: there is no display here (DISPLAY is not set); use ssh -X, or --serve")
-
-
-def main() -> None:
-    """In that process: reads orders and pictures until there are no more, and shows the newest.
-
-    Says `ready` when there is a window, `failed` with a reason if there cannot be one, `closed` when its user has
-    closed it.
-    """
-    orders, pipe = take_orders()
-    title = orders["title"]
-    try:
-        cv2.namedWindow(title, cv2.WINDOW_NORMAL | cv2.WINDOW_KEEPRATIO | cv2.WINDOW_GUI_NORMAL)
-    except cv2.error as exc:
-        say(event="failed", reason=exc.err)
-        return
-    say(event="ready")
-    newest = _Newest(pipe)
-    if _show(title, newest):
-        say(event="closed")
-
-
-def _show(title: str, newest: _Newest) -> bool:
-    """Returns whether its user has closed it, when there is nothing to show any more."""
-    shown: NDArray[np.uint8] | None = None
-    while not newest.ended:
-        picture = newest.picture
-        if picture is not None and picture is not shown:
-            cv2.imshow(title, picture)
-            if shown is None or picture.shape != shown.shape:
-                cv2.resizeWindow(title, picture.shape[1], picture.shape[0])
-            shown = picture
-        if cv2.waitKey(_LOOK_MS) & 0xFF in _KEYS or cv2.getWindowProperty(title, cv2.WND_PROP_VISIBLE) < 1:
-            return True
-    return False
-
-
-class _Newest:
-    """The last picture that came, taken from the pipe by a thread of its own."""
-
-    def __init__(self, pipe: BinaryIO) -> None:
-        self.picture: NDArray[np.uint8] | None = None
-        self.ended = False
-        threading.Thread(target=self._read, args=(pipe,), daemon=True).start()
-
-    def _read(self, pipe: BinaryIO) -> None:
-        while len(head := pipe.read(_HEAD.size)) == _HEAD.size:
-            height, width = _HEAD.unpack(head)
-            content = pipe.read(height * width * 3)
-            if len(content) < height * width * 3:
-                break
-            self.picture = np.frombuffer(content, np.uint8).reshape(height, width, 3)
-        self.ended = True

@@ -89,7 +89,7 @@ def test_a_codec_that_the_hardware_does_not_know_is_an_error_where_it_is_named(
     monkeypatch.setattr(hardware_decode, "hwdevices_available", lambda: ["cuda"])
     monkeypatch.setattr(hardware_decode, "HWAccel", lambda *_args, **_options: None)
     monkeypatch.setattr(hardware_decode.av, "open", lambda *_args, **_options: container)
-    with pytest.raises(SourceError, match="does not know this codec; --decode software does"):
+    with pytest.raises(SourceError, match="does not know this codec; take --decode software"):
         HardwareDecoder("cuda", required=True).open(clip)
     assert HardwareDecoder("cuda").open(clip) is None
 

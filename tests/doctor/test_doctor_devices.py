@@ -198,8 +198,8 @@ def test_a_webcam_that_is_in_use_says_so(devices: Path, monkeypatch: pytest.Monk
 
     opening(monkeypatch, busy)
     found = list(doctor_video.linux_webcams(devices))
-    assert found[0].found == "Street Cam does not open: Device or resource busy"
-    assert found[0].advice == "end the program that uses it"
+    assert found[0].found == "Street Cam does not open: it is in use by another program"
+    assert found[0].advice.startswith("end what uses it")
 
 
 @linux
