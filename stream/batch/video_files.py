@@ -93,7 +93,7 @@ def _named_by(word: str, results: Path | None, kind: Kind, passed: Counter[str])
 
 def _named(path: Path, kind: Kind) -> list[VideoFile]:
     if kind != "pictures":
-        return [VideoFile(path, picture=kind == "auto" and is_picture(path) and not is_sequence(path))]
+        return [VideoFile(path, picture=kind == "auto" and _is_alone(path))]
     if is_video(path):
         raise SourceError(f"{path}: a video, which is no picture; leave --as pictures away")
     pictures = pictures_of(path) if is_sequence(path) else [path]
@@ -102,7 +102,8 @@ def _named(path: Path, kind: Kind) -> list[VideoFile]:
 
 def _in_folder(folder: Path, results: Path | None, kind: Kind, passed: Counter[str]) -> list[VideoFile]:
     here: Counter[str] = Counter()
-    paths = sorted(footage_among(_walk(folder, results), here, is_result, kind))
+    walked = folders_of(folder, results, set(), _tell_closed)
+    paths = sorted(footage_among((at / name for at, names in walked for name in names), here, is_result, kind))
     found = in_sequences(paths, kind, here)
     if not found:
         raise SourceError(
@@ -118,12 +119,6 @@ def _in_folder(folder: Path, results: Path | None, kind: Kind, passed: Counter[s
 
 def _is_alone(path: Path) -> bool:
     return is_picture(path) and not is_sequence(path)
-
-
-def _walk(folder: Path, results: Path | None) -> Iterator[Path]:
-    """All files below it."""
-    for here, names in folders_of(folder, results, set(), _tell_closed):
-        yield from (here / name for name in names)
 
 
 def folders_of(

@@ -85,7 +85,8 @@ class Web:
                 name, _, value = cookie.partition(";")[0].partition("=")
                 cookies[name.strip()] = value.strip()
             location = response.headers.get("Location")
-            if response.status == 401 and not was_refused and login.ask(_challenges(response)):
+            challenges = response.headers.get_all("WWW-Authenticate") or []
+            if response.status == 401 and not was_refused and login.ask(challenges):
                 was_refused = True
             elif 300 <= response.status < 400 and location:
                 address = sent_on(address, location, allow=self._camera.allow_redirects)
@@ -221,10 +222,6 @@ def _target(address: Url) -> str:
     """What stands in a request; a # would end it for the server, where it is part of a password."""
     rest = address.rest if address.rest.startswith("/") else f"/{address.rest}"
     return quote(rest, safe="/%:@!$&'()*+,;=?-._~[]|\\^`{}\"<>")
-
-
-def _challenges(response: HTTPResponse) -> list[str]:
-    return response.headers.get_all("WWW-Authenticate") or []
 
 
 def _error(status: int) -> av.FFmpegError:

@@ -187,7 +187,7 @@ class PartNames:
         for path, found in list(self._parts()):
             if found["state"] != ".partial":
                 continue
-            if _is_empty(path):
+            if path.is_file() and not path.stat().st_size:
                 path.unlink()
                 continue
             rescued = self._free(f"{found['time']}{found['number'] or ''}_{_UNFINISHED}")
@@ -245,10 +245,6 @@ def _is_time(text: str) -> bool:
 
 def _began_at(text: str) -> float:
     return datetime.strptime(text, _TIME).replace(tzinfo=UTC).timestamp()
-
-
-def _is_empty(path: Path) -> bool:
-    return path.is_file() and path.stat().st_size == 0
 
 
 def _delete(path: Path) -> None:

@@ -12,7 +12,7 @@ from ..errors import OutputError, Stopped
 from ..frames import VideoInfo
 from ..masks.familiar import Familiarity
 from ..network.model import Model
-from ..run.claim import Claim, claimed
+from ..run.claim import GO_ON, Claim, claimed
 from ..run.outputs import Outputs, file_outputs, keep_times
 from ..run.segment import ending_of
 from ..run.settings import Report, SegmentSettings, run_identity
@@ -37,10 +37,7 @@ class StretchFolder:
         self.is_over = False  # set it when the outputs are whole
         self._stack = ExitStack()
         if not (job.resume or job.overwrite) and any(self.path.glob("*.json")):
-            raise OutputError(
-                f"{job.outputs[0]}: an earlier run was stopped; "
-                "pass --resume to go on from there, or --overwrite to start anew"
-            )
+            raise OutputError(f"{job.outputs[0]}: an earlier run was stopped; {GO_ON}")
         self._claim.refuse_what_is_left(resume=job.resume, overwrite=job.overwrite)
 
     def count(self) -> int:

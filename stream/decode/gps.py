@@ -13,7 +13,6 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -126,7 +125,7 @@ def _reader(stream: Stream) -> Read | None:
         is_gpmd = stream.name == "bin_data" and "mp4" in stream.container.format.name and not is_read_already(stream)
         return gpmd_fixes if is_gpmd else None
     codec = codec_of(stream) if stream.type == "subtitle" else ""
-    return partial(_fixes_in, codec) if codec in TEXTS else None
+    return (lambda content: text_fixes(text_of(codec, content))) if codec in TEXTS else None
 
 
 def codec_of(stream: Stream) -> str:
@@ -148,10 +147,6 @@ def _track(found: list[tuple[float, Fix]]) -> GpsTrack:
     times = np.array([time for time, _ in rising])
     latitudes, longitudes, speeds = np.array([position for _, position in rising]).T
     return GpsTrack(times, latitudes, np.unwrap(longitudes, period=360), speeds)
-
-
-def _fixes_in(codec: str, content: bytes) -> list[Fix]:
-    return text_fixes(text_of(codec, content))
 
 
 def gps_boxes(path: Path) -> list[int]:

@@ -73,14 +73,14 @@ class RunCollector(Collector):
         for name, meaning, value in (
             ("files_waiting", "Files that wait for their turn.", run["waiting"]),
             ("files_working", "Files at work.", len(run["running"])),
-            ("folders_lost", "Watched folders that cannot be looked into.", _lost(run)),
+            (
+                "folders_lost",
+                "Watched folders that cannot be looked into.",
+                sum(bool(item["problem"]) for item in run["folders"]),
+            ),
             ("fps", "Frames written a second, over the last minute.", run["fps"] or 0),
         ):
             yield GaugeMetricFamily(f"roadmask_{name}", meaning, value=value)
-
-
-def _lost(run: Mapping[str, Any]) -> int:
-    return sum(bool(item["problem"]) for item in run["folders"])
 
 
 class CameraCollector(Collector):

@@ -30,6 +30,7 @@ _RUN_NAME = "run.json"
 # there was not.
 _REPLACES, _NEW = "+", "-"
 ANEW = "pass --overwrite without --resume to start anew"
+GO_ON = "pass --resume to go on from there, or --overwrite to start anew"
 
 
 @contextmanager
@@ -80,10 +81,7 @@ class Claim:
             self._refuse_other_run()
         for output in self._outputs:
             if left_of(output) and self._has(output) and not resume:
-                raise OutputError(
-                    f"{output}: an earlier run was stopped; "
-                    "pass --resume to go on from there, or --overwrite to start anew"
-                )
+                raise OutputError(f"{output}: an earlier run was stopped; {GO_ON}")
             if not overwrite:
                 refuse_left(output)
 

@@ -23,7 +23,7 @@ from ..frames import Ending, Place, Position, Sink
 from ..masks.deciding import Decided
 from ..masks.deciding_state import DecidingState, pack_state, unpack_state
 from ..system.disk import partial_path, replace_file, writing
-from .claim import ANEW, Claim, progress_folder
+from .claim import ANEW, GO_ON, Claim, progress_folder
 from .done import find_done, made_otherwise, note_done
 from .mask_log import LoggedFrame, MaskLog, log_begin, read_log
 
@@ -113,10 +113,7 @@ class Progress:
         if self.done or (overwrite and not resume):
             return
         if not resume and not overwrite and (saved := self._load()):
-            raise OutputError(
-                f"{outputs[0]}: an earlier run stopped after {saved.position} frames; "
-                "pass --resume to go on from there, or --overwrite to start anew"
-            )
+            raise OutputError(f"{outputs[0]}: an earlier run stopped after {saved.position} frames; {GO_ON}")
         self._claim.refuse_what_is_left(resume=resume, overwrite=overwrite)
         if self.is_ours and self._claim.before() == self._identity:
             self.saved = self._load()
