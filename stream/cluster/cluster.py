@@ -125,9 +125,11 @@ class Cluster:
         """
         refuse_bad_outputs(job)
         job = _absolute(job)
-        with _else_whole(job):
+        try:
             if (report := self._run_in_stretches(job, stop, on_frame)) is not None:
                 return report
+        except NotAsPlanned as exc:
+            log.info("%s: one worker makes all of it, as %s", job.name, exc)
 
         def start(worker: Any, deaths: int) -> Any:
             return worker.run.remote(replace(job, resume=True) if deaths else job)
@@ -222,15 +224,6 @@ def _absolute(job: SegmentSettings) -> SegmentSettings:
     assert job.file is not None
     overlay, masks, stats = (path and path.absolute() for path in (job.overlay, job.masks, job.stats))
     return replace(job, source=job.file.absolute(), overlay=overlay, masks=masks, stats=stats)
-
-
-@contextmanager
-def _else_whole(job: SegmentSettings) -> Iterator[None]:
-    """It is then made whole."""
-    try:
-        yield
-    except NotAsPlanned as exc:
-        log.info("%s: one worker makes all of it, as %s", job.name, exc)
 
 
 @contextmanager

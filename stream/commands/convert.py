@@ -11,24 +11,24 @@ import typer
 from rich.console import Console
 
 from ..archive.convert import convert_archive
-from ..encode.palette import CLEAR
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
 from ..system.talk import counted, printable, progress_bar, write_result
 from . import options as of
+from .idle_options import is_given, option_of
 
 _talk = Console(stderr=True, highlight=False)
 
-_PICTURES = ("--video", "--picture-format", "--blur", "--stride")
-_LABELS = ("--labels", "--classes", "--exclude")
+_PICTURES = ("video", "picture_format", "blur", "stride")
+_LABELS = ("labels", "classes", "exclude")
 _OPTIONS: dict[Tool, tuple[str, ...]] = {
-    "cvat": (*_PICTURES, *_LABELS, "--subset"),
-    "camvid": (*_PICTURES, *_LABELS, "--subset"),
-    "coco": (*_PICTURES, *_LABELS, "--subset"),
-    "label-studio": (*_PICTURES, *_LABELS, "--image-root"),
+    "cvat": (*_PICTURES, *_LABELS, "subset"),
+    "camvid": (*_PICTURES, *_LABELS, "subset"),
+    "coco": (*_PICTURES, *_LABELS, "subset"),
+    "label-studio": (*_PICTURES, *_LABELS, "image_root"),
     "fiftyone": (*_PICTURES, *_LABELS),
-    "colmap": (*_PICTURES, "--movers"),
-    "color": (*_LABELS, "--stride", "--palette"),
+    "colmap": (*_PICTURES, "movers"),
+    "color": (*_LABELS, "stride", "palette"),
 }
 
 _WHAT_NEXT: dict[Tool, str] = {
@@ -43,6 +43,7 @@ _WHAT_NEXT: dict[Tool, str] = {
 
 
 def convert(
+    context: typer.Context,
     masks: of.MaskArchiveFile,
     output: Annotated[
         Path,
@@ -88,20 +89,7 @@ def convert(
     roadmask convert masks.zip --to color -o colours.mp4
     """  # noqa: D301 - Typer needs the character itself, to leave the lines after it as they are
     cv2.setNumThreads(1)
-    given = {
-        "--video": video is not None,
-        "--picture-format": picture_format is not None,
-        "--classes": bool(classes),
-        "--exclude": bool(exclude),
-        "--stride": stride != 1,
-        "--subset": subset is not None,
-        "--palette": palette != CLEAR,
-        "--image-root": image_root is not None,
-        "--blur": bool(blur),
-        "--labels": labels is not None,
-        "--movers": bool(movers),
-    }
-    _refuse_idle_options(tool, [option for option, is_given in given.items() if is_given])
+    _refuse_idle_options(context, tool)
     if blur and video is None:
         raise typer.BadParameter("--blur hides in pictures, and needs --video")
     with progress_bar(quiet=quiet) as progress:
@@ -143,12 +131,13 @@ def convert(
     write_result(output)
 
 
-def _refuse_idle_options(tool: Tool | None, given: list[str]) -> None:
+def _refuse_idle_options(context: typer.Context, tool: Tool | None) -> None:
     """An option that would do nothing is a mistake of somebody who thinks it does."""
-    idle = [option for option in given if tool is None or option not in _OPTIONS[tool]]
-    if idle:
-        why = "needs --to" if tool is None else f"means nothing to {tool}"
-        raise typer.BadParameter(f"{idle[0]} {why}")
+    idle = {name for names in _OPTIONS.values() for name in names} - set(_OPTIONS[tool] if tool else ())
+    for name in context.params:
+        if name in idle and is_given(context, name):
+            why = "needs --to" if tool is None else f"means nothing to {tool}"
+            raise typer.BadParameter(f"{option_of(name)} {why}")
 
 
 def _subset(name: str | None) -> str:

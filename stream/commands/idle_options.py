@@ -103,27 +103,28 @@ def refuse_idle_options(
     """
     of_words = (_kinds_of_word(word, kind) for word in words)
     kinds = set[Kind]().union(*map(_kinds_of_camera, cameras) if cameras else of_words)
-    given = [name for name in context.params if _is_given(context, name)]
+    given = [name for name in context.params if is_given(context, name)]
     for name in given:
         wanted = _OPTIONS.get(name)
         if name == "timeout" and "://" in str(context.params["output"]):
             continue  # of a stream that is sent, too
         if wanted and not kinds.intersection(wanted):
             what = _CALLED.get(name) or _list([_WORDS[kind] for kind in wanted if kind in _WORDS])
-            raise typer.BadParameter(f"{_option(name)} is for {what}")
+            raise typer.BadParameter(f"{option_of(name)} is for {what}")
         beside = _BESIDE.get(name)
         if beside and not set(beside).intersection(given):
-            raise typer.BadParameter(f"{_option(name)} needs {_option(beside[0])}")
+            raise typer.BadParameter(f"{option_of(name)} needs {option_of(beside[0])}")
         for other, reason in _NOT_BESIDE.get(name, {}).items():
             if other in given:
-                raise typer.BadParameter(f"{_option(name)} does not go with {_option(other)}: {reason}")
+                raise typer.BadParameter(f"{option_of(name)} does not go with {option_of(other)}: {reason}")
 
 
-def _option(name: str) -> str:
+def option_of(name: str) -> str:
+    """As it is written, of the name of its parameter."""
     return {"output": "-o", "pictures_as": "--as"}.get(name, f"--{name.replace('_', '-')}")
 
 
-def _is_given(context: typer.Context, name: str) -> bool:
+def is_given(context: typer.Context, name: str) -> bool:
     source = context.get_parameter_source(name)
     return source is not None and source.name == "COMMANDLINE"
 
