@@ -10,10 +10,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import ArchiveError, OutputError
+from ..errors import ArchiveError
 from ..spec import Renamed
 from ..system.disk import PartialOutput, writing
-from ..system.hold import held_to_make
+from ..system.hold import held_to_make, refuse_inputs
 from .archive import LeftOut, MaskArchive, open_masks
 from .manifest import MaskRecord, checksum, mask_format
 from .mask_sink import archive_sink, refuse_other_size
@@ -43,8 +43,7 @@ def convert_archive(
             it was, and what was converted to a folder, .zip or .mkv is beside it under the partial name.
         OutputError: `target` is taken, or is the source, or cannot be written.
     """
-    if target.exists() and target.samefile(source):
-        raise OutputError(f"{target}: is the archive itself; choose another name")
+    refuse_inputs(target, source)
     with held_to_make([target], source), open_masks(source, ignore=ignore, renamed=renamed) as masks:
         if not len(masks):
             raise ArchiveError(f"{source}: holds no masks; its run ended before the first, so begin it anew")

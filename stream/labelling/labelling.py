@@ -16,7 +16,7 @@ from ..errors import ArchiveError, OutputError
 from ..masks.ignore import Ignored
 from ..spec import Renamed, select_classes
 from ..system.disk import PartialOutput, writing
-from ..system.hold import held_to_make
+from ..system.hold import held_to_make, refuse_inputs
 from .coco import CocoWriter
 from .colors import VIDEO_SUFFIXES, ColorPngWriter, color_video, legend_path
 from .frames import LabelledFrame, LabelTable, PictureFormat, labelled_frames, pictured_frames
@@ -117,9 +117,7 @@ def _refuse_bad_output(settings: LabellingSettings) -> None:
     if suffix not in ("", ".zip", *videos):
         others = ", or a .mkv or .mp4" if videos else ""
         raise OutputError(f"{output}: name a folder (no suffix) or a .zip{others} for {settings.tool}", usage=True)
-    for taken in (settings.masks, settings.video):
-        if taken is not None and output.exists() and taken.exists() and output.samefile(taken):
-            raise OutputError(f"{output}: is one of the inputs; choose another name for the output")
+    refuse_inputs(output, settings.masks, settings.video)
 
 
 def _warn_of_missing_pictures(settings: LabellingSettings) -> None:

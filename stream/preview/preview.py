@@ -26,13 +26,13 @@ from ..encode.legend import LegendPlace
 from ..encode.overlay import Overlay, Style
 from ..encode.palette import CLEAR, Palette
 from ..encode.video_sink import OverlayVideoSink
-from ..errors import ArchiveError, OutputError, Stopped
+from ..errors import ArchiveError, Stopped
 from ..frames import SegmentedFrame, VideoInfo
 from ..masks.deciding import Decided
 from ..masks.ignore import Ignored
 from ..pipeline import Pipeline
 from ..spec import PixelClass, select_classes
-from ..system.hold import held_to_make
+from ..system.hold import held_to_make, refuse_inputs
 from ..system.stop import end_if_set
 
 _AHEAD = 4  # items that wait between two stages
@@ -104,9 +104,7 @@ def preview_video(
         OutputError: the output exists, is the video itself, or cannot be written.
         RoadmaskError: a class that was named is none of the archive's.
     """
-    for taken in (settings.video, settings.masks):
-        if settings.output.exists() and taken.exists() and settings.output.samefile(taken):
-            raise OutputError(f"{settings.output}: is one of the inputs; choose another name for the output")
+    refuse_inputs(settings.output, settings.video, settings.masks)
     started, writing_started = time.monotonic(), time.thread_time()
     frames, interrupted, sound = 0, False, ""
     pipeline = Pipeline()

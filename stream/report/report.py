@@ -12,9 +12,9 @@ from string import Template
 
 from ..archive.archive import open_masks
 from ..archive.manifest import MANIFEST_NAME
-from ..errors import ArchiveError, OutputError, RoadmaskError
+from ..errors import ArchiveError, RoadmaskError
 from ..system.disk import PartialOutput, writing
-from ..system.hold import held_to_make
+from ..system.hold import held_to_make, refuse_inputs
 from .run import ReportSettings, RunLook, look_at
 from .sections import overview, run_section
 
@@ -76,10 +76,8 @@ def _opens(path: Path) -> bool:
 
 def _refuse(settings: ReportSettings, count: int) -> None:
     """Raises `RoadmaskError` where the page would replace what it is made of, or one file is to do for several runs."""
-    output, video, stats = settings.output, settings.video, settings.stats
-    for path in (*settings.masks, video, stats):
-        if path is not None and path.exists() and output.exists() and output.samefile(path):
-            raise OutputError(f"{output}: is one of the inputs; choose another name for the page")
+    video, stats = settings.video, settings.stats
+    refuse_inputs(settings.output, *settings.masks, video, stats)
     if count > 1 and stats is not None:
         raise RoadmaskError(f"{stats}: statistics of one run, but {count} archives were named; name that run's alone")
     if count > 1 and video is not None and not video.is_dir():

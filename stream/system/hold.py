@@ -76,6 +76,13 @@ def held_to_make(outputs: Sequence[Path], *sources: Path) -> Iterator[None]:
                         write_mark(output, "")
 
 
+def refuse_inputs(output: Path, *inputs: Path | None) -> None:
+    """Raises `OutputError` where an output would replace what it is made of."""
+    for path in inputs:
+        if path is not None and path.exists() and output.exists() and output.samefile(path):
+            raise OutputError(f"{output}: is one of the inputs; choose another name for the output")
+
+
 def word_for(text: str) -> str:
     return hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()
 

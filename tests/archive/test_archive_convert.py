@@ -109,7 +109,7 @@ def test_a_killed_archive_gives_what_is_whole_and_says_so(tmp_path: Path, caplog
 @pytest.mark.parametrize(
     ("target", "message"),
     [
-        (lambda path: path, "is the archive itself; choose another name"),
+        (lambda path: path, "is one of the inputs; choose another name"),
         (lambda path: write(path.with_name("there.zip")), "exists; pass --overwrite"),
         (lambda path: path.with_name("masks.h5"), r"no mask archive has the suffix \.h5"),
     ],
