@@ -67,7 +67,7 @@ class MaskedVideo:
         if to_the_end and 0 <= following < len(records):
             left = records[following]
             raise ArchiveError(
-                f"{self.masks.path}: goes on with frame {left.index} at {_seconds(left.time)}, "
+                f"{self.masks.path}: goes on with frame {left.index} at {seconds(left.time)}, "
                 f"where {self.video} has ended; name the whole video that they are of"
             )
 
@@ -100,7 +100,7 @@ class MaskedVideo:
         tick = max(frame.time_base, record.time_base) if is_copy else Fraction(0)
         size = (frame.picture.width, frame.picture.height)
         if abs(frame.time - record.time) > tick:
-            mask_is, frame_is = f"of {_seconds(record.time)}", f"at {_seconds(frame.time)}"
+            mask_is, frame_is = f"of {seconds(record.time)}", f"at {seconds(frame.time)}"
         elif (record.width, record.height) != size:
             mask_is, frame_is = f"{record.width}x{record.height}", "{}x{}".format(*size)
         else:
@@ -124,5 +124,6 @@ def usual_step(records: Sequence[MaskRecord]) -> int:
     return mode(steps) if steps else 1
 
 
-def _seconds(time: Fraction) -> str:
+def seconds(time: Fraction) -> str:
+    """For messages."""
     return f"{float(time):.3f} s"

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from fractions import Fraction
 from itertools import groupby, pairwise
 from pathlib import Path
 
 from ..decode.source import open_source
 from .archive import MaskArchive
 from .manifest import checksum
+from .masked_frames import seconds
 
 Told = Callable[[int], None]  # how many masks, or frames, are done
 
@@ -41,7 +41,7 @@ def _order_problems(masks: MaskArchive) -> Iterator[str]:
         if record.index <= before.index:
             yield f"{masks.place(position)} comes behind frame {before.index} in the manifest"
         if record.time <= before.time:
-            yield f"{masks.place(position)} is shown at {_seconds(record.time)}, not after {_seconds(before.time)}"
+            yield f"{masks.place(position)} is shown at {seconds(record.time)}, not after {seconds(before.time)}"
 
 
 def _mask_problems(masks: MaskArchive, position: int, strangers: _Strangers) -> Iterator[str]:
@@ -158,7 +158,7 @@ class VideoCheck:
         which = first if len(positions) == 1 else f"{first} to {last}, {len(positions)} masks"
         if shift is None:
             time = self._masks.records[positions[0]].time
-            return f"{which}: the video has no frame at the time of the mask ({_seconds(time)})"
+            return f"{which}: the video has no frame at the time of the mask ({seconds(time)})"
         frames = "frame" if abs(shift) == 1 else "frames"
         there = self._masks.records[positions[0]].index + shift
         return f"{which}: shifted by {shift:+d} {frames} against {self._path}, whose frame {there} has that time"
@@ -174,7 +174,3 @@ def told_ranges(ranges: Iterable[tuple[int, int]], *, most: int = 8) -> str:
     told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
     rest = len(told) - most
     return ", ".join(told[:most]) + (f" and {rest} more gaps" if rest > 0 else "")
-
-
-def _seconds(time: Fraction) -> str:
-    return f"{float(time):.3f} s"
