@@ -39,7 +39,10 @@ def evaluate(
     ] = None,
     drive: Annotated[
         list[str] | None,
-        typer.Option(metavar="DRIVE", help="Score this drive; * stands for any characters; repeatable."),
+        typer.Option(
+            metavar="DRIVE",
+            help="Score this drive, as train --valid-drive holds it out; * stands for any characters; repeatable.",
+        ),
     ] = None,
     list_file: Annotated[
         Path | None, typer.Option("--list", metavar="FILE", help="Score the pictures it names, as valid.txt does.")

@@ -49,7 +49,7 @@ def versions() -> Iterator[Finding]:
     yield Finding("roadmask", "ok", f"{_version('roadmask') or 'not installed, run from its folder'}, {system}")
     least, bringing = _least_versions(), packages_distributions()
     for module, usual in MODULES.items():
-        yield _library(module, usual, sorted(set(bringing.get(module, ()))), least[""].get(usual, "0"))
+        yield _library(module, usual, sorted(set(filter(None, bringing.get(module, ())))), least[""].get(usual, "0"))
     for extra, gives in EXTRAS.items():
         yield _extra(extra, gives, least[extra])
 
