@@ -7,7 +7,6 @@ the processor time; and other stages that need a core for a moment stop one call
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -53,14 +52,14 @@ class Model:
     """
 
     def __init__(
-        self, network: Network, spec: ModelSpec, path: Path, placement: Placement, *, workers: int, sha256: str = ""
+        self, network: Network, spec: ModelSpec, path: Path, placement: Placement, *, workers: int, sha256: str
     ) -> None:
         self.spec = spec
         self.path = path
         self.workers = workers
         self.placement = placement
+        self.sha256 = sha256  # of the model file: what tells one training run's masks from another's
         self._network = network
-        self._sha256 = sha256  # empty until it is asked for
 
     @property
     def device(self) -> str:
@@ -127,17 +126,17 @@ class Model:
         network: Network
         if not placement.device.fixed_size:
             network = FreeSize(open_session(path, placement, work, spec), placement, spec)
-            return cls(network, sized, path, placement, workers=workers)
+            return cls(network, sized, path, placement, workers=workers, sha256=declared.sha256)
         (source,) = declared.inputs.values()
         dimensions = [str(side) for side in (source.shape or ())[:3]]
-        work = replace(work, model_sha256=hashlib.sha256(path.read_bytes()).hexdigest(), fp16=spec.computes_in("fp16"))
+        work = replace(work, model_sha256=declared.sha256, fp16=spec.computes_in("fp16"))
         opened: Callable[[Work], Session]
         if placement.device.name == "openvino":
             opened = OpenVinoFile(path, placement, work, spec).session
         else:
             opened = partial(open_session, path, placement, spec=spec, dimensions=dimensions)
         network = FixedSize(placement, spec, opened, work)
-        return cls(network, sized, path, placement, workers=workers, sha256=work.model_sha256)
+        return cls(network, sized, path, placement, workers=workers, sha256=declared.sha256)
 
     @contextmanager
     def shared(self, threads: int, *, together: bool = True) -> Iterator[Model]:
@@ -153,7 +152,7 @@ class Model:
         batch = min(self.default_batch, threads) if together else None
         with SharedNetwork(self._network, workers=self.workers, batch=batch) as network:
             workers = max(self.workers // threads, 1) if together else self.workers
-            yield Model(network, self.spec, self.path, self.placement, workers=workers)
+            yield Model(network, self.spec, self.path, self.placement, workers=workers, sha256=self.sha256)
 
     def prepare(self, batch: int, size: tuple[int, int]) -> None:
         """Do now what the first call for `batch` pictures of `size` (height, width) would have to: minutes, on some.
@@ -166,12 +165,6 @@ class Model:
     def compiled_folder(self, batch: int, size: tuple[int, int]) -> Path | None:
         """Where the device keeps what it compiles for `batch` pictures of `size`; `None` if it keeps nothing."""
         return self._network.compiled_folder((self._at_once(batch), *size))
-
-    def sha256(self) -> str:
-        """Of the model file: what tells one training run's masks from another's."""
-        if not self._sha256:
-            self._sha256 = hashlib.sha256(self.path.read_bytes()).hexdigest()
-        return self._sha256
 
     def scores(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class scores (n, classes, h', w') of `pictures` (n, h, w, 3) RGB; h and w are multiples of the stride.
