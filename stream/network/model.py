@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -212,8 +211,7 @@ def find_model(name: Path | str | None = None) -> Path:
 
 def bundled_models() -> dict[str, Path]:
     """The files of the models in the box, by their names."""
-    folder = Path(str(resources.files("roadmask.stream").joinpath("models")))
-    return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
+    return {path.stem: path for path in sorted((Path(__file__).parents[1] / "models").glob("*.onnx"))}
 
 
 class _File(NamedTuple):
