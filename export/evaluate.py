@@ -104,7 +104,7 @@ def evaluate_model(
         drives=tally.drives,
         frames=tuple(tally.frames),
         model=model.path,
-        model_sha256=model.sha256(),
+        model_sha256=model.sha256,
         data=dataset.root,
         chosen_by=chosen.by,
         mapping=mapping,

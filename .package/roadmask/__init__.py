@@ -19,6 +19,7 @@ if Path(__file__).parents[1].name == ".package":
 from . import stream
 
 __all__ = stream.__all__
+__version__ = stream.__version__
 
 if TYPE_CHECKING:
     from .stream import *  # noqa: F403 - what `__all__` names

@@ -114,7 +114,7 @@ def _model(path: Path) -> dict[str, Any]:
         "kind": "model",
         "file": path.name,
         "bytes": path.stat().st_size,
-        "sha256": model.sha256(),
+        "sha256": model.sha256,
         "schema": spec.schema,
         "input": f"{spec.input_name}: uint8 (batch, height, width, 3), RGB from 0 to 255 as it is; {sides}",
         "output": f"{spec.output_name}: float32 (batch, {len(spec.classes)}, rows, columns), a score for each class",

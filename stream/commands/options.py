@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
@@ -55,6 +56,13 @@ def _number_or_auto(text: str) -> int:
     if not re.fullmatch(r"0*[1-9]\d{0,3}", text, re.ASCII):
         raise ValueError(f"{text!r:.40} is neither auto nor a positive number up to 9999")
     return int(text)
+
+
+def a_number(value: float) -> float:
+    """The callback of options with limits: NaN is neither below nor above any."""
+    if math.isnan(value):
+        raise typer.BadParameter("nan is not a number")
+    return value
 
 
 def number_or_auto(what: str) -> Any:
@@ -247,7 +255,10 @@ Seen = Annotated[
     ),
 ]
 
-Alpha = Annotated[float, typer.Option(min=0, max=1, help="Share of the class colour where a class is filled.")]
+Alpha = Annotated[
+    float,
+    typer.Option(min=0, max=1, callback=a_number, help="Share of the class colour where a class is filled."),
+]
 Colors = Annotated[
     Palette,
     read(

@@ -159,7 +159,10 @@ def run(
     ray_cpus: Annotated[int, typer.Option(min=1, help="Cores of each worker.")] = 1,
     policy: Annotated[Policy, typer.Option(help="Of a camera when the model is slower; auto: latest.")] = "auto",
     timeout: Annotated[
-        float, typer.Option(min=0.5, max=86400, help="Seconds without a frame until a camera counts as lost.")
+        float,
+        typer.Option(
+            min=0.5, max=86400, callback=of.a_number, help="Seconds without a frame until a camera counts as lost."
+        ),
     ] = 10,
     max_retries: Annotated[
         int | None, typer.Option(min=0, help="Of a lost camera, in a row; without, for ever.")

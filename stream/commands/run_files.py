@@ -8,10 +8,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, nullcontext
 from dataclasses import dataclass, fields, replace
 from functools import partial
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from .. import __version__
 from ..archive.manifest import refuse_other_classes, write_classes
 from ..batch.batch import Outcome, RunJob, run_batch
 from ..batch.ends import Ends
@@ -363,7 +363,7 @@ def _facts(job: SegmentSettings, model: Model, stream: int | str | None) -> Mapp
     settings = {item.name: getattr(job, item.name) for item in fields(job) if item.name not in _NOT_SETTINGS}
     settings["stream"] = stream
     return {
-        "roadmask": version("roadmask"),
-        "model": {"file": model.path.name, "sha256": model.sha256(), "device": model.device, "size": model.spec.size},
+        "roadmask": __version__,
+        "model": {"file": model.path.name, "sha256": model.sha256, "device": model.device, "size": model.spec.size},
         "settings": {name: in_json(value) for name, value in settings.items()},
     }

@@ -12,7 +12,6 @@ All of it is one table of 33 x 33 x 33 colours, between which FFmpeg's `lut3d` i
 
 from __future__ import annotations
 
-import tempfile
 from functools import cache
 from pathlib import Path
 
@@ -128,6 +127,8 @@ def _graph(colors: av.VideoFrame, transfer: int) -> Graph:
     source = graph.add_buffer(
         width=colors.width, height=colors.height, format=colors.format, time_base=colors.time_base
     )
+    import tempfile  # which other videos need not wait for
+
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "table.cube"
         file.write_bytes(_table(transfer))

@@ -15,8 +15,6 @@ import sys
 from functools import cache
 from pathlib import Path
 
-import onnxruntime
-
 _CUDA = "pip install 'onnxruntime-gpu[cuda,cudnn]' brings what is missing"
 _TENSORRT = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")  # each needs those before it
 
@@ -24,6 +22,8 @@ _TENSORRT = ("libnvinfer", "libnvinfer_plugin", "libnvonnxparser")  # each needs
 @cache
 def load_cuda() -> str:
     """Load CUDA and cuDNN. Says what is missing, and what to do; empty where nothing is known to be."""
+    import onnxruntime
+
     preload = getattr(onnxruntime, "preload_dlls", None)  # since ONNX Runtime 1.21; does nothing in builds without CUDA
     if preload is None:
         return ""
@@ -64,6 +64,8 @@ def _installed(pattern: str) -> list[Path]:
 
 def _wanted_by_provider() -> str | None:
     """The file of TensorRT that the provider was built for: of another release, it does not start."""
+    import onnxruntime
+
     provider = Path(onnxruntime.__file__).parent / "capi" / "libonnxruntime_providers_tensorrt.so"
     found = re.search(rb"libnvinfer\.so\.\d+", provider.read_bytes()) if provider.is_file() else None
     return found and found[0].decode()

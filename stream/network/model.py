@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from functools import partial
-from importlib import resources
 from pathlib import Path
 from typing import NamedTuple
 
@@ -57,8 +56,8 @@ class Model:
         self.path = path
         self.workers = workers
         self.placement = placement
+        self.sha256 = sha256  # of the model file: what tells one training run's masks from another's
         self._network = network
-        self._sha256 = sha256
 
     @property
     def device(self) -> str:
@@ -153,7 +152,7 @@ class Model:
         batch = min(self.default_batch, threads) if together else None
         with SharedNetwork(self._network, workers=self.workers, batch=batch) as network:
             workers = max(self.workers // threads, 1) if together else self.workers
-            yield Model(network, self.spec, self.path, self.placement, workers=workers, sha256=self._sha256)
+            yield Model(network, self.spec, self.path, self.placement, workers=workers, sha256=self.sha256)
 
     def prepare(self, batch: int, size: tuple[int, int]) -> None:
         """Do now what the first call for `batch` pictures of `size` (height, width) would have to: minutes, on some.
@@ -166,10 +165,6 @@ class Model:
     def compiled_folder(self, batch: int, size: tuple[int, int]) -> Path | None:
         """Where the device keeps what it compiles for `batch` pictures of `size`; `None` if it keeps nothing."""
         return self._network.compiled_folder((self._at_once(batch), *size))
-
-    def sha256(self) -> str:
-        """Of the model file: what tells one training run's masks from another's."""
-        return self._sha256
 
     def scores(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Class scores (n, classes, h', w') of `pictures` (n, h, w, 3) RGB; h and w are multiples of the stride.
@@ -217,8 +212,7 @@ def find_model(name: Path | str | None = None) -> Path:
 
 def bundled_models() -> dict[str, Path]:
     """The files of the models in the box, by their names."""
-    folder = Path(str(resources.files("roadmask.stream").joinpath("models")))
-    return {path.stem: path for path in sorted(folder.glob("*.onnx"))}
+    return {path.stem: path for path in sorted((Path(__file__).parents[1] / "models").glob("*.onnx"))}
 
 
 class _File(NamedTuple):

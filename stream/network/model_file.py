@@ -45,14 +45,14 @@ class Value:
 class Declared:
     """What a model file says of itself, before anything of it runs."""
 
-    sha256: str  # of the file
     notes: Mapping[str, str]  # ONNX's metadata
     inputs: Mapping[str, Value]  # without what has weights
     outputs: Mapping[str, Value]
+    sha256: str  # of the file
 
 
 def look_into(path: Path) -> Declared:
-    """What the file declares.
+    """What the file declares; it is read once.
 
     Raises:
         ModelError: it cannot be read, is no ONNX, keeps data in other files, or could run for ever.
@@ -67,7 +67,7 @@ def look_into(path: Path) -> Declared:
         raise ModelError(f"{path}: no model file; if it is a checkpoint, make one of it: roadmask export {path}")
     try:
         _refuse_bad(content, "model", path)
-        return _declared(content)
+        return _declared(content, hashlib.sha256(content).hexdigest())
     except (IndexError, ValueError, RecursionError) as exc:
         raise ModelError(f"{path}: not an ONNX file, or a damaged one; copy it again, or export it again") from exc
 
@@ -82,7 +82,7 @@ def _refuse_bad(message: memoryview, kind: str, path: Path) -> None:
             _refuse_bad(part, _INSIDE[kind][number], path)
 
 
-def _declared(model: memoryview) -> Declared:
+def _declared(model: memoryview, sha256: str) -> Declared:
     notes: dict[str, str] = {}
     values: dict[int, dict[str, Value]] = {_GRAPH_INPUTS: {}, _GRAPH_OUTPUTS: {}}
     for number, part in _fields(model):
@@ -98,8 +98,7 @@ def _declared(model: memoryview) -> Declared:
                     values[place][_text(item, 1)] = _value(item)
             for name in weights & set(values[_GRAPH_INPUTS]):  # older files list what has weights, too
                 del values[_GRAPH_INPUTS][name]
-    sha256 = hashlib.sha256(model).hexdigest()
-    return Declared(sha256, notes, values[_GRAPH_INPUTS], values[_GRAPH_OUTPUTS])
+    return Declared(notes, values[_GRAPH_INPUTS], values[_GRAPH_OUTPUTS], sha256)
 
 
 def _value(item: memoryview) -> Value:
@@ -128,8 +127,8 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
     Raises:
         IndexError, ValueError: it is no such message.
     """
-    at = 0
-    while at < len(message):
+    at, length = 0, len(message)
+    while at < length:
         tag, at = _varint(message, at)
         begin = at
         match tag & 7:
@@ -144,12 +143,14 @@ def _fields(message: memoryview) -> Iterator[tuple[int, memoryview]]:
                 at += 4
             case _:
                 raise ValueError("no such wire type")
-        if at > len(message):
+        if at > length:
             raise ValueError("a field ends after its message")
         yield tag >> 3, message[begin:at]
 
 
 def _varint(message: memoryview, at: int) -> tuple[int, int]:
+    if (byte := message[at]) < 0x80:  # nearly all are
+        return byte, at + 1
     value = 0
     for shift in range(0, 70, 7):
         byte = message[at]

@@ -84,9 +84,10 @@ class OpenVinoFile:
         size = f"{work.shape[2]}x{work.shape[1]}" if work.shape else "any"
         kept = self._folder / f"{self._of_model}{size}-{self._of_machine}.blob"
         with suppress(OSError, RuntimeError):  # what is not there or damaged is compiled anew
-            content = kept.read_bytes()
-            if _checksum(content[_CHECKSUM_BYTES:]) == content[:_CHECKSUM_BYTES]:
-                compiled = core.import_model(content[_CHECKSUM_BYTES:], self._device, options)
+            with kept.open("rb") as file:
+                checksum, content = file.read(_CHECKSUM_BYTES), file.read()
+            if _checksum(content) == checksum:
+                compiled = core.import_model(content, self._device, options)
                 kept.touch()
                 return compiled
         model, self._model = self._model or core.read_model(self._path), None

@@ -9,12 +9,11 @@ it is asked for as openvino:fp32.
 from __future__ import annotations
 
 import re
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, NamedTuple
-
-import onnxruntime
 
 from ..errors import DeviceError
 from ..system.machine import cache_folder, computes_in
@@ -145,7 +144,24 @@ def is_there(device: Device) -> bool:
     """Whether what drives it is installed; not, whether it starts."""
     if device.name == "openvino":
         return find_spec("openvino") is not None
+    if _is_not_there(device):
+        return False
+    import onnxruntime
+
     return device.provider in onnxruntime.get_available_providers()
+
+
+def _is_not_there(device: Device) -> bool:
+    """Whether that is known without ONNX Runtime, whose import OpenVINO need not wait for.
+
+    On Linux its providers are files of their own, but for the CPU's.
+    """
+    if device.name == "cpu" or sys.platform != "linux" or "onnxruntime" in sys.modules:
+        return False
+    found = find_spec("onnxruntime")
+    folders = (found and found.submodule_search_locations) or []
+    library = f"capi/libonnxruntime_providers_{device.name}.so"
+    return not any(Path(folder, library).exists() for folder in folders)
 
 
 def placement_of(device: str) -> Placement:
@@ -244,6 +260,8 @@ def compiled_folder(placement: Placement, work: Work) -> Path:
     pictures, height, width = work.shape or (0, 0, 0)
     if placement.device.name == "openvino":
         return cache_folder() / "openvino"
+    import onnxruntime
+
     shape = f"{pictures}x{height}x{width}" if work.shape else "any"
     model = f"{work.model_sha256[:16]}-{shape}"
     return cache_folder() / placement.device.name / f"onnxruntime-{onnxruntime.__version__}" / model

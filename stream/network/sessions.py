@@ -16,10 +16,9 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeVar
 
 import numpy as np
-import onnxruntime
 from numpy.typing import NDArray
 
 from ..errors import DeviceError, ModelError, first_line
@@ -28,6 +27,9 @@ from ..system.machine import is_out_of_memory, make_folder
 from ..system.stop import within
 from .libraries import load_cuda, load_tensorrt
 from .providers import Placement, Work, compiled_folder, provider_options, rest_options
+
+if TYPE_CHECKING:
+    import onnxruntime  # where it is called it is imported: OpenVINO does without, and need not wait for it
 
 # A model may come from anywhere, and compute for hours: in the first run of a size, or where constants are folded.
 FIRST_PICTURE_S = 60.0
@@ -61,6 +63,8 @@ class OnnxRuntimeSession:
         self._spec = spec
 
     def call(self, pictures: NDArray[np.uint8]) -> Call:
+        import onnxruntime
+
         options = onnxruntime.RunOptions()
         names, feed = [self._spec.output_name], {self._spec.input_name: pictures}
 
@@ -79,6 +83,8 @@ def open_session(
         ModelError: not a model that ONNX Runtime can load.
         DeviceError: the device does not start, cannot run it, or its memory is too small.
     """
+    import onnxruntime
+
     if placement.device.keeps_compiled:
         make_folder(compiled_folder(placement, work))
     options = _session_options(placement, work)
@@ -110,6 +116,8 @@ def _not_started(placement: Placement, missing: str) -> DeviceError:
 
 
 def _session_options(placement: Placement, work: Work) -> onnxruntime.SessionOptions:
+    import onnxruntime
+
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = work.threads
     options.log_severity_level = _SILENT
@@ -155,6 +163,8 @@ def _hushed(placement: Placement) -> Iterator[None]:
     if placement.is_cpu:
         yield
         return
+    import onnxruntime
+
     onnxruntime.set_default_logger_severity(_SILENT)
     try:
         yield

@@ -5,12 +5,11 @@ from __future__ import annotations
 import zlib
 from dataclasses import dataclass, field
 from fractions import Fraction
-from functools import lru_cache
-from importlib.metadata import version
 from numbers import Integral, Real
 from pathlib import Path
 from typing import Any, Literal
 
+from .. import __version__
 from ..camera.camera import Camera
 from ..decode.deinterlace import Deinterlace
 from ..decode.opening import MAX_PIXELS
@@ -222,8 +221,8 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
     """
     assert settings.file is not None
     return {
-        "roadmask": _version(),
-        "model": f"{model.path.name} ({model.sha256()[:12]})",
+        "roadmask": __version__,
+        "model": f"{model.path.name} ({model.sha256[:12]})",
         "device": model.placement.kind,
         "--size": model.spec.size,
         "source": f"{settings.file.name} ({source_identity(settings.file)})",
@@ -282,11 +281,6 @@ def source_identity(path: Path) -> str:
     except OSError as exc:
         raise SourceError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
     return f"{size} bytes, {checksum:08x}"
-
-
-@lru_cache
-def _version() -> str:
-    return version("roadmask")
 
 
 @dataclass(frozen=True, slots=True)

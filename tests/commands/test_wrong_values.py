@@ -75,6 +75,7 @@ WRONG = [
     ),
     f"{CAMERA} --serve nonsense",
     f"{CAMERA} --serve 127.0.0.1:99999",
+    f"{CAMERA} --timeout nan",
     f"{CAMERA} -o udp://nowhere",
     f"{CAMERA} -o srt://a:1",
     "warmup --video-size ²x²",

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from importlib.machinery import ModuleSpec
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from roadmask.stream.cli import main
 from roadmask.stream.errors import DeviceError, ModelError
+from roadmask.stream.network import providers
 from roadmask.stream.network.model import Model
 from roadmask.stream.network.providers import DEVICES
 from tests.support.color_model import SPEC, spec, write_color_model
@@ -288,3 +290,18 @@ def test_what_is_no_model_is_told_before_a_device_compiles_it(runtime: FakeRunti
     with pytest.raises(ModelError, match="not an ONNX file"):
         Model.load(tmp_path / "junk.onnx", device="tensorrt")
     assert not runtime.sessions
+
+
+def test_that_no_gpu_can_be_driven_is_known_without_importing_onnxruntime(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    installed = ModuleSpec("onnxruntime", None, is_package=True)
+    installed.submodule_search_locations = [str(tmp_path)]
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(providers, "find_spec", lambda _: installed)
+    monkeypatch.delitem(sys.modules, "onnxruntime")
+    assert not any(map(providers.is_there, (DEVICES["cuda"], DEVICES["coreml"], DEVICES["directml"])))
+    assert "onnxruntime" not in sys.modules
+    (tmp_path / "capi").mkdir()
+    (tmp_path / "capi" / "libonnxruntime_providers_cuda.so").touch()
+    assert not providers._is_not_there(DEVICES["cuda"]), "then it is asked itself"

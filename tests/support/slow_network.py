@@ -32,5 +32,4 @@ class SlowNetwork:
 
 def slowed(model: Model, picture_s: float) -> Model:
     """The model, one call at a time, each of which lasts so long."""
-    network = SlowNetwork(model, picture_s)
-    return Model(network, model.spec, model.path, model.placement, workers=1, sha256=model.sha256())
+    return Model(SlowNetwork(model, picture_s), model.spec, model.path, model.placement, workers=1, sha256=model.sha256)
