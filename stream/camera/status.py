@@ -6,7 +6,7 @@ import statistics
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -53,6 +53,7 @@ class CameraNumbers:
     damaged: int  # frames, of those received, that the decoder calls damaged
     reconnects: int  # times that frames came again after the camera was lost
     fps: float  # written, over the last seconds, or from the last frame to the one before
+    received_fps: float  # likewise, of those received: the camera's own rate, where late ones are dropped
     latency_s: float | None  # from a frame's arrival until it was written, median of the last seconds
     unwritten_s: float  # since a frame came that should be written, and none was
 
@@ -72,6 +73,7 @@ class CameraStatus:
         self._event = CameraEvent(time.time(), name, CameraState.CONNECTING, "")
         self._received = self._written = self._dropped = self._undecodable = self._damaged = self._reconnects = 0
         self._recent: deque[tuple[float, float | None]] = deque()  # when a frame was written, and its latency
+        self._arrivals: deque[float] = deque()  # when a frame was received
         self._under_way = 0  # frames that have come from this connection, and are neither written nor dropped
         self._unwritten_since: float | None = None
 
@@ -99,8 +101,11 @@ class CameraStatus:
         """Add to the counts."""
         with self._lock:
             self._under_way = max(self._under_way + received - dropped, 0)
-            if received and self._unwritten_since is None:
-                self._unwritten_since = time.monotonic()
+            if received:
+                now = time.monotonic()
+                self._arrivals.append(now)
+                self._unwritten_since = self._unwritten_since or now
+                self._forget(now)
             self._received += received
             self._dropped += dropped
             self._undecodable += undecodable
@@ -134,7 +139,8 @@ class CameraStatus:
                 undecodable=self._undecodable,
                 damaged=self._damaged,
                 reconnects=self._reconnects,
-                fps=self._rate(now),
+                fps=_rate([written for written, _ in self._recent], now),
+                received_fps=_rate(self._arrivals, now),
                 latency_s=statistics.median(latencies) if latencies else None,
                 unwritten_s=0.0 if self._unwritten_since is None else now - self._unwritten_since,
             )
@@ -144,15 +150,15 @@ class CameraStatus:
         kept = 2 if self._event.state is CameraState.RUNNING else 0
         while len(self._recent) > kept and self._recent[0][0] < now - _RATE_S:
             self._recent.popleft()
+        while len(self._arrivals) > kept and self._arrivals[0] < now - _RATE_S:
+            self._arrivals.popleft()
 
-    def _rate(self, now: float) -> float:
-        """Frames a second over the stretch that is remembered: it falls when the next one is late."""
-        if len(self._recent) < 2:
-            return 0.0
-        first, last, count = self._recent[0][0], self._recent[-1][0], len(self._recent)
-        if last <= first:
-            return 0.0
-        return min((count - 1) / (last - first), count / (now - first))
+
+def _rate(times: Sequence[float], now: float) -> float:
+    """Frames a second over the stretch that is remembered: it falls when the next one is late."""
+    if len(times) < 2 or times[-1] <= times[0]:
+        return 0.0
+    return min((len(times) - 1) / (times[-1] - times[0]), len(times) / (now - times[0]))
 
 
 def rate_text(fps: float) -> str:

@@ -98,9 +98,11 @@ class Guard:
         """Keep the token as a cookie, and go on to the address without it.
 
         By `Refresh`, not by a redirect: after a link from elsewhere, a redirect would come without a strict cookie.
+        Both hold for the path that the browser knows, which a reverse proxy may have put in front.
         """
-        response = Response(headers={"Refresh": "0; url=/"}, media_type="text/html")
-        response.set_cookie(self._cookie, self._cookie_value(), max_age=_COOKIE_AGE_S, httponly=True, samesite="strict")
+        response = Response(headers={"Refresh": "0; url=./"}, media_type="text/html")
+        value, age_s = self._cookie_value(), _COOKIE_AGE_S
+        response.set_cookie(self._cookie, value, max_age=age_s, path=None, httponly=True, samesite="strict")
         return response
 
     def _has_token(self, headers: Headers) -> bool:

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import base64
+import http.client
 import re
+import threading
 from collections.abc import Iterator
+from contextlib import closing, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from selenium import webdriver
+from selenium.webdriver.common.by import By
 
 from roadmask.stream.live.live_view import LiveView
 from tests.support.clips import SPEC
 from tests.support.live_client import get
 from tests.support.live_results import ANYWHERE, camera, striped
+from tests.support.waiting import eventually
 
 TOKEN = "correct horse"
 PATHS = ["/", "/page/app.js", "/pictures", "/events", "/cameras/front/snapshot.jpg", "/metrics", "/nothing"]
@@ -66,8 +73,8 @@ def test_anything_else_is_refused(guarded: LiveView, headers: dict[str, str]) ->
 
 def test_a_token_in_the_address_becomes_a_strict_cookie(guarded: LiveView) -> None:
     status, headers, body = get(guarded, "/?token=correct+horse")
-    assert (status, headers["Refresh"], body) == (200, "0; url=/", b"")
-    assert re.search(r"; HttpOnly; Max-Age=\d+; Path=/; SameSite=strict$", headers["Set-Cookie"])
+    assert (status, headers["Refresh"], body) == (200, "0; url=./", b"")
+    assert re.search(r"; HttpOnly; Max-Age=\d+; SameSite=strict$", headers["Set-Cookie"])
     assert TOKEN not in headers["Set-Cookie"]
     cookie = headers["Set-Cookie"].partition(";")[0]
     assert all(get(guarded, path, {"Cookie": cookie})[0] == 200 for path in ("/", "/page/app.js", "/metrics"))
@@ -100,3 +107,44 @@ def test_browsers_are_told_to_keep_to_themselves(running: LiveView) -> None:
 @pytest.mark.parametrize("path", ["/page/../view_guard.py", "/page/%2e%2e/view_guard.py", "/page//etc/passwd"])
 def test_only_the_page_is_served_from_the_disk(running: LiveView, path: str) -> None:
     assert get(running, path)[0] == 404
+
+
+class _BelowCam1(BaseHTTPRequestHandler):
+    """A reverse proxy that has one server below /cam1/, and nothing else."""
+
+    port = 0
+
+    def do_GET(self) -> None:
+        if not self.path.startswith("/cam1/"):
+            self.send_error(404)
+            return
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        headers = {name: value for name, value in self.headers.items() if name != "Connection"}
+        connection.request("GET", self.path.removeprefix("/cam1"), headers=headers)
+        response = connection.getresponse()
+        self.send_response_only(response.status)
+        for name, value in response.headers.items():
+            if name != "transfer-encoding":
+                self.send_header(name, value)
+        self.end_headers()
+        with closing(connection), suppress(OSError):
+            while piece := response.read1():
+                self.wfile.write(piece)
+                self.wfile.flush()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - as the base class calls it
+        """What is asked for is no matter of the test's output."""
+
+
+def test_behind_a_proxy_the_page_and_its_token_work_below_a_path(guarded: LiveView, browser: webdriver.Chrome) -> None:
+    _BelowCam1.port = int(guarded.url.rstrip("/").rpartition(":")[2])
+    with ThreadingHTTPServer(("127.0.0.1", 0), _BelowCam1) as proxy:
+        proxy.daemon_threads = True
+        threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+        below = f"http://127.0.0.1:{proxy.server_port}/cam1/"
+        browser.get(f"{below}?token=correct+horse")
+        eventually(lambda: browser.find_elements(By.CSS_SELECTOR, ".camera[data-index]"))
+        assert browser.current_url == below
+        assert browser.execute_cdp_cmd("Network.getCookies", {})["cookies"][0]["path"] == "/cam1"
+        browser.get("about:blank")
+        proxy.shutdown()

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -181,6 +183,8 @@ def test_numbers_and_shares_are_read_as_text(page: webdriver.Chrome, view: LiveV
     eventually(lambda: text_of(page, ".latency").endswith(" ms"))
     assert 200 <= int(text_of(page, ".latency").removesuffix(" ms")) <= round(1000 * most)
     assert eventually(lambda: float(text_of(page, ".fps")) > 0)
+    feed.status.count(received=1)
+    assert eventually(lambda: re.fullmatch(r"of [\d.]+", text_of(page, ".of"))), "what comes, where some is dropped"
     rows = eventually(lambda: "25.0 %" in text_of(page, "#legend") and text_of(page, "#legend")).split("\n")
     assert rows == ["road", "25.0 %", "car", "0.0 %", "sky", "75.0 %"]
     assert text_of(page, "#summary") == "Camera running"
@@ -281,25 +285,25 @@ def test_a_token_in_the_address_opens_the_page_and_is_gone(page: webdriver.Chrom
         assert "correct" not in page.execute_script("return document.cookie")
 
 
+def rests(feed: CameraFeed, numbers: Iterator[int]) -> bool:
+    """Whether a new frame is encoded neither at once nor by the time that the view's second has looked at it."""
+    made, samples = feed.pictures.made[0], len(feed.history())
+    feed.write(result(next(numbers)))
+    eventually(lambda: len(feed.history()) > samples)
+    return feed.pictures.made[0] == made
+
+
 def test_nothing_is_encoded_for_a_page_that_is_hidden(page: webdriver.Chrome, view: LiveView) -> None:
     feed = camera(view)
     numbers = itertools.count()
     feed.write(result(next(numbers)))
     open_page(page, view)
     first = page.current_window_handle
-
-    def rests() -> bool:
-        """Whether a new frame is encoded neither at once nor by the time that the view's second has looked at it."""
-        made, samples = feed.pictures.made[0], len(feed.history())
-        feed.write(result(next(numbers)))
-        eventually(lambda: len(feed.history()) > samples)
-        return feed.pictures.made[0] == made
-
-    assert not rests()
+    assert not rests(feed, numbers)
     page.switch_to.new_window("tab")
     try:
-        eventually(rests)  # what the page had asked for before is still made
-        assert rests()
+        eventually(lambda: rests(feed, numbers))  # what the page had asked for before is still made
+        assert rests(feed, numbers)
     finally:
         page.close()
         page.switch_to.window(first)
@@ -308,17 +312,27 @@ def test_nothing_is_encoded_for_a_page_that_is_hidden(page: webdriver.Chrome, vi
     eventually(lambda: shows(page, last))
 
 
-@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844)])
+@contextmanager
+def screen(page: webdriver.Chrome, width: int, height: int) -> Iterator[None]:
+    """Of that size; a small one is a phone's, with thumbs."""
+    is_phone = min(width, height) < 600
+    size = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": is_phone}
+    page.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+    page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": is_phone})
+    try:
+        yield
+    finally:
+        page.execute_cdp_cmd("Emulation.setTouchEmulationEnabled", {"enabled": False})
+        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+@pytest.mark.parametrize(("width", "height"), [(1440, 900), (390, 844), (844, 390)])
 def test_the_page_fits_its_screen(page: webdriver.Chrome, view: LiveView, width: int, height: int) -> None:
     camera(view).write(result())
-    page.execute_cdp_cmd(
-        "Emulation.setDeviceMetricsOverride",
-        {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600},
-    )
-    try:
+    with screen(page, width, height):
         open_page(page, view)
         assert page.execute_script("return document.documentElement.scrollWidth") == width
-        for selector in (".picture", ".chart", "#opacity"):
+        for selector in (".picture", "#opacity", *([] if width > 2 * height else [".chart"])):
             box = page.find_element(By.CSS_SELECTOR, selector).rect
             assert box["x"] >= 0
             assert box["x"] + box["width"] <= width
@@ -328,5 +342,35 @@ def test_the_page_fits_its_screen(page: webdriver.Chrome, view: LiveView, width:
             ".filter(e => !(e.ariaLabel || e.textContent.trim() || e.labels?.length)).length"
         )
         assert unnamed == 0
-    finally:
-        page.execute_cdp_cmd("Emulation.clearDeviceMetricsOverride", {})
+
+
+def test_whatever_there_is_to_press_is_large_enough_for_a_thumb(page: webdriver.Chrome, view: LiveView) -> None:
+    for name in ("front", "rear"):
+        camera(view, name).write(result())
+    with screen(page, 390, 844):
+        page.get(view.url)
+        eventually(lambda: shows(page, 0, "front"))
+        least = page.execute_script(
+            "return Math.min(...[...document.querySelectorAll('button, #opacity, .legend label')]"
+            ".filter(e => e.offsetParent).map(e => e.getBoundingClientRect()).flatMap(b => [b.width, b.height]))"
+        )
+    assert least >= 44  # pixels of CSS, about 9 mm
+
+
+def test_a_picture_is_paused_for_one_viewer_and_nothing_is_sent_meanwhile(
+    page: webdriver.Chrome, view: LiveView
+) -> None:
+    feed, numbers = camera(view), itertools.count()
+    feed.write(result(next(numbers)))
+    open_page(page, view)
+    body = page.find_element(By.TAG_NAME, "body")
+    body.send_keys("p")
+    assert text_of(page, ".state") == "Paused"
+    eventually(lambda: rests(feed, numbers))
+    assert rests(feed, numbers)
+    assert shows(page, 0)
+    body.send_keys("p")
+    last = next(numbers)
+    feed.write(result(last))
+    eventually(lambda: shows(page, last))
+    assert text_of(page, ".state") == "Running"

@@ -30,7 +30,7 @@ function hello({ time, classes, style, cameras, run: files }) {
     look.on = classes.map(({ name }) => !off.includes(name));
     buildLegend(byId("legend"), look, recolor);
     cards.clear();
-    for (const { name } of cameras) cards.set(name, new CameraCard(name, look, { onSaved, onChosen }));
+    for (const { name } of cameras) cards.set(name, new CameraCard(name, look, { onSaved, onChosen, onPaused: startPictures }));
     byId("cameras").replaceChildren(...[...cards.values()].map((card) => card.element));
     buildChooser();
     choose();
@@ -106,7 +106,9 @@ function choose() {
 function startPictures() {
   pictures.abort();
   pictures = new AbortController();
-  const query = chosen() ? `?${new URLSearchParams({ camera: chosen().name })}` : "";
+  const wanted = visible().filter(({ isPaused }) => !isPaused);
+  if (!wanted.length) return; // nothing is encoded or sent
+  const query = wanted.length < cards.size ? `?${new URLSearchParams(wanted.map(({ name }) => ["camera", name]))}` : "";
   receivePictures(`pictures${query}`, (message) => cards.get(message.header.camera)?.show(message), pictures.signal);
 }
 
@@ -198,6 +200,7 @@ function press(event) {
       if (look.opacity) shownBefore = look.opacity;
       setOpacity(look.opacity ? 0 : shownBefore);
     },
+    p: () => first?.find(".pause").click(),
     s: () => first?.find(".snapshot").click(),
     f: () => first?.toggleFull(),
     0: () => (location.hash = ""),

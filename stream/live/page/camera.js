@@ -15,16 +15,18 @@ const STATES = {
 };
 
 export class CameraCard {
-  constructor(name, look, { onSaved, onChosen }) {
+  constructor(name, look, { onSaved, onChosen, onPaused }) {
     this.name = name;
     this.look = look;
     this.samples = [];
     this.state = "connecting";
+    this.isPaused = false;
     this.element = document.getElementById("camera").content.firstElementChild.cloneNode(true);
     this.element.classList.add("is-empty");
     this.picture = new Picture(this.find(".picture"));
     this.states = STATES;
     this.call(name);
+    this.button(".pause", `Pause ${name}`, () => this.togglePause(onPaused));
     this.button(".snapshot", `Save a snapshot of ${name}`, () => this.save(onSaved));
     this.button(".full", `Show ${name} on the full screen`, () => this.toggleFull());
     this.find(".full").hidden = !document.fullscreenEnabled; // not on every phone
@@ -54,6 +56,7 @@ export class CameraCard {
   }
 
   show(message) {
+    if (this.isPaused) return; // it was under way
     this.picture.show(message, this.look, ({ index }) => {
       if (this.element.classList.contains("is-empty")) performance.mark("first picture"); // for measurements
       this.element.classList.remove("is-empty");
@@ -83,8 +86,9 @@ export class CameraCard {
     this.tellState();
   }
 
-  tellNumbers({ fps, latency_s, dropped, received, reconnects, undecodable, damaged }) {
-    this.find(".fps").textContent = fps >= 1 || !fps ? fps.toFixed(1) : fps.toPrecision(2);
+  tellNumbers({ fps, received_fps, latency_s, dropped, received, reconnects, undecodable, damaged }) {
+    this.find(".fps").textContent = rate(fps);
+    this.find(".of").textContent = dropped && received_fps ? ` of ${rate(received_fps)}` : "";
     this.find(".latency").textContent = latency_s == null ? "–" : `${Math.round(latency_s * 1000)} ms`;
     this.find(".dropped").textContent = dropped.toLocaleString("en");
     this.find(".reconnects").textContent = reconnects.toLocaleString("en");
@@ -97,7 +101,7 @@ export class CameraCard {
     const next = retry_s == null ? "" : retry_s > 0 ? `next try in ${retry_s} s` : "trying now";
     const why = [this.reason === this.title ? "" : this.reason, next].filter(Boolean).join(" · ");
     const title = this.states[this.state] ?? this.state;
-    this.find(".state").textContent = title;
+    this.find(".state").textContent = this.isPaused ? "Paused" : title;
     this.find(".notice strong").textContent = this.state === "running" ? "Waiting for the first picture" : title;
     this.find(".notice span").textContent = why;
   }
@@ -122,11 +126,24 @@ export class CameraCard {
   }
 
   async save(onSaved) {
-    if (this.picture.header) onSaved(await saveSnapshot(this.name, this.title, this.picture, this.look));
+    if (this.picture.header) onSaved(await saveSnapshot(this.isPaused ? null : this.name, this.title, this.picture, this.look));
+  }
+
+  /** Hold the picture, for this viewer alone; its numbers go on. */
+  togglePause(onPaused) {
+    this.isPaused = !this.isPaused;
+    this.element.classList.toggle("is-paused", this.isPaused);
+    this.find(".pause").setAttribute("aria-pressed", this.isPaused);
+    this.tellState();
+    onPaused();
   }
 
   toggleFull() {
     if (document.fullscreenElement) document.exitFullscreen();
     else this.find(".screen").requestFullscreen?.();
   }
+}
+
+function rate(fps) {
+  return fps >= 1 || !fps ? fps.toFixed(1) : fps.toPrecision(2);
 }

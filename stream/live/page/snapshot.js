@@ -1,8 +1,8 @@
 // Saves what is seen of a camera: by the server at the camera's full size, else what is on the canvas.
 
-/** Resolves to the name of the file, which has the `title` in it. */
+/** Resolves to the name of the file, which has the `title` in it; without a `name` it is what is on the canvas. */
 export async function saveSnapshot(name, title, picture, look) {
-  const blob = (await fullSize(name, look)) ?? (await onCanvas(picture.canvas));
+  const blob = (name === null ? null : await fullSize(name, look)) ?? (await onCanvas(picture.canvas));
   const link = document.createElement("a");
   link.href = URL.createObjectURL(blob);
   link.download = fileName(title, new Date());
