@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
+from functools import partial
 
 import typer
 
@@ -24,6 +25,7 @@ from ..network.model import Model
 from ..run.outputs import refuse_bad_outputs, refuse_unknown_classes
 from ..run.settings import SegmentSettings
 from ..system.stop import Stop, stop_on_signal
+from .run_files import about
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +78,8 @@ def _ignoring(jobs: Sequence[SegmentSettings], request: CamerasRequest) -> list[
 def _watch(
     jobs: Sequence[SegmentSettings], model: Model, views: Views, stop: Stop, *, quiet: bool, is_json: bool
 ) -> int:
-    talk = CameraTalk(table=not quiet and not is_json and sys.stderr.isatty())
+    table = not quiet and not is_json and sys.stderr.isatty()
+    talk = CameraTalk(table=table, every_event=is_json, remedy=_remedy(jobs[0], model))
     with ExitStack() as stack:
         page = stack.enter_context(views.page(jobs[0], model))
         if page:
@@ -93,13 +96,28 @@ def _watch(
             also = [*views.sinks(job, model, stop), *([page.add(status)] if page else [])]
             runs.append(CameraRun(job, status, also=also))
         stack.enter_context(talk)
-        watch(runs, model, stop=stop, on_open=_tell, on_look=lambda: talk.look([run.status for run in runs]))
+        watch(
+            runs,
+            model,
+            stop=stop,
+            on_open=partial(_tell, model),
+            on_look=lambda: talk.look([run.status for run in runs]),
+        )
     return _tell_ends(runs, stop)
 
 
-def _tell(run: CameraRun, info: VideoInfo) -> None:
-    if ignored := run.settings.ignore:
-        log.info("%s: %.1f %% of the picture is left out", run.status.name, 100 * ignored.refuse_misfitting(info, ""))
+def _remedy(settings: SegmentSettings, model: Model) -> str:
+    """What is quicker than this, for who has a camera that sends more than can be done."""
+    could_see_less = model.spec.size == "default" and not model.spec.fixed
+    more = [*([] if settings.every else ["--fast"]), *(["--size small"] if could_see_less else [])]
+    return f"quicker: {', '.join(more)}" if more else "quicker: a smaller stream, if the camera has a second one"
+
+
+def _tell(model: Model, run: CameraRun, info: VideoInfo) -> None:
+    camera = run.settings.source
+    assert isinstance(camera, Camera)
+    late = "" if camera.every_frame else ", what comes faster is dropped"
+    log.info("%s%s", about(run.settings, info, model), late)
     outputs = ", ".join(str(output) for output in run.settings.outputs)
     if outputs:
         log.info("%s: writing %s%s", run.status.name, outputs, ", in parts" if info.live else "")

@@ -290,7 +290,7 @@ class _Here:
         if place:
             place.status.change(CameraState.RUNNING, job.name)
         if self.is_told:
-            self.talk.say(_about(job, info, self.model), self.talk.event(job.address, "working"))
+            self.talk.say(about(job, info, self.model), self.talk.event(job.address, "working"))
         if info.streams > 1 and job.stream is None:
             self.talk.say(
                 f"{job.name}: has {info.streams} video streams; number {info.stream}, "
@@ -346,11 +346,12 @@ def _rows(
             yield job.address, row
 
 
-def _about(job: SegmentSettings, info: VideoInfo, model: Model) -> str:
+def about(job: SegmentSettings, info: VideoInfo, model: Model) -> str:
+    """The first line of a run: of what, on what, and how."""
     height, width = network_size(model, info)
     return (
         f"{job.title}: {info.width}x{info.height}; {model.path.stem} on {model.device}, network {width}x{height}"
-        + ("" if job.picture else f", batch {batch_size(model, job.batch)}")
+        + ("" if job.picture or info.live else f", batch {batch_size(model, job.batch)}")
         + (", smoothed over time" if job.smooth else "")
         + (", masks of still pictures reused" if job.reuse else "")
         + (f", the network every {job.every}" if job.every else "")

@@ -31,6 +31,9 @@ _LOOK_S = 0.2  # how often the main thread wakes up, to take signals
 _EVERY_S = 60.0  # between two lines of numbers
 _REFRESH_S = 0.5  # of the table on a terminal
 _LOUD = (CameraState.STALLED, CameraState.RECONNECTING)
+_AGAIN_S = 60.0  # after which the reason that a camera is not there for is told once more
+_WATCHED_S = 10.0  # of a camera that runs, after which it is judged whether the model keeps up
+_MANY = 0.1  # of its frames: if more are dropped, the user is told what to do
 
 
 @dataclass(slots=True)
@@ -95,29 +98,60 @@ def _run(run: CameraRun, model: Model, stop: Event, on_open: Callable[[CameraRun
 
 
 class CameraTalk:
-    """Tells events and numbers of cameras through the log; on a terminal the numbers stand in a `table` below it."""
+    """Tells events and numbers of cameras through the log; on a terminal the numbers stand in a `table` below it.
 
-    def __init__(self, *, table: bool) -> None:
-        self._statuses: Sequence[CameraStatus] = ()
+    Args:
+        table: show it.
+        every_event: tell each; else those of a camera that stays away once a minute, and where the reason changes.
+        remedy: what to do where the model is too slow for a camera.
+    """
+
+    def __init__(self, *, table: bool, every_event: bool = True, remedy: str = "") -> None:
+        self._every_event = every_event
+        self._remedy = remedy
         self._live = Live(console=Console(stderr=True), auto_refresh=False, transient=True) if table else None
         self._next = time.monotonic() + (_REFRESH_S if table else _EVERY_S)
+        self._told: dict[str, CameraEvent] = {}  # of each camera, the last
+        self._watched: dict[str, tuple[float, CameraNumbers]] = {}  # of each that runs, when it was looked at last
+        self._too_slow: set[str] = set()  # the model is, for these, and it has been told
 
     def event(self, event: CameraEvent) -> None:
         """To be told of each; any thread may."""
-        log.log(logging.WARNING if event.state in _LOUD else logging.INFO, "%s", event, extra={"facts": event})
+        if self._every_event or not _is_said(event, self._told.get(event.camera)):
+            self._told[event.camera] = event
+            log.log(logging.WARNING if event.state in _LOUD else logging.INFO, "%s", event, extra={"facts": event})
 
     def look(self, statuses: Sequence[CameraStatus]) -> None:
         """To be called several times a second."""
-        if time.monotonic() < self._next:
+        now = time.monotonic()
+        self._judge(statuses, now)
+        if now < self._next:
             return
         numbers = [status.numbers() for status in statuses]
         if self._live:
-            self._next = time.monotonic() + _REFRESH_S
+            self._next = now + _REFRESH_S
             self._live.update(_table(numbers), refresh=True)
             return
-        self._next = time.monotonic() + _EVERY_S
+        self._next = now + _EVERY_S
         for item in numbers:
             log.info("%s", _line(item), extra={"facts": item})
+
+    def _judge(self, statuses: Sequence[CameraStatus], now: float) -> None:
+        """Say once of each camera that the model is too slow for it, if it is."""
+        for status in statuses:
+            if status.state is not CameraState.RUNNING:
+                self._watched.pop(status.name, None)
+            elif status.name not in self._watched or now - self._watched[status.name][0] > _WATCHED_S:
+                numbers = status.numbers()
+                began, before = self._watched.get(status.name, (now, numbers))
+                self._watched[status.name] = (now, numbers)
+                # What is dropped while the first frame is worked out says nothing of those to come.
+                dropped, received = numbers.dropped - before.dropped, numbers.received - before.received
+                if before.written and dropped > _MANY * received and status.name not in self._too_slow:
+                    self._too_slow.add(status.name)
+                    done = rate_text((numbers.written - before.written) / (now - began))
+                    come = rate_text(received / (now - began))
+                    log.warning("%s: %s of %s frames a second are done; %s", status.name, done, come, self._remedy)
 
     def __enter__(self) -> Self:
         if self._live:
@@ -130,10 +164,25 @@ class CameraTalk:
         sys.stderr.flush()
 
 
+def _is_said(event: CameraEvent, last: CameraEvent | None) -> bool:
+    """Whether `last`, of the same camera, says as much: that it is tried anew, or is still away for that reason."""
+    if last is None or last.state is not CameraState.RECONNECTING:
+        return False
+    if event.state is CameraState.CONNECTING and not event.reason:
+        return True
+    return (event.state, event.reason) == (last.state, last.reason) and event.time - last.time < _AGAIN_S
+
+
+def _rates(item: CameraNumbers) -> str:
+    """Frames a second that are written; where some are dropped, also those that come."""
+    of = f" of {rate_text(item.received_fps)}" if item.dropped and item.received_fps else ""
+    return rate_text(item.fps) + of
+
+
 def _line(item: CameraNumbers) -> str:
     latency = "" if item.latency_s is None else f", latency {1000 * item.latency_s:.0f} ms"
     return (
-        f"{item.name}: {item.state}, {rate_text(item.fps)} fps{latency}, {item.written} written, "
+        f"{item.name}: {item.state}, {_rates(item)} fps{latency}, {item.written} written, "
         f"{item.dropped} dropped, {item.undecodable} undecodable, {item.reconnects} reconnects"
     )
 
@@ -145,5 +194,5 @@ def _table(numbers: Sequence[CameraNumbers]) -> Table:
     for item in numbers:
         latency = "" if item.latency_s is None else f"{1000 * item.latency_s:.0f} ms"
         counts = (item.written, item.dropped, item.undecodable, item.reconnects)
-        table.add_row(item.name, item.state, rate_text(item.fps), latency, *(str(count) for count in counts))
+        table.add_row(item.name, item.state, _rates(item), latency, *(str(count) for count in counts))
     return table

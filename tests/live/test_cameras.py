@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -17,7 +18,7 @@ from roadmask.stream.camera.camera import CameraSettings, parse_camera
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.frames import SegmentedFrame, Sink
-from roadmask.stream.live.cameras import CameraRun, watch
+from roadmask.stream.live.cameras import CameraRun, CameraTalk, watch
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video
 from roadmask.stream.run.settings import SegmentSettings
@@ -28,6 +29,7 @@ from tests.support.numbered_camera import Film, read_number
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
 from tests.support.rtsp_session import Session
+from tests.support.run_command import run as run_command
 from tests.support.slow_network import slowed
 from tests.support.waiting import until
 
@@ -194,6 +196,77 @@ def test_what_is_received_is_written_or_dropped(model: Model) -> None:
     assert numbers.received == len(server.sent)
     assert len(noted.numbers) == numbers.written == numbers.received - numbers.dropped
     assert noted.numbers == sorted(set(noted.numbers) & set(server.sent))
+
+
+def test_the_first_line_says_what_it_runs_on_and_how_often_the_network_sees_a_frame(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with RtspServer(FILM) as server:
+        colors = write_color_model(tmp_path / "colors.onnx")
+        assert (
+            run_command(f"gate={server.url}", "-o", f"{tmp_path}/rec/", "--every", 2, "--max-frames", 5, model=colors)
+            == 0
+        )
+    first, *others = [line for line in capsys.readouterr().err.splitlines() if "network" in line]
+    assert re.fullmatch(
+        r"roadmask: gate: 160x96; colors on \S+, network \d+x\d+, smoothed over time, the network every 2, "
+        "what comes faster is dropped",
+        first,
+    )
+    assert not others
+
+
+class Clock:
+    """In place of `time`, for talk that waits for minutes."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 1000.0
+        for module in ("live.cameras", "camera.status"):
+            monkeypatch.setattr(f"roadmask.stream.{module}.time", self)
+
+    def monotonic(self) -> float:
+        return self.now
+
+    time = monotonic
+
+
+@pytest.mark.parametrize(("dropped", "told"), [(50, 1), (5, 0)])
+def test_a_camera_that_the_model_is_too_slow_for_is_told_once_with_what_is_quicker(
+    dropped: int, told: int, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    clock, status = Clock(monkeypatch), CameraStatus("gate")
+    talk = CameraTalk(table=False, remedy="quicker: --fast")
+    status.change(CameraState.RUNNING)
+    status.count(received=60, dropped=59)  # while the first frame is worked out
+    for _ in range(50):
+        status.count(received=100, dropped=dropped)
+        for _ in range(100 - dropped):
+            status.count_written(clock.now)
+        talk.look([status])
+        clock.now += 5
+    lines = [text for text in caplog.messages if "quicker" in text]
+    assert lines == ["gate: 10.0 of 20.0 frames a second are done; quicker: --fast"] * told
+
+
+def test_that_a_camera_is_still_away_is_told_once_a_minute(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO")
+    clock = Clock(monkeypatch)
+    talk = CameraTalk(table=False, every_event=False)
+    status = CameraStatus("gate", talk.event)
+    for reason in ("refused",) * 13 + ("no answer",) * 2:
+        status.change(CameraState.CONNECTING)
+        status.change(CameraState.RECONNECTING, reason, retry_s=10)
+        clock.now += 10
+    status.change(CameraState.CONNECTING)
+    status.change(CameraState.RUNNING, "640x480 h264")
+    away = "gate: reconnecting ({}); next try in 10.0 s"
+    assert caplog.messages == [
+        "gate: connecting",
+        *[away.format(reason) for reason in ("refused", "refused", "refused", "no answer")],
+        "gate: running (640x480 h264)",
+    ]
 
 
 def test_a_result_holds_the_frame_that_was_segmented(model: Model) -> None:
