@@ -86,6 +86,8 @@ def naming_failures() -> Iterator[None]:
     except HTTPException as exc:
         if isinstance(exc, OSError):
             raise
+        if str(exc).startswith("RTSP/"):
+            raise SourceError("what answers speaks RTSP: write rtsp:// in place of http://") from None
         raise av.error.InvalidDataError(0, "no HTTP") from None
 
 

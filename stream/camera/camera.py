@@ -138,6 +138,10 @@ def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
     except UnclearUrl as exc:
         raise SourceError(f"{redacted(url)}: {exc}") from None  # what it came from holds the password
     scheme = address.scheme
+    if scheme == "srt":
+        raise SourceError(
+            f"{redacted(url)}: not read here, but by FFmpeg: ffmpeg -i URL -c copy -f mpegts - | roadmask run -"
+        )
     if scheme not in SCHEMES:
         raise SourceError(f"{redacted(url)}: unknown kind of address {scheme}://; known are {', '.join(SCHEMES)}")
     if not address.host and scheme not in ("udp", "tcp", "rtp"):  # which may also listen

@@ -40,6 +40,7 @@ from .status import CameraStatus
 
 _WAITING = 4  # pictures: evens out a network's bursts, and adds little delay where the model is the slower one
 _KNOWN_ARRIVALS = 64  # packets that a decoder may hold back
+_SNAPSHOTS = Fraction(1)  # a second, of a camera that gives one picture an answer, where nothing else is asked for
 
 
 class Lost(Exception):  # noqa: N818 - what happened, not what went wrong
@@ -84,12 +85,14 @@ class Connection:
         self.opened = False
         # When its last packet came after which a picture may still come: none has failed to make one of a keyframe.
         self.hopeful_at = 0.0  # on `time.monotonic`'s clock
+        self.asks_at = 0.0  # likewise, for the next picture, of a camera that gives one an answer
         self._camera = camera
         self._hardware = hardware
         self._max_pixels = max_pixels
         self._status = status
         self._pictures: Channel[Picture] = Channel(_WAITING, drop_oldest=not camera.every_frame)
         self._dropped = 0
+        self._abandoned = threading.Event()
         self._link: RtspRelay | Web | None = None  # what stands between FFmpeg and the camera
         self._thread = threading.Thread(target=self._run, name=f"camera {camera.name}", daemon=True)
         self._thread.start()
@@ -112,6 +115,7 @@ class Connection:
 
     def abandon(self) -> None:
         """Want no more of it; what still waits is dropped."""
+        self._abandoned.set()
         waiting = self._pictures.cancel()
         if not self._camera.every_frame:  # else these are not wanted, rather than too many
             self._status.count(dropped=waiting + self._pictures.dropped - self._dropped)
@@ -121,6 +125,18 @@ class Connection:
     def refusal(self) -> str | None:
         """Why nothing will come, where that is known before FFmpeg has come to an end with it."""
         return self._link.refusal if self._link else None
+
+    @property
+    def silence(self) -> str:
+        """What has not come within the time-out, and what may help."""
+        late = f"for {self._camera.timeout_s:g} s"
+        if self.opened:
+            return f"no frame {late}"
+        if not (isinstance(self._link, RtspRelay) and self._link.has_begun):
+            return f"no answer {late}"
+        is_udp = dict(self._camera.options).get("rtsp_transport") == "udp"
+        cure = "; a firewall may keep UDP out: --rtsp-transport tcp" if is_udp else ""
+        return f"it plays, and no picture comes {late}{cure}"
 
     def cut(self) -> None:
         """Break off what hangs, as far as that can be done."""
@@ -161,8 +177,11 @@ class Connection:
         elif camera.url.startswith(("http://", "https://")):
             self._link = web = Web(camera)
             file = stack.enter_context(closing(web.open()))
+            file.refuse_page()
+            if camera.format is None and "framerate" in dict(camera.options) and not file.is_one_jpeg:
+                raise SourceError("--input-rate is for cameras that give one picture an answer; here comes a stream")
             if camera.format in (None, "mpjpeg", "mjpeg") and file.holds_jpegs:
-                self._decode_jpegs(file)
+                self._decode_jpegs(web, file)
                 return
             if camera.format != "hls" and not file.is_playlist:
                 files = [file]
@@ -180,7 +199,7 @@ class Connection:
         self._link = relay = stack.enter_context(RtspRelay(self._camera))
         return relay.url
 
-    def _decode_jpegs(self, file: WebFile) -> None:
+    def _decode_jpegs(self, web: Web, file: WebFile) -> None:
         """Pictures that have no time but when they came."""
         if self._hardware and self._hardware.required:
             raise SourceError(
@@ -189,7 +208,7 @@ class Connection:
         context = av.CodecContext.create("mjpeg", "r")
         context.options = {"max_pixels": str(self._max_pixels)}
         self.opened = True
-        for content in jpegs(file.read):
+        for content, rate in self._jpegs(web, file):
             arrived = time.monotonic()
             try:
                 pictures = context.decode(av.Packet(content))
@@ -200,7 +219,28 @@ class Connection:
                 continue
             for picture in pictures:
                 aspect = Fraction(context.sample_aspect_ratio or 1)
-                self._put(Picture(picture, arrived, Fraction(1, 25), None, aspect, "mjpeg"))
+                self._put(Picture(picture, arrived, Fraction(1, 25), rate, aspect, "mjpeg"))
+
+    def _jpegs(self, web: Web, file: WebFile) -> Iterator[tuple[bytes, Fraction | None]]:
+        """JPEGs, and how many come a second, where that is known.
+
+        Where an answer is one picture, the address is asked again and again.
+        """
+        if not file.is_one_jpeg:
+            yield from ((content, None) for content in jpegs(file.read))
+            return
+        rate = Fraction(dict(self._camera.options).get("framerate", _SNAPSHOTS))
+        while True:
+            asked = time.monotonic()
+            with closing(file):
+                content = next(jpegs(file.read), None)
+            if content is None:
+                return
+            yield content, rate
+            self.asks_at = asked + float(1 / rate)
+            if self._abandoned.wait(max(self.asks_at - time.monotonic(), 0)):
+                return
+            file = web.open()
 
     def _decode(self, container: InputContainer) -> None:
         stream = video_stream(container, self._camera.name)

@@ -23,6 +23,7 @@ from .camera import Camera
 
 _HEAD_BYTES = 64  # that tell what it is
 _PLAYLIST_BYTES = 1 << 22  # FFmpeg keeps all that a playlist names
+_PAGES = {"text/html": "a web page", "application/json": "JSON", "text/xml": "XML", "application/xml": "XML"}
 _JPEGS = re.compile(r"multipart/|image/jpe?g|video/(x-)?m(otion-)?jpe?g", re.IGNORECASE)
 
 
@@ -168,6 +169,20 @@ class WebFile:
     def holds_jpegs(self) -> bool:
         kind = self._response.headers.get("Content-Type", "")
         return bool(_JPEGS.match(kind)) or self._head().startswith((b"--", b"\xff\xd8\xff"))
+
+    @property
+    def is_one_jpeg(self) -> bool:
+        """Whether it is one picture, and no stream of them: of these no length is known."""
+        fields = self._response.headers
+        return bool(fields.get("Content-Type", "").lower().startswith("image/jp") and fields.get("Content-Length"))
+
+    def refuse_page(self) -> None:
+        """Raises `SourceError` where it is for people or programs, as cameras answer at their bare address."""
+        kind = self._response.headers.get_content_type()
+        if kind in _PAGES and not self.holds_jpegs and not self.is_playlist:
+            raise SourceError(
+                f"what comes is {_PAGES[kind]}, and no video; the camera's manual tells its stream's address"
+            )
 
     @property
     def is_playlist(self) -> bool:

@@ -210,16 +210,15 @@ class LiveSource:
                 if timeout_s is None:
                     continue
             now = time.monotonic()
-            if now - max(waiting_since, connection.hopeful_at) < timeout_s:
+            if now - max(waiting_since, connection.hopeful_at, connection.asks_at) < timeout_s:
                 if now - waiting_since < _LONGEST_GOP_S:
                     self._tell_waiting(connection.hopeful_at - waiting_since, timeout_s)
                     continue
                 raise Lost(f"no keyframe for {_LONGEST_GOP_S:g} s")
             connection.cut()
-            if not connection.opened:
-                raise Lost(f"no answer for {timeout_s:g} s")
-            self._status.change(CameraState.STALLED, f"no frame for {timeout_s:g} s")
-            raise Lost(f"no frame for {timeout_s:g} s")
+            if connection.opened:
+                self._status.change(CameraState.STALLED, connection.silence)
+            raise Lost(connection.silence)
         return None
 
     def _tell_waiting(self, keyless_s: float, timeout_s: float) -> None:
@@ -251,7 +250,8 @@ class LiveSource:
         if self._connection is not None:
             self._connection.join(_JOIN_S)
         asked = self._stop.is_set() or exc is not None
-        self._status.change(CameraState.ENDED, self.failure or ("stopped" if asked else "end of stream"))
+        end = "all that was asked for" if self._camera.endless else "end of stream"
+        self._status.change(CameraState.ENDED, self.failure or ("stopped" if asked else end))
 
 
 def _look(item: Picture) -> tuple[object, ...]:

@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 import av
 
+from ..system.url import parse_url
 from .camera import Camera
 
 _BY_ERROR: tuple[tuple[type[BaseException], str], ...] = (
@@ -50,6 +51,9 @@ def reason_of(exc: Exception, camera: Camera, *, opened: bool, took_s: float) ->
         opened: whether it was connected by then.
         took_s: seconds from the start of the connection until then.
     """
+    is_local = "://" not in camera.url
+    if isinstance(exc, av.error.HTTPUnauthorizedError) and not is_local and not any(parse_url(camera.url).credentials):
+        return "it asks for a user name and a password, which are written before its host: USER:PASSWORD@HOST"
     for kind, reason in _BY_ERROR:
         if isinstance(exc, kind):
             return reason
@@ -59,9 +63,8 @@ def reason_of(exc: Exception, camera: Camera, *, opened: bool, took_s: float) ->
     )
     if timed_out:
         return f"no {'frame' if opened else 'answer'} for {camera.timeout_s:g} s" if camera.timeout_s else "timed out"
-    is_local = "://" not in camera.url
     if isinstance(exc, FileNotFoundError) and is_local:
-        return "there is no such camera" + _there_are()
+        return f"there is no {camera.url}" + _there_are()
     if isinstance(exc, PermissionError) and is_local:
         return "no permission to use it; is the user in the group 'video'?"
     if not is_local and not opened and not _is_known(camera.url):
@@ -94,7 +97,11 @@ def _there_are() -> str:
     if os.name != "posix" or not Path("/dev").is_dir():
         return ""
     found = sorted(str(path) for path in Path("/dev").glob("video*"))
-    return f"; there are {', '.join(found)}" if found else "; there is none at all"
+    return (
+        f"; there are {', '.join(found)}"
+        if found
+        else ", nor any other camera; is it plugged in, and let into this container?"
+    )
 
 
 def pause_s(tries: int, *, refused: bool = False) -> float:

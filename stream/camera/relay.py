@@ -38,6 +38,7 @@ class RtspRelay:
 
     def __init__(self, camera: Camera) -> None:
         self.refusal: str | None = None  # why it was ended here, in words
+        self.has_begun = False  # the camera has said that it sends now
         self._camera = camera
         self._address = parse_url(camera.url)
         self._login = Login(self._address)
@@ -94,6 +95,8 @@ class RtspRelay:
         self._answered += piece
         while not self._plays and (message := _taken(self._answered, b"RTSP/")):
             self._answer(message)
+        if self._answered.startswith(b"HTTP/"):
+            raise SourceError("what answers is a web server: write http://, or the port that RTSP has there, often 554")
         speaks_it = self._answered.startswith((b"$", b"RTSP/"[: len(self._answered)]))
         if self._plays or not speaks_it:
             self._plays = True  # or says what FFmpeg may make something of
@@ -155,7 +158,7 @@ class RtspRelay:
             return
         self._was_refused = False
         method = self._request.partition(b" ")[0]
-        self._plays = method == b"PLAY" and status == 200
+        self._plays = self.has_begun = method == b"PLAY" and status == 200
         self._client.sendall(self._with_source(message) if method == b"SETUP" else message)
 
     def _go_on(self, location: str) -> None:

@@ -59,7 +59,7 @@ _OPTIONS: dict[str, tuple[Kind, ...]] = {
     "allow_redirects": ("rtsp", "http"),
     "input_format": _LIVE,
     "input_size": ("webcam", "raw"),
-    "input_rate": ("webcam", "raw", "pictures"),
+    "input_rate": ("webcam", "raw", "pictures", "http"),
     "input_pixels": ("webcam", "raw"),
     "segment_time": _CAMERAS,
     "keep": _CAMERAS,

@@ -176,7 +176,7 @@ def run(
     ] = None,
     input_size: Annotated[str | None, of.read(of.input_size, "WxH", "Of a webcam or raw video.")] = None,
     input_rate: Annotated[
-        str | None, of.read(of.input_rate, "FPS", "Of a webcam, raw video or numbered pictures.")
+        str | None, of.read(of.input_rate, "FPS", "Of a webcam, raw video, numbered pictures or http:// snapshots.")
     ] = None,
     input_pixels: Annotated[
         str | None, of.read(of.input_pixels, "FORMAT", "Of a webcam or raw video: yuv420p, ...")
@@ -321,5 +321,8 @@ def _cameras(words: list[str], settings: CameraSettings) -> list[Camera]:
     are_cameras = [not is_remote(word) and is_camera(word, settings) for word in words]
     if any(are_cameras) and not all(are_cameras):
         first_file = words[are_cameras.index(False)]
+        if not Path(first_file).exists() and not is_remote(first_file):
+            shown = first_file.rpartition("@")[2]  # what is before it may be the rest of a password
+            raise typer.BadParameter(f"{shown} is no camera, and no file; an address with a blank in it needs quotes")
         raise typer.BadParameter(f"{first_file} is a file and others are cameras; run them apart")
     return [parse_camera(word, settings) for word in words] if all(are_cameras) else []

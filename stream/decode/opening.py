@@ -35,6 +35,7 @@ MAX_PIXELS = 1 << 24  # 4096 x 4096; a run then stays below 1 GiB, and cameras u
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
 _WEBP_ANIMATION = 0x02  # of a WebP's flags
 _TEXT = "not a video, but text"
+_TO_PIPE = "but by ffmpeg -protocol_whitelist file,rtp,udp -i FILE -c copy -f mpegts - | roadmask run -"
 _LISTS = {
     b"#EXTM3U": "a playlist",
     b"ffconcat": "a list of files",
@@ -153,12 +154,21 @@ def _what_it_is(path: Path, exc: av.FFmpegError | OSError) -> str:
     if isinstance(exc, av.FFmpegError):
         return _what_it_holds(path) or f"not a video that can be read ({exc.strerror}); is the file complete?"
     if isinstance(exc, FileNotFoundError | NotADirectoryError):
-        return "no such file"
+        return "no such file" + _what_was_meant(str(path))
     if path.is_dir():
         return "is a folder, not a video"
     if not path.is_file():
         return "not a file, but a pipe, a device or a socket"
     return f"cannot be read ({getattr(exc, 'strerror', None) or exc})"
+
+
+def _what_was_meant(word: str) -> str:
+    """Where a word looks like the address of a camera, how that is written."""
+    if re.match(r"(rtsps?|https?|rtmps?|udp|tcp):", word):
+        return "; an address has two slashes, as in rtsp://10.0.0.7/live"
+    if re.match(r"\d+(\.\d+){3}(?!\d*\.?\w)", word):
+        return f"; a camera there is rtsp://{word} or http://{word}, with the path that its manual tells"
+    return "; a webcam is 0, 1, ... or /dev/video0" if re.fullmatch(r"(web)?cam(era)?\d*", word, re.IGNORECASE) else ""
 
 
 def _what_it_holds(path: Path) -> str | None:
@@ -169,7 +179,8 @@ def _what_it_holds(path: Path) -> str | None:
             return "not a video: the file is empty"
         for mark, kind in _LISTS.items():
             if head.startswith(mark):
-                return f"not a video, but {kind}; what it names is not opened, name the video itself"
+                cure = _TO_PIPE if mark == b"v=0" else "name the video itself"
+                return f"not a video, but {kind}; what it names is not opened, {cure}"
         if _is_text(head):
             return _TEXT
     return None

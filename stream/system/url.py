@@ -174,8 +174,11 @@ def without_secrets(text: str) -> str:
     """Any text, where addresses in it are shown as they may be; a path made of one has lost a slash."""
     if ":/" not in text:
         return text
-    return _IN_TEXT.sub(lambda found: redacted(f"{found[1]}://{found[2]}") if _hides(found) else found[0], text)
+    return _IN_TEXT.sub(_shown, text)
 
 
-def _hides(found: re.Match[str]) -> bool:
-    return is_secret(f"{found[1]}://{found[2]}")
+def _shown(found: re.Match[str]) -> str:
+    """An address in a text, and a colon behind it, which ends no port."""
+    colon = found[2].endswith(":")
+    url = f"{found[1]}://{found[2].removesuffix(':')}"
+    return redacted(url) + ":" * colon if is_secret(url) else found[0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from roadmask.stream.camera.camera import CameraSettings, is_camera, parse_camera
+from roadmask.stream.decode.source import open_source
 from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.live.publisher import parse_target
 from roadmask.stream.system.url import is_secret, name_of, parse_url, redacted, without_secrets
@@ -124,6 +126,8 @@ def test_an_at_sign_behind_the_host_is_no_end_of_a_password(url: str) -> None:
         ("live view at http://127.0.0.1:8080/", "live view at http://127.0.0.1:8080/"),
         ("rtsp://***: cannot be split", "rtsp://***: cannot be split"),
         ("a: is that: /or that", "a: is that: /or that"),
+        ("udp://127.0.0.1:9000: unknown", "udp://127.0.0.1:9000: unknown"),
+        ("rtsp://joe:secret@host:8554: unknown", "rtsp://host:8554: unknown"),
         ("C:/videos/drive@home.mp4: no such file", "C:/videos/drive@home.mp4: no such file"),
         ("s3://bucket/a@b.mp4: no such file", "s3://bucket/a@b.mp4: no such file"),
     ],
@@ -198,3 +202,26 @@ def test_an_unknown_kind_of_address_is_named_with_the_known_ones() -> None:
     ) as raised:
         parse_camera("gopher://user:secret@host", DEFAULTS)
     assert "secret" not in str(raised.value)
+
+
+def test_srt_is_told_with_how_to_read_it() -> None:
+    with pytest.raises(SourceError, match=r"^srt://host:9000: .* ffmpeg -i URL -c copy -f mpegts - \| roadmask run -$"):
+        parse_camera("srt://user:secret@host:9000", DEFAULTS)
+
+
+@pytest.mark.parametrize(
+    ("word", "told"),
+    [
+        ("rtsp:10.0.0.7/live", "an address has two slashes, as in rtsp://10.0.0.7/live"),
+        ("http:/10.0.0.7/video", "an address has two slashes, as in rtsp://10.0.0.7/live"),
+        ("10.0.0.7:554/live", "a camera there is rtsp://10.0.0.7:554/live or http://10.0.0.7:554/live"),
+        ("webcam", "a webcam is 0, 1, ... or /dev/video0"),
+        ("1.2.3.4.mp4", ""),
+        ("camera.mp4", ""),
+    ],
+)
+def test_a_word_that_looks_like_a_camera_is_told_how_cameras_are_written(word: str, told: str) -> None:
+    with pytest.raises(
+        SourceError, match=f"no such file{'; ' if told else ''}{re.escape(told)}" + ("" if told else "$")
+    ):
+        open_source(Path(word))

@@ -15,9 +15,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from roadmask.stream.camera.jpegs import MOST_BYTES, jpegs
+from roadmask.stream.camera.live import TIME_BASE
+from roadmask.stream.camera.status import CameraState
 from roadmask.stream.errors import SourceError
 from tests.support.jpeg_parts import PICTURES, in_parts, mixed, part
-from tests.support.live_viewer import EVERY_FRAME, LiveViewer
+from tests.support.live_viewer import EVERY_FRAME, STOPPED_S, LiveViewer
 from tests.support.odd_http import head, odd_server
 
 pytestmark = pytest.mark.usefixtures("short_pauses")
@@ -123,3 +125,37 @@ def test_noise_ends_in_time() -> None:
 
 
 NOISE = count()
+
+
+def snapshots(number: Iterator[int]) -> list[bytes]:
+    picture = PICTURES[next(number) % len(PICTURES)]
+    return [head(Content_Type="image/jpeg", Content_Length=str(len(picture))), picture]
+
+
+def test_of_a_camera_that_gives_one_picture_an_answer_another_is_asked_for_at_the_rate_that_is_wanted() -> None:
+    number = count()
+    settings = replace(ONCE, rate="20")
+    with odd_server(lambda _: snapshots(number)) as server, LiveViewer(f"{server.url}/x", settings) as viewer:
+        viewer.until(lambda: len(viewer.seen) >= 12)
+        assert viewer.end() < STOPPED_S
+    assert viewer.numbers[:12] == list(range(12))
+    assert viewer.seen[0].info.rate == 20
+    times = [seen.pts * TIME_BASE for seen in viewer.seen[:12]]
+    assert times[-1] >= 11 / 20 - 0.06, "no faster than asked for"
+    assert viewer.states == [CameraState.CONNECTING, CameraState.RUNNING, CameraState.ENDED], "none of it is a loss"
+
+
+def test_a_pause_between_two_pictures_is_no_loss_and_holds_no_end_up() -> None:
+    number = count()
+    settings = replace(ONCE, rate="0.5", timeout_s=1)
+    with odd_server(lambda _: snapshots(number)) as server, LiveViewer(f"{server.url}/x", settings) as viewer:
+        viewer.until(lambda: len(viewer.seen) >= 2)
+        assert viewer.end() < STOPPED_S
+    assert CameraState.STALLED not in viewer.states
+
+
+def test_a_rate_is_for_cameras_that_give_one_picture_an_answer() -> None:
+    way, settings = WAYS["as it should be"], replace(ONCE, rate="5")
+    with odd_server(lambda _: way) as server, LiveViewer(f"{server.url}/mjpeg", settings) as viewer:
+        viewer.until(lambda: viewer.is_over)
+    assert "--input-rate is for cameras that give one picture an answer; here comes a stream" in str(viewer.error)

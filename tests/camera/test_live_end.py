@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -12,12 +13,13 @@ from pathlib import Path
 import pytest
 
 from roadmask.stream.camera import lost
-from roadmask.stream.camera.camera import Camera
+from roadmask.stream.camera.camera import Camera, CameraSettings, Transport, parse_camera
 from roadmask.stream.camera.live import LiveSource
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.decode.place import Selection
 from roadmask.stream.errors import SourceError, Stopped
-from tests.support.live_viewer import FILM, SETTINGS, STOPPED_S, LiveViewer, play_into
+from tests.support.live_viewer import FILM, SETTINGS, STOPPED_S, TIMEOUT_S, WATCHFUL, LiveViewer, play_into
+from tests.support.odd_http import head, odd_server
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
 from tests.support.server_process import a_free_port
@@ -67,7 +69,11 @@ def test_why_a_camera_cannot_be_had_is_one_line_without_the_password(
         ("rtmp", "the server closed the connection at once; given up after 1 try"),
         ("https", "the connection failed; does this server speak https?; given up after 1 try"),
         ("rtsps", "the connection failed; does this server speak rtsps?; given up after 1 try"),
-        ("rtsp", "what comes is no video that can be read; given up after 1 try"),
+        (
+            "rtsp",
+            "what answers is a web server: write http://, or the port that RTSP has there, often 554; "
+            "given up after 1 try",
+        ),
     ],
 )
 def test_a_server_of_another_kind_is_told_in_words(scheme: str, reason: str) -> None:
@@ -80,6 +86,56 @@ def test_a_server_of_another_kind_is_told_in_words(scheme: str, reason: str) -> 
                 client.sendall(b"HTTP/1.0 400 Bad Request\r\n\r\n")
             viewer.until(lambda: viewer.is_over)
     assert str(viewer.error) == f"gate: {reason}"
+
+
+def ended_of(url: str, settings: CameraSettings = SETTINGS) -> str:
+    """Why the one try that it has failed."""
+    with LiveViewer(url, replace(settings, max_retries=0)) as viewer:
+        viewer.until(lambda: viewer.is_over)
+    return str(viewer.error).removesuffix("; given up after 1 try")
+
+
+def test_rtsp_where_http_was_asked_for_is_told_with_what_to_write(server: RtspServer) -> None:
+    told = ended_of(server.url.replace("rtsp", "http"))
+    assert told == "gate: what answers speaks RTSP: write rtsp:// in place of http://"
+
+
+def test_who_gives_no_password_is_told_where_to_write_it() -> None:
+    with RtspServer(FILM, faults=Faults(user="joe", password="right")) as server:
+        told = ended_of(server.url)
+    assert told == (
+        "gate: it asks for a user name and a password, which are written before its host: USER:PASSWORD@HOST"
+    )
+
+
+@pytest.mark.parametrize(
+    ("transport", "cure"), [("tcp", ""), ("udp", "; a firewall may keep UDP out: --rtsp-transport tcp")]
+)
+def test_a_camera_that_plays_and_sends_nothing_is_told_apart_from_one_that_is_silent(
+    transport: Transport, cure: str
+) -> None:
+    with RtspServer(FILM, faults=Faults(stalled="all")) as server:
+        told = ended_of(server.url, replace(WATCHFUL, transport=transport))
+    assert told == f"gate: it plays, and no picture comes for {TIMEOUT_S:g} s{cure}"
+
+
+@pytest.mark.parametrize(
+    ("kind", "what"), [("text/html; charset=utf-8", "a web page"), ("application/json", "JSON"), ("text/xml", "XML")]
+)
+def test_a_page_for_people_or_programs_is_told_from_a_stream(kind: str, what: str) -> None:
+    with odd_server(lambda _: [head(Content_Type=kind), b"<html>" * 20]) as server:
+        told = ended_of(f"{server.url}/")
+    assert told == f"gate: what comes is {what}, and no video; the camera's manual tells its stream's address"
+
+
+def test_a_webcam_that_is_not_there_is_told_with_what_to_look_at() -> None:
+    camera = replace(parse_camera("/dev/video9", replace(SETTINGS, max_retries=0)), format="v4l2")
+    with LiveViewer(camera) as viewer:
+        viewer.until(lambda: viewer.is_over)
+    assert re.match(
+        r"dev_video9: there is no /dev/video9(; there are /dev/video|, nor any other camera; is it plugged in)",
+        str(viewer.error),
+    )
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
