@@ -8,6 +8,7 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
 import sys
 from collections.abc import Iterator
 from functools import wraps
@@ -153,3 +154,13 @@ def test_a_script_takes_what_is_shown(words: Words, monkeypatch: pytest.MonkeyPa
     monkeypatch.delitem(sys.modules, module, raising=False)
     with pytest.raises(ParsedError):
         runpy.run_module(module, run_name="__main__")
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="needs systemd")
+def test_the_unit_of_the_guide_is_one_that_systemd_takes(tmp_path: Path) -> None:
+    [unit] = blocks("stream/README.md", "ini")
+    (tmp_path / "roadmask.service").write_text(unit.replace("/opt/roadmask/bin/roadmask", sys.executable))
+    done = subprocess.run(
+        ["systemd-analyze", "verify", tmp_path / "roadmask.service"], capture_output=True, text=True, check=False
+    )
+    assert (done.returncode, done.stderr) == (0, "")

@@ -119,6 +119,8 @@ class LiveSource:
             if _look(item) != self._look:
                 info = self._info(item)
                 size = input_size(info)
+                if self._status.reason != _describe(item):  # else it came with a new connection, and was told
+                    self._status.change(CameraState.RUNNING, _describe(item))
             picture = displayed(item.picture)
             yield Frame(
                 index=index,

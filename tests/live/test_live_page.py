@@ -345,7 +345,7 @@ def test_the_page_fits_its_screen(page: webdriver.Chrome, view: LiveView, width:
 
 
 def test_whatever_there_is_to_press_is_large_enough_for_a_thumb(page: webdriver.Chrome, view: LiveView) -> None:
-    for name in ("front", "rear"):
+    for name in ("front", "rear", "a camera with a long name", "another one with a longer name"):
         camera(view, name).write(result())
     with screen(page, 390, 844):
         page.get(view.url)
@@ -354,7 +354,11 @@ def test_whatever_there_is_to_press_is_large_enough_for_a_thumb(page: webdriver.
             "return Math.min(...[...document.querySelectorAll('button, #opacity, .legend label')]"
             ".filter(e => e.offsetParent).map(e => e.getBoundingClientRect()).flatMap(b => [b.width, b.height]))"
         )
+        hidden = page.execute_script(
+            "return [...document.querySelectorAll('button')].filter(e => e.scrollWidth > e.clientWidth).length"
+        )
     assert least >= 44  # pixels of CSS, about 9 mm
+    assert hidden == 0, "of their words"
 
 
 def test_a_picture_is_paused_for_one_viewer_and_nothing_is_sent_meanwhile(
