@@ -83,7 +83,7 @@ def _watch(
     with ExitStack() as stack:
         page = stack.enter_context(views.page(jobs[0], model))
         if page:
-            log.info("live view at %s", page.url)
+            log.info("%s", page.invitation)
 
         def tell(event: CameraEvent) -> None:
             talk.event(event)

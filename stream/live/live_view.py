@@ -105,6 +105,11 @@ class LiveView:
         """Of the page, without the token."""
         return self._address.url
 
+    @property
+    def invitation(self) -> str:
+        """The same, and what to know."""
+        return f"live view at {self.url}" + (", the first time with ?token=... at its end" if self._token else "")
+
     def __enter__(self) -> Self:
         from .app import ViewApp, ViewServer  # these need the packages that are asked for above
 
@@ -153,12 +158,24 @@ class Address:
 
     @property
     def url(self) -> str:
-        """For a browser; where it listens on every address of the machine, by the machine's name."""
-        everywhere = self.host in ("0.0.0.0", "::")  # noqa: S104 - compared, not bound
-        return f"http://{Address(socket.gethostname(), self.port) if everywhere else self}/"
+        """For a browser; where it listens on every address of the machine, by one that others know."""
+        known = {"0.0.0.0": _own_address, "::": socket.gethostname}.get(self.host)  # noqa: S104 - compared, not bound
+        return f"http://{Address(known(), self.port) if known else self}/"
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
+
+
+def _own_address() -> str:
+    """By number, as few phones find a machine by its name."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as own:
+        try:
+            own.connect(
+                ("192.0.2.1", 9)
+            )  # a network that nobody has: the system only looks up its way, and sends nothing
+        except OSError:
+            return socket.gethostname()
+        return str(own.getsockname()[0])
 
 
 def parse_address(text: str) -> Address:

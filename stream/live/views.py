@@ -67,7 +67,7 @@ class Views:
         """The page of a run of files, drawn as this one is, with so many of them at a time."""
         with self.page(job, model, run) as page:
             if page:
-                log.info("live view at %s", page.url)
+                log.info("%s", page.invitation)
             yield Places(page, count)
 
     def page(

@@ -8,6 +8,8 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from ipaddress import ip_address
+from urllib.parse import urlsplit
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
@@ -52,6 +54,15 @@ def test_an_address_that_others_reach_needs_a_token() -> None:
         LiveView(parse_address("0.0.0.0:8080"), SPEC.classes)
     with pytest.raises(OutputError, match="shorter than 8"):
         LiveView(parse_address("0.0.0.0:8080"), SPEC.classes, token="short")
+
+
+def test_a_phone_is_told_an_address_at_which_the_page_is_and_that_it_needs_the_token() -> None:
+    with LiveView(Address("0.0.0.0", 0), SPEC.classes, token="correct horse") as view:
+        assert view.invitation == f"live view at {view.url}, the first time with ?token=... at its end"
+        address = urlsplit(view.url)
+        assert address.hostname == socket.gethostname() or not ip_address(address.hostname or "").is_loopback
+        with socket.create_connection((address.hostname, address.port), 10):
+            pass
 
 
 def test_an_address_in_use_is_one_line(running: LiveView) -> None:
