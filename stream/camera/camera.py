@@ -153,7 +153,8 @@ def _of_url(name: str, url: str, settings: CameraSettings) -> Camera:
     elif scheme in ("rtmp", "rtmps"):  # its `timeout` would make it wait for somebody to call
         options |= {"rw_timeout": microseconds}
     elif scheme == "udp":
-        options |= {"timeout": microseconds, "overrun_nonfatal": "1"}
+        # Sooner than ours: while FFmpeg waits it has the port, which the next try needs.
+        options |= {"timeout": str(round(settings.timeout_s * 0.95e6)), "overrun_nonfatal": "1"}
     else:
         options |= {"timeout": microseconds, "rw_timeout": microseconds}
     return Camera(name, str(address), settings.input_format, (*options.items(), *_picture(settings)))

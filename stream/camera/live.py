@@ -35,6 +35,7 @@ from .status import CameraState, CameraStatus
 
 _POLL_S = 0.1  # how long it may take until `stop` is noticed
 _JOIN_S = 0.3  # for a connection's thread to end; one in a read that hangs ends when FFmpeg's time-out does
+_PORT_S = 1.0  # for one to let its port go, without which there is no other
 _PROVEN_S = 2.0  # of frames, after which a connection counts as a good one
 
 _WAITING = "waiting for a keyframe"
@@ -190,6 +191,8 @@ class LiveSource:
 
     def _connected(self) -> Iterator[Picture]:
         """The pictures of a new connection, until `stop` is set."""
+        if self._connection is not None and self._camera.url.startswith("udp://"):
+            self._connection.join(_PORT_S)
         connection = self._connection = self._connect()
         if isinstance(self._clock, LiveClock):
             self._clock.restart()

@@ -29,6 +29,7 @@ _BY_ERROR: tuple[tuple[type[BaseException], str], ...] = (
     (av.error.ProtocolNotFoundError, "this FFmpeg has no such protocol"),
 )
 _BY_NUMBER = {
+    errno.EADDRINUSE: "another program has this port",
     errno.EBUSY: "it is in use by another program",
     errno.EHOSTUNREACH: "no way to this host",
     errno.ENETUNREACH: "no network",

@@ -197,6 +197,8 @@ def test_a_camera_over_udp_may_come_and_go() -> None:
                 viewer.wait(20)
             viewer.until(lambda: viewer.states[-1] is not CameraState.RUNNING)
         assert viewer.rises
+    silent = [f"no {what} for {TIMEOUT_S:g} s" for what in ("answer", "frame")]
+    assert set(viewer.reasons) <= set(silent), "its port is free again before the next try"
 
 
 def descriptors() -> int:
@@ -233,6 +235,7 @@ def test_nothing_is_left_of_twenty_connections(tmp_path: Path, monkeypatch: pyte
 
 
 def test_a_connection_that_hangs_is_gone_soon_after(server: RtspServer) -> None:
+    until(lambda: not any(thread.name.startswith("camera ") for thread in threading.enumerate()))  # of other tests
     before = threading.active_count()
     server.faults.hang_at = "PLAY"
     with LiveViewer(server.url, WATCHFUL) as viewer:
