@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from threading import Event
-from typing import Self
+from typing import Literal, Self
 
 from rich.console import Console
 from rich.live import Live
@@ -30,6 +30,7 @@ log = logging.getLogger(__name__)
 _LOOK_S = 0.2  # how often the main thread wakes up, to take signals
 _EVERY_S = 60.0  # between two lines of numbers
 _REFRESH_S = 0.5  # of the table on a terminal
+_WIDE = 100  # columns, in which all of it has room beside a name
 _LOUD = (CameraState.STALLED, CameraState.RECONNECTING)
 _AGAIN_S = 60.0  # after which the reason that a camera is not there for is told once more
 _WATCHED_S = 10.0  # of a camera that runs, after which it is judged whether the model keeps up
@@ -130,7 +131,7 @@ class CameraTalk:
         numbers = [status.numbers() for status in statuses]
         if self._live:
             self._next = now + _REFRESH_S
-            self._live.update(_table(numbers), refresh=True)
+            self._live.update(_table(numbers, self._live.console.width), refresh=True)
             return
         self._next = now + _EVERY_S
         for item in numbers:
@@ -187,12 +188,27 @@ def _line(item: CameraNumbers) -> str:
     )
 
 
-def _table(numbers: Sequence[CameraNumbers]) -> Table:
+def _table(numbers: Sequence[CameraNumbers], width: int) -> Table:
+    """On a terminal of few columns without what has not happened yet; names are folded, and nothing else."""
+    rows = [
+        {
+            "camera": item.name,
+            "state": str(item.state),
+            "fps": _rates(item),
+            "latency": "" if item.latency_s is None else f"{1000 * item.latency_s:.0f} ms",
+            **{name: str(getattr(item, name)) for name in ("written", "dropped", "undecodable", "reconnects")},
+        }
+        for item in numbers
+    ]
     table = Table(box=None, pad_edge=False)
-    for heading in ("camera", "state", "fps", "latency", "written", "dropped", "undecodable", "reconnects"):
-        table.add_column(heading, justify="left" if heading in ("camera", "state") else "right")
-    for item in numbers:
-        latency = "" if item.latency_s is None else f"{1000 * item.latency_s:.0f} ms"
-        counts = (item.written, item.dropped, item.undecodable, item.reconnects)
-        table.add_row(item.name, item.state, _rates(item), latency, *(str(count) for count in counts))
+    shown = [
+        heading
+        for heading in rows[0]
+        if width >= _WIDE or heading not in ("undecodable", "reconnects") or any(row[heading] != "0" for row in rows)
+    ]
+    for heading in shown:
+        justify: Literal["left", "right"] = "left" if heading in ("camera", "state") else "right"
+        table.add_column(heading, justify=justify, no_wrap=heading != "camera", overflow="fold", min_width=8)
+    for row in rows:
+        table.add_row(*(row[heading] for heading in shown))
     return table

@@ -13,12 +13,13 @@ from pathlib import Path
 from typing import Self
 
 import pytest
+from rich.console import Console
 
 from roadmask.stream.camera.camera import CameraSettings, parse_camera
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.frames import SegmentedFrame, Sink
-from roadmask.stream.live.cameras import CameraRun, CameraTalk, watch
+from roadmask.stream.live.cameras import CameraRun, CameraTalk, _table, watch
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video
 from roadmask.stream.run.settings import SegmentSettings
@@ -278,3 +279,18 @@ def test_a_result_holds_the_frame_that_was_segmented(model: Model) -> None:
             if len(results) == 20:
                 break
     assert [read_number(result.frame.picture) for result in results] == server.sent[:20]
+
+
+@pytest.mark.parametrize("width", [70, 80, 120])
+def test_on_a_narrow_terminal_the_table_cuts_no_word_and_no_number(
+    width: int, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "192.168.1.100_554_Streaming_Channels_101"
+    numbers = replace(CameraStatus(name).numbers(), state=CameraState.RECONNECTING, dropped=98765, received_fps=25.0)
+    Console(width=width).print(_table([numbers], width))
+    heading, *lines = capsys.readouterr().out.splitlines()
+    assert heading.split()[:6] == ["camera", "state", "fps", "latency", "written", "dropped"]
+    assert ("reconnects" in heading) is (width == 120), "where there were none, only if there is room"
+    assert "reconnecting" in lines[0]
+    assert lines[0].split()[2:5] == ["0.0", "of", "25.0"]
+    assert "".join(line.split()[0] for line in lines if line.strip()) == name

@@ -200,6 +200,7 @@ def test_a_lost_camera_keeps_its_last_picture_and_says_why(page: webdriver.Chrom
     notice = eventually(lambda: text_of(page, ".notice"))
     assert notice.startswith("Reconnecting\nno frame for 10 s · next try in ")
     assert text_of(page, "#summary") == "Camera reconnecting"
+    assert eventually(lambda: {text_of(page, name) for name in (".fps", ".latency")} == {"\N{EN DASH}"})
     assert canvas(page).std() > 10
     assert float(page.find_element(By.CSS_SELECTOR, ".picture").value_of_css_property("opacity")) < 1
     feed.status.change(CameraState.RUNNING)

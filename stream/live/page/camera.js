@@ -87,9 +87,10 @@ export class CameraCard {
   }
 
   tellNumbers({ fps, received_fps, latency_s, dropped, received, reconnects, undecodable, damaged }) {
-    this.find(".fps").textContent = rate(fps);
-    this.find(".of").textContent = dropped && received_fps ? ` of ${rate(received_fps)}` : "";
-    this.find(".latency").textContent = latency_s == null ? "–" : `${Math.round(latency_s * 1000)} ms`;
+    const runs = this.state === "running"; // what was until it was lost says nothing of now
+    this.find(".fps").textContent = runs ? rate(fps) : "–";
+    this.find(".of").textContent = runs && dropped && received_fps ? ` of ${rate(received_fps)}` : "";
+    this.find(".latency").textContent = runs && latency_s != null ? `${Math.round(latency_s * 1000)} ms` : "–";
     this.find(".dropped").textContent = dropped.toLocaleString("en");
     this.find(".reconnects").textContent = reconnects.toLocaleString("en");
     this.find(".numbers").title = `${received} frames received, ${damaged} damaged, ${undecodable} undecodable`;
