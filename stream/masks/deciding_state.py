@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from .familiar import Familiarity
 
 _FACTS = "facts"  # the member that holds, as JSON, all that is no array
-_SCHEMA = 1
+_SCHEMA = 2
 
 Arrays = dict[str, NDArray[Any]]
 Facts = dict[str, Any]
@@ -44,7 +44,7 @@ class View(NamedTuple):
     """What the scores of a frame are compared by. Colour takes half the resolution, as it does in most video."""
 
     bright: NDArray[np.uint8]  # (h, w) gray, of the scores' size
-    small: NDArray[np.uint8]  # RGB, of half that size
+    small: NDArray[np.uint8]  # as of `four_channels`, of half that size
     gray: NDArray[np.uint8]  # likewise
 
 
