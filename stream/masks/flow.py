@@ -23,7 +23,7 @@ T = TypeVar("T", np.uint8, np.float32)
 # OpenCV's DIS needs two scales of its 8x8 patches; below, some sizes crash the process (opencv/opencv#14554).
 _MIN_SIDE = 16
 _SAMPLE = 4  # what holds for the whole picture is taken from every fourth pixel of every fourth row
-_TORN = 1.0  # pixels by which the origins of neighbours lie apart, or on each other, more than they do themselves
+_TORN = 0.8  # pixels by which the origins of neighbours lie apart, or on each other, more than they do themselves
 _CONTRAST = 16  # levels from the middle, so that a ratio says more than noise
 _FAINT = 2  # levels by which a change of exposure does not count
 _MAX_GAIN = 2.0  # of the exposure from one frame to the next; beyond, it is another picture
@@ -162,12 +162,13 @@ def explained(residual: NDArray[np.uint8], origins: NDArray[np.float32], *, limi
     Flow finds bits of anything in anything: half of a picture may look like an unrelated one, moved. But such bits
     come from all over, so a point counts only where its origin is beside those of its neighbours.
     """
+    places = origins.view(np.complex64)[..., 0]  # x + yj: so NumPy takes a fifth of the time
     here, right, below = (
-        origins[:-1:_SAMPLE, :-1:_SAMPLE],
-        origins[:-1:_SAMPLE, 1::_SAMPLE],
-        origins[1::_SAMPLE, :-1:_SAMPLE],
+        places[:-1:_SAMPLE, :-1:_SAMPLE],
+        places[:-1:_SAMPLE, 1::_SAMPLE],
+        places[1::_SAMPLE, :-1:_SAMPLE],
     )
-    torn_by = np.abs(right - here - (1, 0)).sum(axis=2) + np.abs(below - here - (0, 1)).sum(axis=2)
+    torn_by = np.abs(right - here - 1) + np.abs(below - here - 1j)
     is_alike = residual[:-1:_SAMPLE, :-1:_SAMPLE] < limit
     return float(np.count_nonzero(is_alike & (torn_by < _TORN)) / max(is_alike.size, 1))
 
