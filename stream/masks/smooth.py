@@ -207,14 +207,20 @@ class MovingPlanes:
 
     def planes(self) -> NDArray[np.float32]:
         """(count, h, w): a copy of the planes kept."""
-        apart = [plane for group in self._groups for plane in cv2.split(group)]
-        return np.stack(apart[: self.shape[0]]).astype(np.float32, copy=False)
+        apart = np.empty_like(self._moved)
+        for number, group in enumerate(self._groups):
+            self._split(group, number, apart)
+        return apart[: self.shape[0]]
 
     def moved(self, origins: NDArray[np.float32]) -> NDArray[np.float32]:
         """(count, h, w): the planes with everything where it is now, by `origins` as of `Flow`; till the next call."""
         for number, group in enumerate(self._groups):
             into = self._moved_group
             cv2.remap(group, origins, None, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-            # Into planes that are there: making room for new ones takes longer than filling it.
-            cv2.split(into, list(self._moved[number * _TOGETHER : (number + 1) * _TOGETHER]))
+            self._split(into, number, self._moved)
         return self._moved[: self.shape[0]]
+
+    @staticmethod
+    def _split(group: NDArray[np.float32], number: int, into: NDArray[np.float32]) -> None:
+        # Into planes that are there: making room for new ones takes longer than filling it.
+        cv2.split(group, list(into[number * _TOGETHER : (number + 1) * _TOGETHER]))
