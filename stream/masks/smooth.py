@@ -155,7 +155,8 @@ class Smoother:
 
 def _view(picture: NDArray[np.uint8], height: int, width: int) -> View:
     whole = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(whole, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
+    half = (max(width // 2, 1), max(height // 2, 1))
+    small = np.asarray(cv2.resize(whole, half, interpolation=cv2.INTER_AREA), np.uint8)
     bright, gray = (cv2.cvtColor(item, cv2.COLOR_RGB2GRAY) for item in (whole, small))
     return View(np.asarray(bright, np.uint8), four_channels(small), np.asarray(gray, np.uint8))
 

@@ -264,7 +264,7 @@ class AppendedFile:
         self._file.close()
 
 
-def replace_file(path: Path, content: bytes | Callable[[BinaryIO], None]) -> None:
+def replace_file(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
     """`path` has either the content it had or this one, or what this one writes, whenever the power goes."""
     unnamed = path.with_name(fitting(f"{path.name}.tmp"))
     try:
