@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 from ..errors import ArgumentError
 from ..frames import Frame, Position, warms_up
 from .deciding_state import Known
-from .flow import Flow, explained, matched, moved, origins_of
+from .flow import Flow, explained, four_channels, matched, moved, origins_of
 
 MOST_S = Fraction(3, 10)  # between two frames that the network sees: what it said of the first still steadies the next
 # As in smoothing: levels up to which a point of the frame before explains one of this; share below which it is a cut.
@@ -163,9 +163,9 @@ class _Trail:
 
 
 def _look(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """It small in RGB, and larger in gray."""
+    """It small in colour, and larger in gray."""
     fine = _shrunk(picture, _SCALE)
-    return _shrunk(fine, _COARSE // _SCALE), np.asarray(cv2.cvtColor(fine, cv2.COLOR_RGB2GRAY), np.uint8)
+    return four_channels(_shrunk(fine, _COARSE // _SCALE)), np.asarray(cv2.cvtColor(fine, cv2.COLOR_RGB2GRAY), np.uint8)
 
 
 def _shrunk(picture: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:

@@ -23,8 +23,9 @@ T = TypeVar("T", np.uint8, np.float32)
 # OpenCV's DIS needs two scales of its 8x8 patches; below, some sizes crash the process (opencv/opencv#14554).
 _MIN_SIDE = 16
 _SAMPLE = 4  # what holds for the whole picture is taken from every fourth pixel of every fourth row
-_TORN = 1.0  # pixels by which the origins of neighbours lie apart, or on each other, more than they do themselves
+_TORN = 0.8  # pixels by which the origins of neighbours lie apart, or on each other, more than they do themselves
 _CONTRAST = 16  # levels from the middle, so that a ratio says more than noise
+_FAINT = 2  # levels by which a change of exposure does not count
 _MAX_GAIN = 2.0  # of the exposure from one frame to the next; beyond, it is another picture
 # Of the quick flow. Most of DIS's time goes into patches that overlap: wider apart, at half the picture's size, and
 # with the pixels' own steps after them, takes half the time of patches at the picture's size for nearly the same masks.
@@ -120,6 +121,11 @@ def residuals(now: NDArray[np.uint8], before: NDArray[np.uint8], origins: NDArra
     return differences(now, expected, origins, exposure(now, expected))
 
 
+def four_channels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(h, w, 4) of RGB, the last all the same: OpenCV moves four channels in half the time of three."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), np.uint8)
+
+
 class Match(NamedTuple):
     """A picture beside the one before, moved to where things are now."""
 
@@ -129,7 +135,7 @@ class Match(NamedTuple):
 
 
 def matched(now: NDArray[np.uint8], before: NDArray[np.uint8], motion: NDArray[np.float32], *, limit: float) -> Match:
-    """(h, w, 3) RGB both; `motion` as of `Flow`; `limit` as of `likely_exposure`."""
+    """`now` and `before` as of `four_channels`; `motion` as of `Flow`; `limit` as of `likely_exposure`."""
     origins = origins_of(motion, *now.shape[:2])
     expected = moved(before, origins)
     change = likely_exposure(now, expected, limit=limit)
@@ -140,7 +146,7 @@ def differences(
     now: NDArray[np.uint8], expected: NDArray[np.uint8], origins: NDArray[np.float32], change: Exposure
 ) -> NDArray[np.uint8]:
     """(h, w): by how many levels, in the worst channel, `now` differs from `expected`, moved from `origins`."""
-    red, green, blue = cv2.split(cv2.absdiff(now, exposed(expected, change)))
+    red, green, blue, *_ = cv2.split(cv2.absdiff(now, expected if change == _UNCHANGED else exposed(expected, change)))
     unseen = cv2.bitwise_not(_inside(origins))  # 255 there, else 0
     return np.asarray(cv2.max(cv2.max(cv2.max(red, green), blue), unseen), np.uint8)
 
@@ -156,12 +162,13 @@ def explained(residual: NDArray[np.uint8], origins: NDArray[np.float32], *, limi
     Flow finds bits of anything in anything: half of a picture may look like an unrelated one, moved. But such bits
     come from all over, so a point counts only where its origin is beside those of its neighbours.
     """
+    places = origins.view(np.complex64)[..., 0]  # x + yj: so NumPy takes a fifth of the time
     here, right, below = (
-        origins[:-1:_SAMPLE, :-1:_SAMPLE],
-        origins[:-1:_SAMPLE, 1::_SAMPLE],
-        origins[1::_SAMPLE, :-1:_SAMPLE],
+        places[:-1:_SAMPLE, :-1:_SAMPLE],
+        places[:-1:_SAMPLE, 1::_SAMPLE],
+        places[1::_SAMPLE, :-1:_SAMPLE],
     )
-    torn_by = np.abs(right - here - (1, 0)).sum(axis=2) + np.abs(below - here - (0, 1)).sum(axis=2)
+    torn_by = np.abs(right - here - 1) + np.abs(below - here - 1j)
     is_alike = residual[:-1:_SAMPLE, :-1:_SAMPLE] < limit
     return float(np.count_nonzero(is_alike & (torn_by < _TORN)) / max(is_alike.size, 1))
 
@@ -200,10 +207,14 @@ def likely_exposure(now: NDArray[np.uint8], expected: NDArray[np.uint8], *, limi
     Where much of a picture is new, or flow errs, medians tell of a change that there was not: a light road that turns
     dark, found on a motorway.
     """
+    x, y = expected[::_SAMPLE, ::_SAMPLE, 1], now[::_SAMPLE, ::_SAMPLE, 1]
+    if 2 * np.count_nonzero(cv2.absdiff(x, y) <= _FAINT) > x.size:  # as nearly always
+        return _UNCHANGED
     change = exposure(now, expected)
-    x = expected[::_SAMPLE, ::_SAMPLE, 1].astype(np.float32)
-    y = now[::_SAMPLE, ::_SAMPLE, 1]
-    alike = [np.count_nonzero(np.abs(y - (gain * x + offset)) < limit) for gain, offset in (change, _UNCHANGED)]
+    alike = [
+        np.count_nonzero(np.abs(y - (gain * x.astype(np.float32) + offset)) < limit)
+        for gain, offset in (change, _UNCHANGED)
+    ]
     return change if alike[0] > alike[1] else _UNCHANGED
 
 

@@ -85,11 +85,13 @@ class MixedCells:
         `cells` are indices into the cells between the points of the grid, row by row, (h + 1) * (w + 1) in all.
         """
         for start in range(0, len(cells), self._at_a_time):
-            rows, columns = np.divmod(cells[start : start + self._at_a_time], self._grid_width + 1)
+            chosen = cells[start : start + self._at_a_time]
+            rows = chosen // (self._grid_width + 1)  # by one number NumPy divides quickly, in divmod it does not
+            columns = chosen - rows * (self._grid_width + 1)
             corners = self._corners(rows, columns)
             order, rounds = _rounds(scores.reshape(len(scores), -1).take(corners, axis=1))
-            rows, columns = rows[order], columns[order]
-            winner = self._winners(scores, rows, columns, corners[:, order], rounds)
+            rows, columns = rows.take(order), columns.take(order)
+            winner = self._winners(scores, rows, columns, corners.take(order, axis=1), rounds)
             places = self._view(self._places, len(rows))
             row_starts = self._row_starts.take(rows, axis=1)[:, None]
             np.add(row_starts, self._right.pixels.take(columns, axis=1), out=places)
@@ -107,13 +109,17 @@ class MixedCells:
         down = self._down.weights.take(rows, axis=1)[:, None]
         right = self._right.weights.take(columns, axis=1)
         best, winner = self._view(self._best, len(rows)), self._view(self._winner, len(rows))
-        best.fill(-np.inf)
-        winner.fill(0)
         points = scores.shape[1] * scores.shape[2]
-        for classes in rounds:
+        flat = scores.reshape(-1)
+        # By how much better than the first: it itself need not be enlarged, and most cells have but one more.
+        first = flat.take(corners + rounds[0] * points)
+        best.fill(0)
+        winner[:] = rounds[0].astype(np.uint8)
+        for classes in rounds[1:]:
             count = len(classes)
             candidate, wins = self._view(self._candidate, count), self._view(self._wins, count)
-            at_corners = scores.reshape(-1).take(corners[:, :count] + classes * points)
+            at_corners = flat.take(corners[:, :count] + classes * points)
+            at_corners -= first[:, :count]
             _enlarge(at_corners, down[..., :count], right[:, :count], out=candidate)
             np.greater(candidate, best[..., :count], out=wins)
             np.maximum(candidate, best[..., :count], out=best[..., :count])
@@ -124,8 +130,8 @@ class MixedCells:
 
     def _corners(self, rows: NDArray[np.intp], columns: NDArray[np.intp]) -> NDArray[np.intp]:
         """(4, cells) positions in the grid: above left, above right, below left, below right."""
-        above, below = self._down.before[rows] * self._grid_width, self._down.after[rows] * self._grid_width
-        left, right = self._right.before[columns], self._right.after[columns]
+        above, below = (points.take(rows) * self._grid_width for points in (self._down.before, self._down.after))
+        left, right = self._right.before.take(columns), self._right.after.take(columns)
         return np.stack([above + left, above + right, below + left, below + right])
 
     def _view(self, room: NDArray[T], cells: int) -> NDArray[T]:

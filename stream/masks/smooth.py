@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .deciding_state import SmootherState, View
-from .flow import Flow, explained, exposed, matched, origins_of
+from .flow import Flow, explained, exposed, four_channels, matched, origins_of
 
 # Measured on CamVid's valid.txt, which is at 15 Hz, with the model in the box: more costs IoU, less flickers.
 _MEMORY_S = 0.3  # seconds after which what was weighs 1/e, where the pictures agree
@@ -57,7 +57,6 @@ class Smoother:
         """One `eye` may serve all smoothers that are given the same pictures, each an array of its own."""
         self._eye = eye or Eye(shared=False)
         self._trust = np.exp(-np.square(np.arange(256) / _RESIDUAL))  # by the difference between the pictures
-        self._blended = np.empty((0, 0, 0), np.float32)
         self._past = MovingPlanes(0, 0, 0)
         self.reset()
 
@@ -99,9 +98,9 @@ class Smoother:
         view = self._eye.view(picture, *scores.shape[1:])
         gap_s = _FRAME_S if time is None or self._time is None else float(time - self._time)
         result = scores
-        follows = self._view is not None and self._blended.shape == scores.shape and 0 <= gap_s <= _MAX_GAP_S
-        if follows and self._add_past(scores, view, gap_s, motion):
-            result = self._blended
+        is_like = self._view is not None and self._past.shape == (1 + len(scores), *view.bright.shape)
+        if is_like and 0 <= gap_s <= _MAX_GAP_S:
+            result = self._with_past(scores, view, gap_s, motion)
         self._keep(result, view)
         self._time = time
         return result
@@ -114,51 +113,52 @@ class Smoother:
         Args:
             motion: (h, w, 2) as of `Flow`, from the later frame back to it.
         """
-        height, width = self._blended.shape[1:]
+        _, height, width = self._past.shape
         return self._past.moved(origins_of(motion, height, width))[1:]
 
-    def _add_past(
+    def _with_past(
         self, scores: NDArray[np.float32], view: View, gap_s: float, motion: NDArray[np.float32] | None
-    ) -> bool:
-        """Blend, unless too little of the picture can be explained by the one before: then it is a cut."""
+    ) -> NDArray[np.float32]:
+        """The blend; `scores` where too little of the picture can be explained by the one before: then it is a cut."""
         assert self._view is not None
         is_followed = motion is not None
         if motion is None:
             motion = self._eye.motion(view, self._view)
         origins, change, difference = matched(view.small, self._view.small, motion, limit=_ALIKE)
         if not is_followed and explained(difference, origins, limit=_ALIKE) < _MIN_EXPLAINED:
-            return False
-        bright, *past = self._past.moved(origins_of(motion, *view.bright.shape))
+            return scores
+        bright, *past = moved = self._past.moved(origins_of(motion, *view.bright.shape))
         memory = min(math.exp(-gap_s / _MEMORY_S), _MAX_MEMORY)
         weights = self._weights(view.bright, exposed(bright, change), difference, memory)
-        rest = 1 - weights
-        for earlier, present, blended in zip(past, scores, self._blended, strict=True):
-            cv2.blendLinear(earlier, present, weights, rest, dst=blended)
-        return True
+        for blended, present in zip(past, scores, strict=True):
+            cv2.subtract(present, blended, dst=self._news)
+            cv2.accumulateProduct(self._news, weights, blended)
+        return moved[1:]
 
     def _weights(
         self, bright: NDArray[np.uint8], expected: NDArray[np.uint8], difference: NDArray[np.uint8], memory: float
     ) -> NDArray[np.float32]:
-        """(h, w): those of the past, by the brightness, present and expected, and the `difference` at half the size."""
+        """(h, w): of the present, by its brightness, what was `expected`, and the `difference` at half the size."""
         height, width = bright.shape
         # Blurred: one pixel's noise is no sign of another thing.
         of_brightness = cv2.blur(cv2.absdiff(bright, expected), (3, 3))
         worst = cv2.max(of_brightness, cv2.resize(difference, (width, height), interpolation=cv2.INTER_LINEAR))
-        return np.asarray(cv2.LUT(worst, (memory * self._trust).astype(np.float32)), np.float32)
+        return np.asarray(cv2.LUT(worst, (1 - memory * self._trust).astype(np.float32)), np.float32)
 
     def _keep(self, result: NDArray[np.float32], view: View) -> None:
-        if self._blended.shape != result.shape:
-            self._blended = np.empty_like(result)
+        if self._past.shape != (1 + len(result), *view.bright.shape):
             self._past = MovingPlanes(1 + len(result), *view.bright.shape)
+            self._news = np.empty(view.bright.shape, np.float32)  # of a class: how the present differs from the past
         self._past.keep([view.bright.astype(np.float32), *result])
         self._view = view
 
 
 def _view(picture: NDArray[np.uint8], height: int, width: int) -> View:
     whole = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    small = cv2.resize(whole, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA)
+    half = (max(width // 2, 1), max(height // 2, 1))
+    small = np.asarray(cv2.resize(whole, half, interpolation=cv2.INTER_AREA), np.uint8)
     bright, gray = (cv2.cvtColor(item, cv2.COLOR_RGB2GRAY) for item in (whole, small))
-    return View(np.asarray(bright, np.uint8), np.asarray(small, np.uint8), np.asarray(gray, np.uint8))
+    return View(np.asarray(bright, np.uint8), four_channels(small), np.asarray(gray, np.uint8))
 
 
 class Eye:
@@ -191,11 +191,13 @@ class MovingPlanes:
     """A number of planes (h, w) of one frame, to be moved to where things are in the next. For one thread."""
 
     def __init__(self, count: int, height: int, width: int) -> None:
-        self._count = count
-        groups = range(-(-count // _TOGETHER))
-        self._groups = [np.empty((height, width, _TOGETHER), np.float32) for _ in groups]
-        self._moved_group = np.empty((height, width, _TOGETHER), np.float32)
-        self._moved = np.empty((len(groups) * _TOGETHER, height, width), np.float32)
+        self.shape = (count, height, width)
+        groups = -(-count // _TOGETHER)
+        # In one piece: then the system gives it in large pages, which are found sooner.
+        room = np.empty((2 * groups + 1) * _TOGETHER * height * width, np.float32)
+        parts = room.reshape(2 * groups + 1, height, width, _TOGETHER)
+        self._groups, self._moved_group = list(parts[:groups]), parts[groups]
+        self._moved = parts[groups + 1 :].reshape(groups * _TOGETHER, height, width)
 
     def keep(self, planes: Sequence[Plane]) -> None:
         """Copy the planes of a frame."""
@@ -206,14 +208,20 @@ class MovingPlanes:
 
     def planes(self) -> NDArray[np.float32]:
         """(count, h, w): a copy of the planes kept."""
-        apart = [plane for group in self._groups for plane in cv2.split(group)]
-        return np.stack(apart[: self._count]).astype(np.float32, copy=False)
+        apart = np.empty_like(self._moved)
+        for number, group in enumerate(self._groups):
+            self._split(group, number, apart)
+        return apart[: self.shape[0]]
 
     def moved(self, origins: NDArray[np.float32]) -> NDArray[np.float32]:
         """(count, h, w): the planes with everything where it is now, by `origins` as of `Flow`; till the next call."""
         for number, group in enumerate(self._groups):
             into = self._moved_group
             cv2.remap(group, origins, None, cv2.INTER_LINEAR, dst=into, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
-            # Into planes that are there: making room for new ones takes longer than filling it.
-            cv2.split(into, list(self._moved[number * _TOGETHER : (number + 1) * _TOGETHER]))
-        return self._moved[: self._count]
+            self._split(into, number, self._moved)
+        return self._moved[: self.shape[0]]
+
+    @staticmethod
+    def _split(group: NDArray[np.float32], number: int, into: NDArray[np.float32]) -> None:
+        # Into planes that are there: making room for new ones takes longer than filling it.
+        cv2.split(group, list(into[number * _TOGETHER : (number + 1) * _TOGETHER]))

@@ -21,7 +21,7 @@ from typing import Any, NamedTuple, Self
 from ..errors import OutputError, is_failure
 from ..frames import Ending, Place, Position, Sink
 from ..masks.deciding import Decided
-from ..masks.deciding_state import DecidingState, pack_state, unpack_state
+from ..masks.deciding_state import DecidingState, unpack_state, write_state
 from ..system.disk import partial_path, replace_file, writing
 from .claim import ANEW, GO_ON, Claim, progress_folder
 from .done import find_done, made_otherwise, note_done
@@ -172,7 +172,8 @@ class Progress:
             self._log.sync()
             facts = {"frames": self._log.position, "first_index": self._began.index, "first_pts": self._began.pts}
             facts |= {"undecodable": lost.undecodable, "damaged": lost.damaged}
-            replace_file(self._folder / _STATE_NAME, pack_state(facts, decided.state))
+            state = decided.state
+            replace_file(self._folder / _STATE_NAME, lambda file: write_state(file, facts, state))
             self._log.forget_old()
 
     def tell(self, ending: Ending) -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import BinaryIO, Self
 
 import av
 
@@ -264,12 +264,15 @@ class AppendedFile:
         self._file.close()
 
 
-def replace_file(path: Path, content: bytes) -> None:
-    """`path` has either the content it had or this one, whenever the power goes."""
+def replace_file(path: Path, content: bytes | Callable[[BinaryIO], object]) -> None:
+    """`path` has either the content it had or this one, or what this one writes, whenever the power goes."""
     unnamed = path.with_name(fitting(f"{path.name}.tmp"))
     try:
         with unnamed.open("wb") as file:
-            file.write(content)
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
             file.flush()
             os.fsync(file.fileno())
         unnamed.replace(path)

@@ -35,6 +35,17 @@ def test_what_was_given_may_change_after_it_is_kept() -> None:
     assert np.array_equal(together.moved(still), before)
 
 
+@pytest.mark.parametrize("count", [1, 4, 7])
+def test_what_is_kept_can_be_had_again_whatever_was_moved_since(count: int) -> None:
+    planes = noise(count, HEIGHT, WIDTH)
+    together = MovingPlanes(count, HEIGHT, WIDTH)
+    together.keep(list(planes))
+    together.moved(origins_of(noise(HEIGHT, WIDTH, 2, seed=1), HEIGHT, WIDTH))
+    kept = together.planes()
+    together.keep(list(0 * planes))
+    assert np.array_equal(kept, planes)
+
+
 def test_a_motion_of_half_the_size_tells_the_origins_of_the_whole() -> None:
     motion = np.empty((10, 20, 2), np.float32)
     motion[:] = (1.5, -2)

@@ -164,6 +164,15 @@ def test_a_light_road_that_turns_dark_is_no_change_of_exposure() -> None:
     assert likely_exposure(brighter, PICTURE, limit=16) == pytest.approx((0.7, 30), abs=2)
 
 
+@pytest.mark.parametrize(("offset", "counts"), [(1, False), (2, False), (5, True), (-5, True)])
+def test_a_change_of_exposure_counts_where_it_is_more_than_noise(offset: int, counts: bool) -> None:
+    other = np.clip(PICTURE.astype(int) + offset, 0, 255).astype(np.uint8)
+    noisy = np.clip(other + np.random.default_rng(0).normal(0, 1, PICTURE.shape), 0, 255).astype(np.uint8)
+    gain, added = likely_exposure(noisy, PICTURE, limit=4)
+    assert ((gain, added) != (1, 0)) is counts
+    assert not counts or 128 * gain + added == pytest.approx(128 + offset, abs=1)
+
+
 @pytest.mark.parametrize("threads", [2, 5])
 def test_opencv_s_threads_do_not_change_a_score(threads: int) -> None:
     results = []

@@ -20,7 +20,7 @@ from roadmask.stream.encode.palette import load_palette
 from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.frames import WARM_UP, Frame, Place, SegmentedFrame
 from roadmask.stream.masks.deciding import Deciding
-from roadmask.stream.masks.deciding_state import pack_state, unpack_state
+from roadmask.stream.masks.deciding_state import unpack_state, write_state
 from roadmask.stream.masks.familiar import EVERY, lead
 from roadmask.stream.masks.reuse import mark_unchanged
 from roadmask.stream.network.model import Model
@@ -377,7 +377,8 @@ def test_a_state_that_was_on_disk_leads_to_the_same_masks_and_the_same_familiari
     state = whole[frames - 1].state
     assert state is not None
     path = tmp_path / "state.npz"
-    path.write_bytes(pack_state({"frames": frames}, state))
+    with path.open("wb") as file:
+        write_state(file, {"frames": frames}, state)
     facts, state = unpack_state(path)
     assert facts["frames"] == frames
     again = Deciding(3, smooth=True, least_lead=least, first=frames, begin=frames, state=state)

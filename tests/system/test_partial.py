@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import BinaryIO
 
 import pytest
 
 from roadmask.stream.errors import OutputError
-from roadmask.stream.system.disk import PartialOutput, partial_path
+from roadmask.stream.system.disk import PartialOutput, partial_path, replace_file
 
 MARKER = "classes.json"
 
@@ -143,3 +144,18 @@ def test_a_place_that_cannot_be_written_to_is_found_on_entering(tmp_path: Path) 
     output = PartialOutput(tmp_path / "file" / "out.mp4")
     with pytest.raises(OutputError, match=r"out\.mp4: cannot be written \("), output:
         pass
+
+
+def test_a_file_whose_new_content_cannot_be_written_keeps_the_old(tmp_path: Path) -> None:
+    def write_half(file: BinaryIO) -> None:
+        file.write(b"ne")
+        raise OSError("disk full")
+
+    path = tmp_path / "state"
+    replace_file(path, b"old")
+    with pytest.raises(OSError, match="disk full"):
+        replace_file(path, write_half)
+    assert path.read_bytes() == b"old"
+    assert list(tmp_path.iterdir()) == [path]
+    replace_file(path, lambda file: file.write(b"new"))
+    assert path.read_bytes() == b"new"
