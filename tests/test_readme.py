@@ -36,6 +36,15 @@ def blocks(document: str, *languages: str) -> list[str]:
     return re.findall(rf"```(?:{'|'.join(languages)})\n(.*?)```", read(document), re.DOTALL)
 
 
+def test_the_citation_is_of_this_version_and_licence() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    cited = dict(re.findall(r"^([a-z-]+): (\S.*)$", read("CITATION.cff"), re.MULTILINE))
+    assert (cited["version"], cited["license"], cited["type"]) == (project["version"], project["license"], "software")
+    assert cited["cff-version"] == "1.2.0"
+    assert all(f"name: {author['name']}" in read("CITATION.cff") for author in project["authors"])
+    assert "doi" not in cited, "none has been given"
+
+
 def prose(document: str) -> str:
     """Without the fenced blocks, whose comments look like headings."""
     return re.sub(r"```.*?```", "", read(document), flags=re.DOTALL)
