@@ -44,10 +44,6 @@ def street(height: int = SIZE[0], width: int = SIZE[1]) -> NDArray[np.uint8]:
     return picture
 
 
-def made_clip(folder: Path) -> Path:
-    return make_clip(folder / "sent.mp4", cfr(3), size=SIZE)
-
-
 def encoded(path: Path, picture: NDArray[np.uint8]) -> Path:
     cv2.imwrite(str(path), picture[..., ::-1])
     return path
@@ -143,7 +139,8 @@ def test_models_and_results_go_to_other_processes_and_are_the_same_there(segment
         assert (back.mask == given(street()).mask).all()
         assert (back.plot() == result.plot()).all()
         assert (back.shares, back.time, back.index, back.classes) == (result.shares, 0, 0, segmenter.classes)
-    drive = [pickle.loads(pickle.dumps(result)) for result in segmenter.stream(made_clip(model.parent), stride=2)]
+    clip = make_clip(model.parent / "sent.mp4", cfr(3), size=SIZE)
+    drive = [pickle.loads(pickle.dumps(result)) for result in segmenter.stream(clip, stride=2)]
     assert [(result.index, result.time) for result in drive] == [(0, 0.0), (2, 0.08)]
 
 
