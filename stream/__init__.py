@@ -7,8 +7,6 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    __version__: str
-
     from .archive.archive import MaskArchive, open_masks
     from .camera.camera import Camera, CameraSettings, parse_camera
     from .decode.source import open_source
@@ -89,10 +87,6 @@ __all__ = [
 
 def __getattr__(name: str) -> Any:
     """Import a public name when it is first used: `roadmask --help` must not wait for OpenCV and ONNX Runtime."""
-    if name == "__version__":
-        from importlib.metadata import version
-
-        return version("roadmask")
     for home, names in _HOMES.items():
         if name in names:
             return getattr(import_module(f".{home}", __name__), name)

@@ -30,7 +30,6 @@ __version__ = stream.__version__
 
 if TYPE_CHECKING:
     from .stream import *  # noqa: F403 - what `__all__` names
-    from .stream import __version__ as __version__
 else:
     __getattr__ = stream.__getattr__  # each is imported when it is first used
 
