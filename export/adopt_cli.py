@@ -74,9 +74,10 @@ def adopt(
     sides = parse_size(size, "--size")
     given = find_pictures(pictures) if pictures else None
 
-    from .adopt import Adoption, read_classes  # and onnx, which --help must do without
-    from .adopt import adopt as make
+    from .adopt import adopt as make  # and onnx, which --help must do without
+    from .adopt import read_classes
     from .calibration import given_samples
+    from .foreign import Adoption
 
     adoption = Adoption(
         read_classes(classes),

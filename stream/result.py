@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
+from fractions import Fraction
 from itertools import compress
 from numbers import Real
 from os import PathLike
 from pathlib import Path
 from typing import Any
 
+import av
 import cv2
 import numpy as np
 from av.video.reformatter import VideoReformatter
@@ -24,7 +26,7 @@ from .encode.overlay import STYLES, Style, mixed
 from .encode.palette import CLEAR, Palette, load_palette
 from .encode.picture_sink import PICTURE_SUFFIXES, encoded
 from .errors import ArgumentError, OutputError, RoadmaskError
-from .frames import SegmentedFrame
+from .frames import Frame, SegmentedFrame, VideoInfo
 from .spec import ModelSpec, select_classes
 from .system.disk import replace_file, writing
 from .system.talk import did_you_mean
@@ -97,11 +99,32 @@ class Result:
         Raises:
             RoadmaskError: the model has no such class.
         """
+        given: Any = name
+        if isinstance(given, int):  # as of the lists that other libraries give
+            raise RoadmaskError(f"[{name}]: this is the result of one picture, and no list; use it as it is")
         names = [known.lower() for known in self.classes]
         if str(name).lower() not in names:
             known = f"of {', '.join(self.classes)}{did_you_mean(str(name), self.classes)}"
             raise RoadmaskError(f"{name}: no class of this model, {known}")
         return np.asarray(self.mask == names.index(name.lower()), np.bool_)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether the class of that name is anywhere in the picture. Raises `RoadmaskError`, as `result[name]` does."""
+        return bool(self[name].any())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes: the same picture and mask, and nothing of the video that it is from."""
+        frame = self._frame.frame
+        return _restored, (
+            frame.index,
+            frame.pts,
+            frame.time_base,
+            frame.info,
+            self.picture,
+            self.mask,
+            self._spec,
+            self._bgr,
+        )
 
     def plot(
         self,
@@ -169,6 +192,21 @@ class Result:
             height = max(round(plotted.shape[0] * _SHOWN_WIDTH / plotted.shape[1]), 1)
             plotted = np.asarray(cv2.resize(plotted, (_SHOWN_WIDTH, height), interpolation=cv2.INTER_AREA), np.uint8)
         return encoded(plotted if self._bgr else plotted[..., ::-1], Path("shown.png"))
+
+
+def _restored(
+    index: int,
+    pts: int,
+    time_base: Fraction,
+    info: VideoInfo,
+    picture: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    spec: ModelSpec,
+    bgr: bool,
+) -> Result:
+    shown = av.VideoFrame.from_ndarray(picture, format="bgr24" if bgr else "rgb24")
+    frame = Frame(index, pts, time_base, shown, np.zeros((0, 0, 3), np.uint8), info)
+    return Result(SegmentedFrame(frame, mask), spec, bgr=bgr, picture=picture)
 
 
 def given_path(value: Any, what: str) -> Path:

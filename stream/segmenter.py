@@ -99,6 +99,11 @@ class Segmenter:
     def __repr__(self) -> str:
         return f"<roadmask {self._model.path.stem} on {self.device}: {', '.join(self.classes)}>"
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """For other processes, which load it themselves."""
+        model, size = self._model.path, self._model.spec.size
+        return _loaded, (model, self.device, size, self._bgr)
+
     @property
     def classes(self) -> tuple[str, ...]:
         """Their names; a mask holds indices into them."""
@@ -212,6 +217,10 @@ class Segmenter:
             return self._for_many
 
 
+def _loaded(model: Path, device: str, size: str, bgr: bool) -> Segmenter:
+    return load(model, device=device, size=size, bgr=bgr)
+
+
 class Session:
     """Frames of one's own loop, as a webcam's, ROS's or GStreamer's, smoothed over time. For one thread.
 
@@ -286,7 +295,10 @@ def as_array(picture: Any, *, bgr: bool = False) -> NDArray[np.uint8]:
         raise RoadmaskError(
             f"{type(picture).__name__}: no picture; give an array (height, width, 3) of uint8, a PIL image or a path"
         )
-    array = np.asarray(picture)
+    try:
+        array = np.asarray(picture)
+    except (RuntimeError, TypeError, ValueError) as exc:  # a tensor's that is on a GPU, or has a gradient
+        raise RoadmaskError(f"{type(picture).__name__}: cannot be seen as an array ({exc})") from exc
     named = f"array of shape {array.shape}"
     if array.ndim == 2:
         array = array[..., None]
@@ -295,7 +307,8 @@ def as_array(picture: Any, *, bgr: bool = False) -> NDArray[np.uint8]:
         hint = "; channels come last: array.transpose(1, 2, 0)" if first else ""
         raise RoadmaskError(f"{named}: not (height, width, 3){hint}")
     if array.dtype != np.uint8:
-        scaled = "(array * 255).astype('uint8') of values from 0 to 1"
+        is_unit = array.dtype.kind == "f" and bool(array.size) and array.max() <= 1
+        scaled = "(array * 255).astype('uint8')" if is_unit else "array.clip(0, 255).astype('uint8')"
         hint = scaled if array.dtype.kind == "f" else "scale it to 0..255"
         raise RoadmaskError(f"array of {array.dtype}: not uint8; {hint}")
     if not array.size:

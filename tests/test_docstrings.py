@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import doctest
+import re
 import shutil
 from pathlib import Path
 
@@ -48,3 +49,10 @@ def test_the_example_runs(name: str) -> None:
 @pytest.mark.parametrize("name", roadmask.__all__)
 def test_every_public_name_says_what_it_is(name: str) -> None:
     assert getattr(roadmask, name).__doc__
+
+
+def test_the_package_has_a_version_and_offers_public_names_alone() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+\S*", roadmask.__version__)
+    assert dir(roadmask) == roadmask.__all__
+    assert not [name for name in dir(roadmask) if name.startswith("_")]
+    assert "roadmask.load()" in str(roadmask.__doc__)

@@ -14,6 +14,7 @@ import cv2
 import numpy as np
 import pytest
 
+import roadmask
 from roadmask import Model, SegmentSettings, process_video
 from roadmask.stream.cli import _COMMANDS, main
 from tests.support.clips import cfr, make_clip
@@ -34,6 +35,15 @@ def read(path: str) -> str:
 def blocks(document: str, *languages: str) -> list[str]:
     """The fenced blocks of these languages."""
     return re.findall(rf"```(?:{'|'.join(languages)})\n(.*?)```", read(document), re.DOTALL)
+
+
+def test_the_citation_is_of_this_version_and_licence() -> None:
+    project = tomllib.loads(read("pyproject.toml"))["project"]
+    cited = dict(re.findall(r"^([a-z-]+): (\S.*)$", read("CITATION.cff"), re.MULTILINE))
+    assert (cited["version"], cited["license"], cited["type"]) == (roadmask.__version__, project["license"], "software")
+    assert cited["cff-version"] == "1.2.0"
+    assert all(f"name: {author['name']}" in read("CITATION.cff") for author in project["authors"])
+    assert "doi" not in cited, "none has been given"
 
 
 def prose(document: str) -> str:

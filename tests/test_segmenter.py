@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import subprocess
 import sys
 import time
@@ -100,6 +101,7 @@ def test_one_model_serves_many_threads(segmenter: Segmenter) -> None:
         (np.zeros((3, 40, 50), np.uint8), "array of shape (3, 40, 50): not (height, width, 3); channels come last"),
         (np.zeros((2, 40, 50, 3), np.uint8), "array of shape (2, 40, 50, 3): not (height, width, 3)"),
         (np.zeros((40, 50, 3)), "array of float64: not uint8; (array * 255).astype('uint8')"),
+        (np.full((40, 50, 3), 200.0), "array of float64: not uint8; array.clip(0, 255).astype('uint8')"),
         (np.zeros((40, 50, 3), np.uint16), "array of uint16: not uint8; scale it to 0..255"),
         (np.zeros((0, 50, 3), np.uint8), "array of shape (0, 50, 3): has no pixels"),
         (Image.new("I;16", (8, 8)), "array of uint16: not uint8; scale it to 0..255"),
@@ -117,6 +119,44 @@ def test_what_is_no_picture_is_told_in_one_line(segmenter: Segmenter, given: Any
         segmenter(given)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_a_tensor_is_a_picture_and_one_that_is_elsewhere_is_told(segmenter: Segmenter) -> None:
+    torch = pytest.importorskip("torch")
+    assert (segmenter(torch.from_numpy(street())).mask == segmenter(street()).mask).all()
+    for tensor in (torch.empty((8, 8, 3), device="meta"), torch.rand((8, 8, 3), requires_grad=True)):
+        with pytest.raises(RoadmaskError, match=r"Tensor: cannot be seen as an array \(.*Tensor"):
+            segmenter(tensor)
+
+
+def test_models_and_results_go_to_other_processes_and_are_the_same_there(segmenter: Segmenter, model: Path) -> None:
+    """As `multiprocessing` sends them: by pickle."""
+    for bgr in (False, True):
+        given = roadmask.load(model, device="cpu", bgr=bgr)
+        there = pickle.loads(pickle.dumps(given))
+        result = there(street())
+        back = pickle.loads(pickle.dumps(result))
+        assert (back.mask == given(street()).mask).all()
+        assert (back.plot() == result.plot()).all()
+        assert (back.shares, back.time, back.index, back.classes) == (result.shares, 0, 0, segmenter.classes)
+    clip = make_clip(model.parent / "sent.mp4", cfr(3), size=SIZE)
+    drive = [pickle.loads(pickle.dumps(result)) for result in segmenter.stream(clip, stride=2)]
+    assert [(result.index, result.time) for result in drive] == [(0, 0.0), (2, 0.08)]
+
+
+def test_whether_a_class_is_in_a_picture_can_be_asked_by_its_name(segmenter: Segmenter) -> None:
+    result = segmenter(street())
+    assert "Car" in result
+    assert "car" in result
+    assert "Sky" not in segmenter(np.full((*SIZE, 3), COLORS["Road"], np.uint8))
+    with pytest.raises(RoadmaskError, match="did you mean Car"):
+        _ = "Cars" in result
+
+
+def test_a_result_taken_for_the_list_that_other_libraries_give_says_what_it_is(segmenter: Segmenter) -> None:
+    for taken in (lambda: segmenter(street())[0], lambda: list(segmenter(street()))):  # type: ignore[index, call-overload]
+        with pytest.raises(RoadmaskError, match="this is the result of one picture, and no list; use it as it is"):
+            taken()
 
 
 def test_a_pil_image_whose_file_is_cut_off_is_told_in_one_line(segmenter: Segmenter, tmp_path: Path) -> None:
@@ -140,7 +180,7 @@ def test_a_pil_image_whose_file_is_cut_off_is_told_in_one_line(segmenter: Segmen
         (lambda model: model.stream("foo://x"), "unknown kind of address foo://"),
         (lambda model: model.session()("a.png"), "str: no picture"),
         (lambda model: model.session()(street(), time="3"), "time is 3: not a number of seconds"),
-        (lambda model: model(street())[0], "0: no class of this model"),
+        (lambda model: model(street())[0], "this is the result of one picture, and no list"),
         (lambda model: model(street()).plot(alpha="0.5"), "alpha 0.5 is not between 0 and 1"),
         (lambda model: model(street()).plot(classes=[1]), "class '1' is not known to this model"),
         (lambda model: model(street()).plot(palette="nice"), "palette 'nice' is none of clear, "),

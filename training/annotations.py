@@ -40,6 +40,8 @@ class Outlines(ABC):
     def __init__(self) -> None:
         self.rest = VOID
         self.strays: dict[Path, int] = {}  # there are none
+        self.shades: dict[Path, int] = {}
+        self.boxes = 0  # that have no outline, and are void
 
     @abstractmethod
     def areas(self, example: Example, height: int, width: int) -> Iterator[Area]:
@@ -49,7 +51,7 @@ class Outlines(ABC):
         """(height, width) class ids, or `rest`. Raises `DataError`."""
         with opened(example.picture) as image:
             width, height = image.size
-        with _telling(example.label, example.picture.name):
+        with _telling(example.label, example.picture):
             areas = list(self.areas(example, height, width))
             in_order = areas if self.is_ordered else sorted(areas, key=lambda area: -area.size)
             return painted(in_order, height, width, self.rest)
@@ -123,6 +125,8 @@ class _Coco(Outlines):
     def __init__(self, items: Mapping[Path, Sequence[tuple[int, Item]]]) -> None:
         super().__init__()
         self._items = items  # class id and annotation
+        outlined = [bool(item.get("segmentation")) for some in items.values() for _, item in some]
+        self.boxes = outlined.count(False) if any(outlined) else 0
 
     def areas(self, example: Example, height: int, width: int) -> Iterator[Area]:
         for number, item in self._items[example.picture]:
@@ -135,6 +139,10 @@ class _Coco(Outlines):
             elif shape:
                 for flat in shape:
                     yield filled(number, list(zip(flat[::2], flat[1::2], strict=True)), height, width)
+            elif self.boxes and "bbox" in item:
+                left, top, wide, high = item["bbox"]
+                right, bottom = left + wide, top + high
+                yield filled(VOID, [(left, top), (right, top), (right, bottom), (left, bottom)], height, width)
             else:
                 raise ValueError(_BOXES)
 
@@ -165,6 +173,8 @@ def _categories(files: Sequence[tuple[Path, Item]]) -> ClassList:
     """By their ids. One without areas that is the others' supercategory is a heading, as Roboflow writes it."""
     named: dict[int, str] = {}
     for path, content in files:
+        if any("segments_info" in item for item in content["annotations"][:1]):
+            raise DataError(f"{path}: is COCO's panoptic kind; export it with outlines (instances), or as masks")
         with _telling(path):
             used = {int(item["category_id"]) for item in content["annotations"]}
             headings = {str(item.get("supercategory")) for item in content["categories"]}
@@ -330,10 +340,11 @@ class _Pictures:
 
 
 @contextmanager
-def _telling(path: Path, picture: str = "") -> Iterator[None]:
-    of = f"{picture}: " if picture and path.stem != Path(picture).stem else ""
+def _telling(path: Path, picture: Path | None = None) -> Iterator[None]:
+    is_shared = picture is not None and path.stem != picture.stem
+    where, told_in = (picture, f", says {path.name}") if is_shared else (path, "")
     try:
         yield
     except (KeyError, TypeError, ValueError, IndexError, AttributeError, StopIteration, OverflowError) as exc:
         what = str(exc) if type(exc) is ValueError else f"not as such a file is known here ({exc!r})"
-        raise DataError(f"{path}: {of}{what}") from exc
+        raise DataError(f"{where}: {what}{told_in}") from exc

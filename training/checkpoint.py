@@ -68,8 +68,10 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(path)
-    except OSError as exc:
-        raise CheckpointError(f"{path}: cannot be written ({exc.strerror or exc})") from exc
+    except (OSError, RuntimeError) as exc:  # torch has an error of its own for the one that its file raised
+        cause = exc if isinstance(exc, OSError) else exc.__context__
+        why = cause.strerror if isinstance(cause, OSError) else exc
+        raise CheckpointError(f"{path}: cannot be written ({why}); make room, then go on with --resume") from exc
     finally:
         temporary.unlink(missing_ok=True)
 

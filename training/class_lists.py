@@ -11,13 +11,16 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from .errors import DataError
-from .files import MOST_NAME, Color, is_class_name, read_json, read_lines
+from .files import MOST_NAME, Color, is_class_name, read_json, read_lines, read_text
 from .public_sets import CITYSCAPES_IDS, CITYSCAPES_NAMES, CODES
 
 VOID_NAMES = frozenset({"void", "unlabelled", "unlabeled", "ignore"})
 _BACKGROUND = "background"  # in black, it is what nobody labelled: so CVAT has it
 _BLACK = (0, 0, 0)
+NO_CLASS = "(no class "  # before an id without a name
 _MOST = 255
+_BETWEEN = r"[\s,;]+"
+_CHANNELS = rf"\d{{1,3}}{_BETWEEN}\d{{1,3}}{_BETWEEN}\d{{1,3}}"
 
 NAMED = (
     *("codes.txt", "classes.txt", "class_names.txt", "obj.names", "labels.txt", "_classes.csv", "mask_targets.json"),
@@ -71,6 +74,13 @@ def find_list(folders: Sequence[Path], names: Sequence[str]) -> ClassList | None
     return None
 
 
+def find_yaml(folder: Path) -> ClassList | None:
+    """YOLO's list of names in a file of whatever name: `street-seg.yaml`."""
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in (".yaml", ".yml"))
+    named = [path for path in paths if re.search(r"^names:", read_text(path), re.MULTILINE)]
+    return read_class_list(named[0]) if named else None
+
+
 def read_class_list(path: Path) -> ClassList:
     """A file of any of the kinds that `NAMED` and `COLORED` have, or of another name.
 
@@ -88,10 +98,18 @@ def read_class_list(path: Path) -> ClassList:
         text = "\n".join(read_lines(path))
         return class_list(map(html.unescape, re.findall(r"""<Label\b[^>]*?\bvalue=["']([^"']+)""", text)), str(path))
     lines = read_lines(path)
+    if len(lines) == 1 and "," in lines[0]:
+        return class_list([name.strip() for name in lines[0].split(",")], str(path))
     if path.name.lower() == "labelmap.txt" or any(re.search(r":\d+,\d+,\d+:", line) for line in lines):
         return _read_labelmap(path, lines)
     is_colored = path.name.lower() == "label_colors.txt" or any(re.match(r"\d+\s+\d+\s+\d+\s", line) for line in lines)
-    return _read_label_colors(path, lines) if is_colored else class_list(lines, str(path))
+    if is_colored:
+        return _read_label_colors(path, lines)
+    numbered = [re.fullmatch(r"(\d{1,3})(?:\s*[:;,=]\s*|\s+)(\S.*)", line) for line in lines]
+    by_id = {int(match[1]): match[2] for match in numbered if match is not None}
+    # Names such as `2 wheeler` begin with numbers, too, but with none that count from the first line on.
+    is_numbered = len(by_id) == len(lines) and list(by_id) == sorted(by_id) and min(by_id, default=2) < 2
+    return _by_id(path, by_id) if is_numbered else class_list(lines, str(path))
 
 
 def folded(name: str) -> str:
@@ -120,15 +138,17 @@ def _colored(path: Path, rows: Iterable[tuple[str, Color, str]]) -> ClassList:
 
 
 def _read_label_colors(path: Path, lines: Iterable[str]) -> ClassList:
-    """A line `R G B name` each; # begins a comment."""
+    """A line `R G B name` or `name R G B` each, with blanks or commas between; # begins a comment."""
     rows = []
     for line in lines:
         if line.startswith("#"):
             continue
-        match = re.fullmatch(r"(\d{1,3})\s+(\d{1,3})\s+(\d{1,3})\s+(.+)", line.partition("#")[0].strip())
-        if match is None or (color := _color(match.groups()[:3])) is None:
+        text = line.partition("#")[0].strip()
+        match = re.fullmatch(f"(?P<color>{_CHANNELS}){_BETWEEN}(?P<name>.+)", text)
+        match = match or re.fullmatch(f"(?P<name>.+?){_BETWEEN}(?P<color>{_CHANNELS})", text)
+        if match is None or (color := _color(re.split(_BETWEEN, match["color"]))) is None:
             raise DataError(f"{path}: {line!r} is not R G B NAME, such as 128 64 128 Road")
-        rows.append((line, color, match[4]))
+        rows.append((line, color, match["name"]))
     return _colored(path, rows)
 
 
@@ -155,7 +175,9 @@ def _color(parts: Sequence[str]) -> Color | None:
 
 def _read_csv(path: Path) -> ClassList:
     """With a heading: `name,r,g,b` (class_dict.csv), or pixel values and names (Roboflow's _classes.csv)."""
-    heading, *rows = csv.reader(io.StringIO("\n".join(read_lines(path)))) or [[]]
+    lines = read_lines(path) or [""]
+    delimiter = max(",;\t", key=lines[0].count)  # Excel's own depends on the country
+    heading, *rows = csv.reader(io.StringIO("\n".join(lines)), delimiter=delimiter)
     columns = {title.strip().lower(): place for place, title in enumerate(heading)}
 
     def column(*titles: str) -> int | None:
@@ -172,7 +194,8 @@ def _read_csv(path: Path) -> ClassList:
         cells = [cell.strip() for cell in row]
         color = _color([cells[place] for place in colors if place < len(cells)])
         if name >= len(cells) or (len(colors) == 3 and color is None):
-            raise DataError(f"{path}: {','.join(row)!r:.80} is not of the columns {','.join(heading)}")
+            columns_named = f"{','.join(heading)}, with whole numbers up to 255"
+            raise DataError(f"{path}: {','.join(row)!r:.80} is not of the columns {columns_named}")
         if color is not None:
             found.append((",".join(row), color, cells[name]))
         elif value is not None and value < len(cells) and cells[value].isdecimal():
@@ -199,17 +222,18 @@ def _name_of(item: object) -> str:
 
 def _by_id(path: Path, names: Mapping[int, str]) -> ClassList:
     """Ids without a name between others are void."""
+    names = {number: name for number, name in names.items() if number != _MOST or name.lower() not in VOID_NAMES}
     if not names or max(names) >= _MOST:
         raise DataError(f"{path}: names no ids from 0 to {_MOST - 1}")
-    gaps = {number: f"(no class {number})" for number in range(max(names)) if number not in names}
+    gaps = {number: f"{NO_CLASS}{number})" for number in range(max(names)) if number not in names}
     return class_list(({**names, **gaps}[number] for number in range(max(names) + 1)), str(path), void=gaps.values())
 
 
 def _yaml_names(path: Path) -> list[str]:
     """What stands under `names:`, in any of the three ways in which YOLO's files have it."""
-    text = "\n".join(line.partition(" #")[0] for line in path.read_text(encoding="utf-8-sig").splitlines())
+    text = "\n".join(line.partition(" #")[0] for line in read_text(path).splitlines())
     if match := re.search(r"^names:\s*[\[{](.*?)[\]}]", text, re.MULTILINE | re.DOTALL):
-        items = match[1].split(",")
+        items = re.findall(r"""(?:[^,'"]|"[^"]*"|'[^']*')+""", match[1])  # a comma may stand in quotes
     elif match := re.search(r"^names:\s*\n((?:\s*(?:-|\d+\s*:).*\n?|\s*\n)+)", text, re.MULTILINE):
         items = [line.strip().removeprefix("-") for line in match[1].splitlines()]
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated
 
@@ -111,19 +111,29 @@ def _opened(root: Path, told: Told) -> Dataset:
 def _print_survey(dataset: Dataset, found: Survey) -> None:
     """In four lines; the fifth is that of the split."""
     place, taken = dataset.described
-    print_line(f"{dataset.root}: {len(dataset.examples)} pictures {place}")
+    count = len(dataset.examples)
+    print_line(f"{dataset.root}: {count} picture{'s' if count > 1 else ''} {place}")
     print_line(taken)
     sizes = [f"{width}x{height} ({count})" for (height, width), count in found.sizes.most_common()]
     print_line(f"sizes: {_first(sizes) or 'none'}")
     drives = [f"{drive} ({count})" for drive, count in sorted(found.frames_per_drive.items())]
-    print_line(f"{len(drives)} drives: {_first(drives)}" if len(drives) > 1 else f"1 drive: {drives[0]}")
-    if found.strays:
-        files = _first([str(path) for path in found.strays], 3)
-        pixels = f"{sum(found.strays.values())} pixels of {len(found.strays)} labels"
-        print_line(f"note: {pixels} are in colours of no class, and void: {files}")
+    if len(drives) == count > 1:
+        print_line("drives: none that names tell, as DRIVE_NUMBER would")
+    else:
+        print_line(f"{len(drives)} drive{'s' if len(drives) > 1 else ''}: {_first(drives)}")
+    _print_note(found.strays, "are in colours of no class, and void")
+    _print_note(found.shades, "are a shade off the colour of a class, and taken for it")
+    if not found.usable:
+        return
     shares = [f"{share:.2%}" for share in found.class_shares]
-    title = f"{len(shares)} classes; {found.void_share:.2%} of the pixels are void"
+    title = f"{len(shares)} class{'es' if len(shares) > 1 else ''}; {found.void_share:.2%} of the pixels are void"
     print_class_table(title, "share", dataset.class_names, dataset.class_colors, shares)
+
+
+def _print_note(pixels: Mapping[Path, int], what: str) -> None:
+    if pixels:
+        files = _first([str(path) for path in pixels], 3)
+        print_line(f"note: {sum(pixels.values())} pixels of {len(pixels)} labels {what}: {files}")
 
 
 def _first(items: Sequence[str], count: int = _SHOWN) -> str:

@@ -15,23 +15,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .annotations import Annotated, Outlines, Yolo, find_annotated, foreign, read_shapes
-from .class_lists import COLORED, NAMED, ClassList, class_list, find_list, known_list
+from .class_lists import COLORED, NAMED, NO_CLASS, ClassList, class_list, find_list, find_yaml, known_list
 from .errors import DataError
 from .files import Color as Color
 from .files import read_picture as read_picture  # for export too
 from .label_pictures import VOID, LabelPictures, Probe, probe
-from .layouts import EXPECTED, PICTURE_SUFFIXES, Example, Found, find_pairs, find_pictures
+from .layouts import EXPECTED, PAIRS, PICTURE_SUFFIXES, Example, Found, find_pairs, find_pictures, unwrapped
 from .public_sets import CODES, class_colors
 from .told import Told, read_told
 
 UNLABELLED = "unlabelled"
-_VOID_SHOWN = 8  # classes
+_SHOWN = 8  # classes, folders
 
 
 class LabelReader(Protocol):
     """One kind of labels; made for `Dataset`."""
 
     strays: dict[Path, int]  # of the files read so far: pixels of no class, which are void
+    shades: dict[Path, int]  # and those that are taken for the class whose colour they nearly have
 
     def ids(self, example: Example) -> NDArray[np.uint8]:
         """(height, width) class ids, or `VOID`. Raises `DataError`."""
@@ -76,14 +77,16 @@ class Dataset:
         if picture.shape[:2] != ids.shape:
             raise DataError(
                 f"{example.label}: label is {ids.shape[1]}x{ids.shape[0]}, "
-                f"its picture {picture.shape[1]}x{picture.shape[0]}; they must be of one size"
+                f"its picture {picture.shape[1]}x{picture.shape[0]}; they must be of one size: {_resized(picture, ids)}"
             )
         is_known = np.zeros(256, np.bool_)
         is_known[[*range(len(self.codes)), *self.void_ids]] = True
         if int(ids.max(initial=0)) >= len(self.codes) and not is_known[ids].all():
+            unknown = int(ids[~is_known[ids]].max())
             raise DataError(
-                f"{example.label}: class id {int(ids[~is_known[ids]].max())} is not in the list of {len(self.codes)} "
-                f"classes (0 to {len(self.codes) - 1}); run 'roadmask data {self.root}' for all such files"
+                f"{example.label}: class id {unknown} is not in the list of {len(self.codes)} classes "
+                f"(0 to {len(self.codes) - 1}); name it there (lines may begin with ids: {unknown} bus), "
+                f"or let it be void: roadmask data {self.root} --void {unknown}"
             )
         return picture, self.class_of_id[ids]
 
@@ -107,6 +110,7 @@ def open_dataset(root: Path, told: Told | None = None) -> Dataset:
         is_zip = root.suffix.lower() == ".zip" and root.is_file()
         raise DataError(f"{root}: {'a zip; unpack it, and name the folder' if is_zip else 'no such folder'}")
     told = told or read_told(root)
+    root = unwrapped(root)
     given = _given(told)
     found = find_pairs(root, told.layout)
     if found is None:
@@ -114,14 +118,15 @@ def open_dataset(root: Path, told: Told | None = None) -> Dataset:
         if annotated is None:
             if known := foreign(root):
                 raise DataError(f"{root}: {known}")
-            raise DataError(f"{root}: {EXPECTED}; or say where they are: roadmask data {root} --layout PICTURES:LABELS")
+            say = f"roadmask data {root} --layout PICTURES:LABELS"
+            raise DataError(f"{root}: {_half(root)}{EXPECTED}; or say where they are: {say}")
         if given and given.codes != annotated.classes.codes:
             names = ", ".join(annotated.classes.codes)
             raise DataError(f"{root}: its labels name their classes themselves: {names}; leave --codes away")
         return _of_outlines(root, annotated, annotated.classes, annotated.reader, told)
     if found.kind == "pictures":
         return _of_pictures(root, found, told, given)
-    named = given or find_list([root, *found.folders], NAMED)
+    named = given or find_list([root, *found.folders], NAMED) or find_yaml(root)
     if found.kind == "shapes":
         return _of_outlines(root, found, *read_shapes(found.examples, named), told)
     if named is None:
@@ -146,7 +151,10 @@ def open_unlabelled(root: Path) -> Dataset:
 def is_labelled(root: Path) -> bool:
     """Whether the folder is laid out as a data set; that may yet be unusable."""
     try:
-        return root.is_dir() and (find_pairs(root, read_told(root).layout) or find_annotated(root, None)) is not None
+        if not root.is_dir():
+            return False
+        told, root = read_told(root), unwrapped(root)
+        return (find_pairs(root, told.layout) or find_annotated(root, None)) is not None
     except DataError:
         return True
 
@@ -188,7 +196,8 @@ def _of_pictures(root: Path, found: Found, told: Told, given: ClassList | None) 
     if classes is None:
         raise _no_list(root, _seen(probed))
     if len(classes.codes) < 2:
-        raise DataError(f"{classes.origin}: {len(classes.codes)} classes; 2 to 255 can be told apart")
+        say = f"roadmask data {root} --codes other,{classes.codes[0]}"
+        raise DataError(f"{classes.origin}: names one class; name what is not of it, too: {say}")
     is_binary = probed.is_binary and 255 not in told.void and len(classes.codes) == 2
     is_binary = is_binary and classes.codes[1] not in classes.void
     reader = LabelPictures(classes.id_of_color, is_binary=is_binary)
@@ -208,6 +217,8 @@ def _of_outlines(root: Path, found: Found | Annotated, classes: ClassList, reade
         reader.rest = len(classes.codes)
         classes = class_list((*classes.codes, told.background), classes.origin)
     taken = f"labels: areas; what none covers is {told.background or 'void'}"
+    if reader.boxes:
+        taken += f", and so are {reader.boxes} boxes without an outline"
     return _dataset(root, found, classes, reader, taken, told)
 
 
@@ -224,7 +235,8 @@ def _dataset(
         if code in names:
             class_of_id[class_id] = names.index(code)
     unnamed = (str(number) for number in sorted({*told.void}) if number >= len(classes.codes))
-    void_names = ", ".join([*(code for code in classes.codes if code in void), *unnamed][:_VOID_SHOWN])
+    named_void = (code for code in classes.codes if code in void and not code.startswith(NO_CLASS))
+    void_names = ", ".join([*named_void, *unnamed][:_SHOWN])
     return Dataset(
         root=root,
         layout=found.layout,
@@ -254,11 +266,27 @@ def _with_background(classes: ClassList, background: str) -> ClassList:
     return class_list(codes, classes.origin, void=classes.void - {first}, id_of_color=classes.id_of_color)
 
 
+def _half(root: Path) -> str:
+    """Of the folders of pictures and labels the one that is there, and what lacks beside it; "" where there is none."""
+    there = {path.name.lower(): path.name for path in root.iterdir() if path.is_dir()}
+    for pictures, labels, _ in sorted(PAIRS, key=lambda pair: "/" in pair[1]):  # Mapillary's are the rarer ones
+        for name, other, what in ((pictures, labels, "labels"), (labels, pictures, "pictures")):
+            if name.lower() in there:
+                return f"has {there[name.lower()]}/, and no {other}/ with {what} beside it; "
+    return ""
+
+
 def _no_list(root: Path, seen: str) -> DataError:
     return DataError(
         f"{root}: no codes.txt with the class names, one a line in the order of the ids; {seen}; write it, or say them "
         f"with roadmask data {root} --codes other,road (or one of {', '.join(CODES)})"
     )
+
+
+def _resized(picture: NDArray[np.uint8], ids: NDArray[np.uint8]) -> str:
+    if picture.shape[:2] == ids.shape[::-1]:
+        return "turn the picture as its EXIF note says, as the tool that made the label did, and save it so"
+    return "save the label as large as the picture, without smoothing (nearest neighbour)"
 
 
 def _seen(probed: Probe) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -40,20 +41,27 @@ def is_class_name(text: str) -> bool:
 def read_json(path: Path) -> Any:
     """Raises `DataError`."""
     try:
-        return json.loads(path.read_text(encoding="utf-8-sig"))
-    except OSError as exc:
-        raise DataError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+        return json.loads(read_text(path))
     except (ValueError, RecursionError) as exc:
         raise DataError(f"{path}: not JSON ({exc})") from exc
 
 
 def read_lines(path: Path) -> list[str]:
     """Without blank ones, as NumPy's `loadtxt` reads fastai's lists."""
+    return [line.strip() for line in read_text(path).splitlines() if line.strip()]
+
+
+def read_text(path: Path) -> str:
+    """In UTF-8 or, as PowerShell's `>` writes it, in UTF-16. Raises `DataError`."""
     try:
-        text = path.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError) as exc:
-        raise DataError(f"{path}: not readable as UTF-8 text ({exc})") from exc
-    return [line.strip() for line in text.splitlines() if line.strip()]
+        content = path.read_bytes()
+        is_wide = content.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE))
+        return content.decode("utf-16" if is_wide else "utf-8-sig")
+    except OSError as exc:
+        raise DataError(f"{path}: cannot be read ({exc.strerror or exc})") from exc
+    except UnicodeDecodeError as exc:
+        place = f"byte {exc.start} is {content[exc.start]:#x}"
+        raise DataError(f"{path}: is not text in UTF-8 ({place}); save it as UTF-8 (Excel: CSV UTF-8)") from exc
 
 
 @contextmanager

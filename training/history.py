@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import TrainingError
 from .labels import Groups
 from .metrics import iou, mean_of
 
@@ -84,13 +85,17 @@ def scores_in(row: Row) -> dict[str, float]:
 
 
 def write_history(history: Sequence[Row], path: Path) -> None:
-    """Whole, and by way of a temporary file, so that a reader never meets half a table."""
+    """Whole, and by way of a temporary file, so that a reader never meets half a table. Raises `TrainingError`."""
     temporary = path.with_suffix(".tmp")
-    with temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file)
-        writer.writerow(map(_cell, history[0]))
-        writer.writerows([_cell(row.get(name, "")) for name in history[0]] for row in history)
-    temporary.replace(path)
+    try:
+        with temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file)
+            writer.writerow(map(_cell, history[0]))
+            writer.writerows([_cell(row.get(name, "")) for name in history[0]] for row in history)
+        temporary.replace(path)
+    except OSError as exc:
+        say = "make room, then go on with --resume"
+        raise TrainingError(f"{path}: cannot be written ({exc.strerror}); {say}") from exc
 
 
 def _cell(value: Any) -> Any:

@@ -129,6 +129,8 @@ def prepare(asked: TrainSettings, previous: Checkpoint | None, say: OnMessage) -
             say(f"{part.name}: {len(without)} pictures have no label, and are left out: {some}")
         if strays := part.dataset.reader.strays:
             say(f"{part.name}: {sum(strays.values())} pixels of {len(strays)} labels are in colours of no class: void")
+        if shades := part.dataset.reader.shades:
+            say(f"{part.name}: {sum(shades.values())} pixels of {len(shades)} labels are a shade off a class's colour")
     if crop != (settings.crop or size) or (settings.size is None and _is_reduced(size, height, width)):
         say(
             f"pictures are {width}x{height}: the network sees them at {size[1]}x{size[0]}, and learns from crops of "
@@ -160,7 +162,8 @@ def _check_teachers(teachers: Sequence[Checkpoint], settings: TrainSettings, lab
     for name, teacher in zip(settings.teachers, teachers, strict=True):
         if teacher.class_names != labels.class_names:
             raise CheckpointError(
-                f"{name}: teaches {', '.join(teacher.class_names)}; to be learnt are {', '.join(labels.class_names)}"
+                f"{name}: teaches {', '.join(teacher.class_names)}; to be learnt are {', '.join(labels.class_names)}, "
+                "and a teacher is to know these; train one on them first"
             )
     if teachers and not settings.distill and not (labels.sets and settings.of_set):
         raise TrainingError(

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 VOID = 255  # in masks as training sees them: pixels that neither the loss nor a score counts
 _PROBED = 12  # label pictures that are looked at before it is decided what they hold
 _MOST_STRAY = 0.5  # share of a picture's pixels in colours of no class; above it, the list is the wrong one
+_MOST_OFF = 2  # of 255 in each channel: what an editor's colour management changes in a class's colour
 _LARGEST = 65535  # void in 16 bits
 _SHOWN = 8  # colours in a message
 
@@ -41,12 +42,17 @@ class Probe:
 
 
 class LabelPictures:
-    """Reads them. `strays` tells how many pixels of which file had colours of no class: they are void."""
+    """Reads them.
+
+    `strays` tells how many pixels of which file had colours of no class: they are void. `shades` tells how many were
+    a shade off the colour of the class that they are taken for.
+    """
 
     def __init__(self, id_of_color: Mapping[Color, int] | None = None, *, is_binary: bool = False) -> None:
         self._id_of_color = id_of_color
         self._is_binary = is_binary
         self.strays: dict[Path, int] = {}
+        self.shades: dict[Path, int] = {}
 
     def ids(self, example: Example) -> NDArray[np.uint8]:
         """(height, width) class ids, or `VOID`. Raises `DataError`."""
@@ -71,12 +77,19 @@ class LabelPictures:
         table = {red << 16 | green << 8 | blue: number for (red, green, blue), number in id_of_color.items()}
         ids = np.array([table.get(color, VOID) for color in colors.tolist()], np.uint8)
         is_stray = np.array([color not in table for color in colors.tolist()])
+        if is_stray.any() and (most_off := _most_off(id_of_color)):
+            off = _apart(np.array([_unpacked(color) for color in colors]), np.array([*id_of_color]))
+            is_shade = is_stray & (off.min(axis=1) <= most_off)
+            ids[is_shade] = np.array([*id_of_color.values()])[off.argmin(axis=1)[is_shade]]
+            is_stray &= ~is_shade
+            if is_shade.any():
+                self.shades[path] = int(counts[is_shade].sum())
         if stray := int(counts[is_stray].sum()):
             if stray > _MOST_STRAY * counts.sum():
                 color = _unpacked(colors[is_stray][counts[is_stray].argmax()])
                 raise DataError(
                     f"{path}: colour {color} is not in the list of classes, nor are those of "
-                    f"{stray / counts.sum():.0%} of its pixels"
+                    f"{stray / counts.sum():.0%} of its pixels; name them there, or save the label without smoothing"
                 )
             self.strays[path] = stray
         return np.asarray(ids[places].reshape(picture.shape[:2]), np.uint8)
@@ -114,12 +127,15 @@ def _ids(image: Image.Image, path: Path) -> NDArray[np.uint8]:
         return np.asarray(image, np.uint8)
     if image.mode == "LA":
         return np.ascontiguousarray(np.asarray(image, np.uint8)[:, :, 0])
-    if image.mode.startswith("I"):
-        wide = np.asarray(image).astype(np.int64)
+    if image.mode == "F" or image.mode.startswith("I"):
+        numbers = np.asarray(image)
+        wide = np.nan_to_num(numbers, nan=VOID, posinf=_LARGEST, neginf=-1).astype(np.int64)
+        if (wide != numbers)[~np.isnan(numbers)].any():
+            raise DataError(f"{path}: labels must be class ids, and these are numbers with fractions")
         wide[(wide == _LARGEST) | (wide == -1)] = VOID
         if wide.min(initial=0) < 0 or wide.max(initial=0) > VOID:
             raise DataError(f"{path}: class id {int(wide.max())}, in 16 bits or more; ids go from 0 to {VOID}")
-        return wide.astype(np.uint8)
+        return np.asarray(wide, np.uint8)
     if (picture := _rgb(image)) is not None and _is_gray(picture):
         return np.ascontiguousarray(picture[:, :, 0])
     what = "in colours" if image.mode in ("RGB", "RGBA") else f"of the mode {image.mode}"
@@ -148,6 +164,19 @@ def _is_gray(picture: NDArray[np.uint8]) -> bool:
     return bool((picture[:, :, 0] == picture[:, :, 1]).all() and (picture[:, :, 1] == picture[:, :, 2]).all())
 
 
+def _most_off(id_of_color: Mapping[Color, int]) -> int:
+    """How far a colour may be from a class's, so that no other class's is as near."""
+    colors = np.array([*id_of_color])
+    apart = _apart(colors, colors)
+    between = int(apart[~np.eye(len(colors), dtype=np.bool_)].min(initial=VOID))
+    return min(_MOST_OFF, (between - 1) // 2)
+
+
+def _apart(some: NDArray[np.int64], others: NDArray[np.int64]) -> NDArray[np.int64]:
+    """(some, others): how far they are apart in the channel in which they are most."""
+    return np.asarray(np.abs(some[:, None] - others[None]).max(axis=2))
+
+
 def _packed(picture: NDArray[np.uint8]) -> NDArray[np.uint32]:
     return np.asarray(picture.astype(np.uint32) @ np.array([1 << 16, 1 << 8, 1], np.uint32))
 
@@ -159,5 +188,5 @@ def _unpacked(color: int) -> Color:
 
 def _mode(image: Image.Image) -> str:
     """For people."""
-    named = {"L": "8 bits", "P": "a palette", "1": "1 bit", "LA": "gray with alpha"}
+    named = {"L": "8 bits", "P": "a palette", "1": "1 bit", "LA": "gray with alpha", "F": "32 bits"}
     return named.get(image.mode, "three equal channels" if image.mode in ("RGB", "RGBA") else "16 bits")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import re
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +11,7 @@ from typing import Literal
 
 from .class_lists import NAMED
 from .errors import DataError
+from .told import FILE
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
 _LABEL_SUFFIXES = frozenset({".png", ".bmp", ".tif", ".tiff", ".gif"})
@@ -25,12 +26,13 @@ _SUFFIXES: dict[Kind, frozenset[str]] = {
 _PICTURES = ("images", "img", "imgs", "image", "data", "frames", "rgb")
 _LABELS = ("labels", "masks", "annotations", "ann", "label", "mask", "gt")
 # Folders of pictures and of labels, and what the layout is called. The first that there is counts.
-_PAIRS = (
+PAIRS = (
     ("leftImg8bit", "gtFine", "Cityscapes"),
     ("leftImg8bit", "gtCoarse", "Cityscapes"),
     ("rgb_anon", "gt", "ACDC"),
     ("images/10k", "labels/sem_seg/masks", "BDD100K"),
     ("seg/images", "seg/labels", "BDD100K"),
+    ("JPEGImages", "SegmentationClassPNG", "Pascal VOC"),
     ("JPEGImages", "SegmentationClass", "Pascal VOC"),
     ("img_dir", "ann_dir", "mmsegmentation"),
     ("image_2", "semantic", "KITTI"),
@@ -175,7 +177,7 @@ def _pairs_of_drives(root: Path) -> list[_Pair]:
 
 
 def _pair_in(folder: Path, part: str) -> _Pair | None:
-    for pictures, labels, layout in _PAIRS:
+    for pictures, labels, layout in PAIRS:
         first, second = _below(folder, pictures), _below(folder, labels)
         if first is None or second is None:
             continue
@@ -261,6 +263,7 @@ def _match(pair: _Pair, kind: Kind, parts: dict[str, str]) -> tuple[list[Example
         if label is not None:
             used.add(label)
             endings[ending] += 1
+    _refuse_shared(rows)
     commonest = max(_ENDINGS, key=lambda ending: endings[ending])
     suffix = Counter(path.suffix for path in used).most_common(1)[0][0] if used else ".png"
     examples = [
@@ -282,7 +285,7 @@ def _label_of(
 ) -> tuple[str, str, Path | None]:
     """The picture's name as its label has it, the ending of the label's, and the label."""
     shortened = (picture.stem.removesuffix(ending) for ending in _PICTURE_ENDINGS)
-    stems = list(dict.fromkeys([picture.stem, *shortened]))
+    stems = list(dict.fromkeys([picture.stem, *shortened, picture.name]))  # a.png, or a.jpg.png
     for stem in stems:
         for ending in _ENDINGS:
             name, part = f"{stem}{ending}", part_in(place.parts)
@@ -292,6 +295,18 @@ def _label_of(
             if label is not None and label != picture:
                 return stem, ending, label
     return stems[0], "", None
+
+
+def _refuse_shared(rows: Iterable[tuple[Path, Path, str, Path | None]]) -> None:
+    """Pictures of one name in several folders, whose label lies in none of these: whose it is cannot be seen."""
+    place_of: dict[Path, tuple[Path, Path]] = {}
+    for picture, place, _, label in rows:
+        if label is not None:
+            other, elsewhere = place_of.setdefault(label, (picture, place))
+            if elsewhere != place:
+                raise DataError(
+                    f"{label}: may be of {other} or of {picture}; put labels into folders named as those of pictures"
+                )
 
 
 def _is_label(path: Path, by_place: dict[tuple[Path, str], Path], pair: _Pair) -> bool:
@@ -355,13 +370,25 @@ def part_in(names: Iterable[str]) -> str:
 def _files(folder: Path, suffixes: Iterable[str], *, deep: bool = True) -> list[Path]:
     if not folder.is_dir():
         return []
-    every = folder.rglob("*") if deep else folder.iterdir()
-    return sorted(
-        path
-        for path in every
-        if path.suffix.lower() in suffixes
-        and not any(re.match(r"\.|__MACOSX", name) for name in path.relative_to(folder).parts)
-    )
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):  # links to folders too, but each folder once
+        is_new = (real := os.path.realpath(place)) not in seen
+        seen.add(real)
+        folders[:] = [name for name in folders if deep and is_new and not _is_hidden(name)]
+        found += [Path(place, name) for name in names if is_new and not _is_hidden(name)]
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
+
+
+def _is_hidden(name: str) -> bool:
+    return name.startswith((".", "__MACOSX"))
+
+
+def unwrapped(root: Path) -> Path:
+    """The only folder in it, if nothing else is there: so data sets come out of zips."""
+    there = [path for path in root.iterdir() if not _is_hidden(path.name) and path.name != FILE]
+    known = {*_PARTS, *_PICTURES, *_LABELS, *(name.lower() for pair in PAIRS for name in pair[:2])}
+    is_wrapped = len(there) == 1 and there[0].is_dir() and there[0].name.lower() not in known
+    return unwrapped(there[0]) if is_wrapped else root
 
 
 def _named(root: Path, folders: Sequence[Path]) -> str:

@@ -80,6 +80,7 @@ def loss_and_miou(history: Sequence[Row], step_rows: Sequence[StepRow] = ()) -> 
         for name in names:
             label = _LABELS.get(name, f"mean IoU, {name.removesuffix('_miou')}").replace("$", r"\$")
             axes.plot(epochs, [row[name] for row in history], marker=marker, label=label)
+        axes.set_xlim(0, 1.03 * epochs[-1])
         _finish(axes, "epoch")
     if step_rows:
         each = [row.loss for row in step_rows]
@@ -131,7 +132,8 @@ def iou_per_class(checkpoint: Checkpoint) -> Figure:
     axes = figure.subplots()
     colors = [tuple(channel / 255 for channel in color) for color in checkpoint.class_colors]
     bars = axes.barh(range(len(names)), np.nan_to_num(values), color=colors, edgecolor="gray")
-    axes.bar_label(bars, [_figure_text(value) for value in values], padding=4)
+    over_the_line = {"facecolor": "white", "edgecolor": "none", "pad": 0.5}
+    axes.bar_label(bars, [_figure_text(value) for value in values], padding=4, bbox=over_the_line)
     axes.axvline(float(checkpoint.scores["miou"]), color="black", linestyle="--", linewidth=1)
     axes.set(title=f"IoU per class, mean {checkpoint.scores['miou']:.3f}", xlim=(0, 1.08))
     axes.set_yticks(range(len(names)), names)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -55,12 +57,17 @@ def is_whole(checkpoint: Checkpoint) -> bool:
 
 @contextmanager
 def interruption(command: str) -> Iterator[None]:
-    """Ctrl-C ends with the code for it, and with the command to go on with."""
+    """Ctrl-C ends with the code for it, and with the command to go on with; so does SIGTERM, as clusters send it."""
+    is_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler) if is_main else None
     try:
         yield
     except KeyboardInterrupt:
         typer.echo(f"roadmask: interrupted; go on with\n  {command}", err=True)
         raise typer.Exit(_INTERRUPTED) from None
+    finally:
+        if is_main:
+            signal.signal(signal.SIGTERM, before)
 
 
 def print_stopped(checkpoint: Checkpoint, command: str) -> None:

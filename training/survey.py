@@ -31,6 +31,7 @@ class Survey:
     usable: tuple[Example, ...]
     problems: tuple[str, ...]  # a line a kind, with the files' paths
     strays: dict[Path, int]  # pixels in colours of no class, which are void, of those label pictures that have any
+    shades: dict[Path, int]  # and those taken for the class whose colour they nearly have
 
 
 def survey(
@@ -65,6 +66,7 @@ def survey(
         usable=tuple(usable),
         problems=tuple(_by_kind(problems)),
         strays=dict(dataset.reader.strays),
+        shades=dict(dataset.reader.shades),
     )
 
 
@@ -73,6 +75,9 @@ def _read(
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]] | None:
     """Picture and mask; or None and a line for each file at fault."""
     picture = _noting(problems, lambda: read_picture(example.picture))
+    if not (dataset.has_label(example) or example.label.is_symlink()):
+        problems.append(f"{example.label}: no such file; its picture is left out by train and eval")
+        return None
     ids = _noting(problems, lambda: dataset.label_ids(example))
     if picture is None or ids is None:
         return None
@@ -94,7 +99,7 @@ def _twice(examples: Iterable[Example]) -> list[str]:
     """One frame in two places may be trained on and scored on."""
     count = Counter(example.name for example in examples)
     twice = (example.picture for example in examples if count[example.name] > 1)
-    return [f"{picture}: there is another picture of this name" for picture in twice]
+    return [f"{picture}: there is another picture of this name; keep one, or give each a folder" for picture in twice]
 
 
 def _listed_but_absent(dataset: Dataset, valid_list: Path | None) -> list[str]:

@@ -141,8 +141,8 @@ def train(
     license_note: Annotated[str, typer.Option(help="About the data; goes into the model.")] = _D.license_note,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     stop_after: Annotated[
-        float | None,
-        typer.Option(metavar="MINUTES", min=0, help="End after the epoch in which this time is over; see --resume."),
+        str | None,
+        typer.Option(metavar="TIME", help="End after the epoch in which it is over, as 90m or 2h; see --resume."),
     ] = None,
 ) -> None:
     """Train a U-Net on labelled driving pictures.
@@ -210,7 +210,7 @@ def train(
         loaders=loaders,
         license_note=license_note,
     )
-    _train(settings, output, folds=folds, resume=resume, stop_after=stop_after)
+    _train(settings, output, folds=folds, resume=resume, stop_after=_parse_stop(stop_after))
 
 
 def _shape_default(field: str) -> str:
@@ -231,7 +231,7 @@ def _train(
     from .folds import train_in_folds  # and torch, which --help must do without
     from .session import train_once
 
-    stop_at = None if stop_after is None else time.monotonic() + 60 * stop_after
+    stop_at = None if stop_after is None else time.monotonic() + stop_after
     if folds is None:
         train_once(settings, output, resume=resume, stop_at=stop_at)
     else:
@@ -246,6 +246,12 @@ def _parse_decoder(text: str | None) -> tuple[int, int, int, int] | None:
         raise typer.BadParameter(f"{text!r:.40} is not four numbers, such as 128,64,48,32", param_hint="--decoder")
     first, second, third, fourth = map(int, parts)
     return first, second, third, fourth
+
+
+def _parse_stop(text: str | None) -> float | None:
+    """Seconds; a number alone is of minutes."""
+    is_number = text is not None and re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII) is not None
+    return of.parse_duration(f"{text}m" if is_number else text, "--stop-after")
 
 
 def _parse_scale(text: str) -> tuple[float, float]:

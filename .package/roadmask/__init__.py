@@ -1,9 +1,16 @@
 """Segment driving video from Python, as `roadmask run` does.
 
-from roadmask import segment_video
+import roadmask
 
-for result in segment_video("drive.mp4"):
-    print(float(result.frame.time), result.mask.shape)
+model = roadmask.load()             # or a model file, a name, device="cuda"; bgr=True for arrays as OpenCV has them
+result = model("photo.jpg")         # or an array, a PIL image; of a list comes a list
+result.mask, result.shares, result["Road"], "Car" in result, result.classes
+result.save("seen.png")             # result.plot() is the same as an array
+for result in model.stream("drive.mp4", stride=5):
+    print(result.time, result.shares["Road"])
+session = model.session()           # for one's own loop: session(frame, time=seconds)
+
+What is wrong is a RoadmaskError, whose text is a line for people. help(roadmask.load) goes on from here.
 """
 
 from __future__ import annotations

@@ -244,3 +244,63 @@ def test_files_that_are_no_such_network_are_refused(
         assert message in said
         assert len(said.splitlines()) == 1
         assert not made.exists()
+
+
+class Fractions(YesOrNo):
+    """A plane of probabilities without a channel, which is no plane of labels."""
+
+    def forward(self, pictures: Tensor) -> Tensor:
+        return super().forward(pictures)[:, 0]
+
+
+@pytest.mark.parametrize(
+    ("network", "names", "message"),
+    [
+        (Fractions(), ("Other", "Road"), "holds fractions, and no labels; export it as scores"),
+        (YesOrNo(), ("Road",), "has one channel, which says yes or no: name two classes, no's first"),
+        (WithArgMax(), ("Other", "Road"), "labels as 3, and 2 classes are named"),
+    ],
+    ids=["fractions", "one class", "too few classes"],
+)
+def test_an_output_that_would_be_misread_is_refused(
+    network: nn.Module, names: tuple[str, ...], message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "names.txt").write_text("\n".join(names))
+    made = adopted(exported(network, tmp_path / "net.onnx", free=False), "--classes", tmp_path / "names.txt", code=1)
+    assert message in capsys.readouterr().err
+    assert not made.exists()
+
+
+def test_weights_in_a_file_beside_it_are_taken_in_and_such_elsewhere_are_not(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As `torch.onnx.export` writes them by default."""
+    network, source = exported(SegFormer(), tmp_path / "net.onnx"), tmp_path / "parts" / "net.onnx"
+    source.parent.mkdir()
+    model = onnx.load_model(network)
+    onnx.save_model(model, source, save_as_external_data=True, location="net.onnx.data", size_threshold=0)
+    data = source.with_name("net.onnx.data")
+    made = adopted(source, "--classes", classes)
+    data.rename(tmp_path / "net.onnx.data")
+    scores = Model.load(made, device="cpu").scores(np.zeros((1, 96, 128, 3), np.uint8))
+    assert scores.shape[1] == len(CLASSES), "it needs no other file"
+    capsys.readouterr()
+    for place in ("away", "link"):
+        if place == "link":
+            data.symlink_to(tmp_path / "net.onnx.data")
+        adopted(source, "--classes", classes, "--overwrite", code=1)
+        assert "keeps weights in another file, 'net.onnx.data', and there is none" in capsys.readouterr().err
+
+
+def test_what_people_try_first_is_answered_with_what_to_do(
+    classes: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch.save({}, tmp_path / "net.pt")
+    own = adopted(exported(SegFormer(), tmp_path / "net.onnx"), "--classes", classes)
+    own = own.rename(tmp_path / "own.onnx")
+    for source, message in [
+        (tmp_path / "net.pt", "not an ONNX file, or a damaged one; torch.onnx.export makes one of it"),
+        (own, "is a model file already; --model takes it as it is"),
+    ]:
+        adopted(source, "--classes", classes, code=1)
+        assert message in capsys.readouterr().err

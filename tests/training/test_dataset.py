@@ -174,7 +174,7 @@ def test_without_a_list_the_way_out_is_named(fastai: Path) -> None:
     [
         (None, "no codes.txt"),
         ("void\nVoid\n", "no class but void"),
-        ("road\n", "1 classes"),
+        ("road\n", "names one class; name what is not of it, too: roadmask data .* --codes other,road"),
         ("road\nroad\n", "named twice"),
     ],
 )

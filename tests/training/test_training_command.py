@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import signal
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ import roadmask.training.session
 from roadmask.stream.cli import main
 from roadmask.training.command import train_command
 from roadmask.training.settings import AugmentSettings, TrainSettings, from_plain, plain
+from roadmask.training.train_cli import _parse_stop
 from tests.support.datasets import NAMES, make_fastai, tiny_settings
 
 pytestmark = pytest.mark.usefixtures("thin_encoder")
@@ -219,6 +221,24 @@ def test_an_interrupted_run_says_how_to_go_on(
     monkeypatch.setattr(roadmask.training.session, "train_network", interrupted)
     assert main(["train", str(data), "-o", str(tmp_path / "run"), "--epochs", "9"]) == 130
     assert f"roadmask train {data} -o {tmp_path / 'run'} --epochs 9 --resume" in capsys.readouterr().err
+
+
+def test_a_run_that_a_cluster_ends_says_how_to_go_on_too(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def ended(*_arguments: object, **_options: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr(roadmask.training.session, "train_network", ended)
+    before = signal.getsignal(signal.SIGTERM)
+    assert main(["train", str(data), "-o", str(tmp_path / "run")]) == 130
+    assert "interrupted; go on with\n  roadmask train " in capsys.readouterr().err
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("90", 5400), ("1.5", 90), ("90m", 5400), ("2h", 7200), ("30s", 30)])
+def test_stop_after_takes_a_time_or_minutes(text: str, seconds: float) -> None:
+    assert _parse_stop(text) == seconds
 
 
 def test_bad_data_is_one_line_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -21,6 +21,7 @@ from roadmask.training.label_pictures import VOID
 from roadmask.training.loss import LossWeights, class_weights, segmentation_loss
 from roadmask.training.shape import Convolution, EncoderName, UNetSettings
 from roadmask.training.unet import UNet, WideContext
+from tests.support.full_disk import full_disk
 
 
 def small_network() -> UNet:
@@ -197,6 +198,19 @@ def test_a_save_that_dies_leaves_the_old_file_whole(
 
     monkeypatch.setattr(torch, "save", half)
     with pytest.raises((CheckpointError, KeyboardInterrupt), match=r"No space left|^$"):
+        save(small_checkpoint(), path)
+    assert path.read_bytes() == before
+    assert [left.name for left in tmp_path.iterdir()] == ["last.pt"]
+
+
+def test_a_disk_that_is_full_is_one_line_whatever_torch_makes_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "last.pt"
+    save(small_checkpoint(), path)
+    before = path.read_bytes()
+    with (
+        full_disk(len(before) // 2),
+        pytest.raises(CheckpointError, match=r"\(File too large\); make room, then go on"),
+    ):
         save(small_checkpoint(), path)
     assert path.read_bytes() == before
     assert [left.name for left in tmp_path.iterdir()] == ["last.pt"]
