@@ -85,6 +85,15 @@ class Claim:
             if not overwrite:
                 refuse_left(output)
 
+    def refuse_other_version(self) -> None:
+        """Raises `OutputError` where an unfinished run was another version's, which noted otherwise how far it was."""
+        before, now = self.before().get("roadmask"), self._identity.get("roadmask")
+        if before and now and before != now:
+            raise OutputError(
+                f"{self._outputs[0]}: an earlier run was stopped, that of roadmask {before}, with which {now} cannot "
+                f"go on; finish it with {before}, or {ANEW}"
+            )
+
     def _refuse_other_run(self) -> None:
         before = self.before()
         if not before:

@@ -33,7 +33,7 @@ _OF_1_0_0: Mapping[str, Any] = {
     "--map": [],
 }
 # In which a run that is done may differ from one that would be begun now.
-_NO_MATTER = ("roadmask", "device", "outputs")
+_NO_MATTER = ("device", "outputs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +75,10 @@ def made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
     if str(before.get("--legend")) == "False":  # as 1.0.0 told it
         before["--legend"] = "off"
     told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
-    return [
-        f"{name} was {was}, is now {value}"
-        for name, (was, value) in told.items()
-        if was != value and name not in _NO_MATTER
-    ]
+    words = {name: f"{name} was {was}, is now {value}" for name, (was, value) in told.items() if was != value}
+    version = words.pop("roadmask", None)  # does not matter, but tells why what nobody has changed is not the same
+    differing = [text for name, text in words.items() if name not in _NO_MATTER]
+    return [version, *differing] if version and differing else differing
 
 
 def _told(value: object) -> str:

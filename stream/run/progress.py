@@ -112,6 +112,7 @@ class Progress:
         self.is_ours = resume and self._claim.is_ours
         if self.done or (overwrite and not resume):
             return
+        self._claim.refuse_other_version()
         if not resume and not overwrite and (saved := self._load()):
             raise OutputError(f"{outputs[0]}: an earlier run stopped after {saved.position} frames; {GO_ON}")
         self._claim.refuse_what_is_left(resume=resume, overwrite=overwrite)
