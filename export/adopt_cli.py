@@ -25,7 +25,8 @@ def adopt(
         typer.Option(metavar="FILE", help="Its classes in their order: a name a line, R G B NAME, or JSON."),
     ],
     made: Annotated[
-        Path | None, typer.Option("-o", metavar="FILE", help="Model file; by default MODEL-roadmask.onnx.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="FILE", help="Model file; by default MODEL-roadmask.onnx."),
     ] = None,
     layout: Annotated[
         Literal["nchw", "nhwc"] | None, typer.Option(help="Of its pictures; by default as the file says.")

@@ -88,7 +88,7 @@ def export(
     roadmask export street.onnx --int8 --calibrate drive.mp4
     roadmask export best.pt --fp16                           writes best-fp16.onnx
     roadmask export street.onnx --fp16 --pictures frames/
-    roadmask export street.onnx --layout nchw --size 640x480 for other runtimes, with nvinfer's configuration
+    roadmask export street.onnx --layout nchw --size 640x480   for other runtimes, with nvinfer's configuration
     roadmask export best.pt --familiar camvid/               and notes what it knows
     roadmask export best.onnx --familiar camvid/ --familiar idd/ -o street.onnx
     roadmask run drive.mp4 --model street.onnx               and uses it

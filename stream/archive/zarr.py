@@ -115,7 +115,7 @@ def write_zarr(
         import zarr
         from zarr.codecs import GzipCodec, ShardingCodecIndexLocation
     except ImportError as exc:
-        raise OutputError(f"{path}: needs zarr: {install_command('zarr')}, or name a .npz") from exc
+        raise OutputError(f"a .zarr needs the package zarr: {install_command('zarr')}, or name a .npz") from exc
     size = (records[0].height, records[0].width)
     attributes = {"header": json.loads(header_text(header))}
     if ending:

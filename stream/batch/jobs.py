@@ -49,9 +49,9 @@ def plan(
 
     Args:
         sources: from `find_sources`, or cameras.
-        output: a folder (ending in a slash, or existing) takes overlay, masks and statistics under each source's
-            name; a file takes the overlay of the one source; `None` without other outputs puts a file's overlay
-            into the working directory; a camera's is never recorded unasked.
+        output: a folder (ending in a slash, existing, or without a suffix) takes overlay, masks and statistics under
+            each source's name; a file takes the overlay of the one source; `None` without other outputs puts a file's
+            overlay into the working directory; a camera's is never recorded unasked.
         template: everything else, for all of them.
         default_overlay: write a file's overlay where no output is named.
 
@@ -126,8 +126,9 @@ def results_folder(output: str | None) -> Path | None:
     """The folder that `-o` names, which need not be there; `None` where it names none."""
     if output is None:
         return None
-    is_folder = output.endswith(("/", "\\")) or Path(output).is_dir()
-    return Path(output) if is_folder else None
+    path = Path(output)
+    is_folder = output.endswith(("/", "\\")) or path.is_dir() or not (path.suffix or path.exists())
+    return path if is_folder else None
 
 
 def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:

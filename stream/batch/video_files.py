@@ -26,6 +26,8 @@ from .summary import SUMMARY_NAME, is_summary
 
 log = logging.getLogger(__name__)
 
+# Folders that Windows and storage boxes keep beside people's own: what was deleted, thumbnails.
+_OF_SYSTEMS = frozenset({"$recycle.bin", "system volume information", "#recycle", "@eadir", "lost+found"})
 _HEAD_BYTES = 1 << 16  # of a list, in which it shows to be no text
 _MOST_BYTES = 1 << 25  # of a list: 300,000 names
 
@@ -51,8 +53,8 @@ class VideoFile:
 def find_sources(words: list[str], results: Path | None = None, kind: Kind = "auto") -> list[VideoFile]:
     """Files as named, what a folder and those in it hold, the matches of a pattern, the lines of `@list.txt`.
 
-    In order, without doubles. Of folders, hidden files and folders, what a run left unfinished, has made, or records
-    as a small copy, and the folders of results are left out; a line tells how much that is.
+    In order, without doubles. Of folders, hidden files and folders, those of systems, what a run left unfinished or
+    has made, small copies of recordings, and the folders of results are left out; a line tells how much that is.
 
     A list has a word as these on each line; empty lines and those that begin with # say nothing. Paths are relative to
     the list's own folder, those of `@-`, which is standard input, to the working directory.
@@ -138,7 +140,7 @@ def folders_of(
             folders.clear()
             continue
         seen.add(real)
-        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = sorted(name for name in folders if not (name.startswith(".") or name.lower() in _OF_SYSTEMS))
         yield here, names
 
 

@@ -21,7 +21,7 @@ from pathlib import Path
 from threading import Event
 from typing import Any, Literal, NamedTuple, Self
 
-from ..decode.boxes import boxes
+from ..decode.boxes import FIRST_KINDS, INDEX, boxes
 from ..encode.video_sink import SUFFIXES
 from ..errors import SourceError
 from .footage import footage_among, is_result, is_video, told
@@ -36,8 +36,6 @@ _PATIENCE_S = 600.0  # with what is still and lacks its index; then it has its t
 _TAKEN_S = 60.0  # until what another run is writing is tried again
 _IDLE_S = 0.2  # how often it is asked for a file that is whole, while there is none
 _JOIN_S = 1.0  # a share that hangs holds nobody up
-
-_FIRST_BOXES = frozenset({b"ftyp", b"moov", b"mdat", b"moof", b"styp", b"sidx", b"wide", b"free", b"skip", b"pnot"})
 
 Stage = Literal["waiting", "whole", "working", "over", "failed"]
 
@@ -288,9 +286,9 @@ def is_whole(path: Path) -> bool:
         size = os.fstat(file.fileno()).st_size
         box, has_index = None, False
         for box in boxes(file, 0, size):
-            if not box.begin and box.kind not in _FIRST_BOXES:
+            if not box.begin and box.kind not in FIRST_KINDS:
                 return True
-            has_index |= box.kind == b"moov"
+            has_index |= box.kind == INDEX
         if box is None:
             return size > 0
         return has_index and (box.end <= size or not box.is_sound)

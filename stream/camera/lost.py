@@ -38,6 +38,8 @@ _BY_NUMBER = {
     errno.ENXIO: "there is no such camera",
 }
 
+_OF_PIPES = "; an MP4 whose index stands at its end is none in a pipe: name the file, or send it as MPEG-TS"
+
 FIRST_S, _GROWTH, _LONGEST_S = 0.5, 1.2, 30.0
 _REFUSED_S = 30.0  # cameras and servers lock users out after a few wrong passwords
 _JITTER = 0.2  # what was lost together shall not all come back at once
@@ -71,7 +73,7 @@ def reason_of(exc: Exception, camera: Camera, *, opened: bool, took_s: float) ->
     if not is_local and not opened and not _is_known(camera.url):
         return f"the host {urlsplit(camera.url).hostname} is not known"
     if isinstance(exc, av.error.InvalidDataError):
-        return "what comes is no video that can be read"
+        return "what comes is no video that can be read" + ("" if camera.endless else _OF_PIPES)
     return _by_number(exc, camera, opened=opened) or str(getattr(exc, "strerror", None) or type(exc).__name__)
 
 

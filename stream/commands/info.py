@@ -74,6 +74,8 @@ def _shown(value: object) -> Text:
     if isinstance(value, dict):
         names = (name for name in value if not name.startswith("iou_"))  # which stand beside their classes
         return Text("".join(f"\n  {printable(name)}: {printable(value[name])}" for name in names))
+    if isinstance(value, bool):
+        return Text("yes" if value else "no")
     return Text("unknown" if value is None else printable(value))
 
 

@@ -50,12 +50,13 @@ def verify(
             problems += check.problems()
             coverage = _coverage(archive, check, video)
         count = len(archive)
+        counted = f"{count} mask{'s' * (count != 1)}"
         lost = archive.ending.lost if archive.ending else ""
     sys.stdout.writelines(printable(f"{masks}: {problem}") + "\n" for problem in problems)
     if problems:
-        sys.stdout.write(f"{count} masks, {len(problems)} problem{'s' * (len(problems) > 1)}\n")
+        sys.stdout.write(f"{counted}, {len(problems)} problem{'s' * (len(problems) > 1)}\n")
         raise typer.Exit(1)
-    sys.stdout.write(f"{count} masks, all whole{printable(coverage)}\n")
+    sys.stdout.write(f"{counted}, {'' if count == 1 else 'all '}whole{printable(coverage)}\n")
     if lost:
         sys.stdout.write(f"the video could not be had in full: {printable(lost)}\n")
 

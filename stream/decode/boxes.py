@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import BinaryIO, NamedTuple
 
+INDEX = b"moov"
+FIRST_KINDS = frozenset({b"ftyp", INDEX, b"mdat", b"moof", b"styp", b"sidx", b"wide", b"free", b"skip", b"pnot"})
+
 
 class Box(NamedTuple):
     kind: bytes  # four letters

@@ -75,7 +75,7 @@ class FileDecoder:
             if width * height > self._max_pixels:
                 raise SourceError(
                     f"{self._path}: its pictures of {width}x{height} are larger than --max-pixels {self._max_pixels}; "
-                    "raise it"
+                    f"--max-pixels {width * height} takes them"
                 ) from None
             if reason := why_not_decoded(self._path):
                 raise SourceError(f"{self._path}: {reason}") from None

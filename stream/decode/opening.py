@@ -28,6 +28,7 @@ from av.container import InputContainer
 
 from ..errors import SourceError
 from ..system.matroska import picture_stream
+from .boxes import FIRST_KINDS, INDEX, boxes
 
 log = logging.getLogger(__name__)
 
@@ -183,6 +184,12 @@ def _what_it_holds(path: Path) -> str | None:
                 return f"not a video, but {kind}; what it names is not opened, {cure}"
         if _is_text(head):
             return _TEXT
+        kinds = [box.kind for box in boxes(file, 0, os.fstat(file.fileno()).st_size)]
+        if kinds and kinds[0] in FIRST_KINDS and INDEX not in kinds:
+            return (
+                "not a video that can be read: cut off before its index (moov) was written; "
+                "tools such as untrunc make one, with the help of a whole file of the same camera"
+            )
     return None
 
 

@@ -256,9 +256,7 @@ class PictureSource:
         self.failure = None
         self.head = head = read_head(path)
         if head.width * head.height > max_pixels:
-            raise SourceError(
-                f"{path}: a picture of {head.width}x{head.height} is larger than --max-pixels {max_pixels}; raise it"
-            )
+            raise SourceError(_too_large(path, head.width, head.height, max_pixels))
         self._damaged, codec, orientation = False, head.kind, 1
         if head.kind == "heic":
             picture = _by_pillow(path, max_pixels)
@@ -335,11 +333,14 @@ def _by_pillow(path: Path, max_pixels: int) -> av.VideoFrame:
         heif = pillow_heif.open_heif(path)
         width, height = heif.size
         if width * height > max_pixels:
-            raise SourceError(
-                f"{path}: a picture of {width}x{height} is larger than --max-pixels {max_pixels}; raise it"
-            )
+            raise SourceError(_too_large(path, width, height, max_pixels))
         pixels = np.asarray(heif)  # upright
     except (OSError, ValueError, SyntaxError, EOFError, RuntimeError) as exc:
         raise SourceError(f"{path}: cannot be decoded ({first_line(exc)}); is the file complete?") from exc
     colors = np.repeat(pixels[..., None], 3, axis=2) if pixels.ndim == 2 else pixels[..., :3]
     return av.VideoFrame.from_ndarray(np.ascontiguousarray(colors), format="rgb24")
+
+
+def _too_large(path: Path, width: int, height: int, max_pixels: int) -> str:
+    most = f"--max-pixels {max_pixels}; --max-pixels {width * height} takes it"
+    return f"{path}: a picture of {width}x{height} is larger than {most}"

@@ -53,10 +53,12 @@ def lead(scores: NDArray[np.float32]) -> float:
     return median(best - second)
 
 
-def warning_of(unlike: float | None) -> str:
+def warning_of(unlike: float | None, *, of_picture: bool = False) -> str:
     """What to say of a drive of which this share of frames is unlike; empty where there is nothing to say."""
     if unlike is None or unlike <= _MOST:
         return ""
+    if of_picture:
+        return "looks unlike what the model has learnt, as nights do: look at its mask before you use it"
     return (
         f"looks unlike what the model has learnt in {100 * unlike:.0f} % of the frames looked at, as nights do: "
         "masks are often wrong there, look at them before you use them"

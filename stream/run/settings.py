@@ -197,7 +197,7 @@ class Report:
         if self.picture:
             return f"{self.seconds:.2f} s" + self._concerns
         return (
-            f"{self.frames} frames, "
+            f"{self.frames} frame{'s' * (self.frames != 1)}, "
             + (f"{self.resumed} of them from before, " if self.resumed else "")
             + f"{self.seconds:.1f} s, {self.fps:.1f} fps, "
             f"{self.dropped} dropped, {self.undecodable} undecodable"
@@ -210,7 +210,7 @@ class Report:
 
     @property
     def _concerns(self) -> str:
-        unlike = warning_of(self.unlike)
+        unlike = warning_of(self.unlike, of_picture=self.picture)
         return (f"; partial: {self.lost}" if self.lost else "") + (f"; {unlike}" if unlike else "")
 
 

@@ -144,6 +144,15 @@ def test_what_is_passed_over_is_told_in_one_line(
         assert kind in line
 
 
+def test_a_card_s_own_folders_and_a_mac_s_hidden_twins_are_no_sources(clip: Path, folder: Path) -> None:
+    names = ("DCIM/RO/REC_0001F.MP4", "DCIM/rec_0001r.mp4", "DCIM/._REC_0001F.MP4", ".Trashes/old.mp4")
+    for name in (*names, "$RECYCLE.BIN/$R1.mp4", "System Volume Information/x.mp4", "@eaDir/x.mp4", "#recycle/x.mp4"):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(clip, folder / name)
+    assert found(folder) == {"DCIM/RO/REC_0001F.MP4", "DCIM/rec_0001r.mp4"}
+    assert [item.name for item in find_sources([f"{folder}/$RECYCLE.BIN"])] == ["$R1.mp4"], "named itself"
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="links and pipes of POSIX")
 @pytest.mark.logs_errors
 def test_a_bad_entry_of_a_folder_costs_itself_only(

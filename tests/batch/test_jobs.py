@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from roadmask.stream.batch.jobs import plan
+from roadmask.stream.batch.jobs import plan, results_folder
 from roadmask.stream.batch.video_files import VideoFile, find_sources
 from roadmask.stream.batch.workload import frames_of
 from roadmask.stream.commands.options import parse_moment
@@ -114,12 +114,19 @@ def test_a_list_that_cannot_be_followed_is_refused_by_line(tmp_path: Path, conte
     [
         (["a.mp4", "b.mp4"], "out.mp4", "2 sources cannot go into one file"),
         (["a.mp4"], "out.txt", "overlay videos are .mp4, .mov, .mkv"),
-        (["a.mp4"], "out", "for a folder write -o out/"),
+        (["a.mp4"], "out.d", "for a folder write -o out.d/"),
     ],
 )
 def test_outputs_that_cannot_hold_the_sources_are_refused(sources: list[str], output: str | None, message: str) -> None:
     with pytest.raises(OutputError, match=message):
         plan([VideoFile(Path(source)) for source in sources], output, TEMPLATE)
+
+
+def test_a_name_without_a_suffix_is_a_folder_unless_a_file_has_it(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    assert results_folder(f"{tmp_path}/new") == tmp_path / "new"
+    assert results_folder(f"{tmp_path}/new.d/") == tmp_path / "new.d"
+    assert [results_folder(f"{tmp_path}/{name}") for name in ("file", "seen.mp4")] == [None, None]
 
 
 @pytest.mark.parametrize(

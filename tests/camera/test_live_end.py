@@ -144,7 +144,7 @@ def test_an_empty_pipe_is_told_in_words(tmp_path: Path) -> None:
     with LiveViewer(tmp_path / "pipe") as viewer:
         (tmp_path / "pipe").write_bytes(b"")
         viewer.until(lambda: viewer.is_over)
-    assert str(viewer.error) == "pipe: what comes is no video that can be read"
+    assert str(viewer.error).startswith("pipe: what comes is no video that can be read; an MP4 ")
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
@@ -155,7 +155,7 @@ def test_a_pipe_with_no_video_in_it_is_refused(tmp_path: Path) -> None:
         writing = play_into(tmp_path / "pipe", tmp_path / "text")
         viewer.until(lambda: viewer.is_over)
         writing.join()
-    assert str(viewer.error) == "pipe: what comes is no video that can be read"
+    assert str(viewer.error).startswith("pipe: what comes is no video that can be read; an MP4 ")
 
 
 def test_a_wrong_password_is_not_tried_again_soon() -> None:

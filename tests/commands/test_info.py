@@ -50,6 +50,8 @@ def test_info_of_a_video_has_its_size_rate_frames_and_sound(clip: Path, capsys: 
     assert facts["frames"] == 20
     assert facts["seconds"] == 0.8
     assert facts["audio"] is True
+    assert main(["info", str(clip)]) == 0
+    assert capsys.readouterr().out.splitlines()[-1].split() == ["audio", "yes"]
 
 
 def facts_of(path: Path | str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:

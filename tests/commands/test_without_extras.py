@@ -70,6 +70,28 @@ def test_what_needs_an_extra_is_one_line_with_the_command_to_install_it_from_her
         assert line.endswith(f"which is not installed: pip install -e '{ROOT}[{extra}]'")
 
 
+def test_what_a_run_or_its_masks_need_an_extra_for_is_one_line_with_the_command_too(tmp_path: Path) -> None:
+    make_clip(tmp_path / "drive.mp4", cfr(3))
+    (tmp_path / "photo.heic").write_bytes(b"\0\0\0\x18ftypheic\0\0\0\0mif1heic")
+    write_color_model(tmp_path / "colors.onnx")
+    run = "run drive.mp4 -m colors.onnx -q"
+    lines = {
+        f"{run} --masks masks.zip": "",
+        f"{run} --stats shares.parquet": "parquet",
+        f"{run} -o out/ --ray local": "ray",
+        "convert masks.zip -o masks.zarr -q": "zarr",
+        "convert masks.zip --to coco -o coco -q": "coco",
+        "run s3://drives/a.mp4 -m colors.onnx -o out/ -q": "remote",
+        "run photo.heic -m colors.onnx -o seen.png -q": "heic",
+    }
+    done = in_the_base_install(tmp_path, *lines)
+    told = done.stderr.splitlines()
+    assert len(told) == len(lines) - 1, done.stderr
+    for line, extra in zip(told, filter(None, lines.values()), strict=True):
+        assert f"pip install -e '{ROOT}[{extra}]'" in line
+        assert ".partial" not in line
+
+
 @pytest.mark.parametrize(
     ("origin", "command"),
     [

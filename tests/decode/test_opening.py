@@ -74,8 +74,21 @@ def test_pictures_larger_than_allowed_are_refused_before_they_are_decoded(tmp_pa
         container.mux([*stream.encode(picture), *stream.encode()])
     with open_source(path, max_pixels=2_000_000) as source:
         assert source.info.width == 1200
-    with pytest.raises(SourceError, match=r"bomb\.avi: its pictures of 1200x1000 are larger than --max-pixels 1000000"):
+    told = r"bomb\.avi: its pictures of 1200x1000 are larger than --max-pixels 1000000; --max-pixels 1200000 takes them"
+    with pytest.raises(SourceError, match=told):
         open_source(path, max_pixels=1_000_000)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.7])
+def test_a_recording_that_power_cut_off_before_its_index_is_told_as_that_with_a_cure(
+    share: float, tmp_path: Path
+) -> None:
+    path = make_clip(tmp_path / "REC_0005F.MP4", cfr(25))
+    content = path.read_bytes()
+    assert content.index(b"moov") > content.index(b"mdat")
+    path.write_bytes(content[: int(content.index(b"moov") * share)])
+    with pytest.raises(SourceError, match=r"REC_0005F\.MP4: .* cut off before its index .* untrunc"):
+        open_file(path)
 
 
 def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

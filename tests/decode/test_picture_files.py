@@ -271,7 +271,9 @@ def test_a_picture_beyond_max_pixels_is_not_decoded(
         scene().save(tmp_path / f"photo.{suffix}")
         source = tmp_path / f"photo.{suffix}"
         assert run(source, "-o", tmp_path / "seen.png", "--max-pixels", 80 * 48 - 1, model=model) == 1
-        assert "a picture of 80x48 is larger than --max-pixels 3839" in capsys.readouterr().err
+        assert (
+            "a picture of 80x48 is larger than --max-pixels 3839; --max-pixels 3840 takes it" in capsys.readouterr().err
+        )
     Image.new("RGB", (5000, 4000)).save(tmp_path / "large.jpg", quality=5)
     with PictureSource(tmp_path / "large.jpg") as source:
         assert (source.info.width, source.info.height) == (5000, 4000), "more than a video's pictures may have"

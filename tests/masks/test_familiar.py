@@ -61,6 +61,11 @@ def test_a_drive_is_told_of_where_most_of_it_is_unlike(unlike: float | None, is_
     assert bool(warning_of(unlike)) == is_told
 
 
+def test_of_one_picture_no_share_of_frames_is_told() -> None:
+    assert "frames" not in warning_of(1.0, of_picture=True)
+    assert warning_of(0.0, of_picture=True) == ""
+
+
 def test_of_no_frames_nothing_is_known() -> None:
     assert Familiarity().share is None
     assert Familiarity(8, 1).with_others(4, 2).share == 0.25

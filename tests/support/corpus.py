@@ -196,7 +196,7 @@ CASES = (
     Case("cut.webm", cut(video("libvpx"), 0.6), "partial", 14, "before the length"),
     Case("cut.wmv", cut(video("wmv2"), 0.6), "partial", 11, "1 damaged frame"),
     Case("cut.ogv", cut(video("libvpx", kind="ogg"), 0.6), "done", 11),
-    Case("no_index.mp4", cut(H264, 0.6), "failed", 0, "not a video that can be read"),
+    Case("no_index.mp4", cut(H264, 0.6), "failed", 0, "not a video that can be read: cut off before its index"),
     Case("no_index.avi", cut(video("mjpeg", "yuvj420p"), 0.9), "partial", 22, "before the length"),
     Case("no_header.ts", cut(H264, 1, begin=0.3), "partial", 15, "4 undecodable packets"),
     Case("no_header.mpg", cut(video("mpeg2video"), 1, begin=0.3), "partial", 20, "2 undecodable packets"),
