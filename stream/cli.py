@@ -140,13 +140,14 @@ def _words_to_complete() -> list[str] | None:
 @cache  # who calls commands in a process one after the other waits for its fifty options once
 def _parser(called: _Command | None, module: ModuleType | None, *, shows_all: bool) -> Callable[..., object]:
     """All commands by name and help; only the one that is called with its options."""
-    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None)
+    settings = {"max_content_width": _WIDTH, "help_option_names": ["--help", "-h"]}
+    app = typer.Typer(pretty_exceptions_enable=False, rich_markup_mode=None, context_settings=settings)
     app.callback()(_options)
     for command in _COMMANDS:
         if command is called:
             groups = getattr(module, "OPTION_GROUPS", {})
-            function, width = getattr(module, command.function), {"max_content_width": _WIDTH}
-            app.command(command.name, cls=_helpful(groups, shows_all=shows_all), context_settings=width)(function)
+            function, helpful = getattr(module, command.function), _helpful(groups, shows_all=shows_all)
+            app.command(command.name, cls=helpful, context_settings=settings)(function)
         else:
             app.command(command.name, help=command.help)(_not_called)
     return typer.main.get_command(app)

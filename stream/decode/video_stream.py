@@ -40,7 +40,9 @@ def video_stream(container: InputContainer, name: Path | str, number: int | None
     if number is not None:
         streams = list(container.streams.video[number : number + 1])
         if not streams:
-            raise SourceError(f"{name}: has no video stream {number}; there are {len(container.streams.video)}, from 0")
+            last = len(container.streams.video) - 1
+            there = f"they go from 0 to {last}" if last > 0 else "there is one, which is number 0"
+            raise SourceError(f"{name}: has no video stream {number}; {there if last >= 0 else 'it holds no video'}")
     if not streams:
         raise SourceError(f"{name}: holds no video; name a file that does")
     stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), pixels_of(stream)))

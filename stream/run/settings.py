@@ -210,7 +210,7 @@ class Report:
 
     @property
     def _concerns(self) -> str:
-        unlike = warning_of(self.unlike, of_picture=self.picture)
+        unlike = warning_of(self.unlike, of_picture=self.picture is not None)
         return (f"; partial: {self.lost}" if self.lost else "") + (f"; {unlike}" if unlike else "")
 
 

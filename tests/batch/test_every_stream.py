@@ -230,7 +230,7 @@ def test_streams_of_a_file_elsewhere_are_told_apart_there_and_one_download(
         (["-o", "seen.mp4", "--stream", "all"], 1, "2 sources cannot go into one file; name a folder: -o DIR/"),
         (["--masks", "m.zip", "--stream", "all"], 1, "2 sources cannot go into one file; name a folder"),
         (["-o", "out/", "--masks", "m.zip", "--stream", "all"], 1, "(Rear-cam) and drive.mkv (front) would both write"),
-        (["-o", "out/", "--stream", "2"], 1, "has no video stream 2; there are 2, from 0"),
+        (["-o", "out/", "--stream", "2"], 1, "has no video stream 2; they go from 0 to 1"),
         (["--stream", "both"], 2, "'both' is neither all nor a number from 0 on"),
         (["--stream", "-1"], 2, "'-1' is neither all nor a number from 0 on"),
     ],

@@ -128,6 +128,7 @@ def test_help_fits_a_screen_and_help_all_tells_of_every_option_once(
 ) -> None:
     short, all_of_it = (help_of(command, capsys, option) for option in ("--help", "--help-all"))
     assert len(short.splitlines()) <= 55
+    assert short == help_of(command, capsys, "-h")
     function, module = next(
         (item.function, import_module(f"roadmask.{item.module}")) for item in _COMMANDS if item.name == command
     )
@@ -146,6 +147,20 @@ def test_help_fits_a_screen_and_help_all_tells_of_every_option_once(
 
 def is_option(hint: Any) -> bool:
     return any(isinstance(item, OptionInfo) for item in getattr(hint, "__metadata__", ()))
+
+
+@pytest.mark.parametrize(
+    ("option", "told"),
+    [
+        (("--style", "foo"), "--style': 'foo' is not one of 'fill', 'outline', 'fill+outline'"),
+        (("--crf", "99"), "--crf': 99 is not in the range 0<=x<=51"),
+    ],
+)
+def test_a_wrong_value_is_told_in_words_of_people(
+    option: tuple[str, str], told: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["run", "drive.mp4", *option]) == 2
+    assert told in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.parametrize("command", [command.name for command in _COMMANDS])
