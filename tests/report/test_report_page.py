@@ -126,3 +126,12 @@ def test_keyframes_enlarge_by_click_and_by_keys_and_the_focus_comes_back(
     image.click()
     assert not viewer.is_displayed()
     assert run("return document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_the_table_of_classes_is_seen_whole(browser: webdriver.Chrome, tmp_path: Path) -> None:
+    page_of(save(tmp_path / "a_masks", source="a.mp4"))
+    browser.get((tmp_path / "page.html").as_uri())
+    width, room = browser.execute_script(
+        "const table = document.querySelector('.scroll'); return [table.scrollWidth, table.clientWidth]"
+    )
+    assert width <= room
