@@ -220,10 +220,11 @@ class LiveSource:
                     self._tell_waiting(connection.hopeful_at - waiting_since, timeout_s)
                     continue
                 raise Lost(f"no keyframe for {_LONGEST_GOP_S:g} s")
+            was_open, silence = connection.opened, connection.silence  # cut off, FFmpeg may open what it has
             connection.cut()
-            if connection.opened:
-                self._status.change(CameraState.STALLED, connection.silence)
-            raise Lost(connection.silence)
+            if was_open:
+                self._status.change(CameraState.STALLED, silence)
+            raise Lost(silence)
         return None
 
     def _tell_waiting(self, keyless_s: float, timeout_s: float) -> None:
