@@ -197,7 +197,7 @@ class SegmentedFrame:
 
     >>> import roadmask
     >>> result = next(roadmask.segment_video("drive.mp4"))
-    >>> result.mask.shape, result.mask.dtype, float(result.shares(11).sum())  # the shares of eleven classes
+    >>> result.mask.shape, result.mask.dtype, round(float(result.shares(11).sum()), 6)  # the shares of eleven classes
     ((96, 128), dtype('uint8'), 1.0)
     """
 

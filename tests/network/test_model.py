@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,8 @@ from roadmask.stream.errors import DeviceError, ModelError
 from roadmask.stream.network.model import Model, bundled_models
 from roadmask.stream.network.providers import DEVICES, Choice, Placement, choices, placement_of
 from tests.support.color_model import COLORS, SPEC, spec, write_color_model
+from tests.support.moving_scene import texture
+from tests.support.own_process import LIMIT_S, python
 
 
 def test_scores_come_at_half_size_for_any_batch_and_size(tmp_path: Path) -> None:
@@ -108,3 +111,27 @@ def test_a_provider_that_does_not_start_is_an_error_and_no_silent_fallback(
     monkeypatch.setattr("roadmask.stream.network.model.choices", lambda _device, _int8: (Choice(cuda, int8=False),))
     with pytest.raises(DeviceError, match="did not start"):
         Model.load(write_color_model(tmp_path / "m.onnx"), device="cuda")
+
+
+def test_threads_that_wait_awake_within_a_call_give_the_same_scores() -> None:
+    pictures = texture(192, 256)[None]
+    asleep, awake = (
+        Model.load("camvid-lite0-int8", device="cpu", workers=1, alone=alone).scores(pictures)
+        for alone in (False, True)
+    )
+    assert (asleep == awake).all()
+
+
+def test_behind_a_call_the_network_s_threads_sleep() -> None:
+    script = """
+        import time
+        import numpy as np
+        import roadmask
+
+        model = roadmask.load("camvid-lite0-int8", device="cpu")
+        model(np.zeros((192, 256, 3), np.uint8))
+        worked = time.process_time()
+        time.sleep(0.1)  # ONNX Runtime's own threads would work for 34 ms of it
+        print(time.process_time() - worked)
+    """
+    assert float(subprocess.check_output(python(script), timeout=LIMIT_S)) < 0.02
