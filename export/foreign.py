@@ -20,7 +20,6 @@ from .pictures import Picture, draw
 # Of ImageNet's pictures, for numbers from 0 to 1: what most networks are trained with that are trained elsewhere.
 IMAGENET_MEAN, IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 SIZE = (416, 544)  # of a network that takes any
-_STRIDE = 32  # which the sides must be multiples of, as of nearly all networks
 FLOATS: dict[int, type[np.floating[Any]]] = {TensorProto.FLOAT: np.float32, TensorProto.FLOAT16: np.float16}
 
 Layout = Literal["nchw", "nhwc"]

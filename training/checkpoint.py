@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 from torch.torch_version import TorchVersion
 
-from .errors import CheckpointError
+from .errors import MAKE_ROOM, CheckpointError
 from .field_types import misfit
 from .files import Color, is_class_name
 from .label_pictures import VOID
@@ -71,7 +71,7 @@ def save(checkpoint: Checkpoint, path: Path) -> None:
     except (OSError, RuntimeError) as exc:  # torch has an error of its own for the one that its file raised
         cause = exc if isinstance(exc, OSError) else exc.__context__
         why = cause.strerror if isinstance(cause, OSError) else exc
-        raise CheckpointError(f"{path}: cannot be written ({why}); make room, then go on with --resume") from exc
+        raise CheckpointError(f"{path}: cannot be written ({why}); {MAKE_ROOM}") from exc
     finally:
         temporary.unlink(missing_ok=True)
 

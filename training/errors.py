@@ -7,6 +7,8 @@ TrainingError
 
 from __future__ import annotations
 
+MAKE_ROOM = "make room, then go on with --resume"  # where a file of a run cannot be written
+
 
 class TrainingError(Exception):
     """The message is for the user: what was wrong, and what to do."""

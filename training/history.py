@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import TrainingError
+from .errors import MAKE_ROOM, TrainingError
 from .labels import Groups
 from .metrics import iou, mean_of
 
@@ -94,8 +94,7 @@ def write_history(history: Sequence[Row], path: Path) -> None:
             writer.writerows([_cell(row.get(name, "")) for name in history[0]] for row in history)
         temporary.replace(path)
     except OSError as exc:
-        say = "make room, then go on with --resume"
-        raise TrainingError(f"{path}: cannot be written ({exc.strerror}); {say}") from exc
+        raise TrainingError(f"{path}: cannot be written ({exc.strerror}); {MAKE_ROOM}") from exc
 
 
 def _cell(value: Any) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from .errors import TrainingError
+from .errors import MAKE_ROOM, TrainingError
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class StepLog:
             raise self._unwritable(exc) from exc
 
     def _unwritable(self, exc: OSError) -> TrainingError:
-        return TrainingError(f"{self._path}: cannot be written ({exc.strerror}); make room, then go on with --resume")
+        return TrainingError(f"{self._path}: cannot be written ({exc.strerror}); {MAKE_ROOM}")
 
 
 def read_steps(path: Path) -> list[StepRow]:
