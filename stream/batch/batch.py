@@ -18,7 +18,7 @@ from ..system.machine import is_out_of_memory
 
 _LOOK_S = 0.2  # how often the calling thread wakes up, to take signals
 
-State = Literal["done", "partial", "interrupted", "failed", "skipped"]
+State = Literal["done", "partial", "interrupted", "failed", "done_before"]
 STATES: tuple[State, ...] = get_args(State)
 RunJob = Callable[[SegmentSettings], Report]  # wherever it runs the job: here, or on another machine
 
@@ -134,7 +134,7 @@ def run(job: SegmentSettings, run_job: RunJob) -> Outcome:
     try:
         report = run_job(job)
     except DoneBefore:
-        return Outcome(job, "skipped", started, datetime.now(UTC))
+        return Outcome(job, "done_before", started, datetime.now(UTC))
     except BaseException as exc:  # noqa: BLE001 - carried to the main thread, which tells it
         error = _in_words(exc, job)
         return Outcome(job, "failed", started, datetime.now(UTC), reason=_reason(error), error=error)

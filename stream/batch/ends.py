@@ -35,9 +35,9 @@ _STYLES: dict[State, str] = {
     "partial": "yellow",
     "interrupted": "yellow",
     "failed": "red",
-    "skipped": "dim",
+    "done_before": "dim",
 }
-_WORDS: dict[State, str] = {state: "done before" if state == "skipped" else state for state in STATES}
+_WORDS: dict[State, str] = {state: state.replace("_", " ") for state in STATES}
 
 
 class Ends:
@@ -153,7 +153,7 @@ def outcome_table(outcomes: Collection[Outcome], line: str, *, summary: Path | N
     from rich.console import Group
     from rich.text import Text
 
-    rows = [item for item in outcomes if len(outcomes) <= _ALL_ROWS or item.state not in ("done", "skipped")]
+    rows = [item for item in outcomes if len(outcomes) <= _ALL_ROWS or item.state not in ("done", "done_before")]
     parts: list[RenderableType] = []
     if rows:
         parts.append(_table(rows[:_MOST_ROWS]))

@@ -24,6 +24,7 @@ from ..network.model import Model
 from ..run.settings import SegmentSettings, run_identity
 from ..system.disk import AppendedFile, fitting, replace_file, writing
 from ..system.hold import Taken, hold
+from ..system.talk import utc_text
 from .batch import STATES, Outcome, State
 
 SUMMARY_NAME = "summary.json"
@@ -67,7 +68,7 @@ class Summary:
     def __init__(self, path: Path, facts: Mapping[str, Any]) -> None:
         self.path = path
         self._facts = dict(facts)
-        self._started = _utc(datetime.now(UTC))
+        self._started = utc_text(datetime.now(UTC))
         self._counts: dict[str, int] = dict.fromkeys(STATES, 0)
         self._refused: deque[dict[str, str]] = deque(maxlen=_MOST_REFUSED)
         self._identities: dict[str, Mapping[str, Any]] = {}  # of what is running
@@ -110,7 +111,7 @@ class Summary:
         Raises:
             OutputError: the summary cannot be written.
         """
-        started = _utc(datetime.now(UTC))
+        started = utc_text(datetime.now(UTC))
         with self._lock:
             self._identities[self._key(job)] = identity
             looks = looks_of(job, job.file)
@@ -136,7 +137,7 @@ class Summary:
             known = self._entry(outcome.job)
             if known is not None and known.identity:
                 return  # it was not begun: what an earlier call has made of it is as it was
-        if outcome.state != "skipped":  # it is as it was
+        if outcome.state != "done_before":  # it is as it was
             before = self._entry(outcome.job)
             source = before.looks.get("source") if before else None
             looks = looks_of(outcome.job, None) | ({"source": source} if source else {})
@@ -156,7 +157,7 @@ class Summary:
                     self._journal = AppendedFile(self._journal.path)
 
     def write(self) -> None:
-        call = {"started": self._started, "ended": _utc(datetime.now(UTC)), **self._counts, "refused": [*self._refused]}
+        call = {"started": self._started, "ended": utc_text(datetime.now(UTC)), **self._counts, "refused": [*self._refused]}
         head = json.dumps(self._facts | {"last_call": call}, indent=1)
         entries = ",\n".join(self._entries.values())
         with writing(self.path):
@@ -321,8 +322,8 @@ def _entry(
         outcome.state,
         outputs,
         reason=outcome.reason or None,
-        started=_utc(outcome.started),
-        ended=_utc(outcome.ended),
+        started=utc_text(outcome.started),
+        ended=utc_text(outcome.ended),
         identity=identity,
         looks=looks,
         traceback=outcome.traceback,
@@ -339,7 +340,3 @@ def absolute(job: SegmentSettings) -> str:
     if job.remote and job.remote.source:
         return job.remote.source
     return os.path.abspath(job.file) if job.file else job.name  # noqa: PTH100 - a link stays what it is called
-
-
-def _utc(time: datetime) -> str:
-    return time.isoformat(timespec="milliseconds").replace("+00:00", "Z")

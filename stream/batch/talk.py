@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 ProgressKind = Literal["auto", "none", "json"]
-FileState = Literal["waiting", "working"] | State
+FileState = Literal["waiting", "running"] | State
 
 _REFRESH_S = 0.2  # of the bars on a terminal
 _LINE_S = 1.0  # between two lines of JSON
@@ -34,7 +35,7 @@ _WIDTH = 160  # of a table that is written to a file
 class FileEvent:
     """What happens to a file: its fields are those of a line of `--log json`."""
 
-    file: str
+    source: str  # as in the summary
     state: FileState
     reason: str
     waiting: int  # files, besides those at work
@@ -73,7 +74,10 @@ class FilesTalk:
 
     def event(self, path: object, state: FileState, reason: str = "") -> FileEvent:
         """What is to be said of it, with how many wait now."""
-        return FileEvent(str(path), state, reason, self._workload.waiting)
+        source = str(path)
+        if "://" not in source:
+            source = os.path.abspath(source)  # noqa: PTH100 - a link stays what it is called
+        return FileEvent(source, state, reason, self._workload.waiting)
 
     def say(self, text: str, event: FileEvent | None = None) -> None:
         """Any thread may."""
@@ -158,7 +162,7 @@ def bars(glance: Glance, *, total: bool) -> Iterator[dict[str, Any]]:
     for running in glance.running:
         expected = running.expected and max(running.expected, running.frames)  # headers err
         told = {"count": f"{running.frames}/{'?' if expected is None else expected}", "speed": speed, "left": left}
-        yield {"description": printable(running.source), "total": expected, "completed": running.frames} | told
+        yield {"description": printable(running.name), "total": expected, "completed": running.frames} | told
 
 
 def progress_line(glance: Glance) -> str:

@@ -37,7 +37,7 @@ _TAKEN_S = 60.0  # until what another run is writing is tried again
 _IDLE_S = 0.2  # how often it is asked for a file that is whole, while there is none
 _JOIN_S = 1.0  # a share that hangs holds nobody up
 
-Stage = Literal["waiting", "whole", "working", "over", "failed"]
+Stage = Literal["waiting", "whole", "running", "over", "failed"]
 
 
 class Look(NamedTuple):
@@ -71,7 +71,7 @@ class _Seen:
         """Whether nothing has come of looking at it again; one at work is looked at when it has had its turn."""
         if self.stage == "over":
             return self.look[:2] == look[:2]
-        return self.stage == "working" or self.look == look
+        return self.stage == "running" or self.look == look
 
 
 class Watch:
@@ -104,7 +104,7 @@ class Watch:
         self._on_new = on_new
         self._seen: dict[str, _Seen] = {}
         self._waiting: dict[str, _Seen] = {}  # of them, those that wait, whole or not
-        self._working: dict[Path, str] = {}
+        self._running: dict[Path, str] = {}
         self._listings: dict[Path, tuple[list[str], list[str]]] = {}  # of each folder: all names, those of videos
         self._passed: Counter[str] = Counter()  # over, at the first look
         self._has_looked = False
@@ -141,16 +141,16 @@ class Watch:
             if not whole:
                 return None
             path, seen = min(whole, key=_age)
-            seen.stage = "working"
+            seen.stage = "running"
             del self._waiting[path]
             file = _file(path, seen)
-            self._working[file.path] = path
+            self._running[file.path] = path
         return file
 
     def ended(self, path: Path, stage: Literal["waiting", "over", "failed"]) -> None:
         """It has had its turn; one that waits has another later, as somebody else is at it."""
         with self._lock:
-            key = self._working.pop(path)
+            key = self._running.pop(path)
             seen = self._seen[key]
             seen.stage = stage
             if stage == "waiting":
@@ -223,7 +223,7 @@ class Watch:
         now, new = time.monotonic(), []
         with self._lock:
             for path in self._seen.keys() - present.keys():
-                if self._seen[path].stage != "working":
+                if self._seen[path].stage != "running":
                     del self._seen[path]
                     self._waiting.pop(path, None)
             for path, (root, look) in present.items():

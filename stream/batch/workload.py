@@ -21,7 +21,9 @@ from ..decode.video_stream import duration_of, video_stream
 from ..errors import SourceError
 from ..frames import VideoInfo
 from ..run.settings import SegmentSettings
+from ..system.talk import utc_text
 from .batch import STATES, Outcome
+from .summary import absolute
 from .watched import Watch
 
 _MOST_TOLD = 30  # of those that wait, and of those that have ended
@@ -34,7 +36,8 @@ _Key = tuple[Path | Camera, int | None]  # a job's source and the stream of it
 class Running:
     """A job at work."""
 
-    source: str  # its name
+    name: str  # of the source, for people
+    source: str  # where it is, as in the summary
     place: str = ""  # where it is shown, among those at work
     frames: int = 0  # in its outputs
     before: int | None = None  # of them, by an earlier run; None until the first is written
@@ -76,7 +79,12 @@ class Glance:
             "seconds": round(self.seconds, 1),
             "seconds_left": None if left is None else round(left, 1),
             "running": [
-                {"source": running.source, "frames": running.frames, "expected": running.expected}
+                {
+                    "source": running.source,
+                    "name": running.name,
+                    "frames": running.frames,
+                    "expected": running.expected,
+                }
                 for running in self.running
             ],
         }
@@ -113,7 +121,7 @@ class Workload:
     def begun(self, job: SegmentSettings, count: int | None, place: str = "") -> None:
         """As `opened`, where this process does not open it, or has not yet; `count` frames are expected."""
         with self._lock:
-            running = self._running.setdefault(_key(job), Running(job.title, place))
+            running = self._running.setdefault(_key(job), Running(job.title, absolute(job), place))
             running.expected = count
             if self._watch and job.file:
                 self._bytes.setdefault(_key(job), _size(job.file))
@@ -133,7 +141,7 @@ class Workload:
             running = self._running.pop(key, None)
             self._frames += running.worked_out if running else 0
             self._states[outcome.state] += 1
-            if outcome.state != "skipped":
+            if outcome.state != "done_before":
                 self._last_ended.appendleft(_in_json(outcome))
             if self._watch:
                 self._bytes.pop(key, None)
@@ -179,7 +187,9 @@ class Workload:
         now = time.monotonic()
         still = [{"place": item.place, "still_s": round(now - item.moved, 1)} for item in glance.running]
         content = glance.in_json()
-        content["running"] = [told | more for told, more in zip(content["running"], still, strict=True)]
+        for told, more in zip(content["running"], still, strict=True):
+            told |= more
+            del told["source"]  # who looks at a page need not know where files lie
         folders = self._watch.folders() if self._watch else []
         return content | {"queue": self._queue(), "ended": list(self._last_ended.copy()), "folders": folders}
 
@@ -245,11 +255,11 @@ def _key(job: SegmentSettings) -> _Key:
 
 def _in_json(outcome: Outcome) -> dict[str, Any]:
     return {
-        "source": outcome.job.title,
+        "name": outcome.job.title,
         "state": outcome.state,
         "reason": outcome.reason.removeprefix(f"{outcome.job.address}: "),
         "frames": outcome.report.frames if outcome.report else None,
-        "ended": outcome.ended.timestamp(),
+        "ended": utc_text(outcome.ended),
     }
 
 

@@ -10,6 +10,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 
+from ..system.talk import utc_text
+
 _RATE_S = 5.0  # that the rate and the latency are taken over
 
 
@@ -42,10 +44,10 @@ class CameraEvent:
 class CameraNumbers:
     """A camera at one moment. Counts are since the start; `received` = `written` + `dropped` + those under way."""
 
-    name: str
+    camera: str  # its name
     state: CameraState
     reason: str  # of the state
-    since: float  # when the state began, seconds since the epoch
+    since: str  # when the state began, UTC
     received: int  # frames decoded
     written: int  # frames segmented and given to every output
     dropped: int  # frames discarded to keep up
@@ -129,10 +131,10 @@ class CameraStatus:
             self._forget(now)
             latencies = [latency for _, latency in self._recent if latency is not None]
             return CameraNumbers(
-                name=self.name,
+                camera=self.name,
                 state=self._event.state,
                 reason=self._event.reason,
-                since=self._event.time,
+                since=utc_text(self._event.time),
                 received=self._received,
                 written=self._written,
                 dropped=self._dropped,

@@ -290,7 +290,7 @@ class _Here:
         if place:
             place.status.change(CameraState.RUNNING, job.name)
         if self.is_told:
-            self.talk.say(about(job, info, self.model), self.talk.event(job.address, "working"))
+            self.talk.say(about(job, info, self.model), self.talk.event(job.address, "running"))
         if info.streams > 1 and job.stream is None:
             self.talk.say(
                 f"{job.name}: has {info.streams} video streams; number {info.stream}, "

@@ -183,7 +183,7 @@ def _rates(item: CameraNumbers) -> str:
 def _line(item: CameraNumbers) -> str:
     latency = "" if item.latency_s is None else f", latency {1000 * item.latency_s:.0f} ms"
     return (
-        f"{item.name}: {item.state}, {_rates(item)} fps{latency}, {item.written} written, "
+        f"{item.camera}: {item.state}, {_rates(item)} fps{latency}, {item.written} written, "
         f"{item.dropped} dropped, {item.undecodable} undecodable, {item.reconnects} reconnects"
     )
 
@@ -192,7 +192,7 @@ def _table(numbers: Sequence[CameraNumbers], width: int) -> Table:
     """On a terminal of few columns without what has not happened yet; names are folded, and nothing else."""
     rows = [
         {
-            "camera": item.name,
+            "camera": item.camera,
             "state": str(item.state),
             "fps": _rates(item),
             "latency": "" if item.latency_s is None else f"{1000 * item.latency_s:.0f} ms",

@@ -20,7 +20,8 @@ from dataclasses import asdict
 from itertools import count
 
 from ..camera.status import CameraEvent
-from .feed import Bell, CameraFeed, OnView
+from ..system.talk import utc_text
+from .feed import Bell, CameraFeed, OnView, Sample
 
 _REMEMBERED = 256  # events, for viewers that are slow
 _PATIENCE_S = 10.0
@@ -41,12 +42,12 @@ class Journal:
         """A camera has changed its state."""
         with self._lock:
             self._retries[event.camera] = event
-        self._add("camera", asdict(event) | {"name": event.camera})
+        self._add("camera", asdict(event) | {"time": utc_text(event.time)})
 
     def take_stock(self) -> None:
         """Once a second: the numbers, and what each camera shows."""
         cameras = [self._camera(feed) | {"sample": _sample(feed)} for feed in tuple(self._view.feeds)]
-        self._add("numbers", {"time": time.time(), "cameras": cameras} | self._run_now())
+        self._add("numbers", {"time": utc_text(time.time()), "cameras": cameras} | self._run_now())
 
     async def stream(self, is_open: Callable[[], bool]) -> AsyncIterator[str]:
         """Server-sent events, until `is_open` says no."""
@@ -76,11 +77,11 @@ class Journal:
 
     def _hello(self) -> dict[str, object]:
         return {
-            "time": time.time(),
+            "time": utc_text(time.time()),
             "classes": [asdict(item) for item in self._view.classes],
             "style": self._view.style,
             "cameras": [
-                self._camera(feed) | {"history": [asdict(sample) for sample in feed.history()]}
+                self._camera(feed) | {"history": list(map(_in_json, feed.history()))}
                 for feed in tuple(self._view.feeds)
             ],
         } | self._run_now()
@@ -100,7 +101,11 @@ class Journal:
 
 def _sample(feed: CameraFeed) -> dict[str, object] | None:
     sample = feed.sample()
-    return asdict(sample) if sample else None
+    return _in_json(sample) if sample else None
+
+
+def _in_json(sample: Sample) -> dict[str, object]:
+    return asdict(sample) | {"time": utc_text(sample.time)}
 
 
 def _event(kind: str, text: str, serial: int) -> str:

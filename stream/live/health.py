@@ -49,7 +49,7 @@ def run_health(run: Mapping[str, Any]) -> tuple[bool, dict[str, object]]:
     """Whether a run of files is well, and what to say of it."""
     problems = [f"{item['folder']}: {item['problem']}" for item in run["folders"] if item["problem"]]
     problems += [
-        f"{item['source']}: no frame for {item['still_s']:.0f} s"
+        f"{item['name']}: no frame for {item['still_s']:.0f} s"
         for item in run["running"]
         if item["still_s"] > _STILL_S
     ]
@@ -66,13 +66,13 @@ class RunCollector(Collector):
     def collect(self) -> Iterator[Metric]:
         run = self._run()
         ended = CounterMetricFamily("roadmask_files", "Files that have had their turn.", labels=["state"])
-        for state in ("done", "partial", "failed", "skipped", "interrupted"):
+        for state in ("done", "partial", "interrupted", "failed", "done_before"):
             ended.add_metric([state], run[state])
         yield ended
         yield CounterMetricFamily("roadmask_frames_written", _COUNTERS["written"], value=run["frames"])
         for name, meaning, value in (
             ("files_waiting", "Files that wait for their turn.", run["waiting"]),
-            ("files_working", "Files at work.", len(run["running"])),
+            ("files_running", "Files at work.", len(run["running"])),
             (
                 "folders_lost",
                 "Watched folders that cannot be looked into.",
@@ -94,8 +94,8 @@ class CameraCollector(Collector):
         numbers = [feed.status.numbers() for feed in feeds]
         for name, meaning in _COUNTERS.items():
             counter = CounterMetricFamily(f"roadmask_frames_{name}", meaning, labels=["camera"])
-            for camera in numbers:
-                counter.add_metric([camera.name], getattr(camera, name))
+            for one in numbers:
+                counter.add_metric([one.camera], getattr(one, name))
             yield counter
         reconnects = CounterMetricFamily(
             "roadmask_reconnects", "Times that frames came again after the camera was lost.", labels=["camera"]
@@ -109,13 +109,13 @@ class CameraCollector(Collector):
         latency = GaugeMetricFamily(
             "roadmask_latency_seconds", "From a frame's arrival until it was written, median.", labels=["camera"]
         )
-        for camera in numbers:
-            reconnects.add_metric([camera.name], camera.reconnects)
+        for one in numbers:
+            reconnects.add_metric([one.camera], one.reconnects)
             for possible in CameraState:
-                state.add_metric([camera.name, possible], camera.state == possible)
-            fps.add_metric([camera.name], camera.fps)
-            if camera.latency_s is not None:
-                latency.add_metric([camera.name], camera.latency_s)
+                state.add_metric([one.camera, possible], one.state == possible)
+            fps.add_metric([one.camera], one.fps)
+            if one.latency_s is not None:
+                latency.add_metric([one.camera], one.latency_s)
         yield from (reconnects, state, fps, latency, self._shares(feeds))
 
     def _shares(self, feeds: Sequence[CameraFeed]) -> Metric:

@@ -73,9 +73,8 @@ class _Json(logging.Formatter):
     """An object with `time` (UTC), `level`, `message`, and the fields of the dataclass `extra={"facts": ...}`."""
 
     def format(self, record: logging.LogRecord) -> str:
-        time = datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")
         entry: dict[str, Any] = {
-            "time": time,
+            "time": utc_text(record.created),
             "level": record.levelname.lower(),
             "message": without_secrets(record.getMessage()),
         }
@@ -85,6 +84,12 @@ class _Json(logging.Formatter):
         if record.exc_info:
             entry["exception"] = self.formatException(record.exc_info)
         return json.dumps(entry, ensure_ascii=False)
+
+
+def utc_text(moment: datetime | float) -> str:
+    """A time of day as all JSON here has it: 2026-11-28T10:00:00.000Z; a number is of seconds since the epoch."""
+    when = moment if isinstance(moment, datetime) else datetime.fromtimestamp(moment, UTC)
+    return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def printable(text: object) -> str:

@@ -65,7 +65,7 @@ def test_a_second_call_makes_what_is_missing_and_notes_both(store: Any, model: P
         ("memory:///in/a.mp4", "done"),
         ("memory:///in/rear/b.mp4", "done"),
     }
-    assert (summary["last_call"]["done"], summary["last_call"]["skipped"]) == (1, 1)
+    assert (summary["last_call"]["done"], summary["last_call"]["done_before"]) == (1, 1)
 
 
 def test_a_file_elsewhere_may_have_its_results_here_and_the_reverse(store: Any, model: Path, tmp_path: Path) -> None:

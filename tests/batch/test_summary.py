@@ -108,7 +108,7 @@ def test_the_summary_holds_json_s_own_types(model: Path, tmp_path: Path) -> None
     for name, value in {"start": 0.5, "end": 1, "max_frames": None, "smooth": False, "classes": ["road"]}.items():
         assert settings[name] == identity[f"--{name.replace('_', '-')}"] == value
     assert run(tmp_path / "in", "-o", f"{tmp_path}/out/", *options, model=model) == 0
-    assert summary(tmp_path / "out")["last_call"]["skipped"] == 1
+    assert summary(tmp_path / "out")["last_call"]["done_before"] == 1
 
 
 @pytest.mark.logs_errors
@@ -127,7 +127,7 @@ def test_a_summary_of_1_0_0_is_understood(model: Path, tmp_path: Path, capsys: p
         entry["identity"][name] = ",".join(value) if isinstance(value, list) else str(value)
     (out / "summary.json").write_text(json.dumps(content), encoding="utf-8")
     assert run(tmp_path / "in", "-o", f"{out}/", *as_then, model=model) == 0
-    assert summary(out)["last_call"]["skipped"] == 1
+    assert summary(out)["last_call"]["done_before"] == 1
     assert run(tmp_path / "in", "-o", f"{out}/", "--start", "0", model=model) == 1
     assert "--palette was camvid, is now clear" in capsys.readouterr().err
 

@@ -187,7 +187,7 @@ def test_of_thousands_of_turns_a_workload_remembers_the_last_ones(folder: Path) 
     assert (len(workload._bytes), len(workload._expected), len(workload._running), len(workload._ended)) == (0, 0, 0, 0)
     told = workload.in_json()
     assert (told["failed"], told["frames"], told["waiting"], told["running"]) == (1000, 1000, 0, [])
-    assert [item["source"] for item in told["ended"]] == [f"{number}.ts" for number in range(999, 969, -1)]
+    assert [item["name"] for item in told["ended"]] == [f"{number}.ts" for number in range(999, 969, -1)]
     assert {item["reason"] for item in told["ended"]} == {"odd"}
 
 

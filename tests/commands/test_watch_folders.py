@@ -354,13 +354,13 @@ def test_programs_are_told_of_each_file_as_json(
 
     watched.run("--log", "json", act=act)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
-    events = [{name: line[name] for name in ("file", "state", "waiting")} for line in lines if "file" in line]
+    events = [{name: line[name] for name in ("source", "state", "waiting")} for line in lines if "source" in line]
     path = str(watched.folder / "a.ts")
     assert events == [
-        {"file": str(watched.folder / "bad.ts"), "state": "failed", "waiting": 0},
-        {"file": path, "state": "waiting", "waiting": 1},
-        {"file": path, "state": "working", "waiting": 0},
-        {"file": path, "state": "done", "waiting": 0},
+        {"source": str(watched.folder / "bad.ts"), "state": "failed", "waiting": 0},
+        {"source": path, "state": "waiting", "waiting": 1},
+        {"source": path, "state": "running", "waiting": 0},
+        {"source": path, "state": "done", "waiting": 0},
     ]
 
 
@@ -392,6 +392,6 @@ def test_a_run_of_one_file_is_seen_while_it_goes(
     thread.start()
     assert run(long_clip, "-o", f"{watched.out}/", "--serve", port, model=model) == 0
     thread.join()
-    assert seen[0]["source"] == "long.mkv"
+    assert seen[0]["name"] == "long.mkv"
     assert f"live view at http://127.0.0.1:{port}/" in capsys.readouterr().err
     assert (watched.out / "long_overlay.mp4").exists()

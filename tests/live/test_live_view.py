@@ -8,6 +8,7 @@ import threading
 import time
 from contextlib import ExitStack
 from dataclasses import replace
+from datetime import datetime
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -93,7 +94,7 @@ def test_events_begin_with_the_present_and_go_on(view: LiveView) -> None:
         assert kind == "hello"
         assert [item["name"] for item in hello["classes"]] == ["road", "car", "sky"]
         [front] = hello["cameras"]
-        assert (front["name"], front["state"], front["reason"]) == ("front", "reconnecting", "refused")
+        assert (front["camera"], front["state"], front["reason"]) == ("front", "reconnecting", "refused")
         assert 25 < front["retry_s"] <= 30
         feed.status.change(CameraState.RUNNING)
         feed.status.count(received=3, dropped=2)
@@ -112,7 +113,7 @@ def test_a_page_opened_later_gets_the_shares_of_the_last_minutes(view: LiveView)
     with Viewer(view, "/events") as viewer:
         _, hello = viewer.event()
     [sample] = hello["cameras"][0]["history"]
-    assert abs(sample["time"] - time.time()) < 5
+    assert abs(datetime.fromisoformat(sample["time"]).timestamp() - time.time()) < 5
     assert feed._history.maxlen == 300
 
 

@@ -22,12 +22,12 @@ from tests.support.live_results import ANYWHERE, striped
 from tests.support.waiting import eventually
 
 
-def running(source: str = "drive.mp4", *, place: str = "1", still_s: float = 0.0) -> dict[str, Any]:
-    return {"source": source, "frames": 900, "expected": 1200, "place": place, "still_s": still_s}
+def running(name: str = "drive.mp4", *, place: str = "1", still_s: float = 0.0) -> dict[str, Any]:
+    return {"name": name, "frames": 900, "expected": 1200, "place": place, "still_s": still_s}
 
 
-def ended(source: str, state: str, reason: str = "", frames: int | None = 300) -> dict[str, Any]:
-    return {"source": source, "state": state, "reason": reason, "frames": frames, "ended": 1_795_000_000.0}
+def ended(name: str, state: str, reason: str = "", frames: int | None = 300) -> dict[str, Any]:
+    return {"name": name, "state": state, "reason": reason, "frames": frames, "ended": "2026-11-18T12:26:40.000Z"}
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ def rows(page: webdriver.Chrome) -> list[str]:
     return [" | ".join(row.splitlines()) for row in texts(page, "#files li")]
 
 
-def test_the_page_shows_what_is_at_work_what_waits_and_what_became_of_the_others(
+def test_the_page_shows_what_runs_what_waits_and_what_became_of_the_others(
     browser: webdriver.Chrome, view: LiveView, run: dict[str, Any]
 ) -> None:
     places = Places(view, 1)
@@ -69,10 +69,10 @@ def test_the_page_shows_what_is_at_work_what_waits_and_what_became_of_the_others
         place.write(striped())
         eventually(lambda: texts(browser, ".camera h2") == ["drive.mp4"])
         eventually(lambda: browser.find_element(By.CSS_SELECTOR, ".camera").get_attribute("data-index") == "0")
-        assert eventually(lambda: texts(browser, ".camera .state")) == ["Working"]
+        assert eventually(lambda: texts(browser, ".camera .state")) == ["Running"]
         assert texts(browser, ".numbers dt") == ["Frames/s", "Frames"], "files have no latency, and are not reconnected"
         assert texts(browser, ".frames") == ["900 of 1,200"]
-        assert texts(browser, "#summary") == ["1 at work · 7 waiting · 1,200 done · 1 failed"]
+        assert texts(browser, "#summary") == ["1 running · 7 waiting · 1,200 done · 1 failed"]
         assert texts(browser, "#files .counts")[0].endswith(" · 31.0 frames/s · 0:02:05 left")
         assert float(browser.find_element(By.CSS_SELECTOR, ".share-done").get_attribute("value") or 0) == 0.75
         told = rows(browser)
@@ -86,7 +86,7 @@ def test_the_page_shows_what_is_at_work_what_waits_and_what_became_of_the_others
     assert told[8].startswith("good.mp4 | done · 300 frames · ")
     run |= {"running": [], "waiting": 0, "queue": []}
     eventually(lambda: texts(browser, ".notice") == ["Waiting for the next file"])
-    eventually(lambda: texts(browser, "#summary") == ["None at work · 1,200 done · 1 failed"])
+    eventually(lambda: texts(browser, "#summary") == ["None running · 1,200 done · 1 failed"])
     assert [entry for entry in browser.get_log("browser") if entry["source"] == "javascript"] == []
 
 
@@ -154,7 +154,7 @@ def test_a_place_is_a_stable_address_for_players_whatever_file_is_in_it(view: Li
         assert get(view, f"/cameras/{number}/snapshot.jpg")[0] == 200
     with Viewer(view, "/events") as viewer:
         _, hello = viewer.event()
-    assert [camera["name"] for camera in hello["cameras"]] == ["1", "2"]
+    assert [camera["camera"] for camera in hello["cameras"]] == ["1", "2"]
     assert hello["run"]["files"] == 1
 
 
@@ -170,7 +170,7 @@ def test_metrics_count_files_and_name_none(view: LiveView, run: dict[str, Any]) 
     assert values["roadmask_files_total", "done"] == 12
     assert values["roadmask_files_total", "failed"] == 2
     assert values["roadmask_files_waiting",] == 3
-    assert values["roadmask_files_working",] == 1
+    assert values["roadmask_files_running",] == 1
     assert values["roadmask_folders_lost",] == 1
     assert values["roadmask_frames_written_total",] == 4000
     assert values["roadmask_fps",] == 30.5

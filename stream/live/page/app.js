@@ -21,21 +21,21 @@ const visible = () => (chosen() ? [chosen()] : [...cards.values()]);
 function hello({ time, classes, style, cameras, run: files }) {
   document.body.classList.toggle("is-run", Boolean(files));
   byId("files").hidden = !files;
-  ahead_s = time - Date.now() / 1000;
+  ahead_s = (Date.parse(time) - Date.now()) / 1000;
   setStyle(stored("style") ?? style);
-  const isSame = JSON.stringify(classes) === JSON.stringify(look.classes) && cameras.map(({ name }) => name).join("\n") === [...cards.keys()].join("\n");
+  const isSame = JSON.stringify(classes) === JSON.stringify(look.classes) && cameras.map(({ camera }) => camera).join("\n") === [...cards.keys()].join("\n");
   if (!isSame) {
     look.classes = classes;
     const off = stored("off") ?? [];
     look.on = classes.map(({ name }) => !off.includes(name));
     buildLegend(byId("legend"), look, recolor);
     cards.clear();
-    for (const { name } of cameras) cards.set(name, new CameraCard(name, look, { onSaved, onChosen, onPaused: startPictures }));
+    for (const { camera: name } of cameras) cards.set(name, new CameraCard(name, look, { onSaved, onChosen, onPaused: startPictures }));
     byId("cameras").replaceChildren(...[...cards.values()].map((card) => card.element));
     buildChooser();
     choose();
   }
-  for (const camera of cameras) cards.get(camera.name)?.tell(camera, now());
+  for (const camera of cameras) cards.get(camera.camera)?.tell(camera, now());
   tellRun(files);
   summarize();
 }
@@ -49,9 +49,9 @@ function tellRun(files) {
 }
 
 function numbers({ time, cameras, run: files }) {
-  ahead_s = time - Date.now() / 1000;
-  if (cameras.some(({ name }) => !cards.has(name))) start(); // a camera was added: ask for all anew
-  for (const camera of cameras) cards.get(camera.name)?.tell(camera, now());
+  ahead_s = (Date.parse(time) - Date.now()) / 1000;
+  if (cameras.some(({ camera }) => !cards.has(camera))) start(); // a camera was added: ask for all anew
+  for (const camera of cameras) cards.get(camera.camera)?.tell(camera, now());
   tellRun(files);
   summarize();
 }
@@ -120,7 +120,7 @@ function start() {
   }
   stop();
   if (document.hidden) return; // nobody looks: nothing is encoded or sent
-  stopEvents = receiveEvents("events", { hello, numbers, camera: (camera) => (cards.get(camera.name)?.tell(camera, now()), summarize()) }, gone);
+  stopEvents = receiveEvents("events", { hello, numbers, camera: (camera) => (cards.get(camera.camera)?.tell(camera, now()), summarize()) }, gone);
   if (cards.size) startPictures(); // else when the cameras are known
 }
 

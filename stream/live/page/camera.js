@@ -5,7 +5,7 @@ import { count } from "./files.js";
 import { Picture } from "./picture.js";
 import { saveSnapshot } from "./snapshot.js";
 
-const FILE_STATES = { connecting: "Opening", running: "Working", ended: "Waiting for the next file" };
+const FILE_STATES = { connecting: "Opening", running: "Running", ended: "Waiting for the next file" };
 const STATES = {
   connecting: "Connecting",
   running: "Running",
@@ -69,8 +69,8 @@ export class CameraCard {
     this.state = camera.state;
     this.reason = camera.reason;
     this.retryAt = camera.retry_s == null ? null : performance.now() + camera.retry_s * 1000;
-    if (camera.history) this.samples = camera.history;
-    if (camera.sample) this.samples.push(camera.sample);
+    if (camera.history) this.samples = camera.history.map(sampleOf);
+    if (camera.sample) this.samples.push(sampleOf(camera.sample));
     if (camera.fps !== undefined) this.tellNumbers(camera);
     this.tellState();
     this.drawChart(now);
@@ -80,7 +80,7 @@ export class CameraCard {
   tellFile({ running }) {
     const file = running.find(({ place }) => place === this.name);
     this.states = FILE_STATES;
-    if (file || this.reason) this.call(file?.source ?? this.reason);
+    if (file || this.reason) this.call(file?.name ?? this.reason);
     this.find(".frames").textContent = file ? count(file) : "–";
     this.find(".share-done").value = file ? Math.min(file.frames / (file.expected || Infinity), 1) : 0;
     this.tellState();
@@ -143,6 +143,11 @@ export class CameraCard {
     if (document.fullscreenElement) document.exitFullscreen();
     else this.find(".screen").requestFullscreen?.();
   }
+}
+
+/** Its time as a number of seconds, as `now` is. */
+function sampleOf({ time, shares }) {
+  return { time: Date.parse(time) / 1000, shares };
 }
 
 function rate(fps) {

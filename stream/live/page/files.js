@@ -1,7 +1,6 @@
 // A run of files: how far it is, what is at work, what waits, and what became of those that had their turn.
 
 const MOST_WAITING = 5; // that are named
-const WORDS = { skipped: "done before" };
 
 /** Show what the server says of the run. */
 export function tellFiles(section, run) {
@@ -32,10 +31,10 @@ function tellRows(list, wanted) {
 }
 
 /** In words, for the bar at the top. */
-export function counts({ running, waiting, done, partial, failed, skipped, interrupted }) {
-  const states = { waiting, done, partial, failed, interrupted, "done before": skipped };
+export function counts({ running, waiting, done, partial, failed, interrupted, done_before }) {
+  const states = { waiting, done, partial, failed, interrupted, "done before": done_before };
   const told = Object.entries(states).filter(([, count]) => count).map(([state, count]) => `${count.toLocaleString("en")} ${state}`);
-  return [running.length ? `${running.length} at work` : "None at work", ...told].join(" · ");
+  return [running.length ? `${running.length} running` : "None running", ...told].join(" · ");
 }
 
 /** Frames of a file at work. */
@@ -48,13 +47,13 @@ function rows({ running, queue, waiting, ended }) {
   const named = queue.slice(0, MOST_WAITING);
   const more = waiting - named.length;
   return [
-    ...running.map((file) => ({ state: "working", name: file.source, what: count(file) })),
+    ...running.map((file) => ({ state: "running", name: file.name, what: count(file) })),
     ...named.map((name) => ({ state: "waiting", name, what: "waiting" })),
     ...(more > 0 ? [{ state: "waiting", name: `and ${more.toLocaleString("en")} more`, what: "waiting" }] : []),
-    ...ended.map(({ source, state, reason, frames, ended: at }) => ({
+    ...ended.map(({ name, state, reason, frames, ended: at }) => ({
       state,
-      name: source,
-      what: [WORDS[state] ?? state, frames == null ? "" : `${frames.toLocaleString("en")} frames`, time(at)].filter(Boolean).join(" · "),
+      name,
+      what: [state, frames == null ? "" : `${frames.toLocaleString("en")} frames`, time(at)].filter(Boolean).join(" · "),
       reason,
     })),
   ];
@@ -69,8 +68,8 @@ function row({ state, name, what, reason }) {
   return item;
 }
 
-function time(seconds) {
-  return new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+function time(text) {
+  return new Date(text).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
 }
 
 function clock(seconds) {
