@@ -89,8 +89,8 @@ def _facts(prepared: Bench, network: Model, template: SegmentSettings) -> dict[s
         "smoothed": template.smooth,
         "machine": f"{usable_cores()} cores, {platform.machine()}, {platform.system()}",
         "versions": {name: version(name) for name in _packages()} | {"python": platform.python_version()},
-        "frames waiting at most": frames,
-        "memory of frames waiting at most, MB": round(size / 1e6),
+        "most_waiting": frames,
+        "most_waiting_mb": round(size / 1e6),
     }
 
 
@@ -102,12 +102,12 @@ def _plain(prepared: Bench) -> list[dict[str, Any]]:
     return [
         {
             "name": case.name,
-            "frames per second": round(case.rate, 2),
-            "of the bare model": round(case.rate / prepared.case(BARE).rate, 3),
-            "of the bare model, side by side": round(case.rate / prepared.case(SIDE_BY_SIDE).rate, 3),
-            "processor ms a frame": {name: round(value, 2) for name, value in case.processor_ms.items()},
-            "peak memory, MB": case.peak_memory_mb and round(case.peak_memory_mb),
-            "rounds, frames per second": [round(sample.rate, 2) for sample in case.samples],
+            "fps": round(case.rate, 2),
+            "of_bare": round(case.rate / prepared.case(BARE).rate, 3),
+            "of_both": round(case.rate / prepared.case(SIDE_BY_SIDE).rate, 3),
+            "processor_ms": {name: round(value, 2) for name, value in case.processor_ms.items()},
+            "peak_memory_mb": case.peak_memory_mb and round(case.peak_memory_mb),
+            "rounds_fps": [round(sample.rate, 2) for sample in case.samples],
         }
         for case in prepared.cases
     ]
@@ -119,8 +119,8 @@ def _table(prepared: Bench, facts: dict[str, Any]) -> str:
         *("", _HEADER, *(_row(case, prepared) for case in prepared.cases), ""),
         "of bare, of both: the rate by that of the bare model, as ONNX Runtime comes, and side by side as run does.",
         "ms: of a core, a frame, medians; libraries: threads of codecs and ONNX Runtime. MB: the process's peak.",
-        f"At most {facts['frames waiting at most']} frames wait between decoder and outputs, however long the video: "
-        f"{facts['memory of frames waiting at most, MB']} MB.",
+        f"At most {facts['most_waiting']} frames wait between decoder and outputs, however long the video: "
+        f"{facts['most_waiting_mb']} MB.",
     ]
     return "\n".join(lines) + "\n"
 

@@ -8,10 +8,11 @@ import math
 import os
 import sys
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import asdict
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, SupportsFloat
 from zipfile import BadZipFile, ZipFile
 
 import typer
@@ -25,7 +26,6 @@ from ..decode.picture import PictureSource, is_picture
 from ..decode.source import open_source
 from ..decode.video_stream import tracks_of
 from ..errors import ArchiveError, RoadmaskError
-from ..frames import Ending
 from ..masks.familiar import warning_of
 from ..network.model import Model, bundled_models, find_model
 from ..spec import PixelClass
@@ -34,6 +34,25 @@ from ..stats.stats import SUFFIXES as STATS_SUFFIXES
 from ..system.talk import did_you_mean, printable
 from .options import AsJson
 
+_CALLED = {
+    "fps": "frames per second",
+    "color_profile": "colour profile",
+    "ignored": "left out",
+    "reused": "of these reused",
+    "carried": "of these carried",
+    "best_miou": "best mIoU",
+    "last_miou": "last mIoU",
+    "drives": "mIoU by drive",
+}
+_TOLD_WITH_THE_NEXT = ("width", "stored_width", "orientation", "latitude")
+_TOLD_BY: dict[str, Callable[[Any], object]] = {
+    "first": lambda place: f"frame {place['index']}, {place['time']:.3f} s",
+    "last": lambda place: f"frame {place['index']}, {place['time']:.3f} s",
+    "familiar": lambda lead: f"where the best class leads by {lead:.2f} or more",
+    "finished": lambda is_so: is_so or "no, its run was killed or goes on; the masks told here are whole",
+    "run": lambda ending: _run(ending),
+    "streams": lambda streams: {item["stream"]: _stream(item) for item in streams},
+}
 _CHECKPOINTS = ("best.pt", "last.pt")  # of a training run
 # What `training.checkpoint` begins with, of which nothing is imported here, and bytes in which it stands.
 _CHECKPOINT_MARK, _CHECKPOINT_BEGIN = b"roadmask-checkpoint", 4096
@@ -57,10 +76,32 @@ def info(
     if as_json:
         sys.stdout.write(json.dumps(facts, indent=2) + "\n")
         return
-    width = max(len(name) for name in facts)
+    told = _for_people(facts)
+    width = max(len(name) for name in told)
     console = Console(highlight=False)
-    for name, value in facts.items():
+    for name, value in told.items():
         console.print(Text(f"{name:<{width}}  ", style="bold") + _shown(value), soft_wrap=True)
+
+
+def _for_people(facts: Mapping[str, Any]) -> dict[str, Any]:
+    """In words: what programs are told as several numbers is one fact."""
+    told: dict[str, Any] = {}
+    for name, value in facts.items():
+        if name in _TOLD_WITH_THE_NEXT:
+            continue
+        if name == "pixel_format":
+            told["codec"] += f", {value}"
+        elif name == "height":
+            told["size"] = f"{facts['width']}x{value}"
+        elif name == "stored_height":
+            told["stored"] = f"{facts['stored_width']}x{value}, turned by EXIF's orientation {facts['orientation']}"
+        elif name == "longitude":
+            told["place"] = None if value is None else f"{facts['latitude']:.6f}, {value:.6f}"
+        elif name in _TOLD_BY:
+            told[name] = None if value is None else _TOLD_BY[name](value)
+        else:
+            told[_CALLED.get(name, name.replace("_", " "))] = value
+    return told
 
 
 def _shown(value: object) -> Text:
@@ -72,10 +113,12 @@ def _shown(value: object) -> Text:
             text.append(f"{printable(item['name']):<14}{item['iou']:.3f}" if "iou" in item else printable(item["name"]))
         return text
     if isinstance(value, dict):
-        names = (name for name in value if not name.startswith("iou_"))  # which stand beside their classes
+        names = (name for name in value if not str(name).startswith("iou_"))  # which stand beside their classes
         return Text("".join(f"\n  {printable(name)}: {printable(value[name])}" for name in names))
     if isinstance(value, bool):
         return Text("yes" if value else "no")
+    if isinstance(value, list):
+        value = ", ".join(map(str, value)) or None
     return Text("unknown" if value is None else printable(value))
 
 
@@ -120,10 +163,12 @@ def _model(path: Path) -> dict[str, Any]:
         "schema": spec.schema,
         "input": f"{spec.input_name}: uint8 (batch, height, width, 3), RGB from 0 to 255 as it is; {sides}",
         "output": f"{spec.output_name}: float32 (batch, {len(spec.classes)}, rows, columns), a score for each class",
-        "trained at": f"{spec.width}x{spec.height}, sides multiples of {spec.stride}",
+        "width": spec.width,  # that it was trained at
+        "height": spec.height,
+        "stride": spec.stride,
         "classes": _classes(spec.classes, spec.scores),
         "scores": dict(spec.scores) or None,
-        "familiar": None if spec.least_lead is None else f"where the best class leads by {spec.least_lead:.2f} or more",
+        "familiar": spec.least_lead,
         "provenance": dict(spec.provenance),
     }
 
@@ -159,9 +204,9 @@ def _training_run(path: Path) -> dict[str, Any]:
     facts: dict[str, Any] = {"kind": "training run", "folder": path.name, "epochs": len(epochs)}
     if best:
         last = next(reversed(epochs.values()))
-        facts |= {"best": f"epoch {best}, mIoU {epochs[best]:g}", "last": f"mIoU {last:g}"}
-    facts["checkpoints"] = ", ".join(checkpoints) or None
-    facts["plots"] = ", ".join(sorted(item.name for item in path.glob("*.png"))) or None
+        facts |= {"best_epoch": int(best) if best.isdecimal() else None, "best_miou": epochs[best], "last_miou": last}
+    facts["checkpoints"] = checkpoints
+    facts["plots"] = sorted(item.name for item in path.glob("*.png"))
     if checkpoints:
         facts["next"] = f"roadmask export {printable(path / checkpoints[0])} -o model.onnx"
     return facts
@@ -169,7 +214,7 @@ def _training_run(path: Path) -> dict[str, Any]:
 
 def _folds(path: Path) -> dict[str, Any]:
     scores = _scored(path / "folds.csv", "drive")
-    return {"kind": "training runs, each with a drive held out", "folder": path.name, "mIoU by drive": scores}
+    return {"kind": "training runs, each with a drive held out", "folder": path.name, "drives": scores}
 
 
 def _scored(path: Path, key: str) -> dict[str, float]:
@@ -188,21 +233,18 @@ def _scored(path: Path, key: str) -> dict[str, float]:
 
 def _statistics(path: Path) -> dict[str, Any]:
     names, columns = read_columns(path)
-    times = columns[1]
-    of = {
-        "frames": len(times),
-        "first": f"{times[0]:.3f} s" if len(times) else None,
-        "last": f"{times[-1]:.3f} s" if len(times) else None,
-    }
+    count = len(columns[0])
+    first, last = (_place(*(column[at] for column in columns[:2])) if count else None for at in (0, -1))
+    of = {"frames": count, "first": first, "last": last}
     shares = {name: column for name, column in zip(names[2:], columns[2:], strict=True) if name not in PLACE_COLUMNS}
     carried = shares.pop(CARRIED_COLUMN) if list(shares)[-1:] == [CARRIED_COLUMN] else None
     return {
         "kind": "statistics",
         "file": path.name,
         "bytes": path.stat().st_size,
-        **(of if names[0] == "index" else {"pictures": len(times)}),
-        **({} if carried is None else {"of these carried": int(carried.sum())}),
-        "means": {name: round(float(column.mean()), 4) for name, column in shares.items()} if len(times) else None,
+        **(of if names[0] == "index" else {"pictures": count}),
+        **({} if carried is None else {"carried": int(carried.sum())}),
+        "mean_shares": {name: round(float(column.mean()), 4) for name, column in shares.items()} if count else None,
     }
 
 
@@ -213,80 +255,94 @@ def _archive(path: Path) -> dict[str, Any]:
             "kind": "mask archive",
             "file": path.name,
             "format": masks.kind,
-            "finished": masks.is_finished or "no, its run was killed or goes on; the masks told here are whole",
-            "run": _run(masks.ending),
+            "finished": masks.is_finished,
+            "run": asdict(masks.ending) if masks.ending else None,
             "source": header.source,
             "model": header.model,
-            "model sha256": header.model_sha256,
+            "model_sha256": header.model_sha256,
             "smoothed": header.smoothed,
-            **({"left out": header.ignored} if header.ignored else {}),
+            **({"ignored": header.ignored} if header.ignored else {}),
             "masks": len(masks),
             **_counts(masks.records),
-            "size": f"{header.width}x{header.height}",
-            "first": _place(masks.records[:1]),
-            "last": _place(masks.records[-1:]),
+            "width": header.width,
+            "height": header.height,
+            "first": _place_of(masks.records[:1]),
+            "last": _place_of(masks.records[-1:]),
             "classes": _classes(masks.classes, {}),
         }
 
 
-def _run(ending: Ending | None) -> str | None:
-    if ending is None:
-        return None
-    lost = f"lost: {ending.lost}" if ending.lost else ""
-    return "; ".join(filter(None, (f"{ending.state}, {ending.frames} frames", lost, warning_of(ending.unlike))))
+def _run(ending: Mapping[str, Any]) -> str:
+    lost = f"lost: {ending['lost']}" if ending["lost"] else ""
+    words = (f"{ending['state']}, {ending['frames']} frames", lost, warning_of(ending["unlike"]))
+    return "; ".join(filter(None, words))
 
 
 def _counts(records: Sequence[MaskRecord]) -> dict[str, int]:
     """Of masks that the network has not worked out; none where it has."""
     counts = {name: sum(getattr(record, name) for record in records) for name in ("reused", "carried")}
-    return {f"of these {name}": count for name, count in counts.items() if count}
+    return {name: count for name, count in counts.items() if count}
 
 
-def _place(records: Sequence[MaskRecord]) -> str | None:
-    return f"frame {records[0].index}, {float(records[0].time):.3f} s" if records else None
+def _place_of(records: Sequence[MaskRecord]) -> dict[str, float] | None:
+    return _place(records[0].index, records[0].time) if records else None
+
+
+def _place(index: float, time: SupportsFloat) -> dict[str, float] | None:
+    """`None` where a table has no numbers there."""
+    return {"index": int(index), "time": round(float(time), 6)} if math.isfinite(index + float(time)) else None
 
 
 def _picture(path: Path) -> dict[str, Any]:
     with PictureSource(path) as source:
         info, head = source.info, source.head
-    stored = f"{head.width}x{head.height}, turned by EXIF's orientation {head.orientation}"
+    stored = {"orientation": head.orientation, "stored_width": head.width, "stored_height": head.height}
     return {
         "kind": "picture",
         "file": path.name,
         "bytes": path.stat().st_size,
-        "codec": f"{info.codec}, {info.pixel_format}",
-        "size": f"{info.width}x{info.height}",
-        **({"stored": stored} if head.orientation > 1 else {}),
+        "codec": info.codec,
+        "pixel_format": info.pixel_format,
+        "width": info.width,
+        "height": info.height,
+        **(stored if head.orientation > 1 else {}),
         "taken": head.taken or None,
         "camera": head.camera or None,
-        "place": "{:.6f}, {:.6f}".format(*head.place) if head.place else None,
-        "colour profile": bool(head.icc),
+        **dict(zip(("latitude", "longitude"), head.place or (None, None), strict=True)),
+        "color_profile": bool(head.icc),
     }
 
 
 def _video(path: Path) -> dict[str, Any]:
     with open_source(path) as source:
         info = source.info
-    streams = {}
+    streams = []
     if info.streams > 1:
         with open_file(path) as container:
             for track in tracks_of(container, path):
                 video = container.streams.video[track.number]
-                told = f"{track.label}, {video.width}x{video.height}{', the default' if track.is_default else ''}"
-                streams[str(track.number)] = told
+                told = {"stream": track.number, "label": track.label, "is_default": track.is_default}
+                streams.append(told | {"width": video.width, "height": video.height})
     return {
         "kind": "video",
         "file": path.name,
         "bytes": path.stat().st_size,
-        "codec": f"{info.codec}, {info.pixel_format}",
-        "size": f"{info.width}x{info.height}",
+        "codec": info.codec,
+        "pixel_format": info.pixel_format,
+        "width": info.width,
+        "height": info.height,
         "rotation": info.rotation,
-        "pixel aspect": str(info.sample_aspect_ratio),
-        "frames per second": None if info.rate is None else round(float(info.rate), 3),
+        "pixel_aspect": str(info.sample_aspect_ratio),
+        "fps": None if info.rate is None else round(float(info.rate), 3),
         "frames": info.frame_count,
-        **({"frames note": info.count_note} if info.count_note else {}),
+        **({"frames_note": info.count_note} if info.count_note else {}),
         "seconds": None if info.duration is None else round(float(info.duration), 3),
-        "time base": str(info.time_base),
+        "time_base": str(info.time_base),
         "audio": info.has_audio,
-        **({"video streams": streams} if streams else {}),
+        **({"streams": streams} if streams else {}),
     }
+
+
+def _stream(facts: Mapping[str, Any]) -> str:
+    default = ", the default" if facts["is_default"] else ""
+    return f"{facts['label']}, {facts['width']}x{facts['height']}{default}"

@@ -256,4 +256,10 @@ def test_info_lists_the_streams(tmp_path: Path, capsys: pytest.CaptureFixture[st
     cameras(tmp_path / "drive.mkv", default=1)
     assert main(["info", str(tmp_path / "drive.mkv"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["video streams"] == {"0": "front, 64x48", "1": "Rear-cam, 80x32, the default"}
+    assert [(item["stream"], item["label"], item["width"], item["height"]) for item in facts["streams"]] == [
+        (0, "front", 64, 48),
+        (1, "Rear-cam", 80, 32),
+    ]
+    assert [item["is_default"] for item in facts["streams"]] == [False, True]
+    assert main(["info", str(tmp_path / "drive.mkv")]) == 0
+    assert "  1: Rear-cam, 80x32, the default" in capsys.readouterr().out.splitlines()

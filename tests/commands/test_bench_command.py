@@ -50,14 +50,14 @@ def test_every_case_is_timed_in_every_round(model: Path, tmp_path: Path, capsys:
     beside = {name.partition(": ")[2] for name in set(cases) - CASES}  # the other runtime, where there is one
     assert beside == ({"side by side", "run: overlay"} if find_spec("openvino") else set())
     for case in cases.values():
-        assert len(case["rounds, frames per second"]) == 2
-        assert case["frames per second"] > 0
-        assert case["processor ms a frame"]["all"] > 0
-    assert cases[BARE]["of the bare model"] == 1
-    assert cases[SIDE_BY_SIDE]["of the bare model, side by side"] == 1
-    stages = cases["run: overlay"]["processor ms a frame"]
+        assert len(case["rounds_fps"]) == 2
+        assert case["fps"] > 0
+        assert case["processor_ms"]["all"] > 0
+    assert cases[BARE]["of_bare"] == 1
+    assert cases[SIDE_BY_SIDE]["of_both"] == 1
+    stages = cases["run: overlay"]["processor_ms"]
     assert {"decode", "infer", "decide", "write", "libraries"} < set(stages)
-    assert told["frames waiting at most"] > 0
+    assert told["most_waiting"] > 0
 
 
 def test_without_a_clip_a_drive_is_drawn_and_the_table_names_every_case(

@@ -45,8 +45,8 @@ def test_info_tells_videos_models_and_archives_apart(
 def test_info_of_a_video_has_its_size_rate_frames_and_sound(clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", str(clip), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
-    assert facts["size"] == "128x96"
-    assert facts["frames per second"] == 25
+    assert (facts["width"], facts["height"]) == (128, 96)
+    assert facts["fps"] == 25
     assert facts["frames"] == 20
     assert facts["seconds"] == 0.8
     assert facts["audio"] is True
@@ -81,8 +81,9 @@ def test_info_of_statistics_has_their_frames_and_means(
     assert run(clip, "--stats", tmp_path / f"shares{suffix}", model=model) == 0
     capsys.readouterr()
     facts = facts_of(tmp_path / f"shares{suffix}", capsys)
-    assert (facts["kind"], facts["frames"], facts["first"], facts["last"]) == ("statistics", 20, "0.000 s", "0.760 s")
-    assert sum(facts["means"].values()) == pytest.approx(1, abs=0.01)
+    assert (facts["kind"], facts["frames"]) == ("statistics", 20)
+    assert (facts["first"], facts["last"]) == ({"index": 0, "time": 0.0}, {"index": 19, "time": 0.76})
+    assert sum(facts["mean_shares"].values()) == pytest.approx(1, abs=0.01)
     (tmp_path / "other.csv").write_text("name,age\n3,7\n")
     assert main(["info", str(tmp_path / "other.csv")]) == 1
     assert "its columns are name, age, and not those of" in capsys.readouterr().err
@@ -96,7 +97,7 @@ def test_info_of_a_checkpoint_and_of_its_run_names_the_next_step(
     (tmp_path / "history.csv").write_text("epoch,miou\n1,0.5\n2,0.71\n3,0.7\n")
     checkpoint, training_run = facts_of(tmp_path / "best.pt", capsys), facts_of(tmp_path, capsys)
     assert (checkpoint["kind"], training_run["kind"]) == ("checkpoint", "training run")
-    assert training_run["best"] == "epoch 2, mIoU 0.71"
+    assert (training_run["best_epoch"], training_run["best_miou"]) == (2, 0.71)
     for facts in (checkpoint, training_run):
         assert facts["next"].startswith(f"roadmask export {tmp_path / 'best.pt'} -o model.onnx")
     (tmp_path / "worst.pt").write_bytes(b"?")
@@ -110,12 +111,13 @@ def test_info_of_a_checkpoint_and_of_its_run_names_the_next_step(
 
 def test_info_of_a_run_that_has_no_scores_yet_and_of_folds(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "last.pt").write_bytes(b"?")
-    assert facts_of(tmp_path, capsys)["checkpoints"] == "last.pt"
+    assert facts_of(tmp_path, capsys)["checkpoints"] == ["last.pt"]
     (tmp_path / "history.csv").write_text("epoch,miou,idd_miou\n1,0.5,0.9\n2,0.6,0.7\n3,nan,nan\n4,,\n")
     facts = facts_of(tmp_path, capsys)
-    assert (facts["epochs"], facts["best"], facts["last"]) == (2, "epoch 1, mIoU 0.7", "mIoU 0.65")
+    assert (facts["epochs"], facts["best_epoch"]) == (2, 1)
+    assert (facts["best_miou"], facts["last_miou"]) == pytest.approx((0.7, 0.65))
     (tmp_path / "folds.csv").write_text("drive,pictures,miou\nA,4,0.5\nmean,4,0.5\n")
-    assert facts_of(tmp_path, capsys)["mIoU by drive"] == {"A": 0.5, "mean": 0.5}
+    assert facts_of(tmp_path, capsys)["drives"] == {"A": 0.5, "mean": 0.5}
 
 
 @pytest.mark.parametrize(

@@ -306,11 +306,15 @@ def test_info_of_a_picture_says_its_size_upright_date_camera_and_place(
     assert main(["info", str(tmp_path / "photo.jpg"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["kind"] == "picture"
-    assert facts["size"] == "80x48"
-    assert facts["stored"] == "48x80, turned by EXIF's orientation 6"
+    assert (facts["width"], facts["height"]) == (80, 48)
+    assert (facts["stored_width"], facts["stored_height"], facts["orientation"]) == (48, 80, 6)
     assert facts["taken"] == "2026-05-01T10:11:12"
     assert facts["camera"] == "ACME Phone 9"
-    assert facts["place"] == "48.135417, -11.500000"
+    assert (facts["latitude"], facts["longitude"]) == pytest.approx((48.135417, -11.5), abs=1e-6)
+    assert main(["info", str(tmp_path / "photo.jpg")]) == 0
+    told = capsys.readouterr().out
+    for words in ("80x48", "48x80, turned by EXIF's orientation 6", "48.135417, -11.500000"):
+        assert words in told
     shutil.copy(tmp_path / "photo.jpg", tmp_path / "again.jpg")
     (tmp_path / "again.jpg").write_bytes(b"junk\xff\xfe")
     assert main(["info", str(tmp_path / "again.jpg")]) == 1

@@ -128,5 +128,5 @@ def test_info_and_run_agree_on_the_number_of_frames_or_info_says_why_not(
         frames = len((tmp_path / f"{name}.csv").read_text().splitlines()) - 1
         if facts["frames"] is not None:
             assert facts["frames"] == frames, name
-        assert ("frames note" in facts) == (note is not None), name
-        assert note is None or note in facts["frames note"]
+        assert ("frames_note" in facts) == (note is not None), name
+        assert note is None or note in facts["frames_note"]

@@ -200,7 +200,7 @@ def test_which_masks_were_carried_is_told_wherever_one_looks(
     assert json.loads((out / "summary.json").read_text())["sources"][0]["carried"] == 5
     for path in (out / "masks", out / "shares.csv"):
         assert main(["info", str(path), "--json"]) == 0
-        assert json.loads(capsys.readouterr().out)["of these carried"] == 5
+        assert json.loads(capsys.readouterr().out)["carried"] == 5
     assert main(["convert", str(out / "masks"), "-o", str(tmp_path / "again.mkv")]) == 0
     with open_masks(tmp_path / "again.mkv") as masks:
         assert [record.carried for record in masks.records] == carried
