@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ..stream import Model
+from ..stream.errors import first_line
 from ..stream.spec import MAX_CLASSES, METADATA_KEY
 from ..training.files import is_class_name, read_lines
 from ..training.public_sets import class_colors
@@ -60,7 +61,7 @@ def adopt(
     try:
         onnx.checker.check_model(graph, full_check=True)
     except Exception as exc:  # the checker's own, and those of shape inference
-        raise ExportError(f"{source}: cannot be adopted ({str(exc).strip().splitlines()[0]})") from exc
+        raise ExportError(f"{source}: cannot be adopted ({first_line(exc)})") from exc
     compared = samples or drawn(*found.size)
     with placed(output) as temporary:
         write(graph, temporary)

@@ -24,7 +24,7 @@ def adopt(
         Path,
         typer.Option(metavar="FILE", help="Its classes in their order: a name a line, R G B NAME, or JSON."),
     ],
-    made: Annotated[
+    output: Annotated[
         Path | None,
         typer.Option("-o", "--output", metavar="FILE", help="Model file; by default MODEL-roadmask.onnx."),
     ] = None,
@@ -39,8 +39,8 @@ def adopt(
     ),
     scale: Annotated[float, typer.Option(help="1 where it takes pixels from 0 to 255.")] = 1 / 255,
     bgr: Annotated[bool, typer.Option("--bgr", help="It takes blue first, as networks fed by OpenCV.")] = False,
-    output: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Its output that is meant; by default the first that fits.")
+    output_name: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Of its outputs, the one to take; by default the first that fits.")
     ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Of pictures, where it takes any; by default 544x416.")
@@ -87,15 +87,15 @@ def adopt(
         std=deviations,
         scale=scale,
         bgr=bgr,
-        output=output,
+        output=output_name,
         size=sides,
         softmax=softmax,
         argmax=argmax,
     )
-    made = made or model.with_name(f"{model.stem}-roadmask.onnx")
+    output = output or model.with_name(f"{model.stem}-roadmask.onnx")
     samples = given_samples(given) if given else None
-    found, equal, origin = make(model, made, adoption, samples=samples, overwrite=overwrite)
+    found, equal, origin = make(model, output, adoption, samples=samples, overwrite=overwrite)
     for line in found.told(adoption):
         write_talk(line)
     write_talk(f"{equal:.3%} of the labels are those of {model.name} on {origin}")
-    typer.echo(f"{printable(made)} ({made.stat().st_size / 1e6:.1f} MB)")
+    typer.echo(f"{printable(output)} ({output.stat().st_size / 1e6:.1f} MB)")

@@ -13,6 +13,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from ..stream.errors import first_line
 from ..stream.spec import METADATA_KEY
 from .errors import ExportError
 from .pictures import Picture, draw
@@ -85,7 +86,7 @@ class Original:
             )
         except Exception as exc:  # its own classes share no base but Exception
             raise ExportError(
-                f"{path}: ONNX Runtime cannot load this file ({str(exc).splitlines()[0]}); export it again"
+                f"{path}: ONNX Runtime cannot load this file ({first_line(exc)}); export it again"
             ) from exc
         self.found = self._find()
 
@@ -194,7 +195,7 @@ class Original:
         except Exception as exc:  # its own classes share no base but Exception
             what = f"pictures of {_shown(found.size)}"
             raise ExportError(
-                f"{self._path}: cannot be run on {what} ({str(exc).splitlines()[0]}); see --size and --layout"
+                f"{self._path}: cannot be run on {what} ({first_line(exc)}); see --size and --layout"
             ) from exc
 
 
@@ -274,7 +275,7 @@ def _take_in(model: onnx.ModelProto, path: Path) -> None:
         if outside:
             onnx.load_external_data_for_model(model, str(path.parent))
     except Exception as exc:  # the checker's own, and those of a file that is too short
-        raise ExportError(f"{path}: its weights cannot be read ({str(exc).splitlines()[0]})") from exc
+        raise ExportError(f"{path}: its weights cannot be read ({first_line(exc)})") from exc
 
 
 def _has(graph: onnx.GraphProto, kind: str) -> bool:

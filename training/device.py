@@ -28,7 +28,7 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as exc:
-        reason = str(exc).splitlines()[0]
+        reason = str(exc).strip().partition("\n")[0] or type(exc).__name__  # torch adds lines for its developers
         raise TrainingError(f"device {name!r} is not there ({reason}); try --device auto") from exc
     return device
 

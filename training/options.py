@@ -11,6 +11,9 @@ import typer
 from .settings import Precision, check_size
 from .shape import Weights
 
+_UNITS_S = (86400, 3600, 60, 1)
+_DURATION = re.compile("".join(rf"(?:(\d{{1,9}}(?:\.\d+)?){unit})?" for unit in "dhms"), re.ASCII)
+
 DataFolders = Annotated[
     list[str],
     typer.Argument(
@@ -66,13 +69,15 @@ def parse_numbers(text: str, option: str) -> tuple[float, ...]:
 
 
 def parse_duration(text: str | None, option: str) -> float | None:
-    """Seconds of "90s", "8m" or "1.5h"."""
+    """Seconds of "90s", "8m" or "1h30m", as `roadmask run` writes lengths of time; 0 alone needs no unit."""
     if text is None:
         return None
-    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?)(s|m|h)", text.strip(), re.ASCII)
-    if match is None:
-        raise typer.BadParameter(f"{text!r:.40} is not a time such as 90s, 8m or 1.5h", param_hint=option)
-    return float(match[1]) * {"s": 1, "m": 60, "h": 3600}[match[2]]
+    found = _DURATION.fullmatch(text.strip().lower())
+    numbers = found.groups() if found else ()
+    if not any(numbers) and text != "0":
+        unit = f"; say which unit: {text}m or {text}s" if text.isdecimal() else "; write 90s, 8m, 1.5h or 1h30m"
+        raise typer.BadParameter(f"{text!r:.40} is no length of time{unit}", param_hint=option)
+    return sum(float(number or 0) * unit_s for number, unit_s in zip(numbers, _UNITS_S, strict=False))
 
 
 def parse_size(text: str | None, option: str) -> tuple[int, int] | None:

@@ -43,7 +43,7 @@ def train(
     ] = None,
     budget: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="Train this long, 90s, 8m or 1.5h, from the first step on; not --epochs."),
+        typer.Option(metavar="TIME", help="Train this long from the first step on, in place of --epochs: 8m or 1.5h."),
     ] = None,
     batch: of.Batch = _D.batch,
     size: of.Size = None,
@@ -142,7 +142,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with a run that was stopped.")] = False,
     stop_after: Annotated[
         str | None,
-        typer.Option(metavar="TIME", help="End after the epoch in which it is over, as 90m or 2h; see --resume."),
+        typer.Option(metavar="TIME", help="End after the epoch in which it is over: 90m or 2h; see --resume."),
     ] = None,
 ) -> None:
     """Train a U-Net on labelled driving pictures.
@@ -210,7 +210,7 @@ def train(
         loaders=loaders,
         license_note=license_note,
     )
-    _train(settings, output, folds=folds, resume=resume, stop_after=_parse_stop(stop_after))
+    _train(settings, output, folds=folds, resume=resume, stop_after=of.parse_duration(stop_after, "--stop-after"))
 
 
 def _shape_default(field: str) -> str:
@@ -246,12 +246,6 @@ def _parse_decoder(text: str | None) -> tuple[int, int, int, int] | None:
         raise typer.BadParameter(f"{text!r:.40} is not four numbers, such as 128,64,48,32", param_hint="--decoder")
     first, second, third, fourth = map(int, parts)
     return first, second, third, fourth
-
-
-def _parse_stop(text: str | None) -> float | None:
-    """Seconds; a number alone is of minutes."""
-    is_number = text is not None and re.fullmatch(r"\d{1,9}(\.\d+)?", text, re.ASCII) is not None
-    return of.parse_duration(f"{text}m" if is_number else text, "--stop-after")
 
 
 def _parse_scale(text: str) -> tuple[float, float]:

@@ -16,18 +16,18 @@ import typer
 
 from ..decode.deinterlace import Deinterlace
 from ..encode.h264 import EncoderChoice, Preset
-from ..encode.legend import LEGEND_PLACES, LegendPlace
+from ..encode.legend import LegendPlace
 from ..encode.overlay import Style
 from ..encode.palette import PALETTES, Palette, load_palette
 from ..masks.carry import Every, parse_every
 from ..masks.ignore import Ignored, parse_ignored
 from ..spec import SIZES, Renamed, parse_size
-from ..system.talk import did_you_mean
 
 _Value = TypeVar("_Value")
 
 _UNITS_S = (86400, 3600, 60, 1)
 _LARGEST_VIDEO = 1 << 26  # pixels
+_LEAST_TIMEOUT_S = 0.5
 _LONGEST_S = 100 * 366 * 86400.0  # of any time
 _DURATION = re.compile(r"(?:(\d+(?:\.\d+)?)d)?(?:(\d+(?:\.\d+)?)h)?(?:(\d+(?:\.\d+)?)m)?(?:(\d+(?:\.\d+)?)s?)?")
 
@@ -154,13 +154,21 @@ def parse_duration(text: str) -> float:
     return seconds
 
 
+def parse_timeout(text: str) -> float:
+    """Seconds. Raises `ValueError`."""
+    seconds = parse_duration(text)
+    if not _LEAST_TIMEOUT_S <= seconds <= _UNITS_S[0]:
+        raise ValueError(f"{text!r:.40} is not from {_LEAST_TIMEOUT_S}s to 1d")
+    return seconds
+
+
 def with_legend_placed(arguments: Sequence[str]) -> list[str]:
     """The arguments of a command, where `--legend` may have no value: options of Typer's always have one."""
     result = []
     for argument, after in zip(arguments, [*arguments[1:], ""], strict=True):
         result.append(argument)
-        # What is not even a misspelled place is the next option or source.
-        if argument == "--legend" and not (re.fullmatch(r"[\w-]+", after) and did_you_mean(after, LEGEND_PLACES)):
+        # A word that is no place, well or badly spelled, is the next option, or a source: a file, a number, an address.
+        if argument == "--legend" and not (re.fullmatch(r"[^\W\d][\w-]*", after) and not Path(after).exists()):
             result.append("auto")
     return result
 

@@ -160,10 +160,8 @@ def run(
     policy: Annotated[Policy, typer.Option(help="Of a camera when the model is slower; auto: latest.")] = "auto",
     timeout: Annotated[
         float,
-        typer.Option(
-            min=0.5, max=86400, callback=of.a_number, help="Seconds without a frame until a camera counts as lost."
-        ),
-    ] = 10,
+        of.read(of.parse_timeout, "TIME", "Without a frame for so long, a camera counts as lost.", show_default="10s"),
+    ] = "10",  # type: ignore[assignment]
     max_retries: Annotated[
         int | None, typer.Option(min=0, help="Of a lost camera, in a row; without, for ever.")
     ] = None,

@@ -172,7 +172,7 @@ def test_nothing_of_what_is_gone_is_remembered(folder: Path) -> None:
     watch = watching.watch
     assert not watch._seen
     assert not watch._waiting
-    assert not watch._working
+    assert not watch._running
     assert set(watch._listings) == {folder}
 
 

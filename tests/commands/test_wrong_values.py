@@ -40,6 +40,7 @@ WRONG = [
             "--palette gone.json",
             "--style nonsense",
             "--legend top-middle",
+            "--legend foo",
             "--device nonsense",
             "--device cuda:x",
             "--device cpu:1",

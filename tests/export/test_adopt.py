@@ -204,7 +204,7 @@ def of_two_inputs(path: Path) -> Path:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--output", "nope"], r"has no output 'nope'; it has "),
+        (["--output-name", "nope"], r"has no output 'nope'; it has "),
         (["--size", "64x64"], r"takes pictures of 128x96 alone, not of 64x64"),
         (["--mean", "1,2"], r"is not three numbers"),
         (["--std", "1,0,1"], r"is not three numbers"),

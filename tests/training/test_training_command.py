@@ -16,7 +16,6 @@ import roadmask.training.session
 from roadmask.stream.cli import main
 from roadmask.training.command import train_command
 from roadmask.training.settings import AugmentSettings, TrainSettings, from_plain, plain
-from roadmask.training.train_cli import _parse_stop
 from tests.support.datasets import NAMES, make_fastai, tiny_settings
 
 pytestmark = pytest.mark.usefixtures("thin_encoder")
@@ -236,9 +235,10 @@ def test_a_run_that_a_cluster_ends_says_how_to_go_on_too(
     assert signal.getsignal(signal.SIGTERM) is before
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90", 5400), ("1.5", 90), ("90m", 5400), ("2h", 7200), ("30s", 30)])
-def test_stop_after_takes_a_time_or_minutes(text: str, seconds: float) -> None:
-    assert _parse_stop(text) == seconds
+def test_a_length_of_time_without_its_unit_is_refused_with_what_to_write(capsys: pytest.CaptureFixture[str]) -> None:
+    """It was minutes in 1.0.0; in all other options it would be seconds."""
+    assert main(["train", "camvid", "-o", "run", "--stop-after", "90"]) == 2
+    assert "'90' is no length of time; say which unit: 90m or 90s" in capsys.readouterr().err
 
 
 def test_bad_data_is_one_line_on_stderr(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
