@@ -40,7 +40,8 @@ def adopt(
     scale: Annotated[float, typer.Option(help="1 where it takes pixels from 0 to 255.")] = 1 / 255,
     bgr: Annotated[bool, typer.Option("--bgr", help="It takes blue first, as networks fed by OpenCV.")] = False,
     output_name: Annotated[
-        str | None, typer.Option(metavar="NAME", help="Of its outputs, the one to take; by default the first that fits.")
+        str | None,
+        typer.Option(metavar="NAME", help="Of its outputs, the one to take; by default the first that fits."),
     ] = None,
     size: Annotated[
         str | None, typer.Option(metavar="WxH", help="Of pictures, where it takes any; by default 544x416.")

@@ -19,7 +19,7 @@ import typer
 from typer.core import TyperCommand
 
 from . import __version__
-from .errors import RoadmaskError, Stopped
+from .errors import RoadmaskError, Stopped, first_line
 from .system.talk import harmless_streams, install_command, lines_for_people, printable, unwritten_results
 from .system.url import redacted, without_secrets
 
@@ -94,7 +94,7 @@ def _run(arguments: Sequence[str] | None, on_import: Callable[[], None]) -> int:
     called = next((command for command in _COMMANDS if command.name in first), None)
     try:
         return _call(called, arguments, on_import, completes=typed is not None)
-    except ModuleNotFoundError as exc:  # of an extra, which the help of a command is told without
+    except ImportError as exc:  # of an extra, which the help of a command is told without
         return _missing_package(called, exc)
     except OSError as exc:  # of a name that no file can have, for one: too long, or a loop of links
         if not isinstance(exc.filename, str):
@@ -205,9 +205,13 @@ def _not_called() -> None:
     """Stands for a command in the list of commands."""
 
 
-def _missing_package(command: _Command | None, exc: ModuleNotFoundError) -> int:
-    if command is None or exc.name is None or exc.name.partition(".")[0] == "roadmask":
+def _missing_package(command: _Command | None, exc: ImportError) -> int:
+    package = (exc.name or "roadmask").partition(".")[0]
+    if command is None or package == "roadmask":
         raise exc
+    if not isinstance(exc, ModuleNotFoundError):
+        again = f"pip install --force-reinstall {package}"
+        return _fail(f"'{command.name}' needs {package}, which cannot be imported ({first_line(exc)}): {again}", 1)
     return _fail(f"'{command.name}' needs {exc.name}, which is not installed: {install_command(command.extra)}", 1)
 
 

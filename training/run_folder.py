@@ -12,6 +12,7 @@ from torch import Tensor
 
 from . import checkpoint as checkpoints
 from .checkpoint import Checkpoint
+from .classmap import split_map
 from .command import option_text, train_command
 from .errors import CheckpointError
 from .field_types import misfit
@@ -61,7 +62,7 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
     except (LookupError, TypeError) as exc:
         raise CheckpointError(f"{last}: its settings are not those of a run ({exc}); choose another folder") from exc
     for name in now:
-        is_same = before.get(name) == now[name] or (name in _KNOWN and now[name] is None)
+        is_same = _place(name, before.get(name)) == _place(name, now[name]) or (name in _KNOWN and now[name] is None)
         if name not in _MAY_CHANGE and not is_same:
             raise CheckpointError(
                 f"{run}: was started with {name} = {option_text(name, before.get(name))}, not "
@@ -69,6 +70,16 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
                 f"settings (the command is in {run / SETTINGS}), or choose another folder"
             )
     return previous
+
+
+def _place(name: str, value: Any) -> Any:
+    """What is compared of a setting: of paths, which may be written in several ways, where they lead to."""
+    if isinstance(value, list) and name in ("data", "unlabelled", "teachers"):
+        return [_place("valid_list", item) for item in value]
+    if name not in ("valid_list", "start_from") or not isinstance(value, str):
+        return value
+    folder, mapped = split_map(value)
+    return folder.resolve(), Path(mapped).resolve() if Path(mapped).is_file() else mapped
 
 
 def check_same_data(previous: Checkpoint, class_names: tuple[str, ...], meanings: Sequence[dict[str, str]]) -> None:

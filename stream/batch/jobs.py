@@ -139,7 +139,7 @@ def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
     """
     files = [source for source in sources if isinstance(source, VideoFile)]
     if not files:
-        return [Path(source.name) for source in sources]  # cameras
+        return [Path(source.name.replace(".", "_")) for source in sources]  # cameras: an address has dots
     twins = Counter((file.path.parent, results_stem(file.path), file.label) for file in files)
     places = []
     for file in files:

@@ -157,7 +157,12 @@ class Summary:
                     self._journal = AppendedFile(self._journal.path)
 
     def write(self) -> None:
-        call = {"started": self._started, "ended": utc_text(datetime.now(UTC)), **self._counts, "refused": [*self._refused]}
+        call = {
+            "started": self._started,
+            "ended": utc_text(datetime.now(UTC)),
+            **self._counts,
+            "refused": [*self._refused],
+        }
         head = json.dumps(self._facts | {"last_call": call}, indent=1)
         entries = ",\n".join(self._entries.values())
         with writing(self.path):
@@ -240,6 +245,11 @@ def recorded(path: Path, job: SegmentSettings) -> Entry | None:
     if not is_summary(path):
         return None
     return Summary(path, {}).entry(job)
+
+
+def entries_of(path: Path) -> list[Entry]:
+    """All that a summary and its journal tell. Raises `OutputError` where it is none."""
+    return [_known(json.loads(text)) for text in _read(path).values()]
 
 
 def noted_model(path: Path) -> tuple[str, str] | None:

@@ -8,6 +8,7 @@ import math
 import os
 import sys
 import zlib
+from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
@@ -21,11 +22,12 @@ from rich.text import Text
 
 from ..archive.archive import open_masks
 from ..archive.manifest import MaskRecord
+from ..batch.summary import entries_of, noted_model
 from ..decode.opening import is_sequence, open_file
 from ..decode.picture import PictureSource, is_picture
 from ..decode.source import open_source
 from ..decode.video_stream import tracks_of
-from ..errors import ArchiveError, RoadmaskError
+from ..errors import ArchiveError, OutputError, RoadmaskError
 from ..masks.familiar import warning_of
 from ..network.model import Model, bundled_models, find_model
 from ..spec import PixelClass
@@ -60,11 +62,14 @@ _CHECKPOINT_MARK, _CHECKPOINT_BEGIN = b"roadmask-checkpoint", 4096
 
 def info(
     path: Annotated[
-        Path, typer.Argument(metavar="FILE", help="A video, a picture, a model (.onnx), masks, statistics, a run.")
+        Path,
+        typer.Argument(
+            metavar="FILE", help="A video, a picture, a model (.onnx), masks, statistics, a summary, a training run."
+        ),
     ],
     as_json: AsJson = False,
 ) -> None:
-    """Say what a video, a picture, a model, a mask archive, a table of statistics or a training run is.
+    """Say what a video, a picture, a model, a mask archive, a table of statistics, a summary or a training run is.
 
     \b
     roadmask info drive.mp4
@@ -133,12 +138,9 @@ def describe(path: Path) -> dict[str, Any]:
             return _model(find_model(path))
         raise RoadmaskError(f"{path}: no such file{did_you_mean(str(path), bundled_models())}")
     suffix = path.suffix.lower()
-    if suffix == ".onnx":
-        return _model(path)
-    if suffix in (".pt", ".pth"):
-        return _checkpoint(path)
-    if suffix in STATS_SUFFIXES:
-        return _statistics(path)
+    by_suffix = {".onnx": _model, ".pt": _checkpoint, ".pth": _checkpoint, ".json": _summary}
+    if tell := by_suffix.get(suffix, _statistics if suffix in STATS_SUFFIXES else None):
+        return tell(path)
     if (path / "folds.csv").is_file():
         return _folds(path)
     if any((path / name).is_file() for name in ("history.csv", *_CHECKPOINTS)):
@@ -245,6 +247,23 @@ def _statistics(path: Path) -> dict[str, Any]:
         **(of if names[0] == "index" else {"pictures": count}),
         **({} if carried is None else {"carried": int(carried.sum())}),
         "mean_shares": {name: round(float(column.mean()), 4) for name, column in shares.items()} if count else None,
+    }
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    try:
+        entries, model = entries_of(path), noted_model(path)
+    except OutputError as exc:
+        raise RoadmaskError(f"{path}: no summary of 'roadmask run', which is all of JSON that is known here") from exc
+    return {
+        "kind": "summary",
+        "file": path.name,
+        "model": model and model[0],
+        "device": model and model[1],
+        "sources": len(entries),
+        **Counter(entry.state for entry in entries),
+        "frames": sum(entry.frames or 0 for entry in entries),
+        "reasons": {entry.source: entry.reason for entry in entries if entry.reason},
     }
 
 

@@ -151,6 +151,8 @@ def _run(
     at_once = max(jobs_at_once(model, request.at_once, len(jobs)), _together(jobs, model))
     with ExitStack() as stack:
         shared = stack.enter_context(model.shared(1 if request.cluster else at_once, together=False))
+        # Before the summary, whose folder is made: there may be no cluster, and nothing to connect to one with.
+        cluster = stack.enter_context(open_cluster(model, request.cluster)) if request.cluster else None
         noted = summary and stack.enter_context(open_summary(summary, facts))
         if talk.shows_time_left and many:
             stack.enter_context(workload.looking_ahead())
@@ -159,8 +161,8 @@ def _run(
         if many:
             talk.say(f"{len(jobs)} file{'s' * (len(jobs) > 1)}; {model.path.stem} on {model.device}")
         run_job: RunJob = _Here(workload, talk, shared, views, places, stop, is_told=not many)
-        if request.cluster:
-            at_once, run_job = _on_cluster(stack.enter_context(open_cluster(model, request.cluster)), workload, stop)
+        if cluster:
+            at_once, run_job = _on_cluster(cluster, workload, stop)
         noted_alone = partial(record_run, record, facts, model) if record else None
         ends = Ends(workload, talk, noted or None, noted_alone, stop, many=many)
         run_batch(

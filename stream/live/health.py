@@ -49,9 +49,7 @@ def run_health(run: Mapping[str, Any]) -> tuple[bool, dict[str, object]]:
     """Whether a run of files is well, and what to say of it."""
     problems = [f"{item['folder']}: {item['problem']}" for item in run["folders"] if item["problem"]]
     problems += [
-        f"{item['name']}: no frame for {item['still_s']:.0f} s"
-        for item in run["running"]
-        if item["still_s"] > _STILL_S
+        f"{item['name']}: no frame for {item['still_s']:.0f} s" for item in run["running"] if item["still_s"] > _STILL_S
     ]
     told = {name: run[name] for name in ("waiting", "done", "partial", "failed", "running", "folders")}
     return not problems, {"status": "failing" if problems else "ok", "problems": problems, **told}

@@ -65,8 +65,8 @@ class LiveView:
         max_width: int = 960,
         run: RunFacts | None = None,
     ) -> None:
-        if any(find_spec(name) is None for name in _NEEDED):
-            raise OutputError(f"--serve needs starlette: {install_command('serve')}")
+        if missing := [name for name in _NEEDED if find_spec(name) is None]:
+            raise OutputError(f"--serve needs {missing[0]}: {install_command('serve')}")
         if token is None and not address.is_loopback:
             raise OutputError(
                 f"--serve {address}: is open to other machines; pass --token WORD, which viewers then have to know"
@@ -111,7 +111,10 @@ class LiveView:
         return f"live view at {self.url}" + (", the first time with ?token=... at its end" if self._token else "")
 
     def __enter__(self) -> Self:
-        from .app import ViewApp, ViewServer  # these need the packages that are asked for above
+        try:
+            from .app import ViewApp, ViewServer  # these need the packages that are asked for above
+        except ModuleNotFoundError as exc:  # which lack one of their own
+            raise OutputError(f"--serve needs {exc.name}: {install_command('serve')}") from exc
 
         listener = listen(self._address)
         self._address = replace(self._address, port=listener.getsockname()[1])

@@ -10,6 +10,7 @@ import pytest
 from roadmask.stream.batch.jobs import plan, results_folder
 from roadmask.stream.batch.video_files import VideoFile, find_sources
 from roadmask.stream.batch.workload import frames_of
+from roadmask.stream.camera.camera import parse_camera
 from roadmask.stream.commands.options import parse_moment
 from roadmask.stream.errors import OutputError, SourceError
 from roadmask.stream.frames import VideoInfo
@@ -51,6 +52,13 @@ def test_a_folder_takes_all_three_outputs_under_the_sources_name(tmp_path: Path)
 def test_a_dot_in_a_sources_name_makes_no_other_kind_of_mask_archive() -> None:
     (job,) = plan([VideoFile(Path("night.2.mp4"))], "out/", TEMPLATE)
     assert [path.name for path in job.outputs] == ["night.2_overlay.mp4", "night_2_masks", "night.2_stats.csv"]
+
+
+def test_outputs_of_a_camera_without_a_name_are_all_called_by_its_address_without_dots() -> None:
+    (job,) = plan([parse_camera("rtsp://10.0.0.7/live")], "out/", TEMPLATE)
+    assert [path.name for path in job.outputs] == [
+        f"10_0_0_7_live_{what}" for what in ("overlay.mp4", "masks", "stats.csv")
+    ]
 
 
 def test_without_any_output_the_overlay_goes_into_the_working_directory() -> None:

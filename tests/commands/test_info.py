@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -70,6 +71,28 @@ def test_info_of_a_model_has_ids_what_goes_in_and_comes_out_and_scores(capsys: p
     lines = capsys.readouterr().out.splitlines()
     (road,) = (line for line in lines if "Road" in line and "██" in line)
     assert road.split() == ["3", "██", "Road", f"{facts['scores']['iou_Road']:.3f}"]
+
+
+def test_info_of_a_summary_counts_what_became_of_the_files(
+    clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "text.mp4").write_text("no video" * 99)
+    shutil.copy(clip, tmp_path / "drive.mp4")
+    assert run(tmp_path, "-o", f"{tmp_path}/out/", model=model) == 3
+    capsys.readouterr()
+    facts = facts_of(tmp_path / "out" / "summary.json", capsys)
+    assert (facts["kind"], facts["sources"], facts["done"], facts["failed"], facts["frames"]) == (
+        "summary",
+        2,
+        1,
+        1,
+        20,
+    )
+    assert facts["model"] == model.stem
+    assert list(facts["reasons"]) == [str(tmp_path / "text.mp4")]
+    (tmp_path / "other.json").write_text("[]")
+    assert main(["info", str(tmp_path / "other.json")]) == 1
+    assert "other.json: no summary of 'roadmask run'" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import importlib
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from roadmask.stream.cli import _COMMANDS
+from roadmask.stream.cli import _COMMANDS, main
+from roadmask.stream.errors import OutputError
+from roadmask.stream.live.live_view import LiveView
 from roadmask.stream.system import talk
-from tests.support.clips import cfr, make_clip
+from tests.support.clips import SPEC, cfr, make_clip
 from tests.support.color_model import write_color_model
+from tests.support.live_results import ANYWHERE
 from tests.support.own_process import LIMIT_S, ROOT, python
 
 BASE = """
@@ -90,6 +95,29 @@ def test_what_a_run_or_its_masks_need_an_extra_for_is_one_line_with_the_command_
     for line, extra in zip(told, filter(None, lines.values()), strict=True):
         assert f"pip install -e '{ROOT}[{extra}]'" in line
         assert ".partial" not in line
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_package_that_is_there_and_broken_is_told_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "anyio", None)  # which starlette needs
+    for name in [name for name in sys.modules if name.startswith(("starlette", "roadmask.stream.live.app"))]:
+        monkeypatch.delitem(sys.modules, name)
+    with pytest.raises(OutputError, match=re.escape(f"--serve needs anyio: {talk.install_command('serve')}")):
+        LiveView(ANYWHERE, SPEC.classes).__enter__()
+    (tmp_path / "matplotlib.py").write_text("raise ImportError('libpng16.so: no such file', name='matplotlib._path')\n")
+    for name in [name for name in sys.modules if name.startswith("matplotlib")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(
+        "roadmask.training.lr_find_cli._make_room", lambda *_, **__: importlib.import_module("matplotlib")
+    )
+    assert main(["lr-find", "camvid", "-o", str(tmp_path / "rates")]) == 1
+    assert capsys.readouterr().err == (
+        "roadmask: 'lr-find' needs matplotlib, which cannot be imported (libpng16.so: no such file): "
+        "pip install --force-reinstall matplotlib\n"
+    )
 
 
 @pytest.mark.parametrize(

@@ -188,7 +188,9 @@ def test_each_steps_loss_is_shown_within_its_epoch_however_long_that_was() -> No
     assert [line.get_label() for line in scores.get_lines()] == ["mean IoU", "pixel accuracy", "mean IoU, other"]
 
 
-@pytest.mark.parametrize(("text", "seconds"), [("90s", 90), ("8m", 480), ("1.5h", 5400), ("1h30m", 5400), ("0.5m", 30), ("2d", 172800)])
+@pytest.mark.parametrize(
+    ("text", "seconds"), [("90s", 90), ("8m", 480), ("1.5h", 5400), ("1h30m", 5400), ("0.5m", 30), ("2d", 172800)]
+)
 def test_a_time_is_a_number_and_a_unit(text: str, seconds: float) -> None:
     assert parse_duration(text, "--budget") == seconds
 

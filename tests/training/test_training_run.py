@@ -6,6 +6,7 @@ import json
 import math
 import signal
 import subprocess
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -186,6 +187,17 @@ def test_an_epoch_sees_each_picture_once(data: Path) -> None:
 
 def test_how_many_processes_load_is_not_a_setting_that_a_run_must_keep(data: Path, whole: Path) -> None:
     train(tiny_settings(data, loaders=1), whole, resume=True)
+
+
+def test_a_run_goes_on_with_its_data_however_the_path_is_written(
+    data: Path, whole: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = tiny_settings(data)
+    train(replace(settings, data=(f"{data}/../{data.name}/",)), whole, resume=True)
+    monkeypatch.chdir(data.parent)
+    train(replace(settings, data=(f"./{data.name}",)), whole, resume=True)
+    with pytest.raises(CheckpointError, match="was started with data = "):
+        train(replace(settings, data=(str(data.parent),)), whole, resume=True)
 
 
 def test_an_existing_run_is_not_written_over(data: Path, whole: Path) -> None:
