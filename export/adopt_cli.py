@@ -26,10 +26,10 @@ def adopt(
     ],
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", metavar="FILE", help="Model file; by default MODEL-roadmask.onnx."),
+        typer.Option("-o", "--output", metavar="FILE", help="Model file; default: MODEL-roadmask.onnx."),
     ] = None,
     layout: Annotated[
-        Literal["nchw", "nhwc"] | None, typer.Option(help="Of its pictures; by default as the file says.")
+        Literal["nchw", "nhwc"] | None, typer.Option(help="Of its pictures; default: as the file says.")
     ] = None,
     mean: Annotated[str, typer.Option(metavar="R,G,B", help="It sees (pixel * scale - mean) / std.")] = (
         "0.485,0.456,0.406"
@@ -41,18 +41,16 @@ def adopt(
     bgr: Annotated[bool, typer.Option("--bgr", help="It takes blue first, as networks fed by OpenCV.")] = False,
     output_name: Annotated[
         str | None,
-        typer.Option(metavar="NAME", help="Of its outputs, the one to take; by default the first that fits."),
+        typer.Option(metavar="NAME", help="Of its outputs, the one to take; default: the first that fits."),
     ] = None,
     size: Annotated[
-        str | None, typer.Option(metavar="WxH", help="Of pictures, where it takes any; by default 544x416.")
+        str | None, typer.Option(metavar="WxH", help="Of pictures, where it takes any; default: 544x416.")
     ] = None,
     softmax: Annotated[bool, typer.Option("--softmax", help="Make probabilities of its scores.")] = False,
     argmax: Annotated[
         bool | None, typer.Option("--argmax/--scores", help="Its output holds labels, or scores.")
     ] = None,
-    pictures: Annotated[
-        Path | None, typer.Option(metavar="FOLDER", help="To compare on; by default drawn ones.")
-    ] = None,
+    pictures: Annotated[Path | None, typer.Option(metavar="FOLDER", help="To compare on; default: drawn ones.")] = None,
     overwrite: of.Overwrite = False,
 ) -> None:
     """Make a model file of a network that was trained elsewhere, so that everything here runs it.
@@ -66,13 +64,12 @@ def adopt(
     roadmask run drive.mp4 --model street.onnx
     """  # noqa: D301 - Typer needs the character, to leave the lines after it as they are
     means, deviations = (parse_numbers(text, option) for text, option in ((mean, "--mean"), (std, "--std")))
-    for values, option in ((means, "--mean"), (deviations, "--std")):
-        if len(values) != 3 or (option == "--std" and not all(values)):
-            raise typer.BadParameter(f"{','.join(map(str, values))} is not three numbers", param_hint=option)
+    if len(means) != 3:
+        raise typer.BadParameter(f"{mean} is not three numbers", param_hint="--mean")
+    if len(deviations) != 3 or not all(deviations):
+        raise typer.BadParameter(f"{std} is not three numbers, none of them 0", param_hint="--std")
     if not scale:
-        raise typer.BadParameter(
-            "0 leaves nothing of a picture; give three numbers that are not 0", param_hint="--scale"
-        )
+        raise typer.BadParameter("0 leaves nothing of a picture; give a number that is not 0", param_hint="--scale")
     sides = parse_size(size, "--size")
     given = find_pictures(pictures) if pictures else None
 

@@ -45,7 +45,7 @@ def evaluate(
         ),
     ] = None,
     list_file: Annotated[
-        Path | None, typer.Option("--list", metavar="FILE", help="Score the pictures it names, as valid.txt does.")
+        Path | None, typer.Option("--list", metavar="FILE", help="Score the pictures that it names, as valid.txt does.")
     ] = None,
     folder: Annotated[
         Folder | None, typer.Option(help="Score this part of a data set that has folders of them.")

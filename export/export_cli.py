@@ -31,11 +31,11 @@ def export(
     output: Annotated[
         Path | None,
         typer.Option(
-            "-o", "--output", help="Model file; by default beside the checkpoint, as .onnx, -int8.onnx or -fp16.onnx."
+            "-o", "--output", help="Model file; default: beside the checkpoint, as .onnx, -int8.onnx or -fp16.onnx."
         ),
     ] = None,
     pictures: Annotated[
-        Path | None, typer.Option(help="Folder or data set to compare on; by default frames of the training data.")
+        Path | None, typer.Option(help="Folder or data set to compare on; default: frames of the training data.")
     ] = None,
     int8: Annotated[
         bool, typer.Option("--int8", help="Smaller and faster on CPUs, for nearly the same labels; needs --calibrate.")
@@ -61,7 +61,7 @@ def export(
     ] = "nhwc",
     numbers: Annotated[
         Literal["uint8", "float32"] | None,
-        typer.Option("--input", help="Of its pictures; by default uint8, and float32 with nchw."),
+        typer.Option("--input", help="Of its pictures; default: uint8, and float32 with nchw."),
     ] = None,
     normalised: Annotated[
         bool, typer.Option("--normalised/--raw", help="With nchw: of pictures less their mean, or from 0 to 255.")
@@ -70,7 +70,7 @@ def export(
         list[Path] | None,
         typer.Option(
             metavar="DATA",
-            help="Data set or folder of pictures that it knows: runs then tell of drives unlike them. May be repeated.",
+            help="Data set or folder of pictures that it knows: runs then tell of drives unlike them; repeatable.",
         ),
     ] = None,
     overwrite: of.Overwrite = False,

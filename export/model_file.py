@@ -27,7 +27,7 @@ def check_output(output: Path, source: Path, *, source_kind: str, overwrite: boo
     if output.exists() and source.exists() and output.samefile(source):
         raise ExportError(f"{output}: is the {source_kind} itself; name another output")
     if output.exists() and not overwrite:
-        raise ExportError(f"{output}: exists already; replace it with --overwrite, or name another with -o")
+        raise ExportError(f"{output}: exists; pass --overwrite to replace it, or name another with -o")
 
 
 @contextmanager

@@ -49,7 +49,7 @@ def write_plain(
     beside = [output.with_name(f"{output.stem}_{what}.txt") for what in ("nvinfer", "labels")]
     check_output(output, source, source_kind="model", overwrite=overwrite)
     if taken := [path for path in beside if path.exists() and not overwrite]:
-        raise ExportError(f"{taken[0]}: exists already; replace it with --overwrite, or name another with -o")
+        raise ExportError(f"{taken[0]}: exists; pass --overwrite to replace it, or name another with -o")
     model = Model.load(source, device="cpu", workers=1)
     height, width = size or (model.spec.height, model.spec.width)
     if height % model.spec.stride or width % model.spec.stride:

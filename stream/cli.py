@@ -54,6 +54,8 @@ _COMMANDS = (
     _Command("eval", "export.eval_cli", "evaluate", "Score a model file on labelled pictures.", "export"),
 )
 
+# How a value is written, in help, by Click's name of its type: where an option does not say it itself.
+_VALUES = {"int": "N", "int range": "N", "float": "X", "float range": "X", "path": "PATH", "str": "TEXT"}
 _STOPPED = 130  # exit code
 _ALL = "--help-all"
 _WIDTH = 110  # of help, at most
@@ -150,7 +152,10 @@ def _parser(called: _Command | None, module: ModuleType | None, *, shows_all: bo
             app.command(command.name, cls=helpful, context_settings=settings)(function)
         else:
             app.command(command.name, help=command.help)(_not_called)
-    return typer.main.get_command(app)
+    commands: Any = typer.main.get_command(app)
+    for param in commands.commands[called.name].params if called else ():
+        param.metavar = param.metavar or _VALUES.get(param.type.name)
+    return commands  # type: ignore[no-any-return]
 
 
 def _helpful(groups: Mapping[str, str], *, shows_all: bool) -> type[TyperCommand]:
@@ -162,6 +167,9 @@ def _helpful(groups: Mapping[str, str], *, shows_all: bool) -> type[TyperCommand
     """
 
     class Helpful(TyperCommand):
+        def collect_usage_pieces(self, ctx: Any) -> list[str]:
+            return [piece.strip("{}") for piece in super().collect_usage_pieces(ctx)]  # Typer's, of what must be there
+
         def format_options(self, ctx: Any, formatter: Any) -> None:  # Typer's Click is another one in each release
             if not groups:
                 super().format_options(ctx, formatter)

@@ -234,9 +234,7 @@ def _refuse_unknown(classes: Sequence[PixelClass], names: Sequence[str]) -> None
     for name in names:
         if name.lower() not in map(str.lower, known):
             meant = did_you_mean(name, known)
-            raise RoadmaskError(
-                f"class {name!r} is not known to this model; it has {', '.join(known)}{meant}", usage=True
-            )
+            raise RoadmaskError(f"class {name!r} is not known here; there are {', '.join(known)}{meant}", usage=True)
 
 
 def _spec(content: dict[str, Any]) -> ModelSpec:

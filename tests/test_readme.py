@@ -16,6 +16,8 @@ import pytest
 
 import roadmask
 from roadmask import Model, SegmentSettings, process_video
+from roadmask.stream.batch.batch import STATES
+from roadmask.stream.camera.status import CameraState
 from roadmask.stream.cli import _COMMANDS, main
 from tests.support.clips import cfr, make_clip
 from tests.support.own_process import ROOT
@@ -54,6 +56,15 @@ def prose(document: str) -> str:
 def spans(document: str) -> list[str]:
     """What is set as code within the text, each in one line."""
     return [" ".join(span.split()) for span in re.findall(r"`([^`]+)`", prose(document))]
+
+
+def test_the_states_that_people_and_programs_are_told_are_those_of_the_guide() -> None:
+    table = read("stream/README.md").partition("| a video is |")[2].partition("\n\n")[0]
+    states = [row.split("|")[1].strip().replace(" ", "_") for row in table.splitlines()[2:]]
+    assert sorted(states) == sorted(["waiting", "running", *STATES])
+    told = re.search(r"Each change \(([^)]+)\)", " ".join(read("stream/README.md").split()))
+    assert told
+    assert told[1].split(", ") == list(CameraState)
 
 
 def headings(document: str, level: str = "#+") -> list[str]:

@@ -181,7 +181,7 @@ def test_a_pil_image_whose_file_is_cut_off_is_told_in_one_line(segmenter: Segmen
         (lambda model: model.session()(street(), time="3"), "time is 3: not a number of seconds"),
         (lambda model: model(street())[0], "this is the result of one picture, and no list"),
         (lambda model: model(street()).plot(alpha="0.5"), "alpha 0.5 is not between 0 and 1"),
-        (lambda model: model(street()).plot(classes=[1]), "class '1' is not known to this model"),
+        (lambda model: model(street()).plot(classes=[1]), "class '1' is not known here"),
         (lambda model: model(street()).plot(palette="nice"), "palette 'nice' is none of clear, "),
         (lambda model: model(street()).plot(style="dots"), "style dots is none of fill, "),
         (lambda model: model(street()).plot(legend=True), "legend True is none of off, auto, "),
@@ -281,7 +281,7 @@ def test_a_session_s_network_sees_what_does_not_follow(segmenter: Segmenter, mon
     session.reset()
     session(np.ascontiguousarray(texture(*SIZE, seed=1)[:64]))
     assert len(calls) == 5
-    with pytest.raises(RoadmaskError, match="every is 'often', neither a number of frames"):
+    with pytest.raises(RoadmaskError, match="every: 'often' is neither a number of frames"):
         segmenter.session(every="often")
 
 

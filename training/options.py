@@ -37,7 +37,8 @@ StartFrom = Annotated[
     ),
 ]
 ValidList = Annotated[
-    Path | None, typer.Option(help="File that names the validation pictures; default: valid.txt or val/.")
+    Path | None,
+    typer.Option(metavar="FILE", help="File that names the validation pictures; default: valid.txt or val/."),
 ]
 ValidDrive = Annotated[
     list[str] | None,

@@ -21,6 +21,7 @@ from .shape import (
 )
 
 _MOST_SCALE = 100.0  # of a picture
+_ANY = sys.float_info.max
 Precision = Literal["auto", "fp32", "bf16"]
 # Settings that may be left open.
 OPEN = ("epochs", "passes", "lr", "encoder_lr", "frozen_scales", "class_weight_offset")
@@ -150,8 +151,8 @@ def check(asked: TrainSettings) -> None:
         ("average", settings.average, 0, 1),
         ("dropout", settings.dropout, 0, 1),
         ("class_weight_offset", settings.class_weight_offset, 1.001, 100),
-        ("lr", settings.lr, 0, sys.float_info.max),
-        ("encoder_lr", settings.encoder_lr, 0, sys.float_info.max),
+        ("lr", settings.lr, 0, _ANY),
+        ("encoder_lr", settings.encoder_lr, 0, _ANY),
         *(("decoder", channels, 1, MAX_CHANNELS) for channels in settings.decoder or ()),
         ("weight_decay", settings.weight_decay, 0, 1),
         ("seed", settings.seed, 0, 2**31 - 1),
@@ -167,10 +168,12 @@ def check(asked: TrainSettings) -> None:
     ]
     for name, value, least, most in ranges:
         if not least <= value <= most:
-            raise TrainingError(f"{name} {value:g} is not between {least:g} and {most:g}", usage=True)
+            option = name.removesuffix("_s").replace("_", "-")
+            span = f"{least:g} or more" if most == _ANY else f"between {least:g} and {most:,.6g}"
+            raise TrainingError(f"--{option} {value:g} is not {span}", usage=True)
     if not 0 < augment.scale_min <= augment.scale_max <= _MOST_SCALE:
         raise TrainingError(
-            f"scale {augment.scale_min:g},{augment.scale_max:g}: give the least, then the most", usage=True
+            f"--scale {augment.scale_min:g},{augment.scale_max:g}: give the least, then the most", usage=True
         )
     if settings.unlabelled and not settings.teachers:
         raise TrainingError("unlabelled pictures need a teacher to say what they show: --teacher MODEL", usage=True)

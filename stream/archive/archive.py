@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..decode.opening import PICTURE_MS
-from ..errors import ArchiveError, OutputError
+from ..errors import ArchiveError, OutputError, first_line
 from ..frames import Ending
 from ..spec import NO_CLASS, PixelClass, Renamed, map_classes
 from .manifest import (
@@ -105,7 +105,7 @@ class MaskArchive:
             self.records: tuple[MaskRecord, ...] = parse_records(self._manifest, str(path))
         except _UNREADABLE as exc:
             raise ArchiveError(
-                f"{path}: not a mask archive, or not a whole one ({exc}); name masks of 'roadmask run'"
+                f"{path}: not a mask archive, or not a whole one ({_lacking(exc)}); name masks of 'roadmask run'"
             ) from exc
         if ignore:
             ignore.refuse_misfit(path.name, self.header.height, self.header.width)
@@ -306,7 +306,7 @@ def open_masks(path: str | Path, *, ignore: LeftOut | None = None, renamed: Rena
         store = _store(path, kind)
     except _UNREADABLE as exc:
         raise ArchiveError(
-            f"{path}: not a mask archive, or not a whole one ({exc}); name masks of 'roadmask run'"
+            f"{path}: not a mask archive, or not a whole one ({_lacking(exc)}); name masks of 'roadmask run'"
         ) from exc
     try:
         return MaskArchive(path, kind, store, ignore, renamed)
@@ -344,3 +344,10 @@ def _store(path: Path, kind: MaskFormat) -> Store:
             return NpzStore(path)
         case "zarr":
             return ZarrStore(path)
+
+
+def _lacking(exc: Exception) -> str:
+    """Of a folder that is something else, what it has not."""
+    if isinstance(exc, FileNotFoundError) and exc.filename:
+        return f"no {Path(exc.filename).name}"
+    return first_line(exc)

@@ -113,6 +113,11 @@ class Outcome:
     error: BaseException | None = None  # that made it fail
 
     @property
+    def why(self) -> str:
+        """The reason without the source's name, for who is told that, too."""
+        return self.reason.removeprefix(f"{self.job.address}: ")
+
+    @property
     def is_fault(self) -> bool:
         """Whether it failed by what is no fault of file, disk or device."""
         return self.error is not None and not isinstance(self.error, RoadmaskError)

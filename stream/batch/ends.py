@@ -103,8 +103,7 @@ class Ends:
         self._is_disk_full |= outcome.is_disk_full
         address = outcome.job.address
         reason = f"{address}: {outcome.reason}" if outcome.is_fault else outcome.reason
-        why = outcome.reason.removeprefix(f"{address}: ")
-        log.error("%s", reason, extra={"facts": self._talk.event(address, "failed", why)})
+        log.error("%s", reason, extra={"facts": self._talk.event(address, "failed", outcome.why)})
         if outcome.is_fault:
             log.debug("%s", outcome.traceback)
 
@@ -196,6 +195,6 @@ def _table(outcomes: Sequence[Outcome]) -> Table:
             Text(printable(shown)),
             Text(_WORDS[item.state], style=_STYLES[item.state]),
             *numbers,
-            Text(printable(item.reason.removeprefix(f"{path}: "))),
+            Text(printable(item.why)),
         )
     return table

@@ -235,6 +235,8 @@ class Depot:
 
     def __init__(self, here: Path, output: str | None) -> None:
         self._url = output.rstrip("/") if output and is_remote(output) else ""
+        if self._url.endswith(":"):
+            raise OutputError(f"{output}: names no folder; write such as {output}bucket/results/", usage=True)
         self._here = here
         self._base = here / "results"
         self._urls: dict[Path, str] = {}  # by what stands for them

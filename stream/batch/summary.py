@@ -133,7 +133,7 @@ class Summary:
     def _note(self, outcome: Outcome) -> None:
         identity = self._identities.pop(self._key(outcome.job), None)
         if identity is None and outcome.state == "failed":
-            self._refused.append({"source": absolute(outcome.job), "reason": outcome.reason})
+            self._refused.append({"source": absolute(outcome.job), "reason": outcome.why})
             known = self._entry(outcome.job)
             if known is not None and known.identity:
                 return  # it was not begun: what an earlier call has made of it is as it was
@@ -285,7 +285,7 @@ def _read(path: Path) -> dict[str, str]:
         return {_key_of(entry.outputs): _text(entry) for entry in entries}
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise OutputError(
-            f"{path}: not a summary of this program's ({exc!r}); move it away, or name another file: --summary FILE"
+            f"{path}: not a summary that roadmask wrote; move it away, or name another file: --summary FILE"
         ) from exc
 
 
@@ -331,7 +331,7 @@ def _entry(
         absolute(outcome.job),
         outcome.state,
         outputs,
-        reason=outcome.reason or None,
+        reason=outcome.why or None,
         started=utc_text(outcome.started),
         ended=utc_text(outcome.ended),
         identity=identity,

@@ -257,7 +257,7 @@ def _in_json(outcome: Outcome) -> dict[str, Any]:
     return {
         "name": outcome.job.title,
         "state": outcome.state,
-        "reason": outcome.reason.removeprefix(f"{outcome.job.address}: "),
+        "reason": outcome.why,
         "frames": outcome.report.frames if outcome.report else None,
         "ended": utc_text(outcome.ended),
     }

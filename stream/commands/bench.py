@@ -31,7 +31,7 @@ _HEADER = f"{'':<31}frames/s  {'(from, to)':>16}  of bare  of both{_COLUMNS}    
 
 
 def bench(
-    clip: Annotated[Path | None, typer.Argument(metavar="CLIP", help="A video; without, one is drawn.")] = None,
+    clip: Annotated[Path | None, typer.Argument(metavar="CLIP", help="A video; default: one that is drawn.")] = None,
     model: of.ModelFile = None,
     device: of.Device = "auto",
     video_size: Annotated[str, typer.Option(metavar="WxH", help="Of the video that is drawn.")] = "960x540",

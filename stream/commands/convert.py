@@ -56,9 +56,9 @@ def convert(
     ],
     tool: Annotated[Tool | None, typer.Option("--to", help="What this tool imports, in place of an archive.")] = None,
     video: Annotated[Path | None, typer.Option(help="The masks' video: its frames go with them as pictures.")] = None,
-    picture_format: Annotated[PictureFormat | None, typer.Option(help="Of the pictures; without, jpg.")] = None,
-    classes: Annotated[str, typer.Option(help="Only these: road,car")] = "",
-    exclude: Annotated[str, typer.Option(help="Not these: sky; they are then not labelled.")] = "",
+    picture_format: Annotated[PictureFormat | None, typer.Option(help="Of the pictures; default: jpg.")] = None,
+    classes: Annotated[str, typer.Option(metavar=of.CLASSES, help="Only these: road,car")] = "",
+    exclude: Annotated[str, typer.Option(metavar=of.CLASSES, help="Not these: sky; they are then not labelled.")] = "",
     ignore: of.Ignoring = None,
     stride: Annotated[int, typer.Option(min=1, help="Every n-th mask.")] = 1,
     subset: Annotated[str | None, typer.Option(help="Of cvat, camvid, coco: default, train, ...")] = None,
@@ -71,7 +71,7 @@ def convert(
         Path | None, typer.Option(help="A CVAT task's labels, as its Raw editor has them: names, colours.")
     ] = None,
     movers: Annotated[
-        str, typer.Option(help="Of colmap: what is blacked out; without, all that drives or walks.")
+        str, typer.Option(metavar=of.CLASSES, help="Of colmap: what is blacked out; default: all that drives or walks.")
     ] = "",
     blur: of.Blurred = "",
     overwrite: of.Overwrite = False,

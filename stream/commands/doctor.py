@@ -25,7 +25,9 @@ _talk = Console(stderr=True, highlight=False)
 
 
 def doctor(
-    checks: Annotated[list[str] | None, typer.Argument(metavar="CHECK", help=f"Only these: {', '.join(_ALL)}.")] = None,
+    checks: Annotated[
+        list[str] | None, typer.Argument(metavar="CHECK...", help=f"Only these: {', '.join(_ALL)}.")
+    ] = None,
     as_json: of.AsJson = False,
 ) -> None:
     """Check this installation, and say what to do where something is amiss.

@@ -217,6 +217,8 @@ def _devices() -> Iterable[str]:
     return ("auto", *DEVICES)
 
 
+CLASSES = "CLASS,..."
+
 MaskArchiveFile = Annotated[
     Path, typer.Argument(metavar="MASKS", help="A mask archive: a folder, .zip, .mkv, .npz or .zarr.")
 ]
@@ -226,7 +228,7 @@ ModelFile = Annotated[
     typer.Option(
         "-m",
         "--model",
-        help="Model file, or the name of one in the box; without, of these the one that suits the device.",
+        help="Model file, or the name of one in the box; default: of these the one that suits the device.",
         autocompletion=_beginning(_models),
     ),
 ]
@@ -278,8 +280,8 @@ Colors = Annotated[
     ),
 ]
 DrawnAs = Annotated[Style, typer.Option("--style", help="Fill the classes, or line their edges, or both.")]
-DrawnClasses = Annotated[str, typer.Option("--classes", help="Draw only these: road,car")]
-ClassesNotDrawn = Annotated[str, typer.Option("--exclude", help="Do not draw these: sky")]
+DrawnClasses = Annotated[str, typer.Option("--classes", metavar=CLASSES, help="Draw only these: road,car")]
+ClassesNotDrawn = Annotated[str, typer.Option("--exclude", metavar=CLASSES, help="Do not draw these: sky")]
 Ignoring = Annotated[
     list[str] | None,
     typer.Option(
@@ -290,7 +292,7 @@ Legend = Annotated[
     LegendPlace,
     typer.Option("--legend", help="Where to draw the classes' colours and names; without a value, auto."),
 ]
-Blurred = Annotated[str, typer.Option("--blur", help="Hide these: person,car")]
+Blurred = Annotated[str, typer.Option("--blur", metavar=CLASSES, help="Hide these: person,car")]
 Mapped = Annotated[
     str,
     typer.Option("--map", metavar="CLASS=NAME,...", help="Call classes otherwise, and merge those of one name."),

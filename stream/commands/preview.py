@@ -28,7 +28,7 @@ def preview(
     masks: of.MaskArchiveFile,
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="The video that the masks were made from.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="FILE.mp4, .mov or .mkv; without, VIDEO_preview.mp4 here.")
+        Path | None, typer.Option("-o", "--output", help="FILE.mp4, .mov or .mkv; default: VIDEO_preview.mp4 here.")
     ] = None,
     view: Annotated[View, typer.Option(help="What to show.")] = "overlay",
     alpha: of.Alpha = 0.5,

@@ -17,7 +17,7 @@ from . import options as of
 
 def report(
     masks: Annotated[
-        list[Path], typer.Argument(metavar="MASKS", help="Mask archives of any kind, or a folder of them.")
+        list[Path], typer.Argument(metavar="MASKS...", help="Mask archives of any kind, or a folder of them.")
     ],
     output: Annotated[Path, typer.Option("-o", "--output", help="The page.")] = Path("report.html"),
     video: Annotated[

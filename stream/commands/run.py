@@ -67,7 +67,7 @@ def run(
     sources: Annotated[
         list[str],
         typer.Argument(
-            metavar="SOURCE",
+            metavar="SOURCE...",
             help="Videos, pictures, folders, patterns or @LIST.txt; or cameras: rtsp://..., 0, /dev/video0; or -",
         ),
     ],
@@ -117,7 +117,7 @@ def run(
     preset: of.X264Preset = DEFAULT_PRESET,
     stream: Annotated[
         str | None,
-        of.read(of.stream_or_all, "N|all", "Which video stream of a file, from 0; without, the default one."),
+        of.read(of.stream_or_all, "N|all", "Which video stream of a file, from 0; default: the file's own default."),
     ] = None,
     pictures_as: Annotated[
         Kind, typer.Option("--as", help="What pictures are; auto: numbered ones of one size a video, others pictures.")
@@ -144,10 +144,8 @@ def run(
     ] = False,
     settle: Annotated[
         float,
-        of.read(
-            parse_duration, "TIME", "With --watch: how long a file is still until it is whole.", show_default="10s"
-        ),
-    ] = "10",  # type: ignore[assignment]
+        of.read(parse_duration, "TIME", "With --watch: how long a file is still until it is whole."),
+    ] = "10s",  # type: ignore[assignment]
     ray: Annotated[
         str | None,
         typer.Option(
@@ -160,10 +158,10 @@ def run(
     policy: Annotated[Policy, typer.Option(help="Of a camera when the model is slower; auto: latest.")] = "auto",
     timeout: Annotated[
         float,
-        of.read(of.parse_timeout, "TIME", "Without a frame for so long, a camera counts as lost.", show_default="10s"),
-    ] = "10",  # type: ignore[assignment]
+        of.read(of.parse_timeout, "TIME", "Without a frame for so long, a camera counts as lost."),
+    ] = "10s",  # type: ignore[assignment]
     max_retries: Annotated[
-        int | None, typer.Option(min=0, help="Of a lost camera, in a row; without, for ever.")
+        int | None, typer.Option(min=0, help="Of a lost camera, in a row; default: any number.")
     ] = None,
     rtsp_transport: Annotated[Transport, typer.Option(help="How RTSP's pictures travel.")] = "tcp",
     allow_redirects: Annotated[

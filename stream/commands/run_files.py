@@ -65,6 +65,7 @@ _NOT_SETTINGS = (
     *("source", "label", "picture", "overlay", "masks", "stats", "segment_s", "keep_s", "remote", "resume"),
     *("overwrite", "keep_times", "held", "noted"),
 )
+_OPTION_OF = {"renamed": "map", "picture_rate": "input_rate"}  # where a setting is called otherwise
 
 
 @dataclass(frozen=True, slots=True)
@@ -363,8 +364,8 @@ def about(job: SegmentSettings, info: VideoInfo, model: Model) -> str:
 
 def _facts(job: SegmentSettings, model: Model, stream: int | str | None) -> Mapping[str, Any]:
     """What a summary says of a call."""
-    settings = {item.name: getattr(job, item.name) for item in fields(job) if item.name not in _NOT_SETTINGS}
-    settings["stream"] = stream
+    names = [item.name for item in fields(job) if item.name not in _NOT_SETTINGS]
+    settings = {_OPTION_OF.get(name, name): getattr(job, name) for name in names} | {"stream": stream}
     return {
         "roadmask": __version__,
         "model": {"file": model.path.name, "sha256": model.sha256, "device": model.device, "size": model.spec.size},

@@ -34,12 +34,12 @@ _QUALITY = 90  # of a JPEG
 def suggest_ignore(
     video: Annotated[Path, typer.Argument(metavar="VIDEO", help="A drive; some minutes tell most.")],
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="The mask, a PNG; without, VIDEO_ignore.png here.")
+        Path | None, typer.Option("-o", "--output", help="The mask, a PNG; default: VIDEO_ignore.png here.")
     ] = None,
     start: of.Start = None,
     end: of.End = None,
     stream: Annotated[
-        int | None, typer.Option(min=0, help="Which video stream of a file, from 0; without, the default one.")
+        int | None, typer.Option(min=0, help="Which video stream of a file, from 0; default: the file's own default.")
     ] = None,
     overwrite: of.Overwrite = False,
     quiet: of.Quiet = False,

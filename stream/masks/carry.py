@@ -64,10 +64,10 @@ def parse_every(text: str | int) -> Every | None:
         return Every(int(word)) if int(word) > 1 else None
     found = _TIME.fullmatch(word)
     if not found:
-        raise ValueError(f"{word!r:.40}, neither a number of frames (3) nor a time (66ms)")
+        raise ValueError(f"{word!r:.40} is neither a number of frames (3) nor a time (66ms)")
     seconds = Fraction(found[1]) / (1000 if found[2] == "ms" else 1)
     if not 0 < seconds <= MOST_S:
-        raise ValueError(f"{word!r:.40}, not above 0 and up to {float(MOST_S * 1000):g}ms: no mask is carried longer")
+        raise ValueError(f"{word!r:.40} is not above 0 and up to {float(MOST_S * 1000):g}ms: no mask is carried longer")
     return Every(seconds=seconds)
 
 
@@ -76,7 +76,7 @@ def every_given(value: int | str | None) -> Every | None:
     try:
         return None if value is None else parse_every(value)
     except ValueError as exc:
-        raise ArgumentError(f"every is {exc}") from None
+        raise ArgumentError(f"every: {exc}") from None
 
 
 def mark_carried(

@@ -128,6 +128,16 @@ def test_without_the_extra_one_line_says_what_to_install(
     assert f"such URLs need fsspec: {install_command('remote')}" in capsys.readouterr().err
 
 
+def test_a_url_that_names_no_folder_is_wrong_usage_and_no_folder_here(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("a.mp4").touch()
+    assert run("a.mp4", "-o", "s3://", model=model) == 2
+    assert "s3://: names no folder; write such as s3://bucket/results/" in capsys.readouterr().err
+    assert [path.name for path in tmp_path.iterdir()] == ["a.mp4"]
+
+
 def test_what_is_a_stream_or_a_file_is_no_such_url() -> None:
     assert all(map(is_remote, ["s3://b/a.mp4", "GS://b/a.mp4", "file:///a.mp4"]))
     assert not any(map(is_remote, ["rtsp://camera/live", "https://host/a.mp4", "a.mp4", "C://a.mp4", "s3:/b"]))

@@ -107,6 +107,7 @@ def test_the_summary_holds_json_s_own_types(model: Path, tmp_path: Path) -> None
     settings, identity = summary(tmp_path / "out")["settings"], summary(tmp_path / "out")["sources"][0]["identity"]
     for name, value in {"start": 0.5, "end": 1, "max_frames": None, "smooth": False, "classes": ["road"]}.items():
         assert settings[name] == identity[f"--{name.replace('_', '-')}"] == value
+    assert settings["map"] == identity["--map"] == []
     assert run(tmp_path / "in", "-o", f"{tmp_path}/out/", *options, model=model) == 0
     assert summary(tmp_path / "out")["last_call"]["done_before"] == 1
 
@@ -222,7 +223,7 @@ def test_a_file_of_the_user_s_where_a_run_is_noted_is_not_replaced(
     noted.write_text("mine")
     words = [tmp_path / "drive.mp4", "-o", f"{noted.parent}/", "-q"]
     assert run(*words, model=model) == 1
-    assert "drive_run.json: not a summary of this program's" in capsys.readouterr().err
+    assert "drive_run.json: not a summary that roadmask wrote" in capsys.readouterr().err
     assert noted.read_text() == "mine"
     assert [path.name for path in noted.parent.iterdir()] == ["drive_run.json"]
     assert run(*words, "--overwrite", model=model) == 0

@@ -162,6 +162,14 @@ def test_what_was_done_before_and_what_roadmask_has_made_have_no_turn(folder: Pa
     assert watching.watch.waiting == 0
 
 
+def test_programs_here_are_told_where_a_running_file_is_and_viewers_of_a_page_what_it_is_called(tmp_path: Path) -> None:
+    workload = Workload([job := SegmentSettings(tmp_path / "a.ts")])
+    workload.begun(job, 9, "1")
+    (here,), (there,) = workload.glance().in_json()["running"], workload.in_json()["running"]
+    assert here == {"source": str(tmp_path / "a.ts"), "name": "a.ts", "frames": 0, "expected": 9}
+    assert (there["name"], there["place"], "source" in there) == ("a.ts", "1", False)
+
+
 def test_nothing_of_what_is_gone_is_remembered(folder: Path) -> None:
     watching = Watching(folder)
     for number in range(50):

@@ -58,6 +58,7 @@ def test_every_case_is_timed_in_every_round(model: Path, tmp_path: Path, capsys:
     stages = cases["run: overlay"]["processor_ms"]
     assert {"decode", "infer", "decide", "write", "libraries"} < set(stages)
     assert told["most_waiting"] > 0
+    assert all(re.fullmatch("[a-z][a-z0-9_]*", name) for name in [*told, *cases[BARE]]), "names that programs can use"
 
 
 def test_without_a_clip_a_drive_is_drawn_and_the_table_names_every_case(

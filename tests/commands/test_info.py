@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import zipfile
 from pathlib import Path
@@ -58,6 +59,7 @@ def test_info_of_a_video_has_its_size_rate_frames_and_sound(clip: Path, capsys: 
 def facts_of(path: Path | str, capsys: pytest.CaptureFixture[str]) -> dict[str, Any]:
     assert main(["info", str(path), "--json"]) == 0
     facts: dict[str, Any] = json.loads(capsys.readouterr().out)
+    assert all(re.fullmatch("[a-z][a-z0-9_]*", name) for name in facts), "names that programs can use"
     return facts
 
 
@@ -73,6 +75,7 @@ def test_info_of_a_model_has_ids_what_goes_in_and_comes_out_and_scores(capsys: p
     assert road.split() == ["3", "██", "Road", f"{facts['scores']['iou_Road']:.3f}"]
 
 
+@pytest.mark.logs_errors
 def test_info_of_a_summary_counts_what_became_of_the_files(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

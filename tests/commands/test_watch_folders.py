@@ -354,6 +354,7 @@ def test_programs_are_told_of_each_file_as_json(
 
     watched.run("--log", "json", act=act)
     lines = [json.loads(line) for line in capsys.readouterr().err.splitlines()]
+    assert all(line["time"].endswith("Z") for line in lines), "as in the summary"
     events = [{name: line[name] for name in ("source", "state", "waiting")} for line in lines if "source" in line]
     path = str(watched.folder / "a.ts")
     assert events == [

@@ -219,5 +219,5 @@ def test_pictures_of_changing_size_and_times_that_stand_still_are_hidden_too() -
 
 
 def test_a_class_that_is_none_is_named() -> None:
-    with pytest.raises(RoadmaskError, match=r"class 'cra' is not known to this model; .* did you mean car\?"):
+    with pytest.raises(RoadmaskError, match=r"class 'cra' is not known here; .* did you mean car\?"):
         Blur(SPEC.classes, ["cra"])

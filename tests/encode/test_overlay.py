@@ -229,6 +229,6 @@ def test_colours_of_a_mask_are_those_of_its_classes_and_black_elsewhere() -> Non
 
 
 def test_an_unknown_class_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(RoadmaskError, match="class 'rode' is not known to this model; it has Road, Car, Sky"):
+    with pytest.raises(RoadmaskError, match="class 'rode' is not known here; there are Road, Car, Sky"):
         select_classes(CLASSES, only=["rode"])
     assert select_classes(CLASSES, only=["ROAD", "car"], exclude=["car"]) == (True, False, False)

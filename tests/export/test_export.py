@@ -119,7 +119,7 @@ def test_with_the_training_data_in_place_its_frames_are_compared(checkpoint: Che
 def test_an_existing_output_is_left_alone(checkpoint_path: Path, tmp_path: Path) -> None:
     output = tmp_path / "model.onnx"
     output.write_text("precious")
-    with pytest.raises(ExportError, match="exists already"):
+    with pytest.raises(ExportError, match="exists; pass --overwrite"):
         export_model(checkpoint_path, output)
     assert output.read_text() == "precious"
 

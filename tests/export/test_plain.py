@@ -87,5 +87,5 @@ def test_an_int8_model_is_none_to_begin_with_and_nothing_is_replaced(
     assert "does not begin as a float32 model does; give that, or its checkpoint" in capsys.readouterr().err
     (tmp_path / "plain_labels.txt").write_text("mine")
     assert main(["export", CARD, "-o", str(tmp_path / "plain.onnx"), "--layout", "nchw"]) == 1
-    assert "plain_labels.txt: exists already" in capsys.readouterr().err
+    assert "plain_labels.txt: exists; pass --overwrite" in capsys.readouterr().err
     assert [path.name for path in tmp_path.iterdir()] == ["plain_labels.txt"]

@@ -252,7 +252,7 @@ def test_a_twin_has_no_twin(int8_path: Path, drawings: Path, tmp_path: Path) -> 
 def test_outputs_that_cannot_be_are_found_before_any_work(float_path: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="is the model itself"):
         quantize_model(float_path, float_path, tmp_path / "not-looked-at", overwrite=True)
-    with pytest.raises(ExportError, match="exists already"):
+    with pytest.raises(ExportError, match="exists; pass --overwrite"):
         quantize_model(tmp_path / "not-looked-at.onnx", float_path, tmp_path)
     with pytest.raises(ModelError, match="no such model file"):
         quantize_model(tmp_path / "missing.onnx", tmp_path / "model.onnx", tmp_path)

@@ -76,7 +76,7 @@ def test_one_that_others_are_merged_into_keeps_its_colour_and_a_new_one_has_that
 @pytest.mark.parametrize(
     ("renamed", "message"),
     [
-        ((("cra", "vehicle"),), "class 'cra' is not known to this model; it has road, .*; did you mean car?"),
+        ((("cra", "vehicle"),), "class 'cra' is not known here; there are road, .*; did you mean car?"),
         ((("car", "a"), ("CAR", "b")), "class 'CAR' cannot be both a and b"),
         ((("car", "a\tb"),), "car cannot be called so: class name"),
     ],
@@ -243,4 +243,4 @@ def test_a_map_for_a_run_without_statistics_is_wrong_usage(tmp_path: Path, capsy
     assert run(clip, "-o", tmp_path / "out.mp4", "--map", "Car=vehicle", model=model) == 2
     assert "--map is for statistics; pass --stats FILE or -o DIR/" in said(capsys)
     assert run(clip, "--stats", tmp_path / "a.csv", "--map", "Cart=vehicle", model=model) == 2
-    assert "class 'Cart' is not known to this model" in said(capsys)
+    assert "class 'Cart' is not known here" in said(capsys)

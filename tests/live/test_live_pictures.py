@@ -189,7 +189,7 @@ def pixels(content: bytes) -> NDArray[np.uint8]:
         (
             "/cameras/front/snapshot.jpg?classes=bus",
             400,
-            "class 'bus' is not known to this model; it has road, car, sky",
+            "class 'bus' is not known here; there are road, car, sky",
         ),
         ("/cameras/%3Cscript%3E/overlay.mjpg", 404, "no camera is called <script>; there are front"),
     ],

@@ -224,7 +224,7 @@ def test_a_class_that_is_none_ends_a_run_before_it_begins(
     drive: Path, colors: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(drive, "-o", tmp_path / "out.mp4", "--blur", "cra", model=colors) == 2
-    assert "class 'cra' is not known to this model; it has Road, Sky, Car; did you mean Car?" in capsys.readouterr().err
+    assert "class 'cra' is not known here; there are Road, Sky, Car; did you mean Car?" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
 

@@ -257,7 +257,7 @@ def test_python_takes_a_number_of_frames_or_a_time(clip: Path, model_file: Path)
         [result.mask for result in loaded.stream(clip, max_frames=7, every=every)] for every in (3, "100ms")
     )
     np.testing.assert_array_equal(by_three, by_time)
-    with pytest.raises(RoadmaskError, match="every is 'now and then', neither a number of frames"):
+    with pytest.raises(RoadmaskError, match="every: 'now and then' is neither a number of frames"):
         loaded.stream(clip, every="now and then")
 
 

@@ -196,5 +196,5 @@ def test_a_time_is_a_number_and_a_unit(text: str, seconds: float) -> None:
 
 
 def test_no_time_at_all_is_refused(data: Path, tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match="budget_s 0 is not between 1 and"):
+    with pytest.raises(TrainingError, match="--budget 0 is not between 1 and"):
         train(timed(data, 0.0), tmp_path)

@@ -104,7 +104,7 @@ def test_a_run_is_repeated_with_its_share(data: Path) -> None:
 def test_two_ways_to_choose_validation_pictures_exclude_each_other(data: Path) -> None:
     with pytest.raises(TrainingError, match="exclude each other"):
         check(tiny_settings(data, split=0.2, valid_drives=("A",)))
-    with pytest.raises(TrainingError, match=r"split 0\.7 is not between 0\.01 and 0\.5"):
+    with pytest.raises(TrainingError, match=r"--split 0\.7 is not between 0\.01 and 0\.5"):
         check(tiny_settings(data, split=0.7))
 
 
