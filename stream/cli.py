@@ -55,7 +55,11 @@ _COMMANDS = (
 )
 
 # How a value is written, in help, by Click's name of its type: where an option does not say it itself.
-_VALUES = {"int": "N", "int range": "N", "float": "X", "float range": "X", "path": "PATH", "str": "TEXT"}
+_VALUES = {
+    **dict.fromkeys(("int", "int range", "integer", "integer range"), "N"),
+    **dict.fromkeys(("float", "float range"), "X"),
+    **{"path": "PATH", "str": "TEXT", "text": "TEXT"},
+}
 _STOPPED = 130  # exit code
 _ALL = "--help-all"
 _WIDTH = 110  # of help, at most

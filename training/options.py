@@ -25,9 +25,13 @@ DataFolders = Annotated[
 Batch = Annotated[int, typer.Option(help="Pictures a step.")]
 Size = Annotated[
     str | None,
-    typer.Option(metavar="WxH", help="What the network sees at validation; default: the pictures' size."),
+    typer.Option(
+        metavar="WxH", help="What the network sees at validation; default: the pictures' size, of large ones less."
+    ),
 ]
-Crop = Annotated[str | None, typer.Option(metavar="WxH", help="Training crops; default: as --size.")]
+Crop = Annotated[
+    str | None, typer.Option(metavar="WxH", help="Training crops; default: as --size, of large ones less.")
+]
 StartWeights = Annotated[Weights, typer.Option(help="What the encoder starts from.")]
 StartFrom = Annotated[
     str | None,

@@ -155,7 +155,9 @@ def run(
     ] = None,
     ray_workers: Annotated[int, of.number_or_auto("Videos at a time on the cluster; auto: all its cores.")] = "auto",  # type: ignore[assignment]
     ray_cpus: Annotated[int, typer.Option(min=1, help="Cores of each worker.")] = 1,
-    policy: Annotated[Policy, typer.Option(help="Of a camera when the model is slower; auto: latest.")] = "auto",
+    policy: Annotated[
+        Policy, typer.Option(help="When the model is slower than a camera; auto: latest, of pipes and HLS every-frame.")
+    ] = "auto",
     timeout: Annotated[
         float,
         of.read(of.parse_timeout, "TIME", "Without a frame for so long, a camera counts as lost."),
