@@ -25,7 +25,7 @@ from ..system.machine import usable_cores
 from ..system.talk import printable
 from . import options as of
 
-_STAGES = ("all", "decode", "infer", "decide", "write", "libraries")
+_STAGES = ("all", "decode", "follow", "infer", "decide", "write", "libraries")
 _COLUMNS = "".join(f"{name:>10}" for name in ("all ms", *_STAGES[1:]))
 _HEADER = f"{'':<31}frames/s  {'(from, to)':>16}  of bare  of both{_COLUMNS}     MB"
 
