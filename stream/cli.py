@@ -58,7 +58,9 @@ _COMMANDS = (
 _VALUES = {
     **dict.fromkeys(("int", "int range", "integer", "integer range"), "N"),
     **dict.fromkeys(("float", "float range"), "X"),
-    **{"path": "PATH", "str": "TEXT", "text": "TEXT"},
+    "path": "PATH",
+    "str": "TEXT",
+    "text": "TEXT",
 }
 _STOPPED = 130  # exit code
 _ALL = "--help-all"

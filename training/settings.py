@@ -169,7 +169,7 @@ def check(asked: TrainSettings) -> None:
     for name, value, least, most in ranges:
         if not least <= value <= most:
             option = name.removesuffix("_s").replace("_", "-")
-            span = f"{least:g} or more" if most == _ANY else f"between {least:g} and {most:,.6g}"
+            span = f"{least:g} or more" if most == _ANY else f"between {least:g} and {most:,.10g}"
             raise TrainingError(f"--{option} {value:g} is not {span}", usage=True)
     if not 0 < augment.scale_min <= augment.scale_max <= _MOST_SCALE:
         raise TrainingError(

@@ -44,19 +44,24 @@ def archive_sink(path: Path, header: ArchiveHeader, *, overwrite: bool = False) 
     Raises:
         OutputError: the suffix means no archive, or one that only `convert` makes, or the path is taken.
     """
-    match mask_format(path):
+    match written_kind(path):
         case "folder":
             return MaskSink(path, header, FolderWriter, marker=CLASSES_NAME, ours=FOLDER_NAMES, overwrite=overwrite)
         case "zip":
             return MaskSink(path, header, ZipWriter, overwrite=overwrite)
-        case "ffv1":
+        case _:
             return MaskSink(path, header, VideoWriter, one_size=True, overwrite=overwrite)
-        case "npz" | "zarr":
-            saved = path.with_suffix(".zip")
-            raise OutputError(
-                f"{path}: is made of saved masks; name {saved}, and then roadmask convert {saved} -o {path}",
-                usage=True,
-            )
+
+
+def written_kind(path: Path) -> MaskFormat:
+    """The kind that a path's suffix means to a run, which does not write all of them. Raises `OutputError`."""
+    kind = mask_format(path)
+    if kind in ("npz", "zarr"):
+        saved = path.with_suffix(".zip")
+        raise OutputError(
+            f"{path}: is made of saved masks; name {saved}, and then roadmask convert {saved} -o {path}", usage=True
+        )
+    return kind
 
 
 class MaskWriter(Protocol):

@@ -136,6 +136,8 @@ def describe(path: Path) -> dict[str, Any]:
     if not os.path.exists(path) and not is_sequence(path):  # noqa: PTH110 - which knows names that are too long
         if str(path) in bundled_models():
             return _model(find_model(path))
+        if ":/" in str(path):
+            raise RoadmaskError(f"{path}: is an address, and info says what files are; fetch it first")
         raise RoadmaskError(f"{path}: no such file{did_you_mean(str(path), bundled_models())}")
     suffix = path.suffix.lower()
     by_suffix = {".onnx": _model, ".pt": _checkpoint, ".pth": _checkpoint, ".json": _summary}

@@ -17,7 +17,7 @@ import av
 
 from ..archive.manifest import ArchiveHeader, mask_format
 from ..archive.mask_sink import PIECE_SUFFIX as _MASKS
-from ..archive.mask_sink import MaskPieceSink, archive_sink
+from ..archive.mask_sink import MaskPieceSink, archive_sink, written_kind
 from ..archive.png import png
 from ..camera.parts import PartsSink
 from ..decode.gps import GpsTrack, read_gps
@@ -53,6 +53,8 @@ def refuse_bad_outputs(settings: SegmentSettings) -> None:
     """
     if settings.stats is not None:
         refuse_bad_stats(settings.stats)
+    if settings.masks is not None and not settings.picture:
+        written_kind(settings.masks)
     if settings.file is not None:
         _refuse_out_of_reach(settings.file)
     # Whether the earlier run was the same one is looked at when the model is there.

@@ -105,6 +105,15 @@ def test_wrong_usage_is_code_2(arguments: list[str], capsys: pytest.CaptureFixtu
     assert "Error" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize("name", ["masks.rar", "masks.npz"])
+def test_masks_of_a_kind_that_no_run_writes_are_refused_before_anything_is_opened(
+    name: str, clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(clip, "--masks", tmp_path / name, model=model) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"roadmask: {tmp_path / name}: ")
+
+
 RTSP = "rtsp://127.0.0.1:1/camera"
 
 
