@@ -59,7 +59,7 @@ class Found:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clips", nargs="*", type=Path, metavar="CLIP", help="videos to run on; without, two are drawn")
-    parser.add_argument("--out", type=Path, default=Path("gpu-check"), metavar="FOLDER")
+    parser.add_argument("-o", "--output", type=Path, default=Path("gpu-check"), metavar="FOLDER")
     parser.add_argument("--minutes", type=float, default=8.0, help="in all; what does not fit is left out, and named")
     parser.add_argument("--model", default="camvid-lite0")
     parser.add_argument("--frames", type=int, default=300, help="of a clip, in a run")
@@ -69,7 +69,7 @@ def main() -> int:
     if problem := _problem(options):
         sys.stderr.write(f"check.py: {problem}\n")
         return 1
-    options.out.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix="roadmask-gpu-") as folder:
         found = _all(options, Path(folder))
     sys.stdout.write(_table(found))
@@ -104,10 +104,10 @@ def _all(options: argparse.Namespace, folder: Path) -> list[Found]:
             each = _done(step, min(step.limit_s, left_s))
         found.append(each)
         sys.stderr.write(f"{each.state:<9}{each.seconds:6.1f} s  {each.step}{each.why and ': '}{each.why}\n")
-        _save(found, options.out)
+        _save(found, options.output)
     if not options.rehearse and (missing := _no_tensorrt()):
         found.append(Found("TensorRT", "not there", why=missing))
-        _save(found, options.out)
+        _save(found, options.output)
     return found
 
 

@@ -19,7 +19,7 @@ ENVIRONMENT = os.environ | {"PYTHONPATH": str(ROOT / ".package"), "PATH": "/nowh
 
 def test_a_rehearsal_on_the_cpu_goes_through_every_step_and_keeps_what_each_found(tmp_path: Path) -> None:
     model = write_color_model(tmp_path / "m.onnx")
-    command = [sys.executable, CHECK, "--rehearse", "--model", model, "--out", tmp_path / "out"]
+    command = [sys.executable, CHECK, "--rehearse", "--model", model, "--output", tmp_path / "out"]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "out" / "check.json").read_text())
@@ -36,7 +36,7 @@ def test_a_rehearsal_on_the_cpu_goes_through_every_step_and_keeps_what_each_foun
 
 
 def test_without_a_gpu_it_says_so_in_one_line(tmp_path: Path) -> None:
-    command = [sys.executable, CHECK, "--out", tmp_path / "out"]
+    command = [sys.executable, CHECK, "--output", tmp_path / "out"]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (1, "")
     assert done.stderr.startswith("check.py: no NVIDIA GPU here")
