@@ -19,8 +19,8 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 from ..stream import Model
-from ..stream.errors import first_line
 from ..stream.spec import MAX_CLASSES, METADATA_KEY
+from ..training.errors import first_line
 from ..training.files import is_class_name, read_lines
 from ..training.public_sets import class_colors
 from .errors import ExportError

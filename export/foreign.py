@@ -13,8 +13,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from ..stream.errors import first_line
 from ..stream.spec import METADATA_KEY
+from ..training.errors import first_line
 from .errors import ExportError
 from .pictures import Picture, draw
 

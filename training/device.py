@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from .errors import TrainingError
+from .errors import TrainingError, first_line
 from .settings import Precision
 
 Autocast = AbstractContextManager[Any]
@@ -28,8 +28,8 @@ def choose_device(name: str) -> torch.device:
     try:
         torch.zeros(1, device=device)
     except (RuntimeError, AssertionError) as exc:
-        reason = str(exc).strip().partition("\n")[0] or type(exc).__name__  # torch adds lines for its developers
-        raise TrainingError(f"device {name!r} is not there ({reason}); try --device auto") from exc
+        # Of what torch says, the other lines are for its developers.
+        raise TrainingError(f"device {name!r} is not there ({first_line(exc)}); try --device auto") from exc
     return device
 
 

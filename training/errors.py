@@ -25,3 +25,8 @@ class DataError(TrainingError):
 
 class CheckpointError(TrainingError):
     """A checkpoint cannot be read, or does not fit what was asked."""
+
+
+def first_line(exc: BaseException) -> str:
+    """What an exception of a library says, in one line and never empty."""
+    return next((line.strip() for line in str(exc).splitlines() if line.strip()), type(exc).__name__)

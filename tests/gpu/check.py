@@ -1,4 +1,4 @@
-"""roadmask on an NVIDIA GPU, in some minutes: python tests/gpu/check.py [CLIP...] [--out FOLDER] [--minutes 8].
+"""roadmask on an NVIDIA GPU, in some minutes: python tests/gpu/check.py [CLIP...] [-o FOLDER] [--minutes 8].
 
 Whether masks are the CPU's, and how fast the model alone and whole runs are, at 720p and 1080p or on the clips that are
 named; with what is there of CUDA, TensorRT, NVIDIA's decoder and fp16. It installs nothing. Each step is a process of
