@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from .segmenter import Segmenter, Session, load
     from .spec import ModelSpec, PixelClass
 
-__version__ = "1.0.0"  # what pyproject.toml takes; to ask pip's notes of it takes a twentieth of a start
+__version__ = "2.0.0"  # what pyproject.toml takes; to ask pip's notes of it takes a twentieth of a start
 
 # The film of a street stays on the machine: ONNX Runtime writes a device id and sends telemetry unless this is set
 # before its import, which every module of ours that imports it comes after.
