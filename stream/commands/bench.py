@@ -10,10 +10,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Annotated, Any
 
+import av
 import cv2
+import numpy as np
+import onnxruntime
 import typer
 from rich.console import Console
 
+from .. import __version__
 from ..bench.bench import BARE, SIDE_BY_SIDE, Bench, Case, measure, prepare, rivals_of
 from ..bench.clip import draw_drive
 from ..masks.carry import FAST
@@ -88,14 +92,17 @@ def _facts(prepared: Bench, network: Model, template: SegmentSettings) -> dict[s
         f"batch {batch_size(network, template.batch)}, workers {network.workers}",
         "smoothed": template.smooth,
         "machine": f"{usable_cores()} cores, {platform.machine()}, {platform.system()}",
-        "versions": {name: version(name) for name in _packages()} | {"python": platform.python_version()},
+        "versions": _versions(),
         "most_waiting": frames,
         "most_waiting_mb": round(size / 1e6),
     }
 
 
-def _packages() -> tuple[str, ...]:
-    return ("roadmask", "onnxruntime", *(["openvino"] if is_there(DEVICES["openvino"]) else []), "av", "numpy")
+def _versions() -> dict[str, str]:
+    """By what is imported: the packages that bring ONNX Runtime have other names."""
+    brought = {library.__name__: library.__version__ for library in (onnxruntime, av, np)}
+    openvino = {"openvino": version("openvino")} if is_there(DEVICES["openvino"]) else {}
+    return {"roadmask": __version__, **brought, **openvino, "python": platform.python_version()}
 
 
 def _plain(prepared: Bench) -> list[dict[str, Any]]:

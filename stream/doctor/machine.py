@@ -16,6 +16,7 @@ from pathlib import Path
 
 from rich.filesize import decimal
 
+from .. import __version__
 from ..errors import first_line
 from ..system.machine import cache_folder, usable_cores
 from ..system.talk import install_command
@@ -46,7 +47,7 @@ _ROOM, _LITTLE_ROOM = (5_000_000_000, 50_000_000), (500_000_000, 50_000_000)
 
 def versions() -> Iterator[Finding]:
     system = f"Python {platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}"
-    yield Finding("roadmask", "ok", f"{_version('roadmask') or 'not installed, run from its folder'}, {system}")
+    yield Finding("roadmask", "ok", f"{__version__}, {system}")
     least, bringing = _least_versions(), packages_distributions()
     for module, usual in MODULES.items():
         yield _library(module, usual, sorted(set(filter(None, bringing.get(module, ())))), least[""].get(usual, "0"))

@@ -86,7 +86,7 @@ class Claim:
                 refuse_left(output)
 
     def refuse_other_version(self) -> None:
-        """Raises `OutputError` where an unfinished run was another version's, which noted otherwise how far it was."""
+        """Raises `OutputError` where an unfinished run was that of a version that did otherwise: see `SAME_SINCE`."""
         before, now = self.before().get("roadmask"), self._identity.get("roadmask")
         if before and now and before != now:
             raise OutputError(
