@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+import roadmask
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model
 from tests.support.own_process import ROOT
@@ -148,16 +149,33 @@ def test_the_wheel_holds_one_package_with_the_three_in_it_and_nothing_more(site:
     names = {path.as_posix() for path in paths if not path.parts[0].endswith(".dist-info")}
     # Below `roadmask`, nothing shadows what others call `stream`, `export` or `training`.
     assert {name.partition("/")[0] for name in names} == {"roadmask"}
-    here = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in (ROOT / package).rglob("*.py")}
-    assert {name.removeprefix("roadmask/") for name in names if name.endswith(".py")} == {
-        *("__init__.py", "__main__.py"),
-        *here,
+    here = {path.relative_to(ROOT).as_posix() for package in PACKAGES for path in files_of(package)}
+    assert {name.removeprefix("roadmask/") for name in names} == {
+        *("__init__.py", "__main__.py", "py.typed"),
+        *(name for name in here if not name.endswith(".ipynb")),
     }
-    models = {f"roadmask/stream/models/{name}.onnx" for name in ("camvid-lite0", "camvid-lite0-int8")}
-    assert {"roadmask/py.typed", *models} <= names
+    assert {"stream/models/camvid-lite0.onnx", "stream/models/camvid-lite0-int8.md"} <= here
     assert {Path(name).suffix for name in names} <= {
         *(".py", ".typed", ".onnx", ".md"),
         *(".html", ".css", ".js", ".svg"),  # the page of the live view
+    }
+    notes = {path.relative_to(site) for path in site.glob("*.dist-info/licenses/*")}
+    assert {path.name for path in notes} == {"LICENSE", "NOTICE"}
+    assert {path.parts[0] for path in notes} == {f"roadmask-{roadmask.__version__}.dist-info"}
+
+
+def files_of(folder: str) -> Iterator[Path]:
+    """All that is in a folder of the checkout, but for what Python keeps for itself."""
+    return (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
+
+
+@pytest.mark.skipif(not (ROOT / ".git").exists(), reason="what a checkout holds")
+def test_nothing_lies_at_the_top_of_a_checkout_that_is_not_known_here() -> None:
+    listed = subprocess.run(["git", "ls-files"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    top = {name.partition("/")[0] for name in listed.splitlines()}
+    assert top - {*PACKAGES, "tests"} == {
+        *(".assets", ".ci", ".gitignore", ".package", "pyproject.toml"),
+        *("CHANGELOG.md", "CITATION.cff", "LICENSE", "NOTICE", "README.md"),
     }
 
 
@@ -176,9 +194,11 @@ def test_the_source_distribution_holds_the_packages_and_all_that_the_tests_need(
     from hatchling.builders.sdist import SdistBuilder
 
     held = {Path(file.distribution_path).as_posix() for file in SdistBuilder(str(ROOT)).recurse_included_files()}
-    here = [path for folder in (*PACKAGES, "tests", ".assets") for path in (ROOT / folder).rglob("*") if path.is_file()]
-    wanted = {path.relative_to(ROOT).as_posix() for path in here if "__pycache__" not in path.parts}
-    assert wanted | {"README.md", "CHANGELOG.md", "LICENSE", "NOTICE", ".package/roadmask/__init__.py"} <= held
+    here = {path for folder in (*PACKAGES, "tests", ".assets", ".ci") for path in files_of(folder)}
+    alone = ("CHANGELOG.md", "CITATION.cff", "LICENSE", "NOTICE", "README.md")  # and pyproject.toml, unasked
+    package = {f".package/roadmask/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
+    assert held == {path.relative_to(ROOT).as_posix() for path in here} | {*alone, *package}
+    assert [path for path in here if path.stat().st_size > 200_000 and path.suffix != ".onnx"] == []
 
 
 def test_an_editable_install_puts_one_folder_on_the_path_with_one_package_in_it(tmp_path: Path) -> None:
@@ -239,7 +259,6 @@ def test_telemetry_is_off_before_onnxruntime_is_imported() -> None:
 
 
 def test_the_public_names_are_sorted_documented_by_a_home_and_importable() -> None:
-    import roadmask
 
     assert roadmask.__all__ == sorted(name for names in roadmask.stream._HOMES.values() for name in names)
     for name in roadmask.__all__:
