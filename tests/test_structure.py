@@ -159,9 +159,9 @@ def test_the_wheel_holds_one_package_with_the_three_in_it_and_nothing_more(site:
         *(".py", ".typed", ".onnx", ".md"),
         *(".html", ".css", ".js", ".svg"),  # the page of the live view
     }
-    notes = {path.relative_to(site) for path in site.glob("*.dist-info/licenses/*")}
-    assert {path.name for path in notes} == {"LICENSE", "NOTICE"}
-    assert {path.parts[0] for path in notes} == {f"roadmask-{roadmask.__version__}.dist-info"}
+    folder = site / f"roadmask-{roadmask.__version__}.dist-info/licenses"
+    notes = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert notes == {"LICENSE", "NOTICE", "LICENSES/Apache-2.0.txt"}
 
 
 def files_of(folder: str) -> Iterator[Path]:
@@ -175,7 +175,7 @@ def test_nothing_lies_at_the_top_of_a_checkout_that_is_not_known_here() -> None:
     top = {name.partition("/")[0] for name in listed.splitlines()}
     assert top - {*PACKAGES, "tests"} == {
         *(".assets", ".ci", ".gitignore", ".package", "pyproject.toml"),
-        *("CHANGELOG.md", "CITATION.cff", "LICENSE", "NOTICE", "README.md"),
+        *("CHANGELOG.md", "CITATION.cff", "LICENSE", "LICENSES", "NOTICE", "README.md"),
     }
 
 
@@ -194,7 +194,7 @@ def test_the_source_distribution_holds_the_packages_and_all_that_the_tests_need(
     from hatchling.builders.sdist import SdistBuilder
 
     held = {Path(file.distribution_path).as_posix() for file in SdistBuilder(str(ROOT)).recurse_included_files()}
-    here = {path for folder in (*PACKAGES, "tests", ".assets", ".ci") for path in files_of(folder)}
+    here = {path for folder in (*PACKAGES, "tests", ".assets", ".ci", "LICENSES") for path in files_of(folder)}
     alone = ("CHANGELOG.md", "CITATION.cff", "LICENSE", "NOTICE", "README.md")  # and pyproject.toml, unasked
     package = {f".package/roadmask/{name}" for name in ("__init__.py", "__main__.py", "py.typed")}
     assert held == {path.relative_to(ROOT).as_posix() for path in here} | {*alone, *package}

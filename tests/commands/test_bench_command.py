@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from importlib.metadata import PackageNotFoundError
 from importlib.util import find_spec
 from itertools import pairwise
 from pathlib import Path
@@ -13,9 +14,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import roadmask
 from roadmask.stream.bench.bench import BARE, SIDE_BY_SIDE, Case, Sample
 from roadmask.stream.bench.clip import draw_drive
 from roadmask.stream.cli import main
+from roadmask.stream.commands import bench
 from roadmask.stream.decode.source import open_source
 from tests.support.clips import cfr, make_clip
 from tests.support.color_model import write_color_model
@@ -70,6 +73,20 @@ def test_without_a_clip_a_drive_is_drawn_and_the_table_names_every_case(
     assert "drawn.mp4, 128x96 h264, 10 frames" in table
     for name in CASES:
         assert f"\n{name} " in table
+
+
+def test_versions_are_told_of_a_checkout_that_nobody_installed_and_of_onnxruntime_by_any_package(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def version(name: str) -> str:
+        if name != "openvino":
+            raise PackageNotFoundError(name)  # as of onnxruntime, where onnxruntime-gpu brings it
+        return "2026.4"
+
+    monkeypatch.setattr(bench, "version", version)
+    told = bench._versions()
+    assert told["roadmask"] == roadmask.__version__
+    assert {"onnxruntime", "av", "numpy", "python"} <= told.keys()
 
 
 @pytest.mark.parametrize("size", ["960", "961x540", "0x0", "960x", "wide"])

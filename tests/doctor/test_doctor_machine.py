@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import roadmask
 from roadmask.stream.doctor import machine as doctor_machine
 from roadmask.stream.system.talk import install_command
 from tests.support.findings import broken, by_name
@@ -47,6 +48,11 @@ def fake_packages(monkeypatch: pytest.MonkeyPatch, **changes: list[str]) -> None
     """What packages bring modules of these names."""
     usual = {module: [package] for module, package in doctor_machine.MODULES.items()}
     monkeypatch.setattr(doctor_machine, "packages_distributions", lambda: usual | changes)
+
+
+def test_the_version_is_that_of_the_code_whatever_an_older_install_has_noted(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_versions(monkeypatch, roadmask="0.9")
+    assert by_name(doctor_machine.versions())["roadmask"].found.startswith(f"{roadmask.__version__}, Python 3.")
 
 
 def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: pytest.MonkeyPatch) -> None:
