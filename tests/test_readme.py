@@ -46,6 +46,8 @@ def test_the_citation_is_of_this_version_and_licence() -> None:
     assert cited["cff-version"] == "1.2.0"
     assert all(f"name: {author['name']}" in read("CITATION.cff") for author in project["authors"])
     assert "doi" not in cited, "none has been given"
+    latest = next(heading for heading in headings("CHANGELOG.md", "##") if heading != "Unreleased")
+    assert latest == f"{cited['version']} - {cited['date-released']}"
 
 
 def prose(document: str) -> str:
