@@ -49,7 +49,7 @@ def test_a_model_file_of_1_0_0_runs_and_labels_as_it_did(old: Path) -> None:
 @pytest.mark.parametrize("name", ["shares.csv", "shares.parquet"])
 def test_statistics_of_1_0_0_agree_with_its_masks(name: str, old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["info", name]) == 0
-    assert "frames  6" in capsys.readouterr().out
+    assert "frames 6 " in " ".join(capsys.readouterr().out.split())
     assert main(["report", "masks.mkv", "--video", "drive.mp4", "--stats", name]) == 0
     assert "6 masks, files whole" in capsys.readouterr().err
     assert f"{name} says the same of them" in (old / "report.html").read_text(encoding="utf-8")
@@ -116,7 +116,7 @@ def test_a_run_is_gone_on_with_by_later_versions_as_long_as_they_would_do_the_sa
         ("run drive.mp4 --masks new.npz", "convert new.zip -o new.npz"),
         ("run drive.mp4 --masks new.zarr", "convert new.zip -o new.zarr"),
         ("run drive.mp4 -o new.mp4 --keep 48h", "--keep is for streams and webcams"),
-        ("run drive.mp4 -o new.mp4 --classes hose", "class 'hose' is not known to this model"),
+        ("run drive.mp4 -o new.mp4 --classes hose", "class 'hose' is not known"),
         ("doctor display", "'display' is no check"),
     ],
 )
