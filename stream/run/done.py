@@ -31,6 +31,7 @@ _OF_1_0_0: Mapping[str, Any] = {
     "--blur": [],
     "--no-metadata": False,
     "--map": [],
+    "--input-rate": None,
 }
 # In which a run that is done may differ from one that would be begun now.
 _NO_MATTER = ("device", "outputs")

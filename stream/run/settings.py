@@ -230,6 +230,7 @@ def run_identity(settings: SegmentSettings, model: Model) -> dict[str, Any]:
         "source": f"{settings.file.name} ({source_identity(settings.file)})",
         "outputs": ", ".join(output.name for output in settings.outputs),
         "--stream": settings.stream,
+        "--input-rate": in_json(settings.picture_rate),
         "--start": in_json(settings.start),
         "--end": in_json(settings.end),
         "--stride": settings.stride,

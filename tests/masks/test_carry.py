@@ -129,6 +129,15 @@ def test_unchanged_frames_stay_unchanged_and_their_time_counts() -> None:
     assert [frame.index for frame in marked if frame.is_key] == [0, 5, 8, 11]
 
 
+def test_a_stretch_of_unchanged_frames_is_no_gap() -> None:
+    frames = frames_of([shown(0)] * 8)
+    frames = [replace(frame, unchanged=frame.index in (1, 2, 3, 4)) for frame in frames]
+    marked = list(mark_carried(frames, Every(seconds=Fraction(1, 4))))
+    assert [frame.index for frame in marked if frame.carried] == [5, 6], (
+        "at 0.17 and 0.2 s, 0.03 s after the one before"
+    )
+
+
 @pytest.mark.parametrize("begin", [PIECE - WARM_UP, 2 * PIECE - WARM_UP])
 def test_frames_from_a_warm_up_on_are_marked_as_in_the_whole_video(begin: int) -> None:
     frames = frames_of([shown(number % 100) for number in range(begin + 70)], rate=Fraction(60))

@@ -7,7 +7,8 @@ import fcntl
 import os
 import shutil
 import sys
-from dataclasses import replace
+from dataclasses import fields, replace
+from fractions import Fraction
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -19,11 +20,14 @@ import pytest
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.archive.convert import convert_archive
 from roadmask.stream.commands import run_files
+from roadmask.stream.encode.palette import load_palette
 from roadmask.stream.errors import OutputError
+from roadmask.stream.masks.carry import parse_every
+from roadmask.stream.masks.ignore import parse_ignored
 from roadmask.stream.network.model import Model
 from roadmask.stream.run import stages
 from roadmask.stream.run.segment import process_video
-from roadmask.stream.run.settings import Report, SegmentSettings
+from roadmask.stream.run.settings import Report, SegmentSettings, run_identity
 from roadmask.stream.system.hold import Taken, held, hold
 from tests.support.clips import cfr, make_clip, times_of
 from tests.support.color_model import write_color_model
@@ -310,6 +314,28 @@ def test_another_model_s_finished_run_is_refused_by_name(clip: Path, model: Path
     assert run(clip, "-o", tmp_path / "o.mp4", model=model) == 0
     other = write_color_model(tmp_path / "other.onnx", batch="n")
     assert run(clip, "-o", tmp_path / "o.mp4", "--resume", model=other) == 1
+
+
+# What of `SegmentSettings` leaves the pictures, masks and rows of a file as they are.
+NO_MATTER = {
+    *("batch", "max_pixels", "decode", "picture", "label", "segment_s", "keep_s", "remote"),
+    *("resume", "overwrite", "keep_times", "held", "noted"),
+}
+OTHERWISE: dict[str, Any] = {
+    **{"overlay": "o.mkv", "masks": "m.zip", "stats": "s.csv", "alpha": 0.7, "crf": 30, "preset": "slow"},
+    **{"classes": ("Road",), "exclude": ("Road",), "blur": ("Car",), "renamed": (("Car", "Auto"),)},
+    **{"palette": load_palette("camvid"), "style": "outline", "legend": "auto", "encoder": "libx264"},
+    **{"ignore": parse_ignored("top:5%"), "stream": 1, "picture_rate": Fraction(10), "deinterlace": "on"},
+    **{"start": Fraction(1), "end": Fraction(9), "stride": 2, "max_frames": 5},
+    **{"smooth": False, "reuse": True, "every": parse_every(3), "metadata": False},
+}
+
+
+@pytest.mark.parametrize("name", [item.name for item in fields(SegmentSettings) if item.name not in NO_MATTER])
+def test_whatever_shapes_what_is_made_makes_another_run(name: str, clip: Path, network: Model, tmp_path: Path) -> None:
+    settings = job(clip, tmp_path, "o.mp4")
+    other = make_clip(tmp_path / "b.mp4", cfr(3), size=(32, 48)) if name == "source" else OTHERWISE[name]
+    assert run_identity(replace(settings, **{name: other}), network) != run_identity(settings, network)
 
 
 def test_numbered_pictures_that_cannot_be_begun_in_the_middle_begin_anew(network: Model, tmp_path: Path) -> None:
