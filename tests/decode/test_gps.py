@@ -160,6 +160,19 @@ def test_damaged_boxes_are_said(tmp_path: Path, caplog: pytest.LogCaptureFixture
     read_gps(path)
 
 
+def test_a_first_box_that_is_damaged_moves_no_other(tmp_path: Path) -> None:
+    track = read_gps(with_boxes(make_drive(tmp_path / "a.mp4"), [b"rubbish", (51.5, -0.125, 10), (51.5, -0.125, 10)]))
+    assert track is not None
+    assert track.times.tolist() == [1, 2]
+
+
+def test_a_camera_that_finds_its_place_late_has_it_from_then_on(tmp_path: Path) -> None:
+    texts = [Timed(n / 10, 0.1, "no fix" if n < 25 else "51.5 N 0.1 W") for n in range(30)]
+    track = read_gps(make_drive(tmp_path / "a.mp4", texts=texts))
+    assert track is not None
+    assert track.times[0] == pytest.approx(2.5)
+
+
 def test_a_damaged_track_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     good, bad = Timed(0, 1, gps5((*LONDON, 10))), Timed(1, 1, gps5((*LONDON, 10))[:-4])
     path = make_drive(tmp_path / "a.mp4", gpmd=[good, bad])

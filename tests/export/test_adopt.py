@@ -18,6 +18,7 @@ from torch.nn import functional
 
 import roadmask
 from roadmask import Model
+from roadmask.export.adopt import read_classes
 from roadmask.stream.cli import main
 from tests.support.clips import cfr, make_clip
 
@@ -192,6 +193,12 @@ def test_classes_are_read_as_people_have_them(name: str, text: str, tmp_path: Pa
     assert spec.class_names == CLASSES
     if name == "label_colors.txt":
         assert [item.color for item in spec.classes][:2] == [(0, 0, 0), (70, 130, 180)]
+
+
+def test_numbered_classes_are_in_the_order_of_their_numbers_whatever_stands_first(tmp_path: Path) -> None:
+    named = {str(number): f"class {number}" for number in (11, 2, 10, *range(2), *range(3, 10))}
+    (tmp_path / "config.json").write_text(json.dumps({"id2label": named}))
+    assert [name for name, _ in read_classes(tmp_path / "config.json")] == [f"class {n}" for n in range(12)]
 
 
 def of_two_inputs(path: Path) -> Path:

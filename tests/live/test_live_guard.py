@@ -14,9 +14,10 @@ import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
 
+from roadmask.stream.live import guard
 from roadmask.stream.live.live_view import LiveView
 from tests.support.clips import SPEC
-from tests.support.live_client import get
+from tests.support.live_client import Viewer, get
 from tests.support.live_results import ANYWHERE, camera, striped
 from tests.support.waiting import eventually
 
@@ -102,6 +103,18 @@ def test_browsers_are_told_to_keep_to_themselves(running: LiveView) -> None:
         assert "unsafe" not in headers["Content-Security-Policy"]
         assert headers["X-Content-Type-Options"] == "nosniff"
     assert get(running, "/cameras/front/snapshot.jpg")[1]["Cache-Control"] == "no-store"
+
+
+def test_viewers_beyond_the_most_are_sent_away_until_others_have_left(
+    running: LiveView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(guard, "_MOST_ANSWERS", 2)
+    with Viewer(running, "/events") as first, Viewer(running, "/pictures"):
+        assert first.event()[0] == "hello"
+        status, _, body = get(running, "/metrics")
+        assert (status, body) == (503, b"There are too many viewers; try again when some have left.\n")
+        assert get(running, "/healthz")[0] == 200
+    eventually(lambda: get(running, "/metrics")[0] == 200)
 
 
 @pytest.mark.parametrize("path", ["/page/../view_guard.py", "/page/%2e%2e/view_guard.py", "/page//etc/passwd"])

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from roadmask.stream.frames import MOST_BESIDE, PIECE, WARM_UP, Frame, batched
 from roadmask.stream.masks.carry import FAST, Every, mark_carried, parse_every
+from roadmask.stream.masks.deciding import Deciding
 from roadmask.stream.masks.deciding_state import Known
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video
@@ -156,6 +157,20 @@ def test_behind_a_frame_that_was_seen_marking_goes_on_from_it_alone() -> None:
         assert [frame.carried for frame in rest] == [frame.carried for frame in whole[number + 1 :]]
         for one, other in zip(rest, whole[number + 1 :], strict=True):
             np.testing.assert_array_equal(one.motion, other.motion)
+
+
+def test_what_warms_up_for_the_next_piece_knows_the_times_of_carried_frames_too() -> None:
+    """Behind a stretch of unchanged frames, the last of which tells how much of it is left out."""
+    first, scores = PIECE - WARM_UP - 2, np.zeros((3, 8, 8), np.float32)
+    frames = frames_of([shown(0)] * 20)
+    for number in range(8, 18):
+        frames[number] = replace(frames[number], unchanged=True)
+    frames[18] = replace(frames[18], carried=True, motion=np.zeros((8, 8, 2), np.float32))
+    deciding = Deciding(3, smooth=True, carries=True, first=first, begin=first, every_s=0.0)
+    *_, last = deciding.results([[(frame, scores if frame.is_key else None) for frame in frames]])
+    assert last.state is not None
+    assert last.state.next_piece is not None
+    assert last.state.next_piece.still == last.state.piece.still
 
 
 @pytest.mark.parametrize("size", [1, 2, 5])

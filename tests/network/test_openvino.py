@@ -155,6 +155,16 @@ def test_of_what_is_kept_the_longest_unused_goes_first(
     assert [name.split("-")[2] for name in compiled(cache)] == ["32x32", "64x64", "96x32"]
 
 
+def test_what_another_version_of_it_has_compiled_is_not_taken(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_color_model(tmp_path / "m.onnx")
+    for version in ("2026.4", "2026.5"):
+        monkeypatch.setattr(openvino_session._runtime(), "__version__", version)
+        Model.load(tmp_path / "m.onnx", device="openvino:fp32").prepare(1, (32, 32))
+    assert len(compiled(cache)) == 2
+
+
 def test_pictures_of_many_sizes_are_compiled_for_once(tmp_path: Path, cache: Path) -> None:
     model = Model.load(write_color_model(tmp_path / "m.onnx"), device="openvino:fp32")
     reference = Model.load(tmp_path / "m.onnx", device="cpu")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import pickle
 from pathlib import Path
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 import roadmask
 from roadmask.stream.errors import RoadmaskError
@@ -88,6 +90,25 @@ def test_python_takes_sizes_too(model: Path) -> None:
         roadmask.load(model, size="huge")
 
 
+def test_videos_lists_and_other_processes_see_the_size_that_was_asked_for(
+    clip: Path, model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen, scores = set(), Model.scores
+
+    def watched(self: Model, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        seen.add(pictures.shape[1:3])
+        return scores(self, pictures)
+
+    monkeypatch.setattr(Model, "scores", watched)
+    large, picture = roadmask.load(model, device="cpu", size="160x96"), halves(96, 192)
+    large(picture)
+    large([picture])
+    list(large.stream(clip, max_frames=2))
+    large.session()(picture)
+    pickle.loads(pickle.dumps(large))(picture)
+    assert seen == {ModelSpec.input_size(Model.load(model, size="160x96").spec, 96, 192)} != {DEFAULT}
+
+
 def test_a_network_of_one_size_refuses_another_in_a_line(
     clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -101,7 +122,9 @@ def test_a_network_of_one_size_refuses_another_in_a_line(
     assert not (tmp_path / "t.csv").exists()
 
 
-def test_gpus_see_large_pictures_unless_told_otherwise(model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gpus_see_large_pictures_unless_told_otherwise(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     FakeRuntime(monkeypatch)
     sizes = {device: Model.load(model, device=device).spec for device in ("cuda", "tensorrt", "migraphx", "cpu")}
     assert {name: (item.height, item.width) for name, item in sizes.items()} == {
@@ -109,6 +132,8 @@ def test_gpus_see_large_pictures_unless_told_otherwise(model: Path, monkeypatch:
         "cpu": DEFAULT,
     }
     assert Model.load(model, device="cuda", size="default").spec.size == "default"
+    fixed = write_color_model(tmp_path / "m.onnx", metadata=spec(input={**spec()["input"], "fixed": True}))
+    assert Model.load(fixed, device="cuda").spec.size == "default", "it takes no other"
 
 
 def test_the_int8_twin_takes_sizes(clip: Path, tmp_path: Path) -> None:

@@ -321,14 +321,14 @@ NO_MATTER = {
     *("batch", "max_pixels", "decode", "picture", "label", "segment_s", "keep_s", "remote"),
     *("resume", "overwrite", "keep_times", "held", "noted"),
 }
-OTHERWISE: dict[str, Any] = {
-    **{"overlay": "o.mkv", "masks": "m.zip", "stats": "s.csv", "alpha": 0.7, "crf": 30, "preset": "slow"},
-    **{"classes": ("Road",), "exclude": ("Road",), "blur": ("Car",), "renamed": (("Car", "Auto"),)},
-    **{"palette": load_palette("camvid"), "style": "outline", "legend": "auto", "encoder": "libx264"},
-    **{"ignore": parse_ignored("top:5%"), "stream": 1, "picture_rate": Fraction(10), "deinterlace": "on"},
-    **{"start": Fraction(1), "end": Fraction(9), "stride": 2, "max_frames": 5},
-    **{"smooth": False, "reuse": True, "every": parse_every(3), "metadata": False},
-}
+OTHERWISE: dict[str, Any] = (
+    {"overlay": "o.mkv", "masks": "m.zip", "stats": "s.csv", "alpha": 0.7, "crf": 30, "preset": "slow"}
+    | {"classes": ("Road",), "exclude": ("Road",), "blur": ("Car",), "renamed": (("Car", "Auto"),)}
+    | {"palette": load_palette("camvid"), "style": "outline", "legend": "auto", "encoder": "libx264"}
+    | {"ignore": parse_ignored("top:5%"), "stream": 1, "picture_rate": Fraction(10), "deinterlace": "on"}
+    | {"start": Fraction(1), "end": Fraction(9), "stride": 2, "max_frames": 5}
+    | {"smooth": False, "reuse": True, "every": parse_every(3), "metadata": False}
+)
 
 
 @pytest.mark.parametrize("name", [item.name for item in fields(SegmentSettings) if item.name not in NO_MATTER])
