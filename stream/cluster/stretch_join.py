@@ -59,6 +59,8 @@ class StretchFolder:
 
     def __exit__(self, _: object, exc: BaseException | None, __: object) -> None:
         with self._stack:
+            if self.is_over:
+                self._claim.secure()
             if self.is_over or isinstance(exc, NotAsPlanned):
                 self._claim.end()
             elif not any(self.path.glob("*.json")):

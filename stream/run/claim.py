@@ -19,7 +19,17 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import OutputError
-from ..system.disk import fitting, left_of, partial_path, refuse_left, remove_left, replace_file, rows_path
+from ..system.disk import (
+    fitting,
+    left_of,
+    partial_path,
+    refuse_left,
+    remove_left,
+    replace_file,
+    rows_path,
+    sync_output,
+    writing,
+)
 from ..system.hold import held, mark_of, word_for, write_mark
 from .settings import SegmentSettings
 
@@ -143,6 +153,12 @@ class Claim:
         new.rename(self.folder)  # so it is never there without what it is of
         for output in self._outputs:
             remove_left(output)
+
+    def secure(self) -> None:
+        """What was finished is on disk, under its name: nothing else need be there any more. Raises `OutputError`."""
+        for output in filter(Path.exists, self._outputs):
+            with writing(output):
+                sync_output(output)
 
     def end(self) -> None:
         """Nothing of this run is left but what it has finished; that is as good where something cannot be removed."""

@@ -186,6 +186,7 @@ class Progress:
             with suppress(OSError):  # its buffer, on a full disk; what counts has been synced
                 self._log.close()
         if exc is None and self._ending is not None:
+            self._claim.secure()
             note_done(self._outputs, self._identity, self._ending)
             self._claim.end()
         else:

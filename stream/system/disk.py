@@ -292,6 +292,17 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
+def sync_output(path: Path) -> None:
+    """A file, or a folder with what is in it, is on disk, and so is its name."""
+    if path.is_dir():
+        for item in path.iterdir():
+            sync_file(item)
+        sync_folder(path)
+    else:
+        sync_file(path)
+    sync_folder(path.parent)
+
+
 def sync_folder(path: Path) -> None:
     """The names in a folder are on disk; Windows has no call for that."""
     if os.name == "nt":

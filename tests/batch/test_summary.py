@@ -18,6 +18,7 @@ from roadmask.stream.batch.summary import is_summary, open_summary
 from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import cfr, make_clip
 from tests.support.own_process import LIMIT_S, started
+from tests.support.power import Disk
 from tests.support.run_command import run
 
 FACTS = {"roadmask": "1.0.0"}
@@ -56,6 +57,20 @@ def test_what_is_written_for_a_batch_grows_with_its_files_and_not_with_their_squ
     assert len(summary(tmp_path)["sources"]) == 200
     assert written() - before < 4 * size
     assert [path.name for path in tmp_path.iterdir()] == ["summary.json"]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+def test_what_becomes_of_a_file_is_on_disk_before_anything_relies_on_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, one = Disk(monkeypatch), job(tmp_path, 1)
+    with open_summary(tmp_path / "summary.json", FACTS) as noted:
+        noted.begin(one, {"model": "m"})
+        assert disk.has(tmp_path / JOURNAL)
+        noted.end(outcome(one))
+        assert disk.has(tmp_path / JOURNAL)
+    assert disk.has(tmp_path / "summary.json")
+    assert disk.has_name(tmp_path / "summary.json")
 
 
 @pytest.mark.parametrize("torn", [b"", b'{"source": "/drives/1.mp4", "sta', b"\xff\xfe\n"])

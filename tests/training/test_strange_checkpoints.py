@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -23,6 +25,7 @@ from roadmask.training.field_types import fits
 from roadmask.training.run_folder import load_previous
 from roadmask.training.settings import TrainSettings, plain
 from roadmask.training.trained import load_trained
+from tests.support.power import Disk
 from tests.support.untrained import NAMES, save_untrained
 
 Content = dict[str, Any]
@@ -73,6 +76,21 @@ def test_a_field_that_is_missing_or_wrong_is_named_in_one_line(field: str, writt
     for value in WRONG:
         right = any(value is one or (type(value) is type(one) and value == one) for one in RIGHT.get(field, ()))
         assert bool(told({**written, field: value})) is not right, value
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+def test_a_checkpoint_is_on_disk_before_it_has_its_name(
+    written: Content, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, replace = Disk(monkeypatch), os.replace
+
+    def replaced(source: Path, target: Path) -> None:
+        assert disk.has(Path(source))
+        replace(source, target)
+
+    monkeypatch.setattr(os, "replace", replaced)
+    checkpoints.save(checkpoints.checked(written, BEGIN), tmp_path / "last.pt")
+    assert disk.has(tmp_path / "last.pt")
 
 
 def test_of_a_file_it_is_said_in_one_line_with_its_name(written: Content, tmp_path: Path) -> None:
