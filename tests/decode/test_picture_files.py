@@ -210,6 +210,14 @@ def test_an_overlay_keeps_date_place_and_profile_and_is_not_turned_twice(
         assert seen.getpixel((8, 8)) == pytest.approx(COLORS["Sky"], abs=12)
 
 
+def test_a_profile_that_takes_several_pieces_is_kept_whole(model: Path, tmp_path: Path) -> None:
+    profile = b"\0" * 16 + b"RGB " + np.random.default_rng(0).bytes(150_000)
+    scene().save(tmp_path / "photo.jpg", icc_profile=profile)
+    assert run(tmp_path / "photo.jpg", "-o", tmp_path / "seen.jpg", model=model) == 0
+    with Image.open(tmp_path / "seen.jpg") as seen:
+        assert seen.info["icc_profile"] == profile
+
+
 def test_without_metadata_an_overlay_tells_neither_date_nor_place_nor_camera(model: Path, tmp_path: Path) -> None:
     scene().save(tmp_path / "photo.jpg", exif=exif_of(6))
     assert run(tmp_path / "photo.jpg", "-o", tmp_path / "seen.jpg", "--no-metadata", model=model) == 0

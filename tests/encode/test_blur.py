@@ -170,6 +170,19 @@ def test_it_stays_hidden_for_half_a_second_whatever_the_rate_and_in_files_before
     assert hidden.tolist() == list(range(at - before, at + after + 1))
 
 
+def test_where_motion_is_told_wrong_it_stays_hidden_in_its_place_for_an_eighth_of_a_second(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def far_away(_: Blur, now: NDArray[np.uint8], __: NDArray[np.uint8]) -> NDArray[np.float32]:
+        return np.full((*now.shape[:2], 2), 1000, np.float32)
+
+    monkeypatch.setattr(Blur, "_origins", far_away)
+    seen = masked(HEIGHT, WIDTH, (slice(40, 80), slice(80, 140)))
+    drive = [frame_of(SCENE, seen if number == 10 else seen * 0, number) for number in range(20)]
+    hidden = np.flatnonzero([item.frame.look is not None for item in blurred(drive)])
+    assert hidden.tolist() == list(range(7, 14))
+
+
 def test_a_cut_ends_it_in_either_direction() -> None:
     seen, other = masked(HEIGHT, WIDTH, (slice(40, 80), slice(80, 140))), texture(HEIGHT, WIDTH, seed=8)
     drive = [frame_of(SCENE if number < 10 else other, seen * 0, number) for number in range(20)]
@@ -188,6 +201,13 @@ def test_pieces_are_hidden_each_by_itself() -> None:
     hidden = np.flatnonzero([item.frame.look is not None for item in blurred(drive)]) + PIECE - 20
     assert hidden.tolist() == list(range(PIECE, PIECE + 13))
     np.testing.assert_array_equal(luma(blurred(drive[20:])[3]), luma(blurred(drive)[23]))
+
+
+def test_a_camera_has_no_pieces() -> None:
+    seen, at = masked(HEIGHT, WIDTH, (slice(40, 80), slice(80, 140))), PIECE - 1
+    drive = [frame_of(SCENE, seen if number == at else seen * 0, number) for number in range(at, at + 20)]
+    hidden = np.flatnonzero([item.frame.look is not None for item in blurred(drive, live=True)])
+    assert hidden.tolist() == list(range(13))
 
 
 def test_what_the_mask_has_for_something_else_in_the_middle_of_it_is_hidden_too() -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from roadmask.stream.errors import RoadmaskError
 from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.masks.deciding import Deciding
 from roadmask.stream.masks.flicker import FlickerMeter
 from roadmask.stream.masks.ignore import Painted, Side, ignored_by_source, parse_ignored
 from roadmask.stream.spec import NO_CLASS
@@ -189,6 +190,15 @@ def test_shares_are_of_what_is_not_left_out(height: int, width: int, seed: int) 
     rest = mask[mask != NO_CLASS]
     expected = np.bincount(rest, minlength=3) / max(len(rest), 1)
     np.testing.assert_allclose(shares, expected, atol=1e-12)
+
+
+def test_of_a_camera_that_changes_its_size_as_much_is_left_out() -> None:
+    scores = np.zeros((2, 4, 4), np.float32)
+    frames = [result_of(np.zeros(size, np.uint8)).frame for size in ((48, 64), (24, 32))]
+    decided = Deciding(2, smooth=False, ignored=parse_ignored("bottom:25%")).results(
+        [[(item, scores) for item in frames]]
+    )
+    assert [np.count_nonzero(item.result.mask == NO_CLASS) for item in decided] == [48 * 64 // 4, 24 * 32 // 4]
 
 
 def test_what_is_left_out_does_not_count_as_steady() -> None:

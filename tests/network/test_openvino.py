@@ -155,6 +155,33 @@ def test_of_what_is_kept_the_longest_unused_goes_first(
     assert [name.split("-")[2] for name in compiled(cache)] == ["32x32", "64x64", "96x32"]
 
 
+def test_calls_one_after_the_other_share_the_memory_that_they_work_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = openvino_session._runtime().CompiledModel.create_infer_request
+    requests: list[Any] = []
+
+    def counted(compiled: Any) -> Any:
+        requests.append(made(compiled))
+        return requests[-1]
+
+    monkeypatch.setattr(openvino_session._runtime().CompiledModel, "create_infer_request", counted)
+    model = Model.load(write_color_model(tmp_path / "m.onnx"), device="openvino:fp32", workers=1)
+    for _ in range(4):
+        model.scores(np.zeros((1, 64, 96, 3), np.uint8))
+    assert len(requests) == 1
+
+
+def test_a_model_larger_than_all_that_is_kept_is_kept_all_the_same(
+    tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(openvino_session, "_MOST_KEPT", 1)
+    model = Model.load(write_color_model(tmp_path / "m.onnx"), device="openvino:fp32")
+    for width in (32, 64):
+        model.prepare(1, (32, width))
+    assert [name.split("-")[2] for name in compiled(cache)] == ["64x32"]
+
+
 def test_what_another_version_of_it_has_compiled_is_not_taken(
     tmp_path: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

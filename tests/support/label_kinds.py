@@ -74,6 +74,7 @@ def cityscapes_polygons(root: Path) -> None:
     names = {"Sky": "sky", "Road": "drivable fallback", "Car": "autorickshaw"}  # those are IDD's
     for index in pictures(root, "leftImg8bit/PART/7/NAME_leftImg8bit"):
         objects = [{"label": names[name], "polygon": points} for _, name, points in outlined(draw_ids(index))]
+        objects.append({"label": "sky", "polygon": [[0, 0], [SIZE[1], 0], [SIZE[1], SIZE[0]]], "deleted": 1})
         content = {"imgHeight": SIZE[0], "imgWidth": SIZE[1], "objects": objects}
         path = root / f"gtFine/{PARTS[index]}/7/{frame_name(index)}_gtFine_polygons.json"
         lines(path, json.dumps(content))
@@ -192,7 +193,7 @@ def yolo(root: Path) -> None:
 
 
 def label_studio(root: Path) -> None:
-    """An export: one brush a class, the road as an outline; a prediction and an annotation that do not count."""
+    """An export: one brush a class, the road as an outline; a prediction and two annotations that do not count."""
     tasks = []
     for index in pictures(root, "images/NAME"):
         ids = draw_ids(index)
@@ -203,8 +204,8 @@ def label_studio(root: Path) -> None:
         points = [[100 * x / SIZE[1], 100 * y / SIZE[0]] for x, y in corners(ids, CODES.index("Road"))]
         value_of[CODES.index("Road")] = {"points": points, "polygonlabels": ["Road"]}
         result = [{"type": "brushlabels", "value": value_of[number]} for number, _ in NAMED]
-        annotations = [{"result": result}, {"result": [], "was_cancelled": True}]
-        address = f"/data/upload/3/0a1b2c3d-{frame_name(index)}.png"
+        annotations = [{"result": []}, {"result": result}, {"result": [], "was_cancelled": True}]
+        address = f"/data/upload/3/0a1b2c3d-{frame_name(index).replace('_', '%5F')}.png"
         tasks.append({"data": {"image": address}, "annotations": annotations, "predictions": [{"result": []}]})
     lines(root / "project-3.json", json.dumps(tasks))
     names = (f'<Label value="{name}" background="#000000"/>' for _, name in NAMED)
