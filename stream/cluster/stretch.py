@@ -31,7 +31,7 @@ from ..run.outputs import piece_sinks
 from ..run.segment import open_video
 from ..run.settings import SegmentSettings
 from ..run.stages import AHEAD, batch_size, blurred, decided, network_size
-from ..system.disk import replace_file, writing
+from ..system.disk import replace_file, sync_file, writing
 from ..system.stop import end_if_set
 
 _MOST_PIECES = 8  # of a stretch: what a machine that dies costs, a minute or three of one core
@@ -187,6 +187,8 @@ def run_stretch(
     looks = (watch.looks_before, watch.looks_last)
     facts = StretchFacts(stretch.of, frames, reused, carried, missing_s, familiarity, *looks)
     with writing(folder):
+        for path in folder.glob(f"{stretch.name}.*"):
+            sync_file(path)
         replace_file(facts_path(folder, stretch), json.dumps(asdict(facts)).encode())
     return True
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -32,6 +34,7 @@ from roadmask.stream.run.settings import Report, SegmentSettings
 from tests.support.clips import cfr, make_clip, sound_times_of
 from tests.support.color_model import spec, write_color_model
 from tests.support.file_content import content, pictures_of
+from tests.support.power import Disk
 from tests.support.short_pieces import PIECE, shorten_pieces
 
 FRAMES = 2 * PIECE + 10
@@ -126,6 +129,26 @@ def test_they_are_joined_to_what_one_run_makes(
     assert 0 < report.unlike == whole.unlike < 1
     assert outputs(many) == outputs(one)
     assert not [path for path in (tmp_path / "many").iterdir() if path.name.startswith(".")]
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+@in_short_pieces
+def test_stretches_and_what_is_joined_of_them_are_on_disk_before_anything_relies_on_it(
+    clip: Path, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, replaced, told = Disk(monkeypatch), os.replace, []
+
+    def tell(source: Path, target: Path) -> None:
+        if Path(target).parent.name == "stretches" and Path(target).suffix == ".json":
+            made = [path for path in Path(target).parent.glob(f"{Path(target).stem}.*") if path.stat().st_size]
+            assert [path.name for path in made if not disk.has(path)] == []
+            told.append(len(made))
+        replaced(source, target)
+
+    monkeypatch.setattr(os, "replace", tell)
+    joined(job_for(clip, tmp_path), model)
+    assert told == [4] * 3, "pictures, masks, rows and what is told of them"
+    assert [path.name for path in tmp_path.rglob("*.*") if path.is_file() and not disk.has(path)] == []
 
 
 @in_short_pieces
