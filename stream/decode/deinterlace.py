@@ -48,19 +48,17 @@ def deinterlaced(
         replaced: the item with another picture.
     """
     bwdif: _Bwdif[T] | None = None
-    before: av.VideoFrame | None = None  # the last picture that went by as it is
     for item in items:
         picture = picture_of(item)
         if bwdif and bwdif.shape != _shape(picture):
             yield from (replaced(*done) for done in bwdif.rest())
-            bwdif = before = None
+            bwdif = None
         if bwdif is None:
             is_whole = how == "off" or not (how == "on" or picture.interlaced_frame)
             if is_whole or min(picture.width, picture.height) < _MIN_SIDE:
-                before = picture
                 yield item
                 continue
-            bwdif = _Bwdif(picture, how, before)
+            bwdif = _Bwdif(picture, how)
         yield from (replaced(*done) for done in bwdif.add(item, picture))
     if bwdif:
         yield from (replaced(*done) for done in bwdif.rest())
@@ -69,9 +67,9 @@ def deinterlaced(
 class _Bwdif(Generic[T]):
     """The filter, for pictures of one size and format, and what it holds back."""
 
-    def __init__(self, picture: av.VideoFrame, how: Deinterlace, before: av.VideoFrame | None) -> None:
+    def __init__(self, picture: av.VideoFrame, how: Deinterlace) -> None:
         self.shape = _shape(picture)
-        self._held: deque[tuple[T, av.VideoFrame] | None] = deque()
+        self._held: deque[tuple[T, av.VideoFrame]] = deque()
         self._graph = Graph()
         self._graph.threads = 1  # as swscale's, which the filter's formats may need
         width, height, _ = self.shape
@@ -79,9 +77,6 @@ class _Bwdif(Generic[T]):
         chosen = "interlaced" if how == "auto" else "all"
         bwdif = self._graph.add("bwdif", mode="send_frame", parity="auto", deint=chosen)
         self._graph.link_nodes(source, bwdif, self._graph.add("buffersink")).configure()
-        if before is not None and _shape(before) == self.shape:
-            self._held.append(None)  # it has gone on already
-            self._graph.vpush(before)
 
     def add(self, item: T, picture: av.VideoFrame) -> Iterator[tuple[T, av.VideoFrame]]:
         """Give it the next one; the items that are done by then, with their pictures."""
@@ -98,11 +93,10 @@ class _Bwdif(Generic[T]):
         with suppress(BlockingIOError, EOFError):  # it waits for more; it is at its end
             while True:
                 whole = self._graph.vpull()
-                if (of := self._held.popleft()) is not None:
-                    item, picture = of
-                    whole.pts, whole.time_base, whole.duration = picture.pts, picture.time_base, picture.duration
-                    whole.color_range = picture.color_range  # the graph knows of none, and gives gray one
-                    yield item, whole
+                item, picture = self._held.popleft()
+                whole.pts, whole.time_base, whole.duration = picture.pts, picture.time_base, picture.duration
+                whole.color_range = picture.color_range  # the graph knows of none, and gives gray one
+                yield item, whole
 
 
 def _shape(picture: av.VideoFrame) -> tuple[int, int, str]:

@@ -105,6 +105,17 @@ def test_a_video_that_changes_its_size_or_its_kind_in_the_middle_keeps_all_frame
     assert not any(picture.interlaced_frame for _, picture in results)
 
 
+@pytest.mark.parametrize("pixels", ["yuv420p", "gray"])
+@pytest.mark.parametrize("levels", [0, 1, 2])  # not told, some of 0 to 255, all
+def test_what_is_told_of_levels_stays(pixels: str, levels: int, clip: Path) -> None:
+    with av.open(clip) as container:
+        pictures = [picture.reformat(format=pixels, threads=1) for picture in list(container.decode(video=0))[:4]]
+    for picture in pictures:
+        picture.color_range = levels
+    items = list(deinterlaced(pictures, "on", picture_of=lambda it: it, replaced=lambda _, new: new))
+    assert [item.color_range for item in items] == [levels] * 4
+
+
 def test_a_frame_is_the_same_wherever_decoding_began(clip: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def looks(start: Fraction | None) -> list[tuple[int, int]]:
         with open_source(clip, start=start) as source:
