@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -11,9 +12,11 @@ from torch import Tensor
 from roadmask.training.checkpoint import load
 from roadmask.training.history import EpochScores
 from roadmask.training.job import prepare
+from roadmask.training.loss import class_weights
+from roadmask.training.mixture import open_mixture
 from roadmask.training.settings import TrainSettings
 from roadmask.training.train import epoch_batches, train
-from tests.support.datasets import STILL, make_fastai, tiny_settings
+from tests.support.datasets import CODES, STILL, make_fastai, save_png, tiny_settings
 
 pytestmark = pytest.mark.usefixtures("thin_encoder")
 
@@ -37,6 +40,18 @@ def test_each_epoch_has_crops_of_its_own_and_always_the_same(tmp_path: Path) -> 
     settings = tiny_settings(make_fastai(tmp_path, count=3, valid=2), batch=1, crop=(64, 64))  # one to learn from
     assert torch.equal(first_pictures(settings, 0), first_pictures(settings, 0))
     assert not torch.equal(first_pictures(settings, 0), first_pictures(settings, 1))
+
+
+def test_classes_weigh_by_the_pictures_that_are_learnt_and_not_by_those_that_score(tmp_path: Path) -> None:
+    settings = tiny_settings(make_fastai(tmp_path))
+    for example in open_mixture(settings).parts[0].split.valid:
+        save_png(example.label, np.full((64, 96), CODES.index("Sky"), np.uint8))
+    job = prepare(settings, None, lambda _message: None)
+    (part,) = job.parts
+    for examples, are_learnt in ((part.split.train, True), ((*part.split.train, *part.split.valid), False)):
+        counts = sum(torch.from_numpy(part.read(each)[1]).flatten().bincount(minlength=256)[:3] for each in examples)
+        weights = class_weights(counts / counts.sum(), job.settings.class_weight_offset)
+        assert torch.allclose(job.loss_weights.classes, weights) == are_learnt
 
 
 @pytest.mark.parametrize("average", [0, 0.9])

@@ -21,7 +21,7 @@ from roadmask.training.learner import start
 from roadmask.training.plots import draw_run
 from roadmask.training.settings import TrainSettings
 from roadmask.training.shape import UNetSettings
-from roadmask.training.teacher import soft_labels
+from roadmask.training.teacher import _opinion, soft_labels
 from roadmask.training.train import epoch_batches, train
 from roadmask.training.unet import UNet
 from tests.support.datasets import NAMES, make_coarse, make_fastai, make_unlabelled, tiny_settings
@@ -149,6 +149,26 @@ def test_the_teachers_opinion_is_the_mean_over_scales_and_mirror_images_at_half_
     for key, opinion in soft.items():
         mean = (alone[0][key].astype(float) + alone[1][key]) / 2
         assert abs(opinion - mean).max() <= 1
+
+
+class _Colors(torch.nn.Module):
+    """A teacher of three classes, which are the three colours."""
+
+    def forward(self, pictures: torch.Tensor) -> torch.Tensor:
+        return 3 * torch.nn.functional.avg_pool2d(pictures, 2)
+
+
+def test_of_a_mirrored_picture_the_teachers_say_the_same_mirrored(settings: TrainSettings) -> None:
+    job = prepare(settings, None, no_word)
+    picture = np.zeros((64, 96, 3), np.uint8)
+    picture[:, :40, 0], picture[:, 40:, 2] = 255, 255
+    opinion, of_mirrored = (
+        _opinion(job, [_Colors()], some).astype(int)  # type: ignore[list-item]
+        for some in (picture, picture[:, ::-1].copy())
+    )
+    assert abs(of_mirrored[:, ::-1] - opinion).max() <= 1
+    assert opinion[:, :18].argmax(2).max() == 0
+    assert opinion[:, 22:].argmax(2).min() == 2
 
 
 def test_two_teachers_are_their_mean(settings: TrainSettings, tmp_path: Path) -> None:
