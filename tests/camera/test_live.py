@@ -74,6 +74,13 @@ def test_a_slow_viewer_gets_the_latest_and_every_drop_is_counted() -> None:
         assert median(behind) < 5, "it does not fall behind"
 
 
+def test_what_still_waits_when_a_camera_is_left_is_counted_too() -> None:
+    with RtspServer(Film(rate=100, gop=10)) as server, LiveViewer(server.url, takes_s=0.1) as viewer:
+        viewer.wait(5, timeout_s=20)
+        viewer.end()
+        until(lambda: len(viewer.seen) + viewer.status.numbers().dropped == viewer.status.numbers().received)
+
+
 def test_with_every_frame_a_slow_viewer_gets_all_of_them() -> None:
     with RtspServer(Film(rate=100, gop=10)) as server, LiveViewer(server.url, EVERY_FRAME, takes_s=0.02) as viewer:
         viewer.wait(40)

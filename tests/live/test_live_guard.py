@@ -78,6 +78,8 @@ def test_a_token_in_the_address_becomes_a_strict_cookie(guarded: LiveView) -> No
     assert re.search(r"; HttpOnly; Max-Age=\d+; SameSite=strict$", headers["Set-Cookie"])
     assert TOKEN not in headers["Set-Cookie"]
     cookie = headers["Set-Cookie"].partition(";")[0]
+    port = guarded.url.rstrip("/").rpartition(":")[2]
+    assert cookie.startswith(f"roadmask_{port}="), "pages at other ports of the host have cookies of their own"
     assert all(get(guarded, path, {"Cookie": cookie})[0] == 200 for path in ("/", "/page/app.js", "/metrics"))
     assert get(guarded, "/?token=wrong+horse")[0] == 401
     assert get(guarded, "/metrics?token=correct+horse")[0] == 401
