@@ -6,6 +6,7 @@ import os
 import re
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +19,7 @@ from roadmask.stream.camera.live import LiveSource
 from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.decode.place import Selection
 from roadmask.stream.errors import SourceError, Stopped
+from roadmask.stream.run.segment import segment_video
 from tests.support.live_viewer import FILM, SETTINGS, STOPPED_S, TIMEOUT_S, WATCHFUL, LiveViewer, play_into
 from tests.support.odd_http import head, odd_server
 from tests.support.rtsp_faults import Faults
@@ -227,6 +229,16 @@ def test_it_stops_at_any_moment(server: RtspServer, moment: str) -> None:
         assert viewer.end() < STOPPED_S
         assert viewer.states[-1] is CameraState.ENDED
         assert isinstance(viewer.error, Stopped) == (moment in ("connecting", "refused"))
+
+
+def test_a_loop_in_python_can_be_left_while_the_camera_sends_nothing(server: RtspServer, model: Path) -> None:
+    results = segment_video(server.url, model=model, device="cpu")
+    next(results)
+    server.faults.stalled = "all"
+    until(lambda: server.sessions[0].held_back > 20)
+    started = time.monotonic()
+    results.close()
+    assert time.monotonic() - started < STOPPED_S
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no FIFOs")
