@@ -114,6 +114,14 @@ def test_a_killed_command_s_results_are_not_made_again(
     assert summary(out)["sources"][0]["frames"] == 12
 
 
+def test_a_call_that_fails_before_it_begins_leaves_what_is_noted_of_the_one_before(model: Path, tmp_path: Path) -> None:
+    clip, out = make_clip(tmp_path / "a.mp4", cfr(3), size=(32, 48)), tmp_path / "out"
+    assert run(clip, "-o", f"{out}/", model=model) == 0
+    noted = (out / "a_run.json").read_bytes()
+    assert run(clip, "-o", f"{out}/", "--alpha", "0.3", "--resume", model=model) == 1
+    assert (out / "a_run.json").read_bytes() == noted
+
+
 def test_the_summary_holds_json_s_own_types(model: Path, tmp_path: Path) -> None:
     (tmp_path / "in").mkdir()
     make_clip(tmp_path / "in/a.mp4", cfr(50), size=(48, 64))

@@ -135,6 +135,20 @@ def test_what_grows_while_it_is_at_work_has_another_turn(folder: Path) -> None:
     assert watching.look() == ["drive.ts"]
 
 
+def test_what_another_run_is_at_is_tried_again_after_a_minute(folder: Path) -> None:
+    put(folder / "drive.ts", age_s=100)
+    watching = Watching(folder, settle_s=600)
+    assert watching.look() == []
+    for seen in watching.watch._seen.values():
+        seen.since -= 600
+    watching.watch.look()
+    file = watching.watch._take()
+    assert file is not None
+    watching.watch.ended(file.path, "waiting")
+    assert watching.look(later_s=50) == []
+    assert watching.look(later_s=10) == ["drive.ts"]
+
+
 def test_what_has_failed_is_left_alone_until_it_changes(folder: Path) -> None:
     path = put(folder / "drive.ts", age_s=100)
     watching = Watching(folder)

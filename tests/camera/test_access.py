@@ -101,6 +101,10 @@ def test_the_digest_is_that_of_the_rfc() -> None:
     known = hashed("Mufasa:http-auth@example.org:Circle of Life")
     proof = hashed(f"{known}:{nonce}:00000001:{own}:auth:{hashed('GET:/dir/index.html')}")
     assert f'response="{proof}"' in given
+    assert "nc=00000001" in given
+    assert "nc=00000002" in (login.header("GET", "/dir/index.html") or ""), "a number that came before is refused"
+    assert login.ask(['Digest realm="r", qop="auth", nonce="another"'])
+    assert "nc=00000001" in (login.header("GET", "/dir/index.html") or "")
 
 
 @pytest.mark.parametrize("scheme", ["digest", "basic"])

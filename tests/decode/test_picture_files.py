@@ -310,7 +310,7 @@ def test_info_of_a_picture_says_its_size_upright_date_camera_and_place(
 ) -> None:
     turn = TURNS[6]
     assert turn is not None
-    scene().transpose(turn).save(tmp_path / "photo.jpg", exif=exif_of(6))
+    scene().transpose(turn).save(tmp_path / "photo.jpg", exif=exif_of(6, t306="2026:06:02 08:00:00"))  # edited
     assert main(["info", str(tmp_path / "photo.jpg"), "--json"]) == 0
     facts = json.loads(capsys.readouterr().out)
     assert facts["kind"] == "picture"
@@ -326,6 +326,12 @@ def test_info_of_a_picture_says_its_size_upright_date_camera_and_place(
     shutil.copy(tmp_path / "photo.jpg", tmp_path / "again.jpg")
     (tmp_path / "again.jpg").write_bytes(b"junk\xff\xfe")
     assert main(["info", str(tmp_path / "again.jpg")]) == 1
+
+
+def test_of_a_profile_that_unpacks_to_more_than_any_has_only_a_part_is_unpacked(tmp_path: Path) -> None:
+    scene().save(tmp_path / "photo.png", icc_profile=bytes(1 << 26))
+    assert (tmp_path / "photo.png").stat().st_size < 1 << 18
+    assert len(read_head(tmp_path / "photo.png").icc) <= 1 << 24
 
 
 def test_a_damaged_head_raises_nothing_but_what_it_says(tmp_path: Path) -> None:

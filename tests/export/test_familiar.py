@@ -10,7 +10,7 @@ import numpy as np
 import onnx
 import pytest
 
-from roadmask.export import verify
+from roadmask.export import familiar, verify
 from roadmask.export.familiar import FEWEST
 from roadmask.export.half import halve_model
 from roadmask.export.pictures import draw
@@ -45,6 +45,15 @@ def test_all_but_two_in_a_hundred_of_the_pictures_lead_by_what_is_noted(
     read = [cv2.cvtColor(cv2.imread(str(path)), cv2.COLOR_BGR2RGB) for path in sorted(pictures.iterdir())]
     leads = [lead(model.scores(np.asarray(picture, np.uint8)[None])[0]) for picture in read]
     assert sum(found < model.spec.least_lead for found in leads) == FEWEST * 2 // 100
+
+
+def test_no_data_set_weighs_more_than_another(
+    float_path: Path, pictures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(familiar, "PICTURES", 30)
+    paths = sorted(pictures.iterdir())
+    _, count = familiar.note_familiar(float_path, tmp_path / "a.onnx", [paths, paths[:25]])
+    assert count == 30 + 25
 
 
 def test_nothing_else_of_the_file_is_changed_and_the_same_pictures_give_the_same_bytes(
