@@ -114,11 +114,15 @@ def test_a_killed_command_s_results_are_not_made_again(
     assert summary(out)["sources"][0]["frames"] == 12
 
 
-def test_a_call_that_fails_before_it_begins_leaves_what_is_noted_of_the_one_before(model: Path, tmp_path: Path) -> None:
+def test_a_call_that_fails_leaves_what_is_noted_of_the_results_that_are_still_there(
+    model: Path, tmp_path: Path
+) -> None:
     clip, out = make_clip(tmp_path / "a.mp4", cfr(3), size=(32, 48)), tmp_path / "out"
     assert run(clip, "-o", f"{out}/", model=model) == 0
     noted = (out / "a_run.json").read_bytes()
-    assert run(clip, "-o", f"{out}/", "--alpha", "0.3", "--resume", model=model) == 1
+    clip.write_bytes(b"no video")
+    assert run(clip, "-o", f"{out}/", "--overwrite", model=model) == 1
+    assert (out / "a_overlay.mp4").exists()
     assert (out / "a_run.json").read_bytes() == noted
 
 
