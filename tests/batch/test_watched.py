@@ -12,9 +12,14 @@ import av
 import pytest
 
 from roadmask.stream.batch.batch import Outcome
+from roadmask.stream.batch.ledger import Ledger
+from roadmask.stream.batch.summary import open_summary
+from roadmask.stream.batch.video_files import VideoFile
 from roadmask.stream.batch.watched import Watch, is_whole, watched_folders
 from roadmask.stream.batch.workload import Workload
 from roadmask.stream.errors import SourceError
+from roadmask.stream.network.model import Model
+from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import SegmentSettings
 from tests.support.clips import cfr, make_clip
 
@@ -196,6 +201,18 @@ def test_nothing_of_what_is_gone_is_remembered(folder: Path) -> None:
     assert not watch._waiting
     assert not watch._running
     assert set(watch._listings) == {folder}
+
+
+def test_of_files_that_had_their_turn_the_summary_alone_knows(folder: Path, model: Path) -> None:
+    """However many come, while nobody ends it."""
+    clip, out, network = make_clip(folder / "a.mp4", cfr(3), size=(32, 48)), folder / "out", Model.load(model)
+    with open_summary(out / "summary.json", {"roadmask": "2"}) as summary:
+        ledger = Ledger(summary, network, SegmentSettings(Path()), out, [folder])
+        file = VideoFile(clip, named=False)
+        job = ledger.begin(file)
+        assert ledger.run(lambda due: process_video(due, network))(job).frames == 3
+        assert not ledger._begun
+        assert ledger.job(file).outputs == job.outputs
 
 
 def test_of_thousands_of_turns_a_workload_remembers_the_last_ones(folder: Path) -> None:

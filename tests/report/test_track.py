@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.decode.gps import read_gps
+from roadmask.stream.report.run import _way_of, scan_masks
 from roadmask.stream.report.track import Way, track_section, way_of
-from roadmask.stream.stats.stats import open_stats_sink
+from roadmask.stream.stats.stats import open_stats_sink, read_shares
 from tests.report.test_report import bands, report, save
 from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
 from tests.support.clips import SPEC, result_of
@@ -66,6 +68,25 @@ def test_pictures_are_marked_where_they_are_from_as_far_as_there_is_room() -> No
     places = [(51 + n / 1000, 7, 20.0) for n in range(10)] + [(51.009, 7, 0.0)] * 10
     section = track_section(way([*places, *[NAN] * 30]), "run-1", [0, 5, 12, 15, 45])
     assert re.findall(r"<a href='#run-1-(\d)'", section) == ["1", "2", "3"]
+
+
+def test_marks_lie_on_the_way_however_flat_that_is() -> None:
+    section = track_section(way([(51, 7 + n / 1000, 20.0) for n in range(10)]), "run-1", [4])
+    ((_, points),) = lines(section)
+    (height,) = re.findall(r"viewBox='0 0 1000 (\d+)'", section)
+    ((left, top),) = re.findall(r"<a href='#run-1-1' style='left:([\d.]+)%;top:([\d.]+)%'", section)
+    assert (float(left) * 10, float(top) * int(height) / 100) == pytest.approx(points[4], abs=0.2)
+
+
+def test_statistics_of_some_frames_tell_where_these_were_and_no_others(tmp_path: Path) -> None:
+    masks, _, stats = run_of(tmp_path)
+    head, *rows = stats.read_text().splitlines()
+    stats.write_text("\n".join([head, *rows[RATE:], ""]))
+    with open_masks(masks) as archive:
+        scan = scan_masks(archive)
+    found = _way_of(scan, read_shares(stats, [item.name for item in SPEC.classes]), None)
+    assert found is not None
+    assert np.isfinite(found.places[:, 0]).tolist() == [False] * RATE + [True] * RATE
 
 
 def test_a_way_of_which_nothing_is_known_is_none() -> None:
