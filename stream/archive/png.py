@@ -238,6 +238,7 @@ class FolderWriter:
     def finish(self, ending: Ending | None) -> None:
         if ending:
             (self._path / ENDING_NAME).write_text(ending_text(ending), encoding="utf-8", newline="\n")
+            sync_file(self._path / ENDING_NAME)
 
     def close(self) -> None:
         self._manifest.close()

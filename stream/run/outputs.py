@@ -194,16 +194,22 @@ class Outputs:
         with ExitStack() as stack:
             for sink in self._sinks:
                 stack.enter_context(sink)
+            stack.push(self._tell)
             self._stack = stack.pop_all()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
-        if not is_failure(exc):
-            ending = self._ending(exc is not None)
-            for sink in self._sinks:
-                sink.tell(ending)
+    def _tell(self, _: type[BaseException] | None, exc: BaseException | None, __: TracebackType | None) -> None:
+        if is_failure(exc):
+            return
+        ending = self._ending(exc is not None)
+        for sink in self._sinks:
+            sink.tell(ending)
             if self._progress:
-                self._progress.tell(ending)
+                sink.sync()
+        if self._progress:
+            self._progress.tell(ending)
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, at: TracebackType | None) -> None:
         self._stack.__exit__(kind, exc, at)
 
 

@@ -293,13 +293,9 @@ def sync_file(path: Path) -> None:
 
 
 def sync_output(path: Path) -> None:
-    """A file, or a folder with what is in it, is on disk, and so is its name."""
-    if path.is_dir():
-        for item in path.iterdir():
-            sync_file(item)
-        sync_folder(path)
-    else:
-        sync_file(path)
+    """A file, or the names in a folder, are on disk, and so is its own; what is in a folder was synced before."""
+    sync = sync_folder if path.is_dir() else sync_file
+    sync(path)
     sync_folder(path.parent)
 
 

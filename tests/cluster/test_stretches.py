@@ -146,7 +146,7 @@ def test_stretches_and_what_is_joined_of_them_are_on_disk_before_anything_relies
         replaced(source, target)
 
     monkeypatch.setattr(os, "replace", tell)
-    joined(job_for(clip, tmp_path), model)
+    joined(job_for(clip, tmp_path, masks=".zip"), model)
     assert told == [4] * 3, "pictures, masks, rows and what is told of them"
     assert [path.name for path in tmp_path.rglob("*.*") if path.is_file() and not disk.has(path)] == []
 

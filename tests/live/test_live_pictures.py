@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.frames import SegmentedFrame
+from roadmask.stream.live.feed import Rendition
 from roadmask.stream.live.live_view import LiveView
 from roadmask.stream.live.pictures import packed
 from roadmask.stream.spec import NO_CLASS
@@ -224,6 +225,16 @@ def test_a_picture_that_cannot_be_encoded_is_told_once_and_ends_nothing(
     assert [record.message for record in caplog.records] == [
         "front: the live view cannot show its pictures (of another world)"
     ]
+
+
+def test_a_picture_is_made_once_for_each_time_that_somebody_wants_one() -> None:
+    rendition, (first, second) = Rendition(lambda result: b"%d" % result.frame.index), (striped(), striped(index=1))
+    assert not rendition.make(first)
+    rendition.wanted = True
+    assert [rendition.make(result) for result in (None, first, first, second)] == [False, True, False, False]
+    rendition.wanted = True
+    assert [rendition.make(result) for result in (first, second)] == [False, True]
+    assert rendition.made == (2, b"1")
 
 
 def test_times_of_results_are_told(view: LiveView) -> None:

@@ -47,6 +47,16 @@ def test_whole_files_are_called_whole_and_never_right(tmp_path: Path, capsys: py
     assert "no problems" not in (text + said).lower()
 
 
+def test_masks_that_were_taken_again_and_carried_along_are_counted_each(tmp_path: Path) -> None:
+    manifest = save(tmp_path / "masks") / "manifest.jsonl"
+    marks = ("", ', "reused": true', *[', "carried": true'] * 2, "", "")
+    lines = zip(manifest.read_text().splitlines(), marks, strict=True)
+    manifest.write_text("".join(line.removesuffix("}") + mark + "}\n" for line, mark in lines))
+    text, _ = page_of(tmp_path / "masks")
+    assert "1, as the picture had not changed" in text
+    assert "2, of frames that the network has not seen" in text
+
+
 @pytest.mark.parametrize(
     ("ending", "told"),
     [

@@ -13,9 +13,17 @@ import pyarrow.parquet as pq
 import pytest
 
 from roadmask.stream.errors import OutputError
+from roadmask.stream.frames import Piece, Place
 from roadmask.stream.labelling.colors import _legend
 from roadmask.stream.spec import PixelClass
-from roadmask.stream.stats.stats import CsvStatsSink, open_stats_sink, read_shares, refuse_bad_stats
+from roadmask.stream.stats.stats import (
+    CsvStatsSink,
+    PictureRow,
+    open_stats_sink,
+    read_shares,
+    refuse_bad_stats,
+    write_picture_table,
+)
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, result_of
 from tests.support.full_disk import full_disk
@@ -171,6 +179,26 @@ def test_a_suffix_that_is_no_table_is_refused(tmp_path: Path) -> None:
 
 
 FORMULAS = ("=1+1", "@sum(a1)", "+a", "-b", "\uff1d1", " =2", "Car;=3")
+
+
+def test_rows_that_are_torn_or_of_other_columns_are_not_appended(tmp_path: Path) -> None:
+    with CsvStatsSink(tmp_path / "piece.csv", SPEC) as sink:
+        sink.write(result_of(MASK, index=0))
+    whole = (tmp_path / "piece.csv").read_bytes()
+    piece = Piece(tmp_path / "piece", Place(0, 0, 0))
+    for content in (whole[:-3], whole.replace(b"road", b"rope")):
+        (tmp_path / "piece.csv").write_bytes(content)
+        with CsvStatsSink(tmp_path / "all.csv", SPEC) as sink, pytest.raises(OutputError, match="is damaged"):
+            sink.append(piece)
+
+
+def test_the_table_of_pictures_has_merged_classes_as_a_video_s(tmp_path: Path) -> None:
+    row = PictureRow((0.5, 0.3, 0.2), "2026-11-28T10:00:00", (48.1, 11.5))
+    write_picture_table(tmp_path / "t.csv", [("a.jpg", row)], SPEC, (("car", "road"),))
+    assert rows_of(tmp_path / "t.csv") == [
+        ["picture", "taken", "latitude", "longitude", "road", "sky"],
+        ["a.jpg", "2026-11-28T10:00:00", "48.100000", "11.500000", "0.800000", "0.200000"],
+    ]
 
 
 def test_a_class_named_like_a_formula_is_text_in_a_csv_and_is_read_back(tmp_path: Path) -> None:
