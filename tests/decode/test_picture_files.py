@@ -216,6 +216,9 @@ def test_a_profile_that_takes_several_pieces_is_kept_whole(model: Path, tmp_path
     assert run(tmp_path / "photo.jpg", "-o", tmp_path / "seen.jpg", model=model) == 0
     with Image.open(tmp_path / "seen.jpg") as seen:
         assert seen.info["icc_profile"] == profile
+    content = (tmp_path / "seen.jpg").read_bytes()
+    numbers = [tuple(content[begin + 12 : begin + 14]) for marker, begin, _ in segments(content) if marker == 0xE2]
+    assert numbers == [(1, 3), (2, 3), (3, 3)]
 
 
 def test_without_metadata_an_overlay_tells_neither_date_nor_place_nor_camera(model: Path, tmp_path: Path) -> None:
