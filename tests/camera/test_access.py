@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import socket
+from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import av
 import pytest
 
 from roadmask.stream.camera.access import Login, sent_on
 from roadmask.stream.camera.camera import CameraSettings, Transport, parse_camera
+from roadmask.stream.camera.http import Web
 from roadmask.stream.camera.relay import RtspRelay
 from roadmask.stream.errors import SourceError
 from roadmask.stream.system.url import parse_url
@@ -251,6 +254,21 @@ def test_a_playlist_behind_a_password_is_read() -> None:
             LiveViewer(server.url.replace("//", "//joe:secret@") + "/live.m3u8", ONCE) as viewer,
         ):
             viewer.wait(10)
+
+
+def test_a_password_that_went_over_tls_goes_nowhere_without() -> None:
+    address = parse_url("https://joe:secret@camera/a")
+    assert str(sent_on(address, "/b", allow=False)) == "https://joe:secret@camera/b"
+    with pytest.raises(SourceError, match="--allow-redirects follows it, without the password"):
+        sent_on(address, "http://camera/b", allow=False)
+    assert str(sent_on(address, "http://camera/b", allow=True)) == "http://camera/b"
+
+
+def test_a_server_that_gives_the_beginning_where_a_part_is_asked_for_is_not_believed() -> None:
+    with odd_server(lambda _: [head(Accept_Ranges="bytes", Content_Length="100"), bytes(100)]) as server:
+        file = Web(parse_camera(f"{server.url}/drive.mp4", ONCE)).open()
+        with closing(file), pytest.raises(av.error.InvalidDataError):
+            file.seek(50)
 
 
 @pytest.mark.parametrize(

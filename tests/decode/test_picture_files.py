@@ -18,7 +18,7 @@ from PIL import Image
 
 import roadmask
 from roadmask.stream.cli import main
-from roadmask.stream.decode.picture import PictureSource, read_head
+from roadmask.stream.decode.picture import PictureSource, read_head, segments
 from roadmask.stream.errors import SourceError
 from tests.support.color_model import COLORS
 from tests.support.run_command import run
