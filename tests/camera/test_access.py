@@ -209,6 +209,30 @@ def test_what_a_list_over_http_names_is_not_opened(kind: str, tmp_path: Path) ->
         assert not other.asked
 
 
+def test_a_description_over_http_opens_no_port() -> None:
+    """FFmpeg would listen at the one that it names."""
+    with socket.socket(type=socket.SOCK_DGRAM) as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    session = f"v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=x\r\nc=IN IP4 127.0.0.1\r\nt=0 0\r\nm=video {port} RTP/AVP 26\r\n"
+
+    def is_taken() -> bool:
+        with socket.socket(type=socket.SOCK_DGRAM) as probe:
+            try:
+                probe.bind(("0.0.0.0", port))
+            except OSError:
+                return True
+        return False
+
+    body = session.encode()
+    with (
+        odd_server(lambda _: [head(Content_Length=str(len(body))), body]) as server,
+        LiveViewer(f"{server.url}/live", replace(ONCE, timeout_s=2)) as viewer,
+    ):
+        viewer.until(lambda: viewer.is_over or is_taken())
+        assert viewer.is_over
+
+
 def test_an_encrypted_playlist_is_told() -> None:
     with http_camera(FILM) as other:
         until(lambda: len(other.parts) > 2)
