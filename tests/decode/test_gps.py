@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from roadmask.stream.decode.gps import read_gps
+from roadmask.stream.decode.gps import gps_boxes, read_gps
 from roadmask.stream.decode.gps_formats import TEXTS, Fix, gpmd_fixes, text_fixes, text_of
 from tests.support.drives import Timed, gps5, gps9, klv, make_drive, with_boxes
 
@@ -171,6 +171,16 @@ def test_a_camera_that_finds_its_place_late_has_it_from_then_on(tmp_path: Path) 
     track = read_gps(make_drive(tmp_path / "a.mp4", texts=texts))
     assert track is not None
     assert track.times[0] == pytest.approx(2.5)
+
+
+@pytest.mark.parametrize(("before", "found"), [(100, 1), (20_000, 0)])
+def test_a_list_behind_more_boxes_than_a_camera_writes_is_not_looked_for(
+    before: int, found: int, tmp_path: Path
+) -> None:
+    index = struct.pack(">I4sIIII", 24, b"gps ", 0x101, 1, 4096, 128)
+    content = struct.pack(">I4s", 8, b"free") * before + struct.pack(">I4s", 8 + len(index), b"moov") + index
+    (tmp_path / "a.mp4").write_bytes(content)
+    assert len(gps_boxes(tmp_path / "a.mp4")) == found
 
 
 def test_a_damaged_track_is_said_in_one_line(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
