@@ -142,6 +142,13 @@ def test_keep_times_gives_what_is_made_the_times_of_its_file(model_path: Path, t
     assert (tmp_path / "now.mp4").stat().st_mtime > 1_700_000_000
 
 
+def test_of_some_frames_far_apart_the_texts_go_with_all_of_them(model_path: Path, tmp_path: Path) -> None:
+    texts = [Timed(n / 2, 0.5, f"text {n}") for n in range(6)]
+    clip, out = make_drive(tmp_path / "drive.mkv", seconds=3, texts=texts, codec="subrip"), tmp_path / "seen.mkv"
+    assert run(model_path, clip, "-o", out, "--stride", RATE // 5, "--max-frames", 10) == 0  # two seconds
+    assert [item.begin_s for item in track_of(out, "subtitle")] == pytest.approx([0, 0.5, 1, 1.5])
+
+
 def test_what_hides_people_says_what_still_tells_the_place_and_how_to_leave_it_out(
     model_path: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
