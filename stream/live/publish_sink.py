@@ -11,6 +11,7 @@ from typing import Self
 from av.video.frame import VideoFrame
 
 from ..encode.h264 import ANY_ENCODING, Encoding
+from ..errors import OutputError
 from ..frames import SegmentedFrame, Sink
 from .live_encoding import LiveEncoder, PacketQueue
 from .publisher import Publisher, Sample, parse_target
@@ -30,10 +31,11 @@ class PublishSink(Sink):
         url: rtsp://, rtsps://, rtmp://, rtmps:// or udp:// (MPEG-TS).
         render: draws a result: a new yuv420p frame of even size, which this sink may write the time into.
         timeout_s: a server that takes nothing for so long is given up, and tried again.
+        must_arrive: whether a run is in vain whose stream no server has taken by its end.
         encoding: of what is sent.
 
     Raises:
-        OutputError: nothing can be published there.
+        OutputError: nothing can be published there; at the end, that nothing was which must arrive.
     """
 
     def __init__(
@@ -42,11 +44,13 @@ class PublishSink(Sink):
         render: Callable[[SegmentedFrame], VideoFrame],
         *,
         timeout_s: float = 10.0,
+        must_arrive: bool = False,
         encoding: Encoding = ANY_ENCODING,
     ) -> None:
         target = parse_target(url, timeout_s=timeout_s)
         self.name = target.name
         self.written = 0  # frames given to it
+        self._must_arrive = must_arrive
         self._render = render
         self._queue = PacketQueue(_WAITING_S)
         self._publisher = Publisher(target, self._queue, timeout_s=timeout_s)
@@ -92,7 +96,11 @@ class PublishSink(Sink):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         self._publisher.stop()
         self._close()
+        if self._must_arrive and kind is None and self.written and not self.connections:
+            raise OutputError(
+                f"{self.name}: none of {self.written} frames was sent: no server there took them; start one, or -o FILE"
+            )
         log.info("%s: %d of %d frames sent", self.name, self.written - self.dropped, self.written)

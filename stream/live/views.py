@@ -86,8 +86,8 @@ class Views:
         sinks: list[Sink] = []
         if self.window:
             sinks.append(WindowSink(job.name, overlay_of(job, model).render, on_close=stop.set))
+        is_all = not job.outputs and not self.window and self.address is None
         if self.stream == STDOUT:
-            is_all = not job.outputs and not self.window and self.address is None
             sinks.append(
                 StreamSink(
                     overlay_of(job, model).render,
@@ -105,6 +105,7 @@ class Views:
                     self.stream,
                     overlay_of(job, model).render,
                     timeout_s=self.timeout_s,
+                    must_arrive=is_all and job.file is not None,
                     encoding=job.encoding(model.device),
                 )
             )

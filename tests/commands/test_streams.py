@@ -65,3 +65,12 @@ def test_results_that_cannot_be_written_are_told_in_one_line_and_by_the_exit_cod
     done = shell("rm info drive.mp4 > /dev/full", folder)
     assert done.returncode == 1
     assert done.stderr == "roadmask: standard output cannot be written (No space left on device)\n"
+
+
+def test_a_file_that_is_only_sent_to_a_server_has_failed_where_none_took_it(folder: Path) -> None:
+    done = shell("rm run drive.mp4 --model colors.onnx -o rtsp://127.0.0.1:9/seen", folder)
+    assert done.returncode == 1
+    assert "\nroadmask: rtsp://127.0.0.1:9/seen: none of 5 frames was sent: no server there took them" in done.stderr
+    beside = shell("rm run drive.mp4 --model colors.onnx -o rtsp://127.0.0.1:9/seen --masks masks2.zip", folder)
+    assert beside.returncode == 0
+    assert "0 of 5 frames sent" in beside.stderr
