@@ -90,7 +90,7 @@ class Web:
             if response.status == 401 and not was_refused and login.ask(challenges):
                 was_refused = True
             elif 300 <= response.status < 400 and location:
-                address = sent_on(address, location, allow=self._camera.allow_redirects)
+                address, was_refused = sent_on(address, location, allow=self._camera.allow_redirects), False
             elif response.status >= 300:
                 response.close()
                 raise _error(response.status)

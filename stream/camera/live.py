@@ -281,8 +281,8 @@ class LiveClock:
     """Gives pts in units of `TIME_BASE`, 0 for the first frame.
 
     The stream's own clock counts, however late its frames come, and however early: a playlist's server sends faster
-    than it plays. Where it steps back, leaps ahead or stays behind, it is set by the time of arrival. So a gap in the
-    frames is a gap in their times.
+    than it plays. Where it steps back, leaps ahead or stays behind, it is set by the time of arrival, and where it
+    stands still, frames have that. So a gap in the frames is a gap in their times.
 
     Args:
         waits: frames come when they are asked for, so that all may come late.
@@ -310,7 +310,7 @@ class LiveClock:
         """
         if self._started is None:
             self._started = self._arrived = arrived
-        if camera_time is None:
+        if camera_time is None or camera_time == self._camera_time:
             time = self._by_arrival(arrived)
         else:
             if self._is_off(camera_time, arrived):

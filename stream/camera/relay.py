@@ -22,6 +22,8 @@ from .camera import Camera
 
 _PIECE = 1 << 16
 _LONGEST_HEAD = 1 << 16
+_REFUSAL = re.compile(rb"RTSP/[\d.]+ +401")  # also of what keeps a session alive, once the proof is too old
+_BLANK_LINE = re.compile(rb"\n\r?\n")  # which ends a head; some end their lines with the second letter alone
 _HEADER = re.compile(rb"^([\w-]+)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
 _JOIN_S = 1.0
 
@@ -81,6 +83,7 @@ class RtspRelay:
         piece = self._client.recv(_PIECE)
         self._asked += piece
         while message := _taken(self._asked, b""):
+            self._was_refused = False
             self._ask(message)
         return bool(piece)
 
@@ -91,6 +94,8 @@ class RtspRelay:
             return True
         if self._plays:
             self._client.sendall(piece)
+            if self._login.is_known and (asked_anew := _REFUSAL.search(piece)):
+                self._let_in(_BLANK_LINE.split(piece[asked_anew.start() :], 1)[0])
             return bool(piece)
         self._answered += piece
         while not self._plays and (message := _taken(self._answered, b"RTSP/")):
@@ -144,22 +149,24 @@ class RtspRelay:
         if message.startswith(b"$"):
             self._client.sendall(message)
             return
-        head = message.partition(b"\r\n\r\n")[0]
+        head = _BLANK_LINE.split(message, 1)[0]
         status = int(_found(rb"RTSP/[\d.]+ +(\d+)", head) or 0)
-        fields = [(name.lower(), value.decode("latin-1")) for name, value in _HEADER.findall(head)]
-        location = next((value for name, value in fields if name == b"location"), None)
-        if status == 401 and not self._was_refused:
-            self._was_refused = True
-            if self._login.ask([value for name, value in fields if name == b"www-authenticate"]):
-                self._ask(self._request)
-                return
-        elif 300 <= status < 400 and location:
-            self._go_on(location)
+        if status == 401 and self._let_in(head):
             return
-        self._was_refused = False
+        if 300 <= status < 400 and (location := _values(head, b"location")):
+            self._go_on(location[0])
+            return
         method = self._request.partition(b" ")[0]
         self._plays = self.has_begun = method == b"PLAY" and status == 200
         self._client.sendall(self._with_source(message) if method == b"SETUP" else message)
+
+    def _let_in(self, head: bytes) -> bool:
+        """Ask again in the way that an answer wants; once, as it may be the password that is wrong."""
+        if self._was_refused or not self._login.ask(_values(head, b"www-authenticate")):
+            return False
+        self._was_refused = True
+        self._ask(self._request)
+        return True
 
     def _go_on(self, location: str) -> None:
         self._redirects += 1
@@ -205,17 +212,23 @@ def _taken(buffer: bytearray, begins: bytes) -> bytes | None:
     if buffer.startswith(b"$"):
         size = 4 + int.from_bytes(buffer[2:4]) if len(buffer) >= 4 else 5
     else:
-        end = buffer.find(b"\r\n\r\n")
-        if end < 0 and len(buffer) > _LONGEST_HEAD:
+        blank = _BLANK_LINE.search(buffer)
+        if blank is None and len(buffer) > _LONGEST_HEAD:
             raise SourceError("what it says has no end")
-        if end < 0 or not buffer.startswith(begins):
+        if blank is None or not buffer.startswith(begins):
             return None
-        size = end + 4 + int(_found(rb"(?im)^Content-Length[ \t]*:[ \t]*(\d{1,7})", buffer[:end]) or 0)
+        length = _found(rb"(?im)^Content-Length[ \t]*:[ \t]*(\d{1,7})", buffer[: blank.start()])
+        size = blank.end() + int(length or 0)
     if len(buffer) < size:
         return None
     message = bytes(buffer[:size])
     del buffer[:size]
     return message
+
+
+def _values(head: bytes, name: bytes) -> list[str]:
+    """Of the headers of that name, which is in lower case."""
+    return [value.decode("latin-1") for own, value in _HEADER.findall(head) if own.lower() == name]
 
 
 def _found(pattern: bytes, text: bytes | bytearray) -> bytes | None:

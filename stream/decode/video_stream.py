@@ -44,7 +44,7 @@ def video_stream(container: InputContainer, name: Path | str, number: int | None
             there = f"they go from 0 to {last}" if last > 0 else "there is one, which is number 0"
             raise SourceError(f"{name}: has no video stream {number}; {there if last >= 0 else 'it holds no video'}")
     if not streams:
-        raise SourceError(f"{name}: holds no video; name a file that does")
+        raise SourceError(f"{name}: holds no video; name one that does")
     stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), pixels_of(stream)))
     if stream.codec_context is None:
         raise SourceError(f"{name}: no decoder for its video; make it H.264 with another program")

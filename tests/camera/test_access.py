@@ -44,6 +44,25 @@ def test_every_way_of_asking_lets_in_with_every_password(scheme: Scheme, passwor
         assert viewer.reasons == []
 
 
+def test_a_challenge_that_changes_in_mid_stream_is_answered() -> None:
+    """What keeps the session alive is refused then, and a camera ends a session that is not kept alive."""
+    faults = Faults(user="joe", password="secret", session_s=2)
+    with RtspServer(FILM, faults=faults) as server:
+        with LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer:
+            viewer.wait(5)
+            faults.nonce = "another"
+            until(lambda: 'nonce="another"' in server.sessions[0].proofs[-1])
+            viewer.wait(5)
+        assert (viewer.reasons, len(server.sessions)) == ([], 1)
+
+
+def test_lines_of_answers_may_end_as_on_unix() -> None:
+    with RtspServer(FILM, faults=Faults(user="joe", password="secret", line="\n")) as server:
+        with LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer:
+            viewer.wait(5)
+            assert viewer.reasons == []
+
+
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
 def test_rtsp_within_tls_is_watched(transport: Transport) -> None:
     faults = Faults(user="joe", password="secret")
@@ -162,6 +181,25 @@ def test_http_does_not_lead_to_another_host_and_never_with_the_password(path: st
                 viewer.wait(5)
         assert other.asked
         assert not any("authorization" in headers.lower() for headers in other.asked)
+
+
+def test_http_is_let_in_again_where_it_is_followed() -> None:
+    """With a challenge of its own for each answer, as some servers want it."""
+    given: list[str] = []
+
+    def answer(request: str) -> list[bytes]:
+        is_proven = bool(given) and f'nonce="{given[-1]}"' in request
+        given.append(f"n{len(given)}")
+        if not is_proven:
+            challenge = f'Digest realm="x", nonce="{given[-1]}", stale=true'
+            return [head("401 Unauthorized", WWW_Authenticate=challenge, Content_Length="0")]
+        if request.startswith("GET /live"):
+            return [mixed("x"), *in_parts("--x")]
+        return [head("302 Found", Location="/live", Content_Length="0")]
+
+    with odd_server(answer) as server, LiveViewer(server.url.replace("//", "//joe:secret@"), EVERY) as viewer:
+        viewer.until(lambda: viewer.is_over)
+    assert len(viewer.seen) == len(in_parts("--x"))
 
 
 @pytest.mark.parametrize("is_nested", [False, True])

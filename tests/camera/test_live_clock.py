@@ -40,6 +40,17 @@ def test_a_clock_that_jumps_back_or_far_ahead_is_set_by_the_time_of_arrival() ->
         assert times(clock, [(5000 + jump, 0.08), (5000 + jump + FRAME, 0.12)]) == [0.08, 0.12]
 
 
+def test_of_a_clock_that_stands_still_frames_have_the_time_of_their_arrival() -> None:
+    frames: list[tuple[Fraction | None, float]] = [(Fraction(7), 100 + n / 25) for n in range(50)]
+    assert times(LiveClock(), frames) == [round(n / 25, 3) for n in range(50)]
+
+
+def test_a_time_that_comes_twice_does_not_shift_the_frames_after_it() -> None:
+    camera_times = [Fraction(7), 7 + FRAME, 7 + FRAME, 7 + 3 * FRAME]
+    frames: list[tuple[Fraction | None, float]] = [(time, 100 + n / 25) for n, time in enumerate(camera_times)]
+    assert times(LiveClock(), frames) == [0, 0.04, 0.08, 0.12]
+
+
 def test_two_seconds_sent_at_once_keep_their_distances() -> None:
     burst = [(FRAME * n, 100.0) for n in range(50)]
     assert times(LiveClock(), burst) == [round(0.04 * n, 3) for n in range(50)]

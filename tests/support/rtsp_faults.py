@@ -22,6 +22,9 @@ class Faults:
     user: str | None = None  # let in nobody else, and him only with
     password: str = ""
     auth: Scheme = "digest"
+    nonce: str = "b7c5a1f0"  # in its challenge; another is one of its own, for which every proof is to be made anew
+    session_s: int = 60  # that a session is said to last unless something is asked in it
+    line: str = "\r\n"  # what ends the lines of its answers
     sends_to: str | None = None  # another address, in answer to DESCRIBE
     media: Literal["video", "audio", "both"] = "video"
     sound: str = "0 PCMU"  # the sound's payload type, and what it says that this is

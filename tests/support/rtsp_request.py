@@ -11,7 +11,7 @@ from typing import Literal
 
 Scheme = Literal["digest", "basic", "SHA-256", "SHA-256 first", "SHA-1"]
 
-_REALM, _NONCE = "numbers", "b7c5a1f0"
+_REALM = "numbers"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,8 +22,8 @@ class Request:
     url: str
     headers: dict[str, str]  # names in lower case
 
-    def proves(self, scheme: Scheme, user: str, password: str) -> bool:
-        """Whether its sender is `user`."""
+    def proves(self, scheme: Scheme, user: str, password: str, nonce: str) -> bool:
+        """Whether its sender is `user`, and has answered the last challenge."""
         given = self.headers.get("authorization", "")
         if scheme == "basic":
             return given == "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
@@ -31,13 +31,13 @@ class Request:
         hashed = _sha256 if scheme.startswith("SHA-256") else _md5
         known, asked = hashed(f"{user}:{_REALM}:{password}"), hashed(f"{self.method}:{fields.get('uri')}")
         quality = [fields.get(name, "") for name in ("nc", "cnonce", "qop")] if scheme == "SHA-256" else []
-        proof = hashed(":".join([known, _NONCE, *quality, asked]))
+        proof = hashed(":".join([known, nonce, *quality, asked]))
         return fields.get("username") == user and fields.get("response") == proof
 
 
-def challenges(scheme: Scheme) -> list[str]:
+def challenges(scheme: Scheme, nonce: str) -> list[str]:
     """The headers that ask for a password."""
-    digest = f'WWW-Authenticate: Digest realm="{_REALM}", nonce="{_NONCE}"'
+    digest = f'WWW-Authenticate: Digest realm="{_REALM}", nonce="{nonce}"'
     return {
         "basic": [f'WWW-Authenticate: Basic realm="{_REALM}"'],
         "digest": [digest],

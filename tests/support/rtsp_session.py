@@ -76,8 +76,8 @@ class Session:
             self.send_garbage()
         elif faults.status and method == faults.status_at:
             self._reply(request, faults.status)
-        elif faults.user and method != "OPTIONS" and not request.proves(faults.auth, faults.user, faults.password):
-            self._reply(request, 401, *challenges(faults.auth))
+        elif faults.user and method != "OPTIONS" and not self._is_proven(request, faults.user):
+            self._reply(request, 401, *challenges(faults.auth, faults.nonce))
         elif method == "DESCRIBE" and faults.sends_to:
             self._reply(request, 302, f"Location: {faults.sends_to}")
         elif method == "DESCRIBE":
@@ -94,12 +94,15 @@ class Session:
         else:
             self._reply(request, 200, "Public: OPTIONS, DESCRIBE, SETUP, PLAY, TEARDOWN, GET_PARAMETER")
 
+    def _is_proven(self, request: Request, user: str) -> bool:
+        return request.proves(self._faults.auth, user, self._faults.password, self._faults.nonce)
+
     def _reply(self, request: Request, status: int, *headers: str, body: str = "") -> None:
         lines = [f"RTSP/1.0 {status} {_REASONS.get(status, 'Fault')}", f"CSeq: {request.headers.get('cseq', '0')}"]
-        lines += ["Session: 12345678;timeout=60", *headers]
+        lines += [f"Session: 12345678;timeout={self._faults.session_s}", *headers]
         if body:
             lines.append(f"Content-Length: {len(body)}")
-        self._transport.write(("\r\n".join(lines) + "\r\n\r\n" + body).encode())
+        self._transport.write((self._faults.line.join([*lines, "", ""]) + body).encode())
 
     def _description(self, film: Film) -> str:
         head = "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=numbers\r\nc=IN IP4 0.0.0.0\r\nt=0 0\r\na=control:*\r\n"
