@@ -162,9 +162,12 @@ class CopiedTrack:
         assert packet.dts is not None
         ticks = round(self._shift / packet.time_base)
         pts, dts = packet.pts - ticks, packet.dts - ticks
-        # Muxers refuse a step back in time, and most of them one of 0; a stray packet is not worth the run.
-        if self._last_dts is not None and dts < self._last_dts + self._least_step:
+        # Muxers refuse a step back in time, and most of them one of 0; a stray packet is not worth the run. Some write
+        # two packets with the time of the second.
+        late = 0 if self._last_dts is None else max(self._last_dts + self._least_step - dts, 0)
+        if late > max((packet.duration or 0) // 2, 1):
             return False
+        pts, dts = pts + late, dts + late
         if self._earliest is not None and pts * packet.time_base < self._earliest:
             return True
         time_base, self._last_dts = packet.time_base, dts

@@ -203,6 +203,30 @@ def test_sound_goes_on_with_the_pictures_where_a_recording_s_clock_starts_again(
     assert len(warnings()) <= 1  # of packets where they meet
 
 
+def test_two_packets_of_sound_of_one_time_are_both_heard(tmp_path: Path, warnings: Callable[[], list[str]]) -> None:
+    """As FFmpeg writes MP4 in fragments of a frame: of two packets the first has the second's time."""
+    whole, source, out = make_heard(tmp_path / "whole.mp4", "aac"), tmp_path / "clip.mkv", tmp_path / "out.mp4"
+    with av.open(whole) as container, av.open(source, "w") as target:
+        twins = {stream.index: target.add_stream_from_template(stream) for stream in container.streams}
+        held = None
+        for packet in container.demux():
+            packet.stream, is_sound = twins[packet.stream_index], packet.stream.type == "audio"
+            if is_sound and packet.size and held is None:
+                held = packet
+                continue
+            if is_sound and held is not None:
+                held.pts, held.dts = (packet.pts, packet.dts) if packet.size else (held.pts, held.dts)
+                target.mux(held)
+                held = None
+            if packet.size:
+                target.mux(packet)
+    made(source, out)
+    assert warnings() == []
+    assert len(sound_times_of(out)) >= len(sound_times_of(whole)) - 1
+    assert plays(out)
+    assert apart(out) == pytest.approx(apart(whole), abs=0.05)
+
+
 def test_sound_that_is_made_aac_goes_on_through_changes(tmp_path: Path, warnings: Callable[[], list[str]]) -> None:
     first = make_heard(tmp_path / "a.ts", "ac3", rate=44100, at_s=9)
     second = make_heard(tmp_path / "b.ts", "ac3", rate=48000, layout="5.1(side)", late_s=Fraction(2))
