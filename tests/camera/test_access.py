@@ -57,10 +57,12 @@ def test_a_challenge_that_changes_in_mid_stream_is_answered() -> None:
 
 
 def test_lines_of_answers_may_end_as_on_unix() -> None:
-    with RtspServer(FILM, faults=Faults(user="joe", password="secret", line="\n")) as server:
-        with LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer:
-            viewer.wait(5)
-            assert viewer.reasons == []
+    with (
+        RtspServer(FILM, faults=Faults(user="joe", password="secret", line="\n")) as server,
+        LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer,
+    ):
+        viewer.wait(5)
+        assert viewer.reasons == []
 
 
 @pytest.mark.parametrize("transport", ["tcp", "udp"])
