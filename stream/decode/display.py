@@ -19,6 +19,7 @@ from .pixels import converted, planes_of
 from .tone_map import ToneMapper
 
 _NO_COLOR = 128
+_NEWER = 32  # kinds of side data that FFmpeg may have beyond PyAV's
 
 # What `ffmpeg` does to a picture (fftools, autorotate), by counter-clockwise degrees and by whether the matrix also
 # mirrors, that is, whether its determinant is negative.
@@ -113,16 +114,25 @@ class Uprighter:
         return self._graph.vpull()
 
 
-def _mirrored(picture: av.VideoFrame) -> bool:
+def _mirrored(picture: av.VideoFrame, *, is_clean: bool = False) -> bool:
     try:
         # PyAV's annotation of `side_data` knows motion vectors only.
         matrix = cast("SideDataContainer", picture.side_data)[Type.DISPLAYMATRIX]
     except KeyError:
         return False
-    except ValueError:  # there is some of a kind that PyAV does not know, and it reads none then
-        return False
+    except ValueError:  # there is some of a kind that PyAV does not know, as EXIF, and it reads none then
+        return not is_clean and _mirrored(_without_newer(picture), is_clean=True)
     a, b, _, c, d, *_ = struct.unpack("=9i", bytes(matrix))
     return bool(a * d - b * c < 0)
+
+
+def _without_newer(picture: av.VideoFrame) -> av.VideoFrame:
+    """Without side data of kinds that FFmpeg has and PyAV does not know."""
+    last = max(kind.value for kind in Type)
+    newer = range(last + 1, last + 1 + _NEWER)
+    graph = _graph(picture, tuple(("sidedata", f"mode=delete:type={kind}") for kind in newer))
+    graph.vpush(picture)
+    return graph.vpull()
 
 
 def _graph(picture: av.VideoFrame, filters: tuple[tuple[str, str], ...]) -> Graph:

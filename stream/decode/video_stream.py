@@ -33,6 +33,8 @@ _MOST_ASPECT = 8  # of a pixel: one that is wider or higher is damage, and would
 def video_stream(container: InputContainer, name: Path | str, number: int | None = None) -> VideoStream:
     """The video stream of that number, from 0; without one, the default or else the largest, no cover picture.
 
+    One that declares a single picture is a cover that does not say so, where there are others.
+
     Raises:
         SourceError: of `name`, that it has none which can be decoded, or none of that number.
     """
@@ -45,7 +47,7 @@ def video_stream(container: InputContainer, name: Path | str, number: int | None
             raise SourceError(f"{name}: has no video stream {number}; {there if last >= 0 else 'it holds no video'}")
     if not streams:
         raise SourceError(f"{name}: holds no video; name one that does")
-    stream = max(streams, key=lambda stream: (bool(stream.disposition & Disposition.default), pixels_of(stream)))
+    stream = max(streams, key=lambda one: (one.frames != 1, one.disposition & Disposition.default, pixels_of(one)))
     if stream.codec_context is None:
         raise SourceError(f"{name}: no decoder for its video; make it H.264 with another program")
     return stream

@@ -73,7 +73,7 @@ def mask_of(source: Path, model: Path, folder: Path) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("orientation", TURNS)
-@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif"])
+@pytest.mark.parametrize("suffix", ["jpg", "png", "webp", "tif", "avif"])  # AVIF has a property of its own
 def test_all_eight_orientations_of_exif_come_out_upright(
     suffix: str, orientation: int, model: Path, tmp_path: Path
 ) -> None:

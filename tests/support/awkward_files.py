@@ -87,12 +87,12 @@ def still(suffix: str, *, pixels: type = np.uint8, channels: int = 3) -> Make:
     return make
 
 
-def with_cover(path: Path) -> None:
-    """A picture of the case before the video."""
+def with_cover(path: Path, told: Disposition = Disposition.attached_pic) -> None:
+    """A picture of the case before the video, and what the file says of it."""
     with av.open(path, "w") as container:
         cover: Any = container.add_stream("mjpeg", rate=25)
         cover.height, cover.width, cover.pix_fmt = 96, 128, "yuvj420p"
-        cover.disposition = Disposition.attached_pic
+        cover.disposition = told
         stream: Any = container.add_stream("mpeg4", rate=25)
         stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
         container.mux(cover.encode(next(pictures((96, 128), [0], Fraction(1, 25), "yuvj420p"))))

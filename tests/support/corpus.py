@@ -12,6 +12,7 @@ from fractions import Fraction
 from typing import Literal
 
 import numpy as np
+from av.stream import Disposition
 
 from tests.support.awkward_files import (
     Make,
@@ -171,6 +172,7 @@ CASES = (
     Case("larger_second.mkv", streams((32, 48), (48, 64)), "done", 25),
     Case("default_second.mkv", streams((64, 96), (48, 64), default=1), "done", 25),
     Case("cover_first.mp4", with_cover, "done", 25, beyond_ffmpeg=True),
+    Case("cover_as_video.mp4", lambda path: with_cover(path, Disposition.default), "done", 25, beyond_ffmpeg=True),
     Case("cover_alone.mp4", remuxed(video("mjpeg", "yuvj420p", frames=1), list, cover=True), "failed", 0, "no video"),
     # Times
     Case("varying.mkv", video("ffv1", pts=[n * n for n in range(25)], base=Fraction(1, 1000)), "done", 25),
