@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .class_lists import ClassList, class_list, known_list
 from .errors import DataError
-from .files import opened, read_json, read_lines
+from .files import composed, opened, read_json, read_lines
 from .label_pictures import VOID
 from .layouts import Example, find_pictures, part_in
 from .outlines import Area, coco_runs, filled, of_brush, of_runs, painted
@@ -327,14 +327,14 @@ class _Pictures:
     def __init__(self, root: Path) -> None:
         self._by_name: dict[str, list[Path]] = defaultdict(list)
         for path in find_pictures(root):
-            self._by_name[path.name].append(path)
+            self._by_name[composed(path.name)].append(path)
 
     def find(self, name: str, beside: Path) -> Path | None:
         """The one of that name; of several the one at that path, or in the file's own folder."""
-        last = re.split(r"[/\\]", name)[-1]
+        last = re.split(r"[/\\]", composed(name))[-1]
         found = self._by_name.get(last) or self._by_name.get(_UPLOADED.sub("", last, count=1)) or []
         if len(found) > 1:
-            there = [path for path in found if path.as_posix().endswith(f"/{name.lstrip('./')}")]
+            there = [path for path in found if composed(path.as_posix()).endswith(f"/{composed(name).lstrip('./')}")]
             found = there if len(there) == 1 else [path for path in there or found if path.parent == beside]
         return found[0] if len(found) == 1 else None
 

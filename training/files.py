@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import json
-from collections.abc import Iterator
+import os
+import unicodedata
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -20,6 +22,29 @@ if TYPE_CHECKING:
 Color = tuple[int, int, int]
 Picture = NDArray[np.uint8]  # (height, width, 3) RGB
 MOST_NAME = 100  # characters of a class's
+
+
+def files_in(folder: Path, suffixes: Iterable[str], *, deep: bool = True) -> list[Path]:
+    """Those of these suffixes, in any case; also below it, if `deep`, through links too, but each folder once."""
+    if not folder.is_dir():
+        return []
+    found, seen = [], set()
+    for place, folders, names in os.walk(folder, followlinks=True):
+        is_new = (real := os.path.realpath(place)) not in seen
+        seen.add(real)
+        folders[:] = [name for name in folders if deep and is_new and not is_hidden(name)]
+        found += [Path(place, name) for name in names if is_new and not is_hidden(name)]
+    return sorted(path for path in found if path.suffix.lower() in suffixes)
+
+
+def is_hidden(name: str) -> bool:
+    """Also what macOS puts into a zip."""
+    return name.startswith((".", "__MACOSX"))
+
+
+def composed(name: str) -> str:
+    """A name in the one of two ways of writing é: macOS takes letters and accents apart, others do not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -11,6 +10,7 @@ from typing import Literal
 
 from .class_lists import NAMED
 from .errors import DataError
+from .files import composed, files_in, is_hidden
 from .told import FILE
 
 PICTURE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".webp", ".tif", ".tiff"})
@@ -104,7 +104,7 @@ class _Pair:
 
 def find_pictures(folder: Path, *, deep: bool = True) -> list[Path]:
     """Also below it, if `deep`; but no hidden files, as macOS leaves them."""
-    return _files(folder, PICTURE_SUFFIXES, deep=deep)
+    return files_in(folder, PICTURE_SUFFIXES, deep=deep)
 
 
 def find_pairs(root: Path, told: str = "") -> Found | None:
@@ -123,7 +123,7 @@ def find_pairs(root: Path, told: str = "") -> Found | None:
         return None
     if not any(find_pictures(pair.pictures) for pair in pairs):
         raise DataError(f"{pairs[0].pictures}: no pictures found ({', '.join(sorted(PICTURE_SUFFIXES))})")
-    kinds = [kind for kind in _SUFFIXES if any(_files(pair.labels, _SUFFIXES[kind]) for pair in pairs)]
+    kinds = [kind for kind in _SUFFIXES if any(files_in(pair.labels, _SUFFIXES[kind]) for pair in pairs)]
     for kind in kinds:
         if found := _matched(root, pairs, kind):
             return found
@@ -181,7 +181,7 @@ def _pair_in(folder: Path, part: str) -> _Pair | None:
         first, second = _below(folder, pictures), _below(folder, labels)
         if first is None or second is None:
             continue
-        is_empty = not any(_files(second, suffixes) for suffixes in (*_SUFFIXES.values(), _LOSSY))
+        is_empty = not any(files_in(second, suffixes) for suffixes in (*_SUFFIXES.values(), _LOSSY))
         if not is_empty or layout == "fastai":
             return _Pair(first, second, part, layout)
     return None
@@ -199,14 +199,14 @@ def _below(folder: Path, names: str) -> Path | None:
 
 def _has_both(folder: Path) -> bool:
     """Pictures and labels side by side: `a.jpg` with `a.png` or `a.json`, or with `a_mask.png`."""
-    stems = {path.stem for path in _files(folder, PICTURE_SUFFIXES, deep=False)}
-    lossy = {path.stem for path in _files(folder, _LOSSY, deep=False)}
-    others = {path.stem for path in _files(folder, _LABEL_SUFFIXES | {".json"}, deep=False)}
+    stems = {composed(path.stem) for path in files_in(folder, PICTURE_SUFFIXES, deep=False)}
+    lossy = {composed(path.stem) for path in files_in(folder, _LOSSY, deep=False)}
+    others = {composed(path.stem) for path in files_in(folder, _LABEL_SUFFIXES | {".json"}, deep=False)}
     return bool(lossy & others) or any(f"{stem}{ending}" in others for stem in stems for ending in _ENDINGS if ending)
 
 
 def _refuse_lossy(pairs: Sequence[_Pair]) -> None:
-    lossy = [path for pair in pairs for path in _files(pair.labels, _LOSSY)]
+    lossy = [path for pair in pairs for path in files_in(pair.labels, _LOSSY)]
     if lossy and pairs[0].pictures != pairs[0].labels:
         raise DataError(
             f"{lossy[0].parent}: labels are JPEGs ({len(lossy)} files, {lossy[0].name} the first), which changes ids "
@@ -246,8 +246,8 @@ def _matched(root: Path, pairs: Sequence[_Pair], kind: Kind) -> Found | None:
 def _match(pair: _Pair, kind: Kind, parts: dict[str, str]) -> tuple[list[Example], list[Path], Counter[str]]:
     """Examples, labels that are no picture's, and how often the names of labels have each ending."""
     is_together = pair.pictures == pair.labels
-    labels = [path for path in _files(pair.labels, _SUFFIXES[kind]) if path.name.lower() not in NAMED]
-    by_place = {(path.parent.relative_to(pair.labels), path.stem): path for path in labels}
+    labels = [path for path in files_in(pair.labels, _SUFFIXES[kind]) if path.name.lower() not in NAMED]
+    by_place = {(path.parent.relative_to(pair.labels), composed(path.stem)): path for path in labels}
     by_name: dict[tuple[str, str], list[Path]] = defaultdict(list)  # part and stem
     for (folder, stem), path in by_place.items():
         by_name[part_in(folder.parts), stem].append(path)
@@ -284,8 +284,9 @@ def _label_of(
     picture: Path, place: Path, by_place: dict[tuple[Path, str], Path], by_name: dict[tuple[str, str], list[Path]]
 ) -> tuple[str, str, Path | None]:
     """The picture's name as its label has it, the ending of the label's, and the label."""
-    shortened = (picture.stem.removesuffix(ending) for ending in _PICTURE_ENDINGS)
-    stems = list(dict.fromkeys([picture.stem, *shortened, picture.name]))  # a.png, or a.jpg.png
+    own = composed(picture.stem)
+    shortened = (own.removesuffix(ending) for ending in _PICTURE_ENDINGS)
+    stems = list(dict.fromkeys([own, *shortened, own + picture.suffix]))  # a.png, or a.jpg.png
     for stem in stems:
         for ending in _ENDINGS:
             name, part = f"{stem}{ending}", part_in(place.parts)
@@ -315,7 +316,8 @@ def _is_label(path: Path, by_place: dict[tuple[Path, str], Path], pair: _Pair) -
     if path not in twins and any(twin.is_file() for twin in twins):
         return True
     place = path.parent.relative_to(pair.labels)
-    bare = [path.stem.removesuffix(ending) for ending in _ENDINGS if ending and path.stem.endswith(ending)]
+    own = composed(path.stem)
+    bare = [own.removesuffix(ending) for ending in _ENDINGS if ending and own.endswith(ending)]
     return any(
         (place, stem) in by_place or any((path.parent / f"{stem}{suffix}").is_file() for suffix in _LOSSY)
         for stem in bare
@@ -324,14 +326,23 @@ def _is_label(path: Path, by_place: dict[tuple[Path, str], Path], pair: _Pair) -
 
 def _companion(path: Path, stems: set[str]) -> bool:
     """Cityscapes has `_color`, `_instanceIds` and more beside the label that is read."""
-    name = path.stem
+    name = composed(path.stem)
     return any(name.rpartition(sign)[0] in stems for sign in ("_gtFine_", "_gtCoarse_", "_gt_", "_"))
 
 
 def _refuse_strangers(pairs: Sequence[_Pair], kind: Kind) -> None:
     """Where no label is named as a picture, the names are the matter, and not each of the files."""
-    label = next(path for pair in pairs for path in _files(pair.labels, _SUFFIXES[kind]))
+    labels = [path for pair in pairs for path in files_in(pair.labels, _SUFFIXES[kind])]
     picture = next(path for pair in pairs for path in find_pictures(pair.pictures))
+    label = labels[0]
+    own = {composed(picture.stem) + ending for ending in _ENDINGS}
+    several = [path.parent.name for path in labels if composed(path.stem) in own]
+    if len(several) > 1:
+        names = ", ".join([*several[:3], "..."] if len(several) > 3 else several)
+        raise DataError(
+            f"{pairs[0].labels}: has {len(several)} labels of {picture.name}, in {names}; a picture has one, of the ids "
+            "of all classes: put those of one class each together"
+        )
     raise DataError(
         f"{pairs[0].labels}: no label is named as a picture; for {picture.name} there should be "
         f"{picture.stem}{label.suffix} or {picture.stem}_mask{label.suffix} (or _P, _L, _labelIds, ...), "
@@ -367,25 +378,9 @@ def part_in(names: Iterable[str]) -> str:
     return next((_PARTS[name.lower()] for name in names if name.lower() in _PARTS), "")
 
 
-def _files(folder: Path, suffixes: Iterable[str], *, deep: bool = True) -> list[Path]:
-    if not folder.is_dir():
-        return []
-    found, seen = [], set()
-    for place, folders, names in os.walk(folder, followlinks=True):  # links to folders too, but each folder once
-        is_new = (real := os.path.realpath(place)) not in seen
-        seen.add(real)
-        folders[:] = [name for name in folders if deep and is_new and not _is_hidden(name)]
-        found += [Path(place, name) for name in names if is_new and not _is_hidden(name)]
-    return sorted(path for path in found if path.suffix.lower() in suffixes)
-
-
-def _is_hidden(name: str) -> bool:
-    return name.startswith((".", "__MACOSX"))
-
-
 def unwrapped(root: Path) -> Path:
     """The only folder in it, if nothing else is there: so data sets come out of zips."""
-    there = [path for path in root.iterdir() if not _is_hidden(path.name) and path.name != FILE]
+    there = [path for path in root.iterdir() if not is_hidden(path.name) and path.name != FILE]
     known = {*_PARTS, *_PICTURES, *_LABELS, *(name.lower() for pair in PAIRS for name in pair[:2])}
     is_wrapped = len(there) == 1 and there[0].is_dir() and there[0].name.lower() not in known
     return unwrapped(there[0]) if is_wrapped else root

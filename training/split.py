@@ -17,7 +17,7 @@ import numpy as np
 
 from .dataset import Dataset
 from .errors import DataError
-from .files import read_lines
+from .files import composed, read_lines
 from .layouts import Example
 
 T = TypeVar("T")
@@ -133,11 +133,12 @@ def of_list(candidates: Sequence[Example], path: Path) -> list[Example]:
 
 def read_list(path: Path, examples: Sequence[Example]) -> frozenset[str]:
     """Names of pictures, without suffix, as `examples` have them; a line may have folders before it."""
-    name_of = {example.picture.stem: example.name for example in examples}
-    name_of |= {example.name: example.name for example in examples}
+    name_of = {composed(example.picture.stem): example.name for example in examples}
+    name_of |= {composed(example.name): example.name for example in examples}
     found = []
     for line in read_lines(path):
-        parts = (Path(line).parent / Path(line).stem).parts
+        named = Path(composed(line))
+        parts = (named.parent / named.stem).parts
         tails = ["/".join(parts[start:]) for start in range(len(parts))]  # the longest first
         found.append(next((name_of[tail] for tail in tails if tail in name_of), tails[-1]))
     return frozenset(found)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from unicodedata import normalize
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from roadmask.stream.cli import main
 from roadmask.training.dataset import open_dataset
 from roadmask.training.errors import DataError
 from roadmask.training.label_pictures import VOID
-from tests.support.datasets import ID_COLORS, draw_ids, frame_name, make_fastai, save_png
+from roadmask.training.split import split
+from tests.support.datasets import CODES, ID_COLORS, draw_ids, frame_name, make_fastai, save_png
 from tests.support.label_kinds import KINDS, lines
 from tests.training.test_label_kinds import assert_same_masks, labels_as
 
@@ -54,6 +56,31 @@ def test_a_label_may_be_named_as_the_whole_file_of_its_picture(data: Path) -> No
         name = frame_name(index)
         (data / "labels" / f"{name}_P.png").rename(data / "labels" / f"{name}.png.png")
     assert_same_masks(data)
+
+
+def test_names_are_the_same_however_their_accents_are_written(tmp_path: Path) -> None:
+    """As one letter, or as macOS has it, as a letter and an accent."""
+    for index in range(4):
+        name = f"Zürich_0{index}"
+        save_png(tmp_path / "images" / f"{normalize('NFD', name)}.png", ID_COLORS[draw_ids(index)])
+        save_png(tmp_path / "labels" / f"{normalize('NFC', name)}_P.png", draw_ids(index))
+    lines(tmp_path / "codes.txt", *CODES)
+    lines(tmp_path / "valid.txt", normalize("NFC", "Zürich_03.png"))
+    dataset = open_dataset(tmp_path)
+    for index, example in enumerate(dataset.examples):
+        np.testing.assert_array_equal(dataset.label_ids(example), draw_ids(index))
+    assert [example.picture.stem[-2:] for example in split(dataset).valid] == ["03"]
+
+
+def test_a_folder_of_labels_for_each_class_is_refused_with_the_cure(data: Path) -> None:
+    for path in sorted((data / "labels").iterdir()):
+        for name in ("road", "sky"):
+            target = data / "labels" / name / path.name
+            target.parent.mkdir(exist_ok=True)
+            target.write_bytes(path.read_bytes())
+        path.unlink()
+    with pytest.raises(DataError, match=r"has 2 labels of .*, in road, sky; a picture has one, of the ids of all"):
+        open_dataset(data)
 
 
 def test_ids_may_be_floats_if_they_are_whole(data: Path) -> None:
