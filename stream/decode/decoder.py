@@ -15,7 +15,7 @@ from av.video.stream import VideoStream
 
 from ..errors import SourceError
 from .hardware_decode import HardwareDecoder, as_software
-from .opening import declared_size, open_container, open_file, why_not_decoded
+from .opening import declared_size, open_container, open_file, torn_fragment, why_not_decoded
 from .video_stream import pixels_of, video_stream
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
@@ -38,7 +38,7 @@ class FileDecoder:
     """
 
     def __init__(self, path: Path, *, hardware: HardwareDecoder | None, max_pixels: int, stream: int | None) -> None:
-        self.undecodable = 0  # packets that could not be read or decoded, so far
+        self.undecodable: int  # packets that could not be read or decoded, so far
         self.closed = False
         self.given = 0  # pictures up to now, of all of the file's; whoever jumps says how many were before
         self._path = path
@@ -51,6 +51,8 @@ class FileDecoder:
 
     def _open(self) -> None:
         self.container = _opened(self._path, self._hardware, self._max_pixels)
+        is_cut = self.container.file is not None and torn_fragment(self._path) is not None
+        self.undecodable = int(is_cut)
         try:
             self.stream = video_stream(self.container, self._path, self._wanted_stream)
             self._decodes_ahead = pixels_of(self.stream) > MOST_AT_A_TIME
@@ -106,7 +108,6 @@ class FileDecoder:
         """Raises `SourceError`."""
         self.pictures.close()
         self.container.close()
-        self.undecodable = 0
         self._open()
 
     def close(self) -> None:

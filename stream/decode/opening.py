@@ -19,6 +19,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -44,6 +45,8 @@ _LISTS = {
     b"<MPD": "a playlist",
     b"[playlist]": "a playlist",
 }
+
+_ARCHIVES = (b"PK\3\4", b"PK\5\6", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b")  # ZIP, an empty one, RAR, 7z, gzip
 
 # A disk or a network that fails, a file out of reach, a name that the system does not take.
 _UNREADABLE = (errno.EIO, errno.ESTALE, errno.EACCES, errno.ENAMETOOLONG, errno.ELOOP)
@@ -123,15 +126,50 @@ def open_container(
         options |= {"protocol_whitelist": "", "fflags": "noparse"}
         return av.open(pictures, "r", format="matroska", options=options)
     descriptor = open_regular(path)
+    # Cameras write metadata in any encoding; strict decoding would refuse the video for its title.
+    opened = partial(av.open, metadata_errors="replace", hwaccel=hwaccel)
     if sys.platform == "win32":  # FFmpeg's C library may not be the one whose descriptors these are
-        options["protocol_whitelist"] = ""
-        return av.open(os.fdopen(descriptor, "rb"), options=options, metadata_errors="replace", hwaccel=hwaccel)
-    options |= {"fd": str(descriptor), "protocol_whitelist": "fd"}
+        return opened(os.fdopen(descriptor, "rb"), options=options | {"protocol_whitelist": ""})
     try:
-        # Cameras write metadata in any encoding; strict decoding would refuse the video for its title.
-        return av.open("fd:", options=options, metadata_errors="replace", hwaccel=hwaccel)
+        return opened("fd:", options=options | {"fd": str(descriptor), "protocol_whitelist": "fd"})
+    except av.FFmpegError:
+        if (end := torn_fragment(path)) is None:
+            raise
+        _tell_torn(path)
+        return opened(_Beginning(path, end), options=options | {"protocol_whitelist": ""})
     finally:
         os.close(descriptor)  # FFmpeg has made one of its own
+
+
+def torn_fragment(path: Path) -> int | None:
+    """Where the head of an MP4's last fragment begins, if that is cut off: FFmpeg then refuses all before it, too."""
+    with suppress(OSError), path.open("rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        found = list(boxes(file, 0, size))
+        if found and found[-1].kind == b"moof" and found[-1].end > size and found[0].kind in FIRST_KINDS:
+            return found[-1].begin
+    return None
+
+
+@lru_cache
+def _tell_torn(path: Path) -> None:
+    """Once, however often it is opened."""
+    log.warning("%s: cut off in the head of a fragment, and read up to there", path)
+
+
+class _Beginning(io.FileIO):
+    """A file, up to one of its bytes."""
+
+    def __init__(self, path: Path, end: int) -> None:
+        super().__init__(path)
+        self._end = end
+
+    def read(self, size: int | None = -1) -> bytes:
+        left = max(self._end - self.tell(), 0)
+        return super().read(left if size is None or size < 0 else min(size, left)) or b""
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return super().seek(self._end + offset) if whence == os.SEEK_END else super().seek(offset, whence)
 
 
 def open_regular(path: Path) -> int:
@@ -182,6 +220,8 @@ def _what_it_holds(path: Path) -> str | None:
             if head.startswith(mark):
                 cure = _TO_PIPE if mark == b"v=0" else "name the video itself"
                 return f"not a video, but {kind}; what it names is not opened, {cure}"
+        if head.startswith(_ARCHIVES):
+            return "not a video, but files in an archive; unpack it, and name the folder"
         if _is_text(head):
             return _TEXT
         kinds = [box.kind for box in boxes(file, 0, os.fstat(file.fileno()).st_size)]

@@ -153,6 +153,11 @@ def cut(make: Make, share: float, begin: float = 0) -> Make:
     return altered(make, lambda data: data[int(len(data) * begin) : int(len(data) * share)])
 
 
+def cut_behind(make: Make, mark: bytes, offset: int) -> Make:
+    """Up to so many bytes behind the last place where that stands."""
+    return altered(make, lambda data: data[: data.rindex(mark) + len(mark) + offset])
+
+
 def zeroed(make: Make, begin: float, end: float) -> Make:
     def change(data: bytearray) -> bytearray:
         first, last = int(len(data) * begin), int(len(data) * end)

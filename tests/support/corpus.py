@@ -17,6 +17,7 @@ from av.stream import Disposition
 from tests.support.awkward_files import (
     Make,
     cut,
+    cut_behind,
     field,
     joined,
     noisy,
@@ -190,6 +191,13 @@ CASES = (
         "cut.mp4", cut(FAST, 0.6), "partial", 15, "1 undecodable packet, ends 0.4 s before the length that it declares"
     ),
     Case("cut_fragments.mp4", cut(FRAGMENTS, 0.6), "partial", 15, "1 undecodable packet"),
+    Case(
+        "cut_head_of_a_fragment.mp4",
+        cut_behind(FRAGMENTS, b"moof", 32),
+        "partial",
+        20,
+        "cut off in the head of a fragment, and read up to there",
+    ),
     Case("cut.mkv", cut(H264, 0.6), "partial", 15, "before the length that it declares"),
     Case("cut.avi", cut(MPEG4, 0.6), "partial", 3, "1 damaged frame"),
     Case("cut.ts", cut(H264, 0.6), "done", 15),
@@ -223,6 +231,7 @@ CASES = (
     # Not videos
     Case("empty.mp4", text(b""), "failed", 0, "the file is empty"),
     Case("text.mp4", text("Not a video.\n" * 20), "failed", 0, "but text"),
+    Case("zip.mp4", text(b"PK\3\4" + bytes(26)), "failed", 0, "files in an archive; unpack it"),
     Case("random.mp4", text(np.random.default_rng(1).bytes(5000)), "failed", 0, "not a video"),
     Case("zeros_only.mp4", text(bytes(5000)), "failed", 0, "not a video"),
     Case("list.m3u8", text("#EXTM3U\n#EXTINF:1,\n/etc/passwd\n"), "failed", 0, "a playlist", beyond_ffmpeg=True),
