@@ -6,10 +6,13 @@ anywhere.
 
 from __future__ import annotations
 
+import io
+import logging
 import re
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
@@ -20,6 +23,8 @@ from ..errors import SourceError
 from ..system.url import Url, parse_url
 from .access import MOST_REDIRECTS, Login, naming_failures, sent_on, unverified
 from .camera import Camera
+
+log = logging.getLogger(__name__)
 
 _HEAD_BYTES = 64  # that tell what it is
 _PLAYLIST_BYTES = 1 << 22  # FFmpeg keeps all that a playlist names
@@ -51,13 +56,19 @@ class Web:
         """
         return WebFile(self._get, self._address, 0, None)
 
-    def open_piece(self, url: str, _flags: int, options: Mapping[str, str]) -> WebFile:
+    def open_piece(self, url: str, _flags: int, options: Mapping[str, str]) -> WebFile | io.BytesIO:
         """What FFmpeg asks for when it reads a playlist; raises as `open`."""
         try:
             _refuse_encrypted(url)
             address = sent_on(self._address, url, allow=self._camera.allow_redirects)
             first, end = int(options.get("offset", 0)), int(options.get("end_offset", 0))
-            file = WebFile(self._get, address, first, end or None)
+            try:
+                file = WebFile(self._get, address, first, end or None)
+            except av.error.HTTPNotFoundError:
+                if address.rest.partition("?")[0].endswith(".m3u8"):
+                    raise
+                _tell_gone(self._camera.name)
+                return io.BytesIO()  # FFmpeg goes on with the piece after it
             file.most = _PLAYLIST_BYTES if file.is_playlist else None
         except SourceError as exc:
             self.refusal = str(exc)
@@ -225,6 +236,12 @@ class WebFile:
     def close(self) -> None:
         with suppress(OSError):
             self._response.close()
+
+
+@lru_cache
+def _tell_gone(name: str) -> None:
+    """Once."""
+    log.warning("%s: a piece that its playlist names is not there (404); such pieces are passed over", name)
 
 
 def _refuse_encrypted(url: str) -> None:

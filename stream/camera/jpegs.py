@@ -19,6 +19,7 @@ _BEGIN = b"\xff\xd8\xff"
 _MARKER = re.compile(rb"\xff[\x01-\xcf\xd8-\xfe]")
 _END, _BEGIN_AGAIN, _PIXELS = 0xD9, 0xD8, 0xDA
 _BARE = (0x01, *range(0xD0, 0xD8))  # markers that nothing follows
+_NOTES = (*range(0xE0, 0xF0), 0xFE)  # of cameras and programs: may hold a small picture
 
 
 def jpegs(read: Callable[[int], bytes]) -> Iterator[bytes]:
@@ -79,6 +80,11 @@ class _Scan:
             elif self._at + 4 > len(buffer):
                 return None
             else:
-                self._at += 2 + int.from_bytes(buffer[self._at + 2 : self._at + 4])
-                self._in_pixels = marker == _PIXELS
+                end = self._at + 2 + int.from_bytes(buffer[self._at + 2 : self._at + 4])
+                if marker not in _NOTES:  # else, in damage, what is taken for a length could reach over some pictures
+                    if (again := buffer.find(_BEGIN, self._at, end)) >= 0:
+                        return again
+                    if end > len(buffer):
+                        return None
+                self._at, self._in_pixels = end, marker == _PIXELS
         return None

@@ -11,7 +11,7 @@ from itertools import count, repeat
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadmask.stream.camera.jpegs import MOST_BYTES, jpegs
@@ -107,6 +107,7 @@ def test_what_has_no_end_is_one_line_and_takes_no_memory(what: str) -> None:
     assert most[0] - before < 6 * MOST_BYTES
 
 
+@settings(deadline=None)
 @given(st.binary(max_size=300), st.integers(1, 200))
 def test_whatever_stands_between_two_pictures_does_not_harm_them(between: bytes, step: int) -> None:
     between = between.replace(b"\xff\xd8\xff", b"")
@@ -117,6 +118,14 @@ def test_whatever_stands_between_two_pictures_does_not_harm_them(between: bytes,
 def test_a_picture_that_the_next_one_cuts_off_comes_as_it_is() -> None:
     cut = [PICTURES[0], PICTURES[1][: len(PICTURES[1]) // 2], PICTURES[2]]
     assert list(jpegs(io.BytesIO(b"".join(cut)).read)) == cut
+
+
+def test_a_picture_cut_off_in_its_head_costs_no_other() -> None:
+    """What stands where its length would may be any number."""
+    for cut in range(24, 600, 7):  # behind its notes, which may hold a small picture
+        stream = [PICTURES[0], PICTURES[1][:cut] + b"\xc0\xff\xff", *PICTURES[2:12]]
+        found = list(jpegs(io.BytesIO(b"".join(stream)).read))
+        assert [picture for picture in PICTURES[:12] if picture in found] == [PICTURES[0], *PICTURES[2:12]], cut
 
 
 def test_noise_ends_in_time() -> None:

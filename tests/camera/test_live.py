@@ -18,6 +18,7 @@ from roadmask.stream.camera.status import CameraState
 from tests.support.clips import make_clip
 from tests.support.live_viewer import EVERY_FRAME, FILM, RATE, LiveViewer, play_into
 from tests.support.numbered_camera import CLOCK, Film, VideoCodec
+from tests.support.odd_http import head, odd_server
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
 from tests.support.rtsp_session import Session
@@ -169,3 +170,27 @@ def test_a_pipe_gives_every_frame_with_its_own_time_and_then_ends(tmp_path: Path
     assert viewer.status.numbers().dropped == 0
     assert not viewer.seen[0].info.live
     assert viewer.states[-1] is CameraState.ENDED
+
+
+def test_a_piece_that_its_playlist_names_and_is_gone_is_passed_over() -> None:
+    with http_camera(FILM) as camera:
+        until(lambda: len(camera.parts) > 3)
+        parts = {f"/part{number}.ts": part for number, part in list(camera.parts)[:4]}
+        names = list(parts)
+        del parts[names[1]]
+
+        def answer(request: str) -> list[bytes]:
+            name = request.split()[1]
+            if name in names and name not in parts:
+                return [head("404 Not Found", Content_Length="0")]
+            lines = ["#EXTM3U", "#EXT-X-TARGETDURATION:1", *(f"#EXTINF:0.2,\n{name}" for name in names)]
+            body = parts.get(name) or "\n".join([*lines, "#EXT-X-ENDLIST\n"]).encode()
+            return [head(Content_Length=str(len(body))), body]
+
+        settings = replace(EVERY_FRAME, max_retries=0)
+        with odd_server(answer) as server, LiveViewer(f"{server.url}/live.m3u8", settings) as viewer:
+            viewer.until(lambda: viewer.is_over)
+        gop = FILM.gop
+        first = viewer.numbers[0]
+        assert viewer.numbers == [*range(first, first + gop), *range(first + 2 * gop, first + 4 * gop)]
+        assert viewer.rises
