@@ -16,7 +16,7 @@ from av.video.stream import VideoStream
 from ..errors import SourceError
 from .hardware_decode import HardwareDecoder, as_software
 from .opening import declared_size, open_container, open_file, torn_fragment, why_not_decoded
-from .video_stream import pixels_of, video_stream
+from .video_stream import counted, pixels_of, video_stream
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 # Pixels of a picture up to which one is decoded at a time: quick enough, and always the same. FFmpeg's decoders that
@@ -81,9 +81,9 @@ class FileDecoder:
                 ) from None
             if reason := why_not_decoded(self._path):
                 raise SourceError(f"{self._path}: {reason}") from None
-            raise SourceError(
-                f"{self._path}: no frame could be decoded ({self.undecodable} corrupt packets); is the file complete?"
-            ) from None
+            count, note = counted(self.container, self.stream)
+            lost = note if count == 0 else f"{self.undecodable} corrupt packets"
+            raise SourceError(f"{self._path}: no frame could be decoded ({lost}); is the file complete?") from None
 
     def is_damaged(self, picture: av.VideoFrame) -> bool:
         """Whether the decoder has patched it up, or the container knows that it is made from damage."""

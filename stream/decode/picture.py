@@ -309,7 +309,8 @@ def _by_ffmpeg(path: Path, max_pixels: int) -> tuple[av.VideoFrame, bool, str]:
     try:
         decoder = FileDecoder(path, hardware=None, max_pixels=max_pixels, stream=None)
     except SourceError as exc:
-        raise SourceError(str(exc).replace("not a video", "not a picture")) from exc  # but text, empty, ...
+        told = str(exc).replace("not a video", "not a picture")  # but text, empty, ...
+        raise SourceError(told.replace("for its video; make it H.264", "for it; make it a PNG")) from exc
     try:
         picture = decoder.first()
         return picture, decoder.is_damaged(picture), decoder.stream.codec_context.name

@@ -101,7 +101,7 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
     if turn in (90, 270):
         width, height, aspect = height, width, 1 / aspect
     assert stream.time_base is not None, "every stream that gave a frame has one"
-    count, note = _counted(container, stream)
+    count, note = counted(container, stream)
     return VideoInfo(
         width=width,
         height=height,
@@ -144,11 +144,13 @@ def is_read_already(stream: Stream) -> bool:
     return stream.type == "data" and (is_of_chapters or "timecode" in stream.metadata)
 
 
-def _counted(container: InputContainer, stream: VideoStream) -> tuple[int | None, str]:
+def counted(container: InputContainer, stream: VideoStream) -> tuple[int | None, str]:
     """How many pictures the file holds, as its index tells; and why that is not what it declares."""
     declared, entries = stream.frames, stream.index_entries
     if not declared:
         return None, "the file declares no number; decoding tells"
+    if entries and all(entry.is_discard for entry in entries):
+        return 0, f"{declared} declared: all left out by an edit list"
     if len(entries) < declared or not entries[0].size:
         return declared, "as declared: the index does not tell of all"
     end = container.size

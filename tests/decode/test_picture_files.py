@@ -257,6 +257,7 @@ def test_a_jpeg_that_is_cut_off_is_partial(model: Path, tmp_path: Path, capsys: 
     ("name", "content", "told"),
     [
         ("none.jpg", None, "none.jpg: no such file"),
+        ("drawing.png", b'<svg xmlns="http://www.w3.org/2000/svg"/>', "drawing.png: no decoder for it; make it a PNG"),
         ("empty.png", b"", "empty.png: not a picture: the file is empty"),
         ("text.jpg", b"a picture of words " * 9, "text.jpg: not a picture, but text"),
         ("junk.jpg", b"\xff\xd8\xff\xe0junk", "junk.jpg: "),

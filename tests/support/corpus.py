@@ -186,6 +186,13 @@ CASES = (
     Case("slow.mp4", video("libx264", pts=range(0, 250, 10)), "done", 25),
     Case("fast.mkv", video("ffv1", base=Fraction(1, 1000)), "done", 25),
     Case("edit_list.mp4", remuxed(FAST, lambda packets: packets[5:], movflags="faststart"), "done", 20),
+    Case(
+        "edit_list_beyond.mp4",
+        field(FAST, b"elst", 12, struct.pack(">i", 10**6)),
+        "failed",
+        0,
+        "no frame could be decoded (25 declared: all left out by an edit list)",
+    ),
     # Damage. Where a container declares no length, and what is there decodes, nothing is known to be lost.
     Case(
         "cut.mp4", cut(FAST, 0.6), "partial", 15, "1 undecodable packet, ends 0.4 s before the length that it declares"
