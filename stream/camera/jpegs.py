@@ -77,14 +77,18 @@ class _Scan:
                 self._at += 2
             elif marker == 0xFF:
                 self._at += 1
-            elif self._at + 4 > len(buffer):
+            elif (end := _segment_end(buffer, self._at)) is None:
                 return None
+            elif marker not in _NOTES and (again := buffer.find(_BEGIN, self._at, end)) >= 0:
+                return again  # what was taken for its length, in damage, reaches over some pictures
             else:
-                end = self._at + 2 + int.from_bytes(buffer[self._at + 2 : self._at + 4])
-                if marker not in _NOTES:  # else, in damage, what is taken for a length could reach over some pictures
-                    if (again := buffer.find(_BEGIN, self._at, end)) >= 0:
-                        return again
-                    if end > len(buffer):
-                        return None
                 self._at, self._in_pixels = end, marker == _PIXELS
         return None
+
+
+def _segment_end(buffer: bytearray, at: int) -> int | None:
+    """`None` where that is not known; of other segments than notes, also where it is not there."""
+    if at + 4 > len(buffer):
+        return None
+    end = at + 2 + int.from_bytes(buffer[at + 2 : at + 4])
+    return end if buffer[at + 1] in _NOTES or end <= len(buffer) else None

@@ -20,6 +20,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from functools import lru_cache, partial
+from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
 
@@ -46,6 +47,7 @@ _LISTS = {
     b"[playlist]": "a playlist",
 }
 
+_MOST_BOXES = 100  # looked at for another video; of fragments there are thousands
 _ARCHIVES = (b"PK\3\4", b"PK\5\6", b"Rar!", b"7z\xbc\xaf", b"\x1f\x8b")  # ZIP, an empty one, RAR, 7z, gzip
 
 # A disk or a network that fails, a file out of reach, a name that the system does not take.
@@ -149,6 +151,14 @@ def torn_fragment(path: Path) -> int | None:
         if found and found[-1].kind == b"moof" and found[-1].end > size and found[0].kind in FIRST_KINDS:
             return found[-1].begin
     return None
+
+
+def tell_what_is_behind(path: Path) -> None:
+    """Warn where an MP4 has another behind it, as files that were joined byte by byte: FFmpeg reads the first alone."""
+    with suppress(OSError), path.open("rb") as file:
+        kinds = [box.kind for box in islice(boxes(file, 0, os.fstat(file.fileno()).st_size), _MOST_BOXES)]
+        if kinds.count(INDEX) > 1:
+            log.warning("%s: has another video behind the first, which is not read; join by ffmpeg -f concat", path)
 
 
 @lru_cache

@@ -29,7 +29,7 @@ from .deinterlace import Deinterlace, deinterlaced, how_to_deinterlace
 from .display import Display
 from .gps import gps_boxes
 from .hardware_decode import HardwareDecoder
-from .opening import MAX_PIXELS, PICTURE_MS, is_sequence
+from .opening import MAX_PIXELS, PICTURE_MS, is_sequence, tell_what_is_behind
 from .pixels import network_input
 from .place import FrameClock, Selection, look_of
 from .video_stream import info_of, picture_times
@@ -167,6 +167,8 @@ class FileSource:
             carried = replace(self.info.carried, first_s=self._first_pts * self.info.time_base)
             has_tracks = carried.has_tracks or bool(gps_boxes(path))
             self.info = replace(self.info, carried=replace(carried, has_tracks=has_tracks))
+            if self._decoder.container.format.name.startswith("mov"):
+                tell_what_is_behind(path)
             self._first = [first]  # until it is given
             self._declared_s = declared_s(self._decoder.container, self._decoder.stream)
             self._deinterlace = how_to_deinterlace(deinterlace, self._decoder.stream)
@@ -200,11 +202,15 @@ class FileSource:
             )
             given += 1
         if not given and not self._decoder.closed:
-            start_s = float(self._selection.start)
-            length = f" ({float(self.info.duration):.1f} s)" if self.info.duration else ""
-            raise SourceError(
-                f"{self._path}: no frame from {start_s:g} s on; the video is shorter{length}; lower --start"
-            )
+            raise SourceError(f"{self._path}: {self._why_none()}")
+
+    def _why_none(self) -> str:
+        """Why no frame was left to give."""
+        start, end, length = self._selection.start, self._selection.end, self.info.duration
+        if end is not None and length and start < length:
+            return f"no frame from {float(start):g} to {float(end):g} s; lower --start, or raise --end"
+        told = f" ({float(length):.1f} s)" if length else ""
+        return f"no frame from {float(start):g} s on; the video is shorter{told}; lower --start"
 
     def _all(self) -> Iterator[av.VideoFrame]:
         yield self._first.pop()

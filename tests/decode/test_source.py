@@ -86,6 +86,13 @@ def test_a_range_after_the_end_is_an_error(clip: Path) -> None:
         frames_of(clip, start=Fraction(60))
 
 
+def test_a_range_between_two_frames_is_an_error_that_says_so(tmp_path: Path) -> None:
+    """As of a drive in time lapse."""
+    clip = make_clip(tmp_path / "clip.mp4", [12_800 * second for second in range(5)])
+    with pytest.raises(SourceError, match=r"no frame from 1.2 to 1.8 s; lower --start, or raise --end"):
+        frames_of(clip, start=Fraction(6, 5), end=Fraction(9, 5))
+
+
 QUARTERS = np.zeros((64, 96, 3), np.uint8)  # four greys, all different, so that each orientation looks its own
 
 

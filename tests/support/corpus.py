@@ -193,6 +193,7 @@ CASES = (
         0,
         "no frame could be decoded (25 declared: all left out by an edit list)",
     ),
+    Case("joined.mp4", joined(FAST, FAST), "done", 25, "has another video behind the first, which is not read"),
     # Damage. Where a container declares no length, and what is there decodes, nothing is known to be lost.
     Case(
         "cut.mp4", cut(FAST, 0.6), "partial", 15, "1 undecodable packet, ends 0.4 s before the length that it declares"
