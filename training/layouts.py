@@ -340,8 +340,8 @@ def _refuse_strangers(pairs: Sequence[_Pair], kind: Kind) -> None:
     if len(several) > 1:
         names = ", ".join([*several[:3], "..."] if len(several) > 3 else several)
         raise DataError(
-            f"{pairs[0].labels}: has {len(several)} labels of {picture.name}, in {names}; a picture has one, of the ids "
-            "of all classes: put those of one class each together"
+            f"{pairs[0].labels}: has {len(several)} labels of {picture.name}, in {names}; a picture has one, of the "
+            "ids of all classes: put those of one class each together"
         )
     raise DataError(
         f"{pairs[0].labels}: no label is named as a picture; for {picture.name} there should be "

@@ -21,7 +21,7 @@ from av.stream import Stream
 from ..decode.gps import codec_of
 from ..decode.gps_formats import TEXTS, text_of
 from ..frames import Carried
-from .sound_tracks import UNUSABLE, Track
+from .sound_tracks import UNUSABLE, Track, describe
 
 COMMENT = "roadmask overlay"  # in the file's metadata, by which it is known not to be a source
 
@@ -145,7 +145,7 @@ def open_carried(stream: Stream, target: OutputContainer, *, shift: Fraction, un
     for add, from_codec in ways:
         if _takes(target, add):
             twin = add(target)
-            _describe(twin, stream)
+            describe(twin, stream)
             if own == "mov_text" and stream.type == "subtitle":
                 twin.time_base = _TICK
             return CarriedTrack(twin, from_codec, own, shift=shift, until=until)
@@ -171,12 +171,6 @@ def _add_mov_text(container: OutputContainer) -> Stream:
     twin = container.add_stream("mov_text")
     twin.codec_context.subtitle_header = _NO_STYLE
     return twin
-
-
-def _describe(twin: Stream, stream: Stream) -> None:
-    names = ("language", "title", "handler_name")
-    twin.metadata.update({name: stream.metadata[name] for name in names if name in stream.metadata})
-    twin.disposition = stream.disposition
 
 
 class CarriedTrack:

@@ -15,6 +15,7 @@ from av.audio.resampler import AudioResampler
 from av.audio.stream import AudioStream
 from av.bitstream import BitStreamFilterContext
 from av.container import OutputContainer
+from av.stream import Stream
 from numpy.typing import NDArray
 
 SoundPacket: TypeAlias = "av.Packet[AudioStream]"
@@ -73,7 +74,7 @@ def open_track(
         try:
             for frame in packet.decode():
                 stream.codec_context.flush_buffers()  # they come again
-                return AacTrack(codec, frame.sample_rate, frame.layout.nb_channels, target, shift=shift)
+                return AacTrack(codec, frame.sample_rate, frame.layout.nb_channels, target, shift=shift, like=stream)
         except UNUSABLE:
             continue
     return None
@@ -135,8 +136,7 @@ class CopiedTrack:
         earliest: Fraction | None,
     ) -> None:
         self._twin = _twin_of(stream, target)
-        if stream.language:
-            self._twin.metadata["language"] = stream.language
+        describe(self._twin, stream)
         self._shift = shift
         self._earliest = earliest
         self._packets: list[SoundPacket] = []
@@ -207,6 +207,13 @@ def _twin_of(stream: AudioStream, target: OutputContainer) -> AudioStream:
         return twin
 
 
+def describe(twin: Stream, stream: Stream) -> None:
+    """Have a track called what the one of the source is, and played or not as that."""
+    names = ("language", "title", "handler_name")
+    twin.metadata.update({name: stream.metadata[name] for name in names if name in stream.metadata})
+    twin.disposition = stream.disposition
+
+
 def _adts_kind(packet: SoundPacket) -> bytes | None:
     """What an ADTS header says of codec, rate and channels; `None` where there is none."""
     head = bytes(packet)[:4]
@@ -232,12 +239,20 @@ class AacTrack:
         channels: likewise.
         target: whose header is not yet written.
         shift: seconds to be taken from all times.
+        like: the track of the source, where that is one of a file.
     """
 
     what = "sound"
 
     def __init__(
-        self, codec: str, rate: int, channels: int, target: OutputContainer, *, shift: Fraction = Fraction(0)
+        self,
+        codec: str,
+        rate: int,
+        channels: int,
+        target: OutputContainer,
+        *,
+        shift: Fraction = Fraction(0),
+        like: AudioStream | None = None,
     ) -> None:
         self.made = "" if codec == "aac" else f"{codec} made aac"
         self._rate = next((known for known in _RATES if known >= rate), _RATES[-1])
@@ -247,6 +262,8 @@ class AacTrack:
         self._earliest = _earliest(target)
         self._twin = target.add_stream("aac", rate=self._rate)
         assert isinstance(self._twin, AudioStream)
+        if like is not None:
+            describe(self._twin, like)
         self._twin.layout = self._layout
         self._twin.bit_rate = self._twin.layout.nb_channels * min(self._rate * _BITS_A_SAMPLE, _MOST_BITS_S)
         self._twin.time_base = self._twin.codec_context.time_base = Fraction(1, self._rate)

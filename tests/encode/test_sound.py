@@ -11,6 +11,7 @@ from pathlib import Path
 import av
 import numpy as np
 import pytest
+from av.stream import Disposition
 
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.encode import sound_tracks
@@ -327,6 +328,25 @@ def bytes_read() -> int:
 
 
 @pytest.mark.skipif(not os.path.exists("/proc/self/io"), reason="the system does not count")  # noqa: PTH110
+@pytest.mark.parametrize("codec", ["aac", "ac3"])
+def test_the_track_that_was_played_is_still_and_languages_stay(tmp_path: Path, codec: str) -> None:
+    spoken, source, out = make_heard(tmp_path / "a.mkv", codec), tmp_path / "clip.mkv", tmp_path / "out.mp4"
+    with av.open(spoken) as container, av.open(source, "w") as target:
+        picture, sound = container.streams.video[0], container.streams.audio[0]
+        twins = [target.add_stream_from_template(stream) for stream in (picture, sound, sound)]
+        twins[1].metadata["language"], twins[1].disposition = "eng", Disposition(0)
+        twins[2].metadata["language"], twins[2].disposition = "deu", Disposition.default
+        for packet in container.demux():
+            for twin in twins[1:] if packet.stream.type == "audio" else twins[:1]:
+                if packet.size:
+                    packet.stream = twin
+                    target.mux(packet)
+    made(source, out)
+    with av.open(out) as container:
+        told = [(track.language, bool(track.disposition & Disposition.default)) for track in container.streams.audio]
+    assert told == [("eng", False), ("deu", True)]
+
+
 def test_a_sound_track_without_sound_does_not_make_it_read_the_whole_file_first(tmp_path: Path) -> None:
     noise = np.random.default_rng(0).integers(0, 255, (96, 128, 3), np.uint8)
     pictures, source = make_clip(tmp_path / "a.mkv", cfr(2000), size=(96, 128), picture=noise), tmp_path / "clip.mkv"

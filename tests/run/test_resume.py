@@ -28,6 +28,7 @@ from roadmask.stream.run import stages
 from roadmask.stream.run.claim import progress_folder
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import Report, SegmentSettings
+from tests.support.awkward_files import retimed, video
 from tests.support.clips import make_clip, sound_times_of
 from tests.support.color_model import spec, write_color_model
 from tests.support.file_content import pictures_of
@@ -329,6 +330,14 @@ def test_the_frames_from_a_place_on_are_those_of_the_whole_video(
         index, pts, _ = frames[position]
         place = Place(position, index, pts, tuple(frames[position : position + 8]))
         assert numbered(path, stride, place) == frames[position:]
+
+
+def test_where_several_frames_have_one_time_a_place_is_still_the_frame_of_its_number(tmp_path: Path) -> None:
+    path = tmp_path / "a.mkv"
+    retimed(video("mpeg4", gop=4), lambda number, _: number // 12 * 1000)(path)
+    frames = numbered(path)
+    for index, pts, _ in frames[1:]:
+        assert numbered(path, place=Place(0, index, pts)) == frames[index:], index
 
 
 def test_a_place_that_is_not_in_the_video_is_refused(clip: Path) -> None:
