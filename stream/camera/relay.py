@@ -22,6 +22,8 @@ from .camera import Camera
 
 _PIECE = 1 << 16
 _LONGEST_HEAD = 1 << 16
+_STATUS = re.compile(rb"RTSP/[\d.]+ +\d+[^\r\n]*")
+_NOT_THERE = (404, 405, 501, 551)  # statuses that say that there is no such question
 _REFUSAL = re.compile(rb"RTSP/[\d.]+ +401")  # also of what keeps a session alive, once the proof is too old
 _BLANK_LINE = re.compile(rb"\n\r?\n")  # which ends a head; some end their lines with the second letter alone
 _HEADER = re.compile(rb"^([\w-]+)[ \t]*:[ \t]*(.*?)[ \t]*\r?$", re.MULTILINE)
@@ -157,6 +159,8 @@ class RtspRelay:
             self._go_on(location[0])
             return
         method = self._request.partition(b" ")[0]
+        if method == b"OPTIONS" and status in _NOT_THERE:  # FFmpeg goes no further, though nothing depends on it
+            message = _STATUS.sub(b"RTSP/1.0 200 OK", message, 1)
         self._plays = self.has_begun = method == b"PLAY" and status == 200
         self._client.sendall(self._with_source(message) if method == b"SETUP" else message)
 

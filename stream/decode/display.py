@@ -128,7 +128,7 @@ def _mirrored(picture: av.VideoFrame, *, is_clean: bool = False) -> bool:
 
 def _without_newer(picture: av.VideoFrame) -> av.VideoFrame:
     """Without side data of kinds that FFmpeg has and PyAV does not know."""
-    last = max(kind.value for kind in Type)
+    last = max(cast("int", kind.value) for kind in Type)
     newer = range(last + 1, last + 1 + _NEWER)
     graph = _graph(picture, tuple(("sidedata", f"mode=delete:type={kind}") for kind in newer))
     graph.vpush(picture)

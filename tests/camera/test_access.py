@@ -56,6 +56,14 @@ def test_a_challenge_that_changes_in_mid_stream_is_answered() -> None:
         assert (viewer.reasons, len(server.sessions)) == ([], 1)
 
 
+def test_a_camera_that_does_not_know_what_it_can_do_is_watched() -> None:
+    faults = Faults(user="joe", password="secret", status=501, status_at="OPTIONS")
+    with RtspServer(FILM, faults=faults) as server:
+        with LiveViewer(server.url.replace("//", "//joe:secret@"), ONCE) as viewer:
+            viewer.wait(5)
+        assert server.sessions[0].requests[:2] == ["OPTIONS", "DESCRIBE"]
+
+
 def test_lines_of_answers_may_end_as_on_unix() -> None:
     with (
         RtspServer(FILM, faults=Faults(user="joe", password="secret", line="\n")) as server,
