@@ -18,7 +18,8 @@ from .run import RunLook, clock
 from .track import track_section
 
 _PRESENT = 0.001  # of the picture: fewer pixels are as often a slip as a thing
-_TIMES = 6  # below a chart
+_TIMES = 6  # below a chart, and one more at most
+_STEPS_S = (0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, *(60 * minutes for minutes in (1, 2, 5, 10, 20, 30, 60, 120, 240, 480)))
 
 
 def overview(runs: Sequence[RunLook]) -> str:
@@ -74,32 +75,35 @@ def _problems(run: RunLook) -> str:
 
 def _facts(run: RunLook) -> str:
     header, scan = run.header, run.scan
-    facts = {
-        "Source": escape(header.source or "not known"),
-        "Masks": escape(run.name),
-        "Model": f"{escape(header.model or 'not known')} <code>{escape((header.model_sha256 or '')[:12])}</code>",
-        "Decided": {True: "smoothed over time", False: "each frame by itself", None: ""}[header.smoothed],
-        "Left out": f"{escape(header.ignored)}; shares are of the rest" if header.ignored else "",
-        "Masks taken again": f"{run.reused:,}, as the picture had not changed" if run.reused else "",
-        "Masks carried along": f"{run.carried:,}, of frames that the network has not seen" if run.carried else "",
+    decided = {True: "smoothed over time", False: "each frame by itself", None: ""}[header.smoothed]
+    facts = {  # what it is, and a few words about it
+        "Source": (escape(header.source or "not known"), ""),
+        "Masks": (escape(run.name), ""),
+        "Model": (escape(header.model or "not known"), f"<code>{escape((header.model_sha256 or '')[:12])}</code>"),
+        "Decided": (decided, ""),
+        "Left out": (escape(header.ignored or ""), "shares are of the rest"),
+        "Masks taken again": (f"{run.reused:,}" if run.reused else "", "as the picture had not changed"),
+        "Masks carried along": (f"{run.carried:,}" if run.carried else "", "of frames that the network has not seen"),
     }
     if len(scan.indices):
         step = f", one in {scan.step}" if scan.step > 1 else ""
-        facts["Frames"] = f"{scan.indices[0]} to {scan.indices[-1]}{step}"
-        facts["Time"] = f"{clock(scan.times[0])} to {clock(scan.times[-1])}"
-    facts["Change"] = f"{percent(scan.changed_share, digits=2)} of the pixels from mask to mask, motion among it"
+        times = f"{clock(scan.times[0])} to {clock(scan.times[-1])}"
+        facts["Frames"] = (f"{scan.indices[0]} to {scan.indices[-1]}{step}", times)
+    facts["Change"] = (percent(scan.changed_share, digits=2), "of the pixels from mask to mask, motion among it")
     if run.unlike is not None:
-        facts["Unlike what the model has learnt"] = f"{percent(run.unlike, digits=0)} of the frames looked at"
+        facts["Unlike what the model has learnt"] = (percent(run.unlike, digits=0), "of the frames looked at")
     if run.flicker is not None:
-        facts["Flicker"] = f"{percent(run.flicker, digits=2)} of the points followed along optical flow"
-    items = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in facts.items() if value)
-    return f"<dl class='facts card'>{items}</dl>"
+        facts["Flicker"] = (percent(run.flicker, digits=2), "of the points followed along optical flow")
+    items = [f"<div><dt>{name}</dt><dd><b>{it}</b> {words}</dd></div>" for name, (it, words) in facts.items() if it]
+    return f"<dl class='facts card'>{''.join(items)}</dl>"
 
 
 def _shares(run: RunLook) -> str:
     edges = run.curve.edges
-    times = "".join(f"<span>{clock(time)}</span>" for time in np.linspace(edges[0], edges[-1], _TIMES))
-    places = (run.scan.times[list(run.pictures)] - edges[0]) / (edges[-1] - edges[0])
+    begin, duration = edges[0], edges[-1] - edges[0]
+    ticks = [(time, (time - begin) / duration) for time in round_times(begin, duration)]
+    times = "".join(f"<span style='--at:{place:.2%}'>{clock(time)}</span>" for time, place in ticks)
+    places = (run.scan.times[list(run.pictures)] - begin) / duration
     marks = [f"<a href='#{run.anchor}-{at}' style='left:{place:.2%}'>{at}</a>" for at, place in enumerate(places, 1)]
     return (
         "<section class='card'><h3>Share of each class over time</h3>"
@@ -108,6 +112,13 @@ def _shares(run: RunLook) -> str:
         f"<div class='times' aria-hidden='true'>{times}</div><div class='marks'>{''.join(marks)}</div>{_classes(run)}"
         f"<script type='application/json' class='values'>{_values(run)}</script></section>"
     )
+
+
+def round_times(begin: float, duration: float) -> list[float]:
+    """Some from `begin` on, in seconds: the multiples of a round number. `begin` may lie a little beside one."""
+    step = next((step for step in _STEPS_S if duration / step <= _TIMES), duration / _TIMES)
+    first, last = int(np.ceil((begin - 1e-3) / step)), int(np.floor((begin + duration) / step))
+    return [number * step for number in range(first, last + 1)]
 
 
 def _areas(run: RunLook) -> str:
@@ -141,6 +152,7 @@ def _classes(run: RunLook) -> str:
         low, high = known[column.argmin()], known[column.argmax()]
         name = f"<i class='swatch' style='background:{_color(item)}'></i>{escape(item.name)}"
         bar = f"<i style='--part:{means[number] / means.max():.4f};background:{_color(item)}'></i>"
+        bar = bar if means[number] >= _PRESENT else ""
         cells = (
             f"{bar}{percent(means[number])}",
             *(f"<span title='{_place(run, at)}'>{percent(run.scan.shares[at, number])}</span>" for at in (low, high)),

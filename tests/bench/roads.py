@@ -68,10 +68,18 @@ def _frames(source: Path, model: Model, every: int) -> Iterator[Seen]:
 
 def _shares(frames: Sequence[Seen], model: Model) -> tuple[float, float]:
     names = model.spec.class_names
-    ground, sky = ([names.index(name) for name in some if name in names] for some in (GROUND, ("Sky",)))
-    tops = [np.isin(mask[: len(mask) // 5], ground).mean() for _, _, mask in frames]
-    bottoms = [np.isin(mask[-len(mask) // 3 :], sky).mean() for _, _, mask in frames]
+    tops = [ground_in_the_sky(mask, names) for _, _, mask in frames]
+    bottoms = [_share(mask[-len(mask) // 3 :], names, ("Sky",)) for _, _, mask in frames]
     return float(np.mean(tops)), float(np.mean(bottoms))
+
+
+def ground_in_the_sky(mask: NDArray[np.uint8], names: Sequence[str]) -> float:
+    """The share of the mask's top fifth that is of classes which stand on the ground."""
+    return _share(mask[: len(mask) // 5], names, GROUND)
+
+
+def _share(mask: NDArray[np.uint8], names: Sequence[str], some: Sequence[str]) -> float:
+    return float(np.isin(mask, [names.index(name) for name in some if name in names]).mean())
 
 
 def _row(shares: NDArray[np.float64]) -> str:

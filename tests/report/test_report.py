@@ -17,6 +17,7 @@ from roadmask.stream.cli import main
 from roadmask.stream.encode.palette import load_palette
 from roadmask.stream.report.pictures import choose_keyframes
 from roadmask.stream.report.run import MaskScan, clock, curve_of, problems_of, scan_masks
+from roadmask.stream.report.sections import round_times
 from roadmask.stream.spec import ModelSpec
 from roadmask.stream.stats.stats import open_stats_sink, read_shares
 from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
@@ -222,7 +223,7 @@ def test_with_the_video_keyframes_are_overlays_and_flicker_is_measured(tmp_path:
     path, page = save(tmp_path / "masks", flickering), tmp_path / "page.html"
     assert report(path, "--video", clip, "-o", page) == 0
     text = page.read_text(encoding="utf-8")
-    found = re.search(r"<dt>Flicker</dt><dd>([\d.]+) %", text)
+    found = re.search(r"<dt>Flicker</dt><dd><b>([\d.]+) %</b>", text)
     assert found
     assert float(found[1]) == pytest.approx(100 * 16 / 64 * 38 / 48, abs=4)  # borders are not followed
     assert "With <code>--video</code>" not in text
@@ -318,6 +319,20 @@ def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
 )
 def test_times_are_told_as_players_do(seconds: float, text: str) -> None:
     assert clock(seconds) == text
+
+
+@pytest.mark.parametrize(
+    ("begin", "duration", "times"),
+    [
+        (-1e-6, 8.84, [0, 2, 4, 6, 8]),
+        (61.3, 8, [62, 64, 66, 68]),
+        (0, 0.04, [0]),
+        (0.5, 7 * 3600, [7200, 14400, 21600]),
+        (-3, 6, [-3, -2, -1, 0, 1, 2, 3]),
+    ],
+)
+def test_the_times_below_a_chart_are_round(begin: float, duration: float, times: list[float]) -> None:
+    assert round_times(begin, duration) == times
 
 
 @pytest.mark.skipif(IS_MISSING, reason=WHY_MISSING)

@@ -84,7 +84,7 @@ def test_a_drive_unlike_what_the_model_knows_is_told_once_and_a_familiar_one_not
         text, said = page_of(save(tmp_path / name, ending=Ending("done", MASKS, unlike=unlike)), capsys=capsys)
         assert "Look at these masks" not in text
         assert "unlike" not in said
-        assert ("<dd>4 % of the frames looked at</dd>" in text) == (name == "day")
+        assert ("<dd><b>4 %</b> of the frames looked at</dd>" in text) == (name == "day")
 
 
 @pytest.fixture(params=[(1280, 800), (390, 844)], ids=["desktop", "phone"])
