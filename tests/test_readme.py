@@ -19,6 +19,7 @@ from roadmask import Model, SegmentSettings, process_video
 from roadmask.stream.batch.batch import STATES
 from roadmask.stream.camera.status import CameraState
 from roadmask.stream.cli import _COMMANDS, main
+from tests.bench import peers
 from tests.support.clips import cfr, make_clip
 from tests.support.own_process import ROOT
 
@@ -209,6 +210,28 @@ def test_every_option_of_a_command_is_told(command: str, help_of: dict[str, str]
     options = re.findall(r"^ +(?:-\w, )?(--[\w-]+)", help_of[command].partition("Options:")[2], re.MULTILINE)
     assert options
     assert [option for option in options if not has_option(told, option)] == []
+
+
+def test_every_picture_that_is_shown_is_there_and_light_and_none_is_left_over() -> None:
+    shown = {
+        ((ROOT / document).parent / path).resolve()
+        for document in DOCUMENTS
+        for path in re.findall(r"!\[[^]]+\]\(([^)]+)\)", read(document))
+    }
+    assert shown == {path for path in (ROOT / ".assets").iterdir() if path.suffix in {".jpg", ".png"}}
+    assert all(path.stat().st_size < 150_000 for path in shown)
+
+
+def test_what_the_comparison_with_peers_has_printed_can_be_plotted_later(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    bars = [peers.Bar("bare model", 34.5, 21.7, 36.3, 57.3), peers.Bar(f"{peers.OURS} --fast", 69.2, 66.4, 78.7, 26.5)]
+    peers.tell([*bars, peers.Bar(peers.OURS, 44.8, 43.5, 49.9, 41.6)], "clip.mp4, 60 frames, lite0; EPYC, 2 cores")
+    (tmp_path / "told.txt").write_text(f"begun\n{capsys.readouterr().out}done\n", encoding="utf-8")
+    told, title = peers.read_told(tmp_path / "told.txt")
+    assert (told[:2], title) == (bars, "clip.mp4, 60 frames, lite0; EPYC, 2 cores")
+    peers.plot(told, title, tmp_path / "speed.png")
+    assert cv2.imread(str(tmp_path / "speed.png")) is not None
 
 
 def test_every_extra_that_is_named_can_be_installed() -> None:

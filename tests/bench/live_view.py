@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 import selectors
+import shlex
 import socket
 import statistics
 import subprocess
@@ -21,7 +22,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import cv2
-import numpy as np
+from selenium import webdriver
 
 sys.path.insert(0, str(Path(__file__).parents[2]))
 sys.path.insert(0, str(Path(__file__).parents[2] / ".package"))
@@ -32,7 +33,7 @@ from roadmask.stream.live.feed import CameraFeed
 from roadmask.stream.live.live_view import Address, LiveView
 from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import segment_video
-from tests.support.browser import IS_MISSING, browsing
+from tests.support.browser import IS_MISSING, browsing, on_laptop_and_phone
 from tests.support.server_process import a_free_port
 
 ANYWHERE = Address("127.0.0.1", 0)
@@ -181,41 +182,22 @@ def playing(feed: CameraFeed, results: list[SegmentedFrame]) -> Iterator[None]:
 def take_picture(clip: Path, path: Path, minutes: float) -> None:
     """The page of a camera that plays the clip for so long, on a laptop and on a phone, as one picture."""
     address = f"127.0.0.1:{a_free_port()}"
-    feed = [
-        "ffmpeg",
-        "-v",
-        "error",
-        "-re",
-        "-stream_loop",
-        "-1",
-        "-i",
-        str(clip),
-        "-an",
-        "-c",
-        "copy",
-        "-f",
-        "mpegts",
-        "-",
-    ]
+    feed = f"ffmpeg -v error -re -stream_loop -1 -i {shlex.quote(str(clip))} -an -c copy -f mpegts -"
     run = [sys.executable, "-m", "roadmask", "run", "front=-", "--policy", "latest", "--serve", address, "--quiet"]
-    sizes = {"laptop": (1224, 765), "phone": (390, 843)}
-    shown = []
     with ExitStack() as stack:
-        camera = stack.enter_context(subprocess.Popen(feed, stdout=subprocess.PIPE))
+        camera = stack.enter_context(subprocess.Popen(shlex.split(feed), stdout=subprocess.PIPE))
         stack.callback(camera.kill)
         view = stack.enter_context(subprocess.Popen(run, stdin=camera.stdout))
         stack.callback(view.terminate)
         chrome = stack.enter_context(browsing("--hide-scrollbars"))
         time.sleep(60 * minutes)
-        for name, (width, height) in sizes.items():
-            screen = {"width": width, "height": height, "deviceScaleFactor": 1, "mobile": name == "phone"}
-            chrome.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", screen)
+
+        def show(chrome: webdriver.Chrome, _screen: str) -> None:
             chrome.get(f"http://{address}/")
             time.sleep(5)
-            page = cv2.imdecode(np.frombuffer(chrome.get_screenshot_as_png(), np.uint8), cv2.IMREAD_COLOR)
-            shown.append(cv2.resize(page, (round(width * 765 / height), 765), interpolation=cv2.INTER_AREA))
-    between = np.full((765, 20, 3), 255, np.uint8)
-    cv2.imwrite(str(path), np.hstack([shown[0], between, shown[1]]), [cv2.IMWRITE_JPEG_QUALITY, 78])
+
+        picture = on_laptop_and_phone(chrome, 765, show)
+    cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 78])
 
 
 if __name__ == "__main__":

@@ -5,19 +5,21 @@ in `supervision.process_video` (three threads), with its annotator; by OpenVINO'
 tutorials have it; and by `roadmask run`, which also enlarges scores rather than labels, keeps each frame's own time
 and steadies its masks (--no-smooth leaves that out): as it comes, and with the bare model's file and runtime. What is
 not installed is left out: pip install supervision openvino. All run in one process, in turn, several times over: read
-the ratios to the bare model, which is ONNX Runtime as it comes, in a loop on pictures that wait in memory.
+the ratios to the bare model, which is ONNX Runtime as it comes, in a loop on pictures that wait in memory. What was
+printed can be plotted later: peers.py --told FILE.txt --plot .assets/speed.png.
 """
 
 from __future__ import annotations
 
 import argparse
 import platform
+import re
 import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from importlib.util import find_spec
 from itertools import islice
@@ -138,13 +140,19 @@ def _read(video: cv2.VideoCapture, frames: int) -> Iterator[Picture]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("clip", type=Path)
+    parser.add_argument("clip", type=Path, nargs="?")
     parser.add_argument("--model", type=Path)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--max-frames", type=int, default=100)
     parser.add_argument("--no-smooth", dest="smooth", action="store_false")
     parser.add_argument("--plot", type=Path, help="a bar chart of the medians")
+    parser.add_argument("--told", type=Path, help="plot what an earlier call printed, and measure nothing")
     options = parser.parse_args()
+    if options.told and options.plot:
+        plot(*read_told(options.told), options.plot)
+        return
+    if options.clip is None:
+        parser.error("name a CLIP to measure on, or --told FILE.txt and --plot FILE.png")
 
     model = Model.load(options.model or BUNDLED, device="cpu")
     with open_source(options.clip) as source:
@@ -168,9 +176,10 @@ def main() -> None:
         cases |= _ours(settings, model, options.model)
         rates = _time(cases, frames, options.repeats)
     title = f"{options.clip.name}, {frames} frames, {model.path.stem}, network {size[1]}x{size[0]}; {_processor()}"
-    _tell(rates, title)
+    bars = [Bar.of(name, values) for name, values in rates.items()]
+    tell(bars, title)
     if options.plot:
-        _plot(rates, options.plot, _processor())
+        plot(bars, title, options.plot)
 
 
 def _ours(settings: SegmentSettings, model: Model, named: Path | None) -> dict[str, Callable[[], object]]:
@@ -208,33 +217,56 @@ def _time(cases: dict[str, Callable[[], object]], frames: int, repeats: int) -> 
     return rates
 
 
-def _tell(rates: dict[str, list[tuple[float, float]]], title: str) -> None:
+@dataclass(frozen=True)
+class Bar:
+    """Frames a second in all rounds, and what a frame took of a core."""
+
+    name: str
+    median: float
+    least: float
+    most: float
+    milliseconds: float
+
+    @classmethod
+    def of(cls, name: str, values: list[tuple[float, float]]) -> Bar:
+        rates, milliseconds = zip(*values, strict=True)
+        return cls(name, statistics.median(rates), min(rates), max(rates), statistics.median(milliseconds))
+
+
+def tell(bars: list[Bar], title: str) -> None:
     print(title)
-    median = {name: statistics.median(rate for rate, _ in values) for name, values in rates.items()}
-    for name, values in rates.items():
-        of_ours = median[OURS] / median[name]
-        spent = statistics.median(milliseconds for _, milliseconds in values)
+    median = {bar.name: bar.median for bar in bars}
+    for bar in bars:
         print(
-            f"{name:<50}{median[name]:6.1f} fps ({min(values)[0]:.1f} to {max(values)[0]:.1f}), "
-            f"{median[name] / median['bare model']:.2f} of bare, {spent:6.1f} ms of a core a frame; "
-            f"roadmask is {of_ours:.2f} times as fast"
+            f"{bar.name:<50}{bar.median:6.1f} fps ({bar.least:.1f} to {bar.most:.1f}), "
+            f"{bar.median / median['bare model']:.2f} of bare, {bar.milliseconds:6.1f} ms of a core a frame; "
+            f"roadmask is {median[OURS] / bar.median:.2f} times as fast"
         )
 
 
-def _plot(rates: dict[str, list[tuple[float, float]]], path: Path, title: str) -> None:
-    names = list(rates)[::-1]
-    values = [[rate for rate, _ in rates[name]] for name in names]
-    medians = np.array([statistics.median(value) for value in values])
-    spread = np.array([[m - min(v), max(v) - m] for m, v in zip(medians, values, strict=True)]).T
-    figure, axes = plt.subplots(figsize=(9, 0.6 * len(names) + 1), layout="constrained")
-    colors = ["#1f77b4" if name.startswith(OURS) else "#b8c4cc" for name in names]
-    bars = axes.barh(names, medians, xerr=spread, color=colors, ecolor="#555555", capsize=3)
-    axes.bar_label(bars, labels=[f"{median:.1f}" for median in medians], padding=12)
-    axes.set_title(title, fontsize="medium", loc="left")
-    axes.set_xlabel("overlay frames a second; lines: all rounds")
-    axes.set_xlim(0, max(map(max, values)) * 1.15)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=120)
+def read_told(path: Path) -> tuple[list[Bar], str]:
+    """What `tell` has printed, and perhaps others before and behind it."""
+    lines = path.read_text(encoding="utf-8").splitlines()
+    pattern = r"(.+?) +([\d.]+) fps \(([\d.]+) to ([\d.]+)\), .* ([\d.]+) ms of a core"
+    found = [match for line in lines if (match := re.match(pattern, line))]
+    title = next((line for line in lines if " frames, " in line), "")
+    return [Bar(name, *map(float, numbers)) for name, *numbers in (match.groups() for match in found)], title
+
+
+def plot(bars: list[Bar], title: str, path: Path) -> None:
+    """To be read on a phone, where it is two inches wide: each name has a line of its own above its bar."""
+    figure, axes = plt.subplots(figsize=(6.4, 0.6 * len(bars) + 1))
+    for row, bar in enumerate(bars):
+        axes.barh(row, bar.median, height=0.4, color="#1f6fd0" if bar.name.startswith(OURS) else "#aab4be")
+        axes.plot([bar.least, bar.most], [row, row], color="#20262e", linewidth=1.5, marker="|", markersize=7)
+        axes.text(0, row - 0.25, bar.name, fontsize=12.5, va="bottom")
+        axes.text(bar.most, row, f"  {bar.median:.1f}", fontsize=15, fontweight="bold", va="center")
+    axes.set_ylim(len(bars) - 0.6, -0.85)
+    axes.set_xlim(0, 1.14 * max(bar.most for bar in bars))
+    axes.set_title("Overlay frames a second: median, and all rounds", fontsize=13.5, loc="left")
+    axes.set_axis_off()
+    axes.text(0, len(bars) - 0.6, title.replace("; ", "\n"), fontsize=10.5, color="#4a5460", va="top")
+    figure.savefig(path, dpi=160, bbox_inches="tight", pad_inches=0.15)
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
-"""The README's pictures of what models see: python tests/bench/readme_pictures.py FREEWAY WHITE --before MODEL.onnx.
+"""The README's and the guide's pictures: python tests/bench/readme_pictures.py FREEWAY WHITE --before MODEL.onnx.
 
 The clips are the two that may be shown (see NOTICE): `test_video.mp4` of udacity/CarND-Vehicle-Detection, 1280x720, and
-`solidWhiteRight.mp4` of udacity/CarND-LaneLines-P1. `overlay.jpg` has frames of them as `roadmask run` draws them.
-`models.jpg` has an earlier model and this one side by side, by day, in rain and at night, each picture by itself; rain
-and night are drawn, as training draws them, and seeded by the frame's number. Nobody chooses its frames: in each row it
-is the one where the two models differ by the median of all frames. What both did on all of them is printed, as is the
-ground that they see in the sky (tests/bench/roads.py has the rule).
+`solidWhiteRight.mp4` of udacity/CarND-LaneLines-P1. `overlay.jpg` has frames of them as `roadmask run` draws them;
+`report.jpg` has a report of the second, light on a laptop and dark on a phone, where there is a browser; the live
+view's picture is taken by tests/bench/live_view.py. `models.jpg` has an earlier model and this one side by side, by
+day, in rain and at night, each picture by itself; rain and night are drawn, as training draws them, and seeded by the
+frame's number. Nobody chooses its frames: in each row it is the one where the two models differ by the median of all.
+What both did on all of them is printed, as is the ground that they see in the sky (tests/bench/roads.py has the rule).
 """
 
 from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -20,8 +22,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from selenium import webdriver
 
 import roadmask
+from roadmask.stream.cli import main as command
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.result import Result
 from roadmask.stream.segmenter import Segmenter
@@ -30,6 +34,7 @@ from roadmask.training.harsh import Pair, night, rain
 sys.path.insert(0, str(Path(__file__).parents[2]))
 
 from tests.bench.roads import ground_in_the_sky
+from tests.support.browser import IS_MISSING, browsing, on_laptop_and_phone
 
 Picture = NDArray[np.uint8]
 Drawn = Callable[[Picture, Picture, np.random.Generator], Pair]
@@ -55,6 +60,8 @@ def main() -> None:
 
     model = roadmask.load(options.model, device="cpu")
     _write(options.output / "overlay.jpg", overlay(model, options.freeway, options.white))
+    if not IS_MISSING:
+        _write(options.output / "report.jpg", report(options.model, options.white))
     if options.before:
         models = dict(zip(options.names, [roadmask.load(options.before, device="cpu"), model], strict=True))
         shown = side_by_side(models, [options.freeway, options.white], options.stride)
@@ -74,6 +81,25 @@ def overlay(model: Segmenter, freeway: Path, white: Path) -> Picture:
 
 def _result(model: Segmenter, clip: Path, index: int) -> Result:
     return next(result for result in model.stream(clip) if result.index == index)
+
+
+def report(model: str, clip: Path) -> Picture:
+    """From its top on the laptop; its keyframes on the phone."""
+    with tempfile.TemporaryDirectory() as folder, browsing("--hide-scrollbars") as chrome:
+        masks, page = Path(folder) / f"{clip.stem}_masks.zip", Path(folder) / "report.html"
+        command(["run", str(clip), "--masks", str(masks), "--model", model, "--device", "cpu", "--quiet"])
+        command(["report", str(masks), "--video", str(clip), "-o", str(page), "--quiet"])
+
+        def show(chrome: webdriver.Chrome, screen: str) -> None:
+            light = {"name": "prefers-color-scheme", "value": "light" if screen == "laptop" else "dark"}
+            chrome.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [light]})
+            chrome.get(page.as_uri())
+            if screen == "phone":
+                card = "document.querySelector('.pictures').closest('.card')"
+                chrome.execute_script(f"{card}.scrollIntoView({{behavior: 'instant'}})")
+
+        picture = on_laptop_and_phone(chrome, 800, show)
+    return np.asarray(picture[..., ::-1], np.uint8)
 
 
 @dataclass(frozen=True)
@@ -175,7 +201,7 @@ def _column(rows: Sequence[Picture]) -> Picture:
 
 
 def _write(path: Path, picture: Picture) -> None:
-    settings = [cv2.IMWRITE_JPEG_QUALITY, 82, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
+    settings = [cv2.IMWRITE_JPEG_QUALITY, 80, cv2.IMWRITE_JPEG_OPTIMIZE, 1, cv2.IMWRITE_JPEG_PROGRESSIVE, 1]
     cv2.imwrite(str(path), picture[..., ::-1], settings)
     print(f"{path}: {picture.shape[1]}x{picture.shape[0]}, {path.stat().st_size / 1000:.0f} kB")
 
