@@ -29,7 +29,8 @@ from .split import evenly
 from .step_log import StepRow, read_steps
 
 LOSS, RATE, IOU, PREDICTIONS = "loss_and_miou.png", "learning_rate.png", "iou_per_class.png", "predictions.png"
-_DOTS_PER_INCH = 120
+_DOTS_PER_INCH = 150
+_MINUTES_FROM_S = 600  # of a budget: a longer one is drawn in minutes
 _PREDICTIONS = 4  # validation pictures on the sheet
 
 
@@ -71,20 +72,21 @@ def draw_lr_find(points: Sequence[Point], found: Suggestions, path: Path) -> Non
 
 def loss_and_miou(history: Sequence[Row], step_rows: Sequence[StepRow] = ()) -> Figure:
     """Losses on the left; on the right what the averaged weights score on the validation pictures."""
-    figure = Figure(figsize=(11, 4), layout="constrained")
+    figure = Figure(figsize=(8.8, 3.6), layout="constrained")
     losses, scores = figure.subplots(1, 2)
     epochs = [row["epoch"] for row in history]
     marker = "o" if len(epochs) < 3 else ""  # a line needs two points to be seen
     of_others = [name for name in history[0] if name.endswith("_miou")]
+    if step_rows:
+        each = [row.loss for row in step_rows]
+        losses.plot(_in_epochs(step_rows), each, color="lightgray", linewidth=0.8, label="train, each step")
     for axes, names in ((losses, ["train_loss", "valid_loss"]), (scores, ["miou", "accuracy", *of_others])):
         for name in names:
             label = _LABELS.get(name, f"mean IoU, {name.removesuffix('_miou')}").replace("$", r"\$")
-            axes.plot(epochs, [row[name] for row in history], marker=marker, label=label)
+            style = "--" if name in of_others else "-"  # where one data set is nearly all, its line is the mean's
+            axes.plot(epochs, [row[name] for row in history], style, marker=marker, label=label)
         axes.set_xlim(0, 1.03 * epochs[-1])
         _finish(axes, "epoch")
-    if step_rows:
-        each = [row.loss for row in step_rows]
-        losses.plot(_in_epochs(step_rows), each, color="lightgray", linewidth=0.8, zorder=0, label="train, each step")
     losses.set(title="Loss", ylim=(0, None))
     scores.set(title="On the validation pictures", ylim=(0, 1))
     return figure
@@ -104,13 +106,14 @@ def _in_epochs(step_rows: Sequence[StepRow]) -> list[float]:
 def learning_rate(settings: SettledSettings, steps_per_epoch: int, history: Sequence[Row] = ()) -> Figure:
     """The rates of decoder and encoder over the whole run; none for the encoder while it is frozen.
 
-    Over the steps, or over the seconds of a budget: `history` says how many of them the encoder is frozen for.
+    Over the steps, or over the time of a budget: `history` says how many of them the encoder is frozen for.
     """
     if settings.budget_s is None:
         unit, units, step_count = "step", 1, settings.epochs * steps_per_epoch
         frozen: float = settings.frozen_epochs * steps_per_epoch
     else:
-        unit, units, step_count = "second", 10, round(10 * settings.budget_s)
+        unit, units = ("minute", 600) if settings.budget_s > _MINUTES_FROM_S else ("second", 10)
+        step_count = round(10 * settings.budget_s)
         frozen = 10 * sum(row["seconds"] for row in history[: settings.frozen_epochs])
     steps = np.unique(np.linspace(0, step_count - 1, min(step_count, 1000)).astype(int))
     figure = Figure(figsize=(7, 4), layout="constrained")

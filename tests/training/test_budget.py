@@ -175,6 +175,9 @@ def test_the_plots_of_a_budget_are_by_its_time(data: Path, tmp_path: Path, clock
     assert axes.get_xlabel() == "second"
     assert (decoder.get_xdata()[0], decoder.get_xdata()[-1]) == (0, pytest.approx(16.9))
     assert encoder.get_xdata()[0] == pytest.approx(4.5)  # an epoch, with its scores
+    (axes,) = learning_rate(timed(data, 5400), 2, history).axes
+    assert axes.get_xlabel() == "minute"
+    assert axes.get_lines()[0].get_xdata()[-1] == pytest.approx(90, abs=0.01)
 
 
 def test_each_steps_loss_is_shown_within_its_epoch_however_long_that_was() -> None:
@@ -184,7 +187,9 @@ def test_each_steps_loss_is_shown_within_its_epoch_however_long_that_was() -> No
         for epoch in (1, 2)
     ]
     losses, scores = loss_and_miou(history, rows).axes
-    assert list(losses.get_lines()[-1].get_xdata()) == [0.5, 1, 1.25, 1.5, 1.75, 2]
+    assert list(losses.get_lines()[0].get_xdata()) == [0.5, 1, 1.25, 1.5, 1.75, 2]
+    told = [text.get_text() for text in losses.get_legend().get_texts()]
+    assert told == ["train, each step", "train", "validation"]
     assert [line.get_label() for line in scores.get_lines()] == ["mean IoU", "pixel accuracy", "mean IoU, other"]
 
 
