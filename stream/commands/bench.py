@@ -30,8 +30,8 @@ from ..system.talk import printable
 from . import options as of
 
 _STAGES = ("all", "decode", "follow", "infer", "decide", "write", "libraries")
-_COLUMNS = "".join(f"{name:>10}" for name in ("all ms", *_STAGES[1:]))
-_HEADER = f"{'':<31}frames/s  {'(from, to)':>16}  of bare  of both{_COLUMNS}     MB"
+_COLUMNS = tuple(f" {name}" for name in ("all ms", *_STAGES[1:-1], " libs"))
+_HEADER = f"{'':<31}frames/s {'(from, to)':>14}   bare   both{''.join(_COLUMNS)}    MB"  # 120 wide, as windows are
 
 
 def bench(
@@ -124,8 +124,8 @@ def _table(prepared: Bench, facts: dict[str, Any]) -> str:
     lines = [
         *(printable(f"{name}: {facts[name]}") for name in ("clip", "model", "machine")),
         *("", _HEADER, *(_row(case, prepared) for case in prepared.cases), ""),
-        "of bare, of both: the rate by that of the bare model, as ONNX Runtime comes, and side by side as run does.",
-        "ms: of a core, a frame, medians; libraries: threads of codecs and ONNX Runtime. MB: the process's peak.",
+        "bare, both: the rate by that of the bare model, as ONNX Runtime comes, and side by side as run does.",
+        "ms: of a core, a frame, medians; libs: threads of codecs and ONNX Runtime. MB: the process's peak.",
         f"At most {facts['most_waiting']} frames wait between decoder and outputs, however long the video: "
         f"{facts['most_waiting_mb']} MB.",
     ]
@@ -135,7 +135,14 @@ def _table(prepared: Bench, facts: dict[str, Any]) -> str:
 def _row(case: Case, prepared: Bench) -> str:
     rates = [sample.rate for sample in case.samples]
     of_bare, of_both = (case.rate / prepared.case(name).rate for name in (BARE, SIDE_BY_SIDE))
-    spent = "".join(f"{case.processor_ms[name]:10.1f}" if name in case.processor_ms else " " * 10 for name in _STAGES)
-    spread = f"{min(rates):.1f} to {max(rates):.1f}"
+    spent = "".join(
+        f"{_short(case.processor_ms[name]) if name in case.processor_ms else '':>{len(column)}}"
+        for name, column in zip(_STAGES, _COLUMNS, strict=True)
+    )
+    spread = f"{_short(min(rates))} to {_short(max(rates))}"
     memory = "" if case.peak_memory_mb is None else f"{case.peak_memory_mb:.0f}"
-    return f"{case.name:<31}{case.rate:8.1f}  {spread:>16}{of_bare:9.2f}{of_both:9.2f}{spent}{memory:>7}"
+    return f"{case.name:<31}{_short(case.rate):>8} {spread:>14}{of_bare:7.2f}{of_both:7.2f}{spent}{memory:>6}"
+
+
+def _short(value: float) -> str:
+    return f"{value:.1f}" if value < 1000 else f"{value:.0f}"

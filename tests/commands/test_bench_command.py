@@ -70,6 +70,7 @@ def test_without_a_clip_a_drive_is_drawn_and_the_table_names_every_case(
     options = ["--video-size", "128x96", "--max-frames", "10", "--repeats", "1"]
     assert main(["bench", "--model", str(model), *options]) == 0
     table = capsys.readouterr().out
+    assert max(map(len, table.splitlines())) <= 120, "a line a case in a window of that width"
     assert "drawn.mp4, 128x96 h264, 10 frames" in table
     for name in CASES:
         assert f"\n{name} " in table
