@@ -53,8 +53,8 @@ def test_masks_that_were_taken_again_and_carried_along_are_counted_each(tmp_path
     lines = zip(manifest.read_text().splitlines(), marks, strict=True)
     manifest.write_text("".join(line.removesuffix("}") + mark + "}\n" for line, mark in lines))
     text, _ = page_of(tmp_path / "masks")
-    assert "1, as the picture had not changed" in text
-    assert "2, of frames that the network has not seen" in text
+    assert "<b>1</b> as the picture had not changed" in text
+    assert "<b>2</b> of frames that the network has not seen" in text
 
 
 @pytest.mark.parametrize(
