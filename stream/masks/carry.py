@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from fractions import Fraction
-from typing import NamedTuple
+from typing import NamedTuple, Self
 
 import cv2
 import numpy as np
@@ -23,17 +23,15 @@ from numpy.typing import NDArray
 from ..errors import ArgumentError
 from ..frames import Frame, Position, warms_up
 from .deciding_state import Known
-from .flow import Flow, explained, four_channels, matched, moved, origins_of
+from .flow import Flow, explained, four_channels, halved, matched, moved, stepped
 
 MOST_S = Fraction(3, 10)  # between two frames that the network sees: what it said of the first still steadies the next
 # As in smoothing: levels up to which a point of the frame before explains one of this; share below which it is a cut.
 _ALIKE, _MIN_EXPLAINED = 16.0, 0.4
 _MOST_LOST = 0.25  # shares of the picture that the frames before did not explain, added up
-# By which pictures are smaller than the network's: for motion, and to compare them. Motion is twice as fine as in
-# smoothing: its errors were half of the mIoU that carrying costs. Patches are as coarse, and nearer to each other: what
-# they miss, the pixels' own steps find.
-_SCALE, _COARSE = 2, 4
-_FINEST, _STRIDE = 2, 4
+# Motion is found in pictures of a quarter of the network's size, then made finer by what those of half show, twice as
+# fine as in smoothing: its errors were half of the mIoU that carrying costs. Patches are nearer to each other, too.
+_STRIDE = 4
 
 _TIME = re.compile(r"(\d{1,6}(?:\.\d{1,6})?)(ms|s)", re.ASCII)
 
@@ -100,7 +98,7 @@ class Follower:
 
     def __init__(self, every: Every, *, first: Position = 0, known: Known | None = None) -> None:
         self._every = every
-        self._flow = Flow(finest=_FINEST, stride=_STRIDE)
+        self._flow = Flow(stride=_STRIDE, steps=1)
         self._trail = _Trail(self._flow, known.input, known.time, first - 1) if known else None
         self._position = first
 
@@ -141,7 +139,7 @@ class _Trail:
         self.time = time  # of the frame before
         self._flow = flow
         self._shape, self._key_time, self._key_position = picture.shape, time, position
-        self._small, self._gray = _look(picture)  # of the frame before
+        self._look = _Look.at(picture)  # of the frame before
         self._motion: NDArray[np.float32] | None = None
         self._lost = 0.0
 
@@ -150,25 +148,28 @@ class _Trail:
         gap, self.time = frame.time - self.time, frame.time
         if frame.input.shape != self._shape or not 0 <= gap <= MOST_S:
             return None
-        small, gray = _look(frame.input)
-        motion = self._flow.motion(gray, self._gray)
-        match = matched(small, self._small, motion, limit=_ALIKE)
+        before, self._look = self._look, _Look.at(frame.input)
+        motion = stepped(self._flow.motion(self._look.gray, before.gray), self._look.fine, before.fine)
+        match = matched(self._look.color, before.color, motion, limit=_ALIKE)
         share = explained(match.difference, match.origins, limit=_ALIKE)
         if share < _MIN_EXPLAINED:
             return None
         if self._motion is not None:
-            motion = np.asarray(cv2.add(motion, moved(self._motion, origins_of(motion, *gray.shape))), np.float32)
-        self._small, self._gray, self._motion, self._lost = small, gray, motion, self._lost + 1 - share
+            motion = np.asarray(cv2.add(motion, moved(self._motion, match.origins)), np.float32)
+        self._motion, self._lost = motion, self._lost + 1 - share
         return _Step(motion, self._lost, position - self._key_position, frame.time - self._key_time, gap)
 
 
-def _look(picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """It small in colour, and larger in gray."""
-    fine = _shrunk(picture, _SCALE)
-    return four_channels(_shrunk(fine, _COARSE // _SCALE)), np.asarray(cv2.cvtColor(fine, cv2.COLOR_RGB2GRAY), np.uint8)
+class _Look(NamedTuple):
+    """A picture of the network's size, smaller."""
 
+    fine: NDArray[np.uint8]  # gray, half as high and wide
+    gray: NDArray[np.uint8]  # a quarter
+    color: NDArray[np.uint8]  # likewise, as of `four_channels`
 
-def _shrunk(picture: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
-    height, width = picture.shape[:2]
-    size = (max(width // times, 1), max(height // times, 1))  # OpenCV's order
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
+    @classmethod
+    def at(cls, picture: NDArray[np.uint8]) -> Self:
+        half = halved(picture)
+        quarter = halved(half)
+        fine, gray = (np.asarray(cv2.cvtColor(item, cv2.COLOR_RGB2GRAY), np.uint8) for item in (half, quarter))
+        return cls(fine, gray, four_channels(quarter))

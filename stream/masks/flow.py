@@ -60,11 +60,14 @@ class Flow:
         refined: find each patch's motion more thoroughly, and smooth the field: four times the time for a little.
         finest: how often the picture is halved before patches are looked for.
         stride: pixels from patch to patch.
+        steps: of the pixels by themselves, after that.
     """
 
-    def __init__(self, *, refined: bool = False, finest: int = _FINEST, stride: int = _STRIDE) -> None:
+    def __init__(
+        self, *, refined: bool = False, finest: int = _FINEST, stride: int = _STRIDE, steps: int = _STEPS
+    ) -> None:
         self._refined = refined
-        self._finest, self._stride = finest, stride
+        self._finest, self._stride, self._steps = finest, stride, steps
         self._shape = (0, 0)
 
     def motion(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -74,7 +77,7 @@ class Flow:
         if min(now.shape) < _MIN_SIDE:
             return np.zeros((*now.shape, 2), np.float32)
         motion = np.asarray(self._dis.calc(now, before, None), np.float32)  # type: ignore[call-overload]
-        return motion if self._refined else _stepped(motion, now, before)
+        return motion if self._refined else stepped(motion, now, before, self._steps)
 
     def origins(self, now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
         """(h, w, 2): x and y in `before` of what each pixel of `now` shows."""
@@ -124,6 +127,13 @@ def residuals(now: NDArray[np.uint8], before: NDArray[np.uint8], origins: NDArra
 def four_channels(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """(h, w, 4) of RGB, the last all the same: OpenCV moves four channels in half the time of three."""
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), np.uint8)
+
+
+def halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (h, w) or (h, w, 3) of half the size. Halving twice takes a quarter of the time of quartering."""
+    height, width = picture.shape[:2]
+    size = (max(width // 2, 1), max(height // 2, 1))  # OpenCV's order
+    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
 class Match(NamedTuple):
@@ -218,10 +228,14 @@ def likely_exposure(now: NDArray[np.uint8], expected: NDArray[np.uint8], *, limi
     return change if alike[0] > alike[1] else _UNCHANGED
 
 
-def _stepped(motion: NDArray[np.float32], now: NDArray[np.uint8], before: NDArray[np.uint8]) -> NDArray[np.float32]:
+def stepped(motion: Field, now: Gray, before: Gray, steps: int = 1) -> Field:
+    """`motion`, which may be of smaller pictures, made finer."""
     tracker = Tracker(now)
-    for _ in range(_STEPS):
-        motion = np.asarray(cv2.add(motion, tracker.step(moved(before, origins_of(motion, *now.shape)))), np.float32)
+    for _ in range(steps):
+        step = tracker.step(moved(before, origins_of(motion, *now.shape)))
+        rows, columns = motion.shape[:2]
+        step = cv2.resize(step, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        motion = np.asarray(cv2.scaleAdd(step, columns / now.shape[1], motion), np.float32)
     return motion
 
 
@@ -259,16 +273,14 @@ class Tracker:
         self._xx, self._xy, self._yy = (_plane(cv2.divide(item, determinant)) for item in (xx, xy, yy))
 
     def step(self, expected: Gray) -> Field:
-        """What to add to the motion by which `expected` came from the picture before."""
+        """(h / 2, w / 2, 2): what to add to the motion by which `expected` came from the picture before."""
         missed = _plane(cv2.subtract(self._now, expected, dtype=cv2.CV_32F))
         # Without its mean: a change of exposure is no motion.
         missed = _plane(cv2.subtract(missed, cv2.blur(missed, _MEAN)))
         x, y = _weighed(self._across, missed), _weighed(self._down, missed)
         right = cv2.subtract(cv2.multiply(self._yy, x), cv2.multiply(self._xy, y))
         down = cv2.subtract(cv2.multiply(self._xx, y), cv2.multiply(self._xy, x))
-        step = np.clip(np.asarray(cv2.merge([right, down]), np.float32), -_MAX_STEP, _MAX_STEP)
-        height, width = self._now.shape
-        return np.asarray(cv2.resize(step, (width, height), interpolation=cv2.INTER_LINEAR), np.float32)
+        return np.clip(np.asarray(cv2.merge([right, down]), np.float32), -_MAX_STEP, _MAX_STEP)
 
 
 def _weighed(one: Plane, other: Plane) -> Plane:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from ..frames import Frame, begins_piece, warms_up
 from .deciding_state import Known, StillState
+from .flow import halved
 from .ignore import Ignored
 
 # Levels by which a place may differ in any channel: squares of 4 and of 8 pixels of the network's input. Frozen frames
@@ -88,8 +89,8 @@ class _Look:
     def __init__(self, picture: NDArray[np.uint8], ignored: Ignored | None = None) -> None:
         if ignored:
             picture = np.asarray(cv2.bitwise_and(picture, picture, mask=_looked_at(ignored, *picture.shape[:2])))
-        self._places = _halved(_halved(picture))
-        self._wide_places = _halved(self._places)
+        self._places = halved(halved(picture))
+        self._wide_places = halved(self._places)
 
     def is_like(self, other: _Look) -> bool:
         return (
@@ -103,10 +104,3 @@ class _Look:
 def _looked_at(ignored: Ignored, height: int, width: int) -> NDArray[np.uint8]:
     """(height, width) 255 but for what is ignored, and around it, as it bleeds where a picture is shrunk."""
     return np.asarray(cv2.bitwise_not(cv2.dilate(ignored.pixels(height, width), np.ones((3, 3), np.uint8))), np.uint8)
-
-
-def _halved(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Halving again and again takes a quarter of the time of going to the last size at once."""
-    height, width = picture.shape[:2]
-    size = (max(width // 2, 1), max(height // 2, 1))  # OpenCV's order
-    return np.asarray(cv2.resize(picture, size, interpolation=cv2.INTER_AREA), np.uint8)

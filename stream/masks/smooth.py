@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .deciding_state import SmootherState, View
-from .flow import Flow, explained, exposed, four_channels, matched, origins_of
+from .flow import Flow, explained, exposed, four_channels, halved, matched, origins_of
 
 # Measured on CamVid's valid.txt, which is at 15 Hz, with the model in the box: more costs IoU, less flickers.
 _MEMORY_S = 0.3  # seconds after which what was weighs 1/e, where the pictures agree
@@ -155,8 +155,7 @@ class Smoother:
 
 def _view(picture: NDArray[np.uint8], height: int, width: int) -> View:
     whole = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    half = (max(width // 2, 1), max(height // 2, 1))
-    small = np.asarray(cv2.resize(whole, half, interpolation=cv2.INTER_AREA), np.uint8)
+    small = halved(np.asarray(whole, np.uint8))
     bright, gray = (cv2.cvtColor(item, cv2.COLOR_RGB2GRAY) for item in (whole, small))
     return View(np.asarray(bright, np.uint8), four_channels(small), np.asarray(gray, np.uint8))
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from roadmask.stream.masks.flow import Tracker, moved, origins_of
+from roadmask.stream.masks.flow import Tracker, stepped
 from tests.support.moving_scene import texture
 
 SCENE = texture(60, 90)[..., 1].copy()
@@ -25,11 +25,17 @@ def test_two_steps_halve_what_is_missing_of_a_motion_by_parts_of_a_pixel_whateve
 ) -> None:
     # `now` has at each pixel what `before` had at that pixel less `way`.
     now, before = shifted(*way), cv2.subtract(SCENE, light)
-    tracker, motion = Tracker(now), np.zeros((60, 90, 2), np.float32)
-    for _ in range(2):
-        motion = motion + tracker.step(moved(np.asarray(before, np.uint8), origins_of(motion, 60, 90)))
+    motion = stepped(np.zeros((60, 90, 2), np.float32), now, np.asarray(before, np.uint8), 2)
     errors = np.abs(motion + way)[5:-5, 5:-5]
     assert errors.mean() < np.abs(way).mean() / 2
+
+
+def test_a_step_makes_the_motion_of_smaller_pictures_finer_in_their_own_pixels() -> None:
+    now, before = shifted(0.6, -0.4), SCENE
+    motion = stepped(np.zeros((30, 45, 2), np.float32), now, before)
+    errors = np.abs(motion + np.array([0.3, -0.2]))[3:-3, 3:-3]
+    assert motion.shape == (30, 45, 2)
+    assert errors.mean() < 0.25 / 2
 
 
 def test_where_nothing_tells_the_motion_it_stays_as_it_is() -> None:
