@@ -161,7 +161,7 @@ class Frame:
     damaged: bool = False  # a decoder has patched it up
     undecodable: int = 0  # packets that gave no frame, of those that were read before it came out
     unchanged: bool = False  # since the last frame that is not: takes its mask, the mask of the frame before
-    carried: bool = False  # takes the scores of the last frame that the network has seen, moved by `motion`
+    carried: bool = False  # takes the mask of the last frame that the network has seen, moved by `motion`
     motion: NDArray[np.float32] | None = None  # (h, w, 2) back to that frame, as of `Flow`; None where it is not known
     heard: Moment | None = None  # with a camera's frame; None where it has no microphone
     look: int | None = None  # `look_of` what was decoded, where that is not the picture any more

@@ -241,7 +241,10 @@ class Session:
         self._bgr = bgr
         self._every = every
         self._smoother = Smoother()
-        self._reformatter, self._decider = VideoReformatter(), Decider(len(model.spec.classes))
+        self._reformatter, self._decider = (
+            VideoReformatter(),
+            Decider(len(model.spec.classes), carries=every is not None),
+        )
         self._count = 0
         self.reset()
 
@@ -259,7 +262,7 @@ class Session:
         array = as_array(picture, bgr=self._bgr)
         seconds = _seconds(time, "time")
         frame = _frame_of(array, self._model.spec, self._reformatter, bgr=self._bgr, index=self._count, time=seconds)
-        mask = self._decider.mask(self._scores(frame, seconds), *array.shape[:2])
+        mask = self._mask(frame, seconds, *array.shape[:2])
         self._count += 1
         return Result(SegmentedFrame(frame, mask), self._model.spec, bgr=self._bgr, picture=array)
 
@@ -270,17 +273,18 @@ class Session:
         self._time: Fraction | None = None  # of the last frame, where it is known
         self._clock = Fraction(0)  # the same, counted on where it is not
 
-    def _scores(self, frame: Frame, time: Fraction | None) -> NDArray[np.float32]:
-        """The smoothed ones, by the network or carried along; good until the next call."""
+    def _mask(self, frame: Frame, time: Fraction | None, height: int, width: int) -> NDArray[np.uint8]:
+        """Of smoothed scores, by the network, or carried along."""
         self._clock += _GAP if time is None or self._time is None else time - self._time
         self._time = time
         if self._follower:
             frame = self._follower.marked(replace(frame, pts=round(self._clock / _TICK)))
         if frame.carried:
             assert frame.motion is not None
-            return self._smoother.carried(frame.motion)
+            return self._decider.carried(frame.motion, height, width, self._smoother.scores)
         scores = self._model.scores(frame.input[None])[0]
-        return self._smoother.blend(scores, frame.input, time=self._clock, motion=frame.motion)
+        scores = self._smoother.blend(scores, frame.input, time=self._clock, motion=frame.motion)
+        return self._decider.mask(scores, height, width)
 
 
 def as_array(picture: Any, *, bgr: bool = False) -> NDArray[np.uint8]:

@@ -1,7 +1,7 @@
 """Which frames the network need not see: what it said of the last one it saw is moved to where things are in them.
 
 The way from a frame back to that one is made of the optical flow from frame to frame, and so are no errors of moving
-scores again and again. It is told with each frame, also with those that the network sees: smoothing goes by it.
+it again and again. It is told with each frame, also with those that the network sees: smoothing goes by it.
 
 What a frame shows must have been there in the last one that was seen, or nothing can be moved to it. So what comes in
 new, or cannot be followed, is added up from frame to frame; where it is too much, as after a cut or in a turn, the

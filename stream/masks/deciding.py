@@ -8,7 +8,7 @@ it comes to the same, though, and that is nearly everywhere: only the rest is en
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
@@ -21,6 +21,7 @@ from .deciding_state import DecidingState, Known, PieceState
 from .familiar import EVERY, Familiarity
 from .ignore import Ignored
 from .mixed_cells import PIXELS_AT_A_TIME, MixedCells
+from .moving_mask import MovingMask
 from .reuse import StillClock
 from .smooth import Eye, Smoother
 
@@ -68,7 +69,7 @@ class Deciding:
         every_s: float | None = None,
         pieces: bool = True,
     ) -> None:
-        self._decider = Decider(class_count)
+        self._decider = Decider(class_count, carries=carries)
         self._smooth, self._carries = smooth, carries
         self._ignored = ignored
         self._left_out = np.empty((0, 0), np.uint8)  # see `Ignored.pixels`
@@ -86,42 +87,49 @@ class Deciding:
 
     def results(self, scored: Iterable[ScoredFrames]) -> Iterator[Decided]:
         for position, (frame, scores) in enumerate(chain.from_iterable(scored), self._first):
-            self._look(position, scores)
+            seen = scores
             if self._smooth or self._carries:
                 scores = self._smoothed(position, frame, scores)
-            if scores is not None:
+            if not frame.unchanged:
                 self._known = Known(frame.input, frame.time)
-            if frame.carried:
-                self._look(position, scores)
             if position < self._begin:
                 continue
-            if scores is not None:
-                self._mask = self._decided(scores, frame.picture.height, frame.picture.width)
+            self._look(position, frame, seen)
+            if not frame.unchanged:
+                self._mask = self._without_ignored(self._mask_of(frame, scores))
             result = SegmentedFrame(frame, self._mask, ignores=self._ignored is not None)
             state = self._state() if self._is_due(frame) else None
             yield Decided(position, result, state, self._familiarity)
 
-    def _look(self, position: Position, scores: NDArray[np.float32] | None) -> None:
-        if self._least_lead is not None and scores is not None and position >= self._begin and position % EVERY == 0:
-            self._familiarity = self._familiarity.with_frame(scores, self._least_lead)
+    def _look(self, position: Position, frame: Frame, scores: NDArray[np.float32] | None) -> None:
+        if self._least_lead is None or position % EVERY or frame.unchanged:
+            return
+        self._familiarity = self._familiarity.with_frame(
+            self._piece.scores() if scores is None else scores, self._least_lead
+        )
 
-    def _decided(self, scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
-        mask = self._decider.mask(scores, height, width)
+    def _mask_of(self, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.uint8]:
+        height, width = frame.picture.height, frame.picture.width
+        if scores is not None:
+            return self._decider.mask(scores, height, width)
+        assert frame.motion is not None
+        return self._decider.carried(frame.motion, height, width, self._piece.scores)
+
+    def _without_ignored(self, mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._ignored:
             if self._left_out.shape != mask.shape:
-                self._left_out = self._ignored.pixels(height, width)
+                self._left_out = self._ignored.pixels(*mask.shape)
             cv2.max(mask, self._left_out, dst=mask)
         return mask
 
     def _smoothed(self, position: int, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
         if begins_piece(position) and self._next:
             self._piece, self._next = self._next, None
+            self._decider.forget()
         elif warms_up(position) and self._pieces:
             self._next = _Piece(self._eye, smooth=self._smooth)
-        if self._next and not frame.carried:
+        if self._next:
             self._next.blend(frame, scores)
-        elif self._next:
-            self._next.pass_by(frame)
         return self._piece.blend(frame, scores) if position >= self._begin else scores
 
     def _is_due(self, frame: Frame) -> bool:
@@ -148,20 +156,17 @@ class _Piece:
         self._smoother.restore(state.smoother if state else None)
 
     def blend(self, frame: Frame, scores: NDArray[np.float32] | None) -> NDArray[np.float32] | None:
-        """The frame's scores, good until the next call; `None` for an unchanged one, as it has none."""
+        """The frame's scores, good until the next call; `None` for one that has none."""
         time = self._clock.time(frame)
-        if frame.carried:
-            assert frame.motion is not None
-            return self._smoother.carried(frame.motion)
         if scores is None:
             return None
         if not self._smooth:
             self._smoother.reset()
         return self._smoother.blend(scores, frame.input, time=time, motion=frame.motion)
 
-    def pass_by(self, frame: Frame) -> None:
-        """A carried frame whose scores nobody wants."""
-        self._clock.time(frame)
+    def scores(self) -> NDArray[np.float32]:
+        """Of the last frame that had some: a copy."""
+        return self._smoother.scores()
 
     def state(self) -> PieceState:
         return PieceState(self._clock.state, self._smoother.state())
@@ -172,6 +177,7 @@ class Decider:
 
     Args:
         class_count: of the model.
+        carries: some masks are carried.
         min_enlargement, max_mixed: below and above which all is enlarged; the masks are the same, wherever they lie.
         at_a_time: pixels of mixed cells to decide.
     """
@@ -180,15 +186,17 @@ class Decider:
         self,
         class_count: int,
         *,
+        carries: bool = False,
         min_enlargement: float = MIN_ENLARGEMENT,
         max_mixed: float = MAX_MIXED,
         at_a_time: int = PIXELS_AT_A_TIME,
     ) -> None:
-        self._class_count = class_count
+        self._class_count, self._carries = class_count, carries
         self._min_enlargement, self._max_mixed, self._at_a_time = min_enlargement, max_mixed, at_a_time
         self._coarse, self._fine = _BestClass(), _BestClass()
         self._enlarged = np.empty((0, 0), np.float32)
         self._mixed_cells: MixedCells | None = None
+        self._moving: MovingMask | None = None  # the last one
 
     def mask(self, scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
         """(height, width) class indices from `scores` (classes, h, w); of equal scores the first class wins.
@@ -198,6 +206,26 @@ class Decider:
         """
         if len(scores) != self._class_count:
             raise ValueError(f"scores are of {len(scores)} classes, not {self._class_count}")
+        mask = self._decided(scores, height, width)
+        self._moving = MovingMask(mask) if self._carries else None
+        return mask
+
+    def carried(
+        self, motion: NDArray[np.float32], height: int, width: int, scores: Callable[[], NDArray[np.float32]]
+    ) -> NDArray[np.uint8]:
+        """The last mask, moved by `motion` (h, w, 2), as of `Flow`, from a later frame back to its own.
+
+        Where it is not there, or of another size, it is made anew, of `scores`.
+        """
+        if self._moving is None or self._moving.shape != (height, width):
+            self._moving = MovingMask(self._decided(scores(), height, width))
+        return self._moving.moved(motion)
+
+    def forget(self) -> None:
+        """What is carried next are other scores than those of the last mask."""
+        self._moving = None
+
+    def _decided(self, scores: NDArray[np.float32], height: int, width: int) -> NDArray[np.uint8]:
         grid = (scores.shape[1], scores.shape[2])
         if height <= grid[0] or width <= grid[1] or height * width < self._min_enlargement * grid[0] * grid[1]:
             return self._enlarge_all(scores, height, width)

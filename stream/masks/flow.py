@@ -232,9 +232,9 @@ def stepped(motion: Field, now: Gray, before: Gray, steps: int = 1) -> Field:
     """`motion`, which may be of smaller pictures, made finer."""
     tracker = Tracker(now)
     for _ in range(steps):
-        step = tracker.step(moved(before, origins_of(motion, *now.shape)))
+        missed = tracker.step(moved(before, origins_of(motion, *now.shape)))
         rows, columns = motion.shape[:2]
-        step = cv2.resize(step, (columns, rows), interpolation=cv2.INTER_LINEAR)
+        step = cv2.resize(missed, (columns, rows), interpolation=cv2.INTER_LINEAR)
         motion = np.asarray(cv2.scaleAdd(step, columns / now.shape[1], motion), np.float32)
     return motion
 

@@ -69,7 +69,7 @@ class Smoother:
         """What another one goes on from to the same results, by `restore`."""
         if self._view is None:
             return None
-        return SmootherState(self._time, self._view, self._past.planes()[1:])
+        return SmootherState(self._time, self._view, self.scores())
 
     def restore(self, state: SmootherState | None) -> None:
         self.reset()
@@ -105,16 +105,9 @@ class Smoother:
         self._time = time
         return result
 
-    def carried(self, motion: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The scores of the last frame that was blended, moved to a later one; good until the next call.
-
-        What is blended next is still that frame's, as it was.
-
-        Args:
-            motion: (h, w, 2) as of `Flow`, from the later frame back to it.
-        """
-        _, height, width = self._past.shape
-        return self._past.moved(origins_of(motion, height, width))[1:]
+    def scores(self) -> NDArray[np.float32]:
+        """Of the last frame that was blended: a copy."""
+        return self._past.planes()[1:]
 
     def _with_past(
         self, scores: NDArray[np.float32], view: View, gap_s: float, motion: NDArray[np.float32] | None

@@ -53,6 +53,7 @@ STEPS: tuple[tuple[Any, str, str], ...] = (
     (smooth.MovingPlanes, "moved", "smooth: move scores"),
     (smooth.MovingPlanes, "keep", "smooth: keep scores"),
     (deciding.Decider, "mask", "decide: mask"),
+    (deciding.Decider, "carried", "decide: carry"),
     (overlay.Overlay, "render", "draw"),
     (video_sink.OverlayVideoSink, "write", "write overlay: Python, container"),
     (video_sink.PiecewiseEncoder, "encode", "encode: this thread"),
