@@ -62,7 +62,7 @@ def lr_find(
         device=device,
         precision=precision,
     )
-    _make_room(output, overwrite=overwrite)
+    _refuse_taken(output, overwrite=overwrite)
     _find(settings, output)
 
 
@@ -71,12 +71,19 @@ def _find(settings: TrainSettings, output: Path) -> None:
     from .lr_find import suggest, write_points
     from .plots import draw_lr_find  # matplotlib takes a second, and wrong usage should not
 
-    with Talk("raising the rate") as talk:
-        points = find_rate(
-            settings,
-            on_point=lambda done, total, loss: talk.step(done, total, f"loss {loss:.4f}"),
-            on_message=talk.say,
-        )
+    is_new = not output.exists()
+    _make_room(output)
+    try:
+        with Talk("raising the rate") as talk:
+            points = find_rate(
+                settings,
+                on_point=lambda done, total, loss: talk.step(done, total, f"loss {loss:.4f}"),
+                on_message=talk.say,
+            )
+    except BaseException:
+        if is_new:
+            output.rmdir()
+        raise
     write_points(points, output / _TABLE)
     found = suggest(points)
     draw_lr_find(points, found, output / _PLOT)
@@ -88,10 +95,13 @@ def _find(settings: TrainSettings, output: Path) -> None:
     print_line(f"next: {train_command(replace(settings, lr=lr, encoder_lr=encoder_lr), Path('RUN'))}")
 
 
-def _make_room(folder: Path, *, overwrite: bool) -> None:
+def _refuse_taken(folder: Path, *, overwrite: bool) -> None:
     for path in (folder / _TABLE, folder / _PLOT):
         if path.exists() and not overwrite:
             raise TrainingError(f"{path}: exists; pass --overwrite to replace it")
+
+
+def _make_room(folder: Path) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as exc:

@@ -171,9 +171,10 @@ def counts(states: Counter[State], *, files: int | None, frames: int, unlike: in
         words.append(f"{files - states.total()} not begun")
     warning = f"; {unlike} of them unlike what the model has learnt: look at those masks" if unlike else ""
     speed = f", {frames / seconds:.1f} fps" if frames and seconds else ""
+    made = f"{frames} {'frame' if frames == 1 else 'frames'}"
     taken = f" in {clock(seconds)}{speed}" if seconds is not None else ""
     told = ", ".join(words) or "none had its turn"
-    return f"{files} {'file' if files == 1 else 'files'}: {told}; {frames} frames{taken}{warning}"
+    return f"{files} {'file' if files == 1 else 'files'}: {told}; {made}{taken}{warning}"
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:

@@ -154,10 +154,10 @@ def _run(
         shared = stack.enter_context(model.shared(1 if request.cluster else at_once, together=False))
         # Before the summary, whose folder is made: there may be no cluster, and nothing to connect to one with.
         cluster = stack.enter_context(open_cluster(model, request.cluster)) if request.cluster else None
+        places = stack.enter_context(views.places(jobs[0], model, workload.in_json, at_once))
         noted = summary and stack.enter_context(open_summary(summary, facts))
         if talk.shows_time_left and many:
             stack.enter_context(workload.looking_ahead())
-        places = stack.enter_context(views.places(jobs[0], model, workload.in_json, at_once))
         stack.enter_context(talk)
         if many:
             talk.say(f"{len(jobs)} file{'s' * (len(jobs) > 1)}; {model.path.stem} on {model.device}")

@@ -53,7 +53,8 @@ class Views:
         """Say before the work what cannot be.
 
         Raises:
-            OutputError: several sources for one stream, an address that nothing can be sent to, or no window.
+            OutputError: several sources for one stream, an address that nothing can be sent to, no window, or a page
+                that lacks a package or is open to everybody.
         """
         if self.stream and len(jobs) > 1:
             raise OutputError(f"{len(jobs)} sources cannot go into one stream; run them apart")
@@ -61,6 +62,10 @@ class Views:
             parse_target(self.stream, timeout_s=self.timeout_s)
         if self.window:
             refuse_no_window()
+        if self.address is not None:
+            from .live_view import LiveView, parse_address
+
+            LiveView(parse_address(self.address), (), token=self.token)
 
     @contextmanager
     def places(self, job: SegmentSettings, model: Model, run: RunFacts, count: int) -> Iterator[Places]:

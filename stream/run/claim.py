@@ -31,6 +31,7 @@ from ..system.disk import (
     writing,
 )
 from ..system.hold import held, mark_of, word_for, write_mark
+from .done import in_words
 from .settings import SegmentSettings
 
 log = logging.getLogger(__name__)
@@ -201,7 +202,11 @@ def progress_folder(outputs: Sequence[Path]) -> Path:
 
 def differing_in(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """In words."""
-    return [f"{name} was {before.get(name)}, now {value}" for name, value in now.items() if before.get(name) != value]
+    return [
+        f"{name} was {in_words(before.get(name))}, is now {in_words(value)}"
+        for name, value in now.items()
+        if before.get(name) != value
+    ]
 
 
 def _aside(folder: Path) -> Path:

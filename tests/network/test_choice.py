@@ -162,7 +162,7 @@ def test_going_on_in_another_precision_or_runtime_is_refused(
     settings, stop = SegmentSettings(clip, masks=tmp_path / "masks.zip"), Event()
     model = Model.load(device="openvino:fp32")
     process_video(settings, model, stop=stop, on_frame=lambda frames: stop.set() if frames == 3 else None)
-    with pytest.raises(OutputError, match=r"device was openvino:fp32, now cpu"):
+    with pytest.raises(OutputError, match=r"device was openvino:fp32, is now cpu"):
         process_video(replace(settings, resume=True), Model.load("camvid-lite0", device="cpu"))
     assert process_video(replace(settings, resume=True), model).resumed == 3
     process_video(replace(settings, masks=tmp_path / "whole.zip"), model)

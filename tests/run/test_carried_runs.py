@@ -226,6 +226,8 @@ def test_going_on_with_another_every_is_refused_by_name(clip: Path, model: Model
     process_video(settings, model)
     with pytest.raises(OutputError, match=r"made before, but --every was 3, is now 66ms"):
         process_video(replace(settings, resume=True, every=parse_every("66ms")), model)
+    with pytest.raises(OutputError, match=r"made before, but --every was 3, is now not given"):
+        process_video(replace(settings, resume=True, every=None), model)
     assert process_video(replace(settings, resume=True), model).before
 
 

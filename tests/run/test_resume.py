@@ -218,11 +218,11 @@ def test_resume_where_nothing_was_begun_begins(clip: Path, model: Model, tmp_pat
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"alpha": 0.7}, r"--alpha was 0.5, now 0.7"),
-        ({"palette": load_palette("camvid")}, r"--palette was clear, now camvid"),
-        ({"style": "outline", "legend": "auto"}, r"--legend was off, now auto; --style was fill, now outline"),
-        ({"stride": 3}, r"--stride was 1, now 3"),
-        ({"smooth": False, "crf": 30}, r"--smooth was True, now False; --crf was 23, now 30"),
+        ({"alpha": 0.7}, r"--alpha was 0.5, is now 0.7"),
+        ({"palette": load_palette("camvid")}, r"--palette was clear, is now camvid"),
+        ({"style": "outline", "legend": "auto"}, r"--legend was off, is now auto; --style was fill, is now outline"),
+        ({"stride": 3}, r"--stride was 1, is now 3"),
+        ({"smooth": False, "crf": 30}, r"--smooth was on, is now off; --crf was 23, is now 30"),
     ],
 )
 def test_going_on_with_other_settings_is_refused_by_name(

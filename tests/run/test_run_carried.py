@@ -179,7 +179,7 @@ def test_sound_stays_without_metadata_and_a_run_with_it_is_another(
     assert run(model_path, clip, "-o", f"{tmp_path}/out/", "--no-metadata") == 0
     assert sound_times_of(tmp_path / "out/spoken_overlay.mp4") == sound_times_of(clip)
     assert run(model_path, clip, "-o", f"{tmp_path}/out/", "--resume") == 1
-    assert "--no-metadata was True, is now False" in capsys.readouterr().err
+    assert "--no-metadata was on, is now off" in capsys.readouterr().err
 
 
 def test_a_preview_carries_the_same_as_the_run_s_overlay(model_path: Path, tmp_path: Path) -> None:
