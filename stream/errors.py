@@ -12,6 +12,9 @@ Stopped          the run is to end early, but well
 
 from __future__ import annotations
 
+from itertools import takewhile
+from pathlib import Path
+
 
 class RoadmaskError(Exception):
     """The message is for the user, in one line: what was wrong, with the value, and what to do.
@@ -28,6 +31,15 @@ class RoadmaskError(Exception):
         """`usage`: it is the fault of a word of the command, whatever files and devices there are."""
         super().__init__(message)
         self.usage = usage
+
+    def _render_traceback_(self) -> list[str]:
+        """What a notebook shows (IPython asks for it): the reader's own lines that led here, without those below."""
+        from traceback import extract_tb, format_list  # for which nothing else waits
+
+        rooms = str(Path(__file__).parent)
+        frames = [frame for frame in extract_tb(self.__traceback__) if "interactiveshell" not in frame.filename]
+        own = list(takewhile(lambda frame: not frame.filename.startswith(rooms), frames))
+        return [*(line.rstrip("\n") for line in format_list(own)), f"{type(self).__name__}: {self}"]
 
 
 class SourceError(RoadmaskError):

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from roadmask.stream.pipeline import Channel, Pipeline
+from tests.support import own_process
+from tests.support.clips import cfr, make_clip
 
 LIMIT_S = 5.0  # for what happens at once unless it is broken
 
@@ -293,3 +297,20 @@ def test_a_stage_that_is_made_by_another_while_the_pipeline_is_left_is_not_begun
         first = next(pipeline.stage("outer", outer(), depth=5))
         threading.Timer(0.1, asked.set).start()  # the pipeline is left before, and waits for the stage to end
     assert (first, begun) == (0, [])
+
+
+def test_a_program_that_ends_in_the_middle_of_a_stream_ends_well(tmp_path: Path, model: Path) -> None:
+    make_clip(tmp_path / "drive.mp4", cfr(60))
+    script = f"""
+        import atexit, threading
+        atexit.register(lambda: print("alive", sum(thread.is_alive() for thread in stages)))  # the last that is called
+        import roadmask
+        left_open = roadmask.load({str(model)!r}).stream({str(tmp_path / "drive.mp4")!r})
+        print(next(left_open).index)
+        stages = [thread for thread in threading.enumerate() if thread is not threading.main_thread()]
+        assert stages
+    """
+    done = subprocess.run(
+        own_process.python(script), capture_output=True, text=True, timeout=own_process.LIMIT_S, check=False
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (0, "", "0\nalive 0\n")

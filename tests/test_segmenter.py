@@ -370,6 +370,14 @@ def test_a_notebook_shows_a_small_picture(segmenter: Segmenter) -> None:
     assert cv2.imdecode(np.frombuffer(shown, np.uint8), cv2.IMREAD_COLOR).shape == (360, 640, 3)
 
 
+def test_a_notebook_shows_of_an_error_the_reader_s_own_lines_and_the_message(segmenter: Segmenter) -> None:
+    with pytest.raises(SourceError) as caught:
+        segmenter("nothing.jpg")
+    here, message = caught.value._render_traceback_()
+    assert here.endswith('segmenter("nothing.jpg")')
+    assert message == "SourceError: nothing.jpg: no such file"
+
+
 def test_paths_may_be_text_everywhere(model: Path, tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "drive.mp4", cfr(3))
     settings = roadmask.SegmentSettings(str(clip), masks=str(tmp_path / "m.zip"), stats=str(tmp_path / "s.csv"))  # type: ignore[arg-type]

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import logging
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from threading import Event
+from weakref import WeakSet
 
 from ..camera.camera import Camera, parse_camera
 from ..camera.status import CameraEvent, CameraState, CameraStatus
@@ -238,12 +240,25 @@ def segment_video(
         every=every_given(every),
         ignore=ignore or None,
     )
-    return results_of(settings, model, device)
+    frames = results_of(settings, model, device)
+    _unclosed.add(frames)
+    return frames
+
+
+_unclosed: WeakSet[Generator[SegmentedFrame, None, None]] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    """What a program has left in the middle: where Python ends around a thread that is in a runtime, it aborts."""
+    for frames in list(_unclosed):
+        with suppress(ValueError):  # it is at work on another thread
+            frames.close()
 
 
 def results_of(
     settings: SegmentSettings, model: Model | Path | str | None, device: str = "auto"
-) -> Iterator[SegmentedFrame]:
+) -> Generator[SegmentedFrame, None, None]:
     """As `segment_video`, of a source as a run's settings name it; their outputs are not made."""
     loaded = model if isinstance(model, Model) else Model.load(model, device=device)
     stop = Event()

@@ -13,7 +13,7 @@ import pytest
 
 from roadmask.stream.cli import main
 from tests.support.clips import cfr, make_clip
-from tests.support.color_model import halves
+from tests.support.color_model import SPEC, halves, spec, write_color_model
 from tests.support.run_command import run
 
 
@@ -96,6 +96,15 @@ def test_info_of_a_summary_counts_what_became_of_the_files(
     (tmp_path / "other.json").write_text("[]")
     assert main(["info", str(tmp_path / "other.json")]) == 1
     assert "other.json: no summary of 'roadmask run'" in capsys.readouterr().err
+
+
+def test_info_of_a_model_of_one_size_says_that_it_takes_no_other(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    size = {"height": 64, "width": 96, "stride": 1, "fixed": True}
+    path = write_color_model(tmp_path / "one.onnx", metadata=spec(input={**SPEC["input"], **size}))
+    facts = facts_of(path, capsys)
+    assert facts["input"].endswith("RGB from 0 to 255 as it is; 96x64 alone")
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
