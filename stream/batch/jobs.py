@@ -30,6 +30,7 @@ from .video_files import VideoFile
 
 _LOOKED_AT = 100  # jobs, for what an earlier call was: it began with the first
 OVERLAY_SUFFIXES = (".mp4", ".mov", ".mkv")
+_STAR = "*"  # in the name of an output: that of the video
 _ARCHIVES = (".zip", ".mkv")  # of masks of a video, as which no picture's is written
 # What means nothing to a picture: that it was asked for makes its run no other one.
 _OF_VIDEOS = (
@@ -50,8 +51,8 @@ def plan(
     Args:
         sources: from `find_sources`, or cameras.
         output: a folder (ending in a slash, existing, or without a suffix) takes overlay, masks and statistics under
-            each source's name; a file takes the overlay of the one source; `None` without other outputs puts a file's
-            overlay into the working directory; a camera's is never recorded unasked.
+            each source's name; a file takes the overlay of the one source, or of each where * is its name; `None`
+            without other outputs puts a file's overlay into the working directory, and records no camera unasked.
         template: everything else, for all of them.
         default_overlay: write a file's overlay where no output is named.
 
@@ -65,22 +66,30 @@ def plan(
     if folder is None and output is not None:
         template = replace(template, overlay=Path(output))
     are_pictures = all(isinstance(source, VideoFile) and source.picture for source in sources)
-    if folder is not None or not template.outputs or are_pictures:
+    starred = [path for path in template.outputs if _STAR in str(path)]
+    if folder is not None or not template.outputs or are_pictures or starred:
         jobs = []
         for source, place in zip(sources, _places(sources), strict=True):
             job = job_of(template, source)
+            if job.picture and starred:
+                raise OutputError(f"{starred[0]}: {_STAR} is a video's name; for pictures name folders", usage=True)
             if job.picture:
                 default = default_overlay and not template.outputs
                 jobs.append(_picture_outputs(job, folder, place, default_overlay=default, alone=len(sources) == 1))
             elif folder is not None:
-                jobs.append(into_folder(job, folder / place))
+                jobs.append(into_folder(job, folder, place))
+            elif starred:
+                jobs.append(_named_by(job, place))
             else:
                 has_overlay = default_overlay and not isinstance(source, Camera)
                 jobs.append(replace(job, overlay=_overlay_at(place) if has_overlay else None))
         _refuse_equal_names(jobs)
         return _without_results(jobs, sources)
     if len(sources) > 1:
-        raise OutputError(f"{len(sources)} sources cannot go into one file; name a folder: -o DIR/")
+        raise OutputError(
+            f"{len(sources)} sources cannot go into one file; name a folder: -o DIR/, or let * be the name of each, in "
+            "quotes: --masks 'DIR/*.mkv'"
+        )
     if template.overlay is not None and template.overlay.suffix.lower() not in OVERLAY_SUFFIXES:
         known = ", ".join(OVERLAY_SUFFIXES)
         raise OutputError(
@@ -129,6 +138,12 @@ def results_folder(output: str | None) -> Path | None:
     path = Path(output)
     is_folder = output.endswith(("/", "\\")) or path.is_dir() or not (path.suffix or path.exists())
     return path if is_folder else None
+
+
+def folder_of_each(output: str | None, template: SegmentSettings) -> Path | None:
+    """The folder of the first of the outputs in whose names * is that of each video; `None` where there are none."""
+    named = [str(path) for path in (output, *template.outputs) if _STAR in str(path)]
+    return Path(f"{named[0].partition(_STAR)[0]}{_STAR}").parent if named else None
 
 
 def _places(sources: Sequence[VideoFile | Camera]) -> list[Path]:
@@ -214,15 +229,29 @@ def _overlay_at(place: Path) -> Path:
     return place.with_name(f"{place.name}_overlay.mp4")
 
 
-def into_folder(job: SegmentSettings, place: Path) -> SegmentSettings:
-    """Outputs that were named one by one keep their names."""
-    masks = place.name.replace(".", "_")  # after a dot would be the kind of archive
+def into_folder(job: SegmentSettings, folder: Path, place: Path) -> SegmentSettings:
+    """Outputs that were named one by one keep their names, in which * is that of the source."""
+    job = _named_by(job, place)
     return replace(
         job,
-        overlay=job.overlay or _overlay_at(place),
-        masks=job.masks or place.with_name(f"{masks}_masks"),
-        stats=job.stats or place.with_name(f"{place.name}_stats.csv"),
+        overlay=job.overlay or _overlay_at(folder / place),
+        masks=job.masks or folder / _dotless(place).with_name(f"{_dotless(place).name}_masks"),
+        stats=job.stats or (folder / place).with_name(f"{place.name}_stats.csv"),
     )
+
+
+def _named_by(job: SegmentSettings, place: Path) -> SegmentSettings:
+    """Each has outputs of its own: a * in the name of one is where the source's results belong, and their name."""
+
+    def named(path: Path | None) -> Path | None:
+        return path and Path(str(path).replace(_STAR, str(place if path.suffix else _dotless(place))))
+
+    return replace(job, overlay=named(job.overlay), masks=named(job.masks), stats=named(job.stats))
+
+
+def _dotless(place: Path) -> Path:
+    """After a dot would be the kind of archive."""
+    return place.with_name(place.name.replace(".", "_"))
 
 
 def _without_results(jobs: list[SegmentSettings], sources: Sequence[VideoFile | Camera]) -> list[SegmentSettings]:

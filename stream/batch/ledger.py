@@ -46,7 +46,7 @@ class Ledger:
         alone = replace(job_of(self.template, file), ignore=ignored)
         apart = Path(os.path.relpath(file.path.parent, os.path.commonpath(map(os.path.abspath, self.folders))))
         jobs = [
-            into_folder(alone, self.results / folder / name)
+            into_folder(alone, self.results, folder / name)
             for name in (stem, stem + file.path.suffix.replace(".", "_"))
             for folder in (file.folder, apart)
         ]

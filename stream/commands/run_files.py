@@ -19,6 +19,7 @@ from ..batch.footage import Kind
 from ..batch.jobs import (
     EarlierChoice,
     earlier_choice,
+    folder_of_each,
     ignoring,
     masks_folder,
     only_missing,
@@ -99,7 +100,7 @@ def run_files(request: FilesRequest, load: Load, views: Views) -> int:
     named = (template.overlay, template.masks, template.stats, request.summary)
     with open_depot(request.words, request.output, named) as depot, ExitStack() as stack:
         output = depot.output if depot else request.output
-        folder = results_folder(output)
+        folder = results_folder(output) or folder_of_each(output, template)
         kind = request.kind
         files = depot.find(request.words, kind) if depot else find_sources(request.words, folder, kind)
         files = some_pictures(files, template.stride, template.max_frames)

@@ -61,6 +61,26 @@ def test_outputs_of_a_camera_without_a_name_are_all_called_by_its_address_withou
     ]
 
 
+def test_a_star_in_the_name_of_an_output_is_the_name_of_each_video(tmp_path: Path) -> None:
+    touch(tmp_path, "a.mp4", "sub/b.c.mp4")
+    files = find_sources([str(tmp_path)])
+    template = SegmentSettings(Path(), masks=Path("masks/*.mkv"), stats=Path("t/*_shares.csv"))
+    assert [job.outputs for job in plan(files, None, template)] == [
+        (Path("masks/a.mkv"), Path("t/a_shares.csv")),
+        (Path("masks/sub/b.c.mkv"), Path("t/sub/b.c_shares.csv")),
+    ]
+    folders = SegmentSettings(Path(), masks=Path("masks/*"))
+    assert [job.masks for job in plan(files, None, folders)] == [Path("masks/a"), Path("masks/sub/b_c")]
+    assert [job.outputs[0] for job in plan(files, "seen/*.mov", SegmentSettings(Path()))] == [
+        Path("seen/a.mov"),
+        Path("seen/sub/b.c.mov"),
+    ]
+    assert [job.outputs[:2] for job in plan(files, "out/", SegmentSettings(Path(), masks=Path("m/*.zip")))] == [
+        (Path("out/a_overlay.mp4"), Path("m/a.zip")),
+        (Path("out/sub/b.c_overlay.mp4"), Path("m/sub/b.c.zip")),
+    ]
+
+
 def test_without_any_output_the_overlay_goes_into_the_working_directory() -> None:
     (job,) = plan([VideoFile(Path("drives/night.mp4"))], None, TEMPLATE)
     assert job.outputs == (Path("night_overlay.mp4"),)

@@ -120,6 +120,16 @@ def test_a_second_call_does_only_what_is_missing(
     assert {name.partition("_")[0] for name in again} == {"b"}
 
 
+def test_masks_alone_of_many_are_made_once_each_in_a_file_of_its_own(
+    drives: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for told in ("3 files: 3 done", "3 files: 3 done before"):
+        capsys.readouterr()
+        assert run(drives, "--masks", f"{tmp_path}/masks/*.zip", model=model) == 0
+        assert told in capsys.readouterr().err
+    assert {path.name for path in (tmp_path / "masks").iterdir()} == {"a.zip", "b.zip", "c.zip", "summary.json"}
+
+
 @pytest.mark.parametrize("change", ["model", "setting", "source"])
 @pytest.mark.logs_errors
 def test_what_was_made_in_another_way_is_refused_by_name_and_made_anew_if_wanted(

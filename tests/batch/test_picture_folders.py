@@ -318,6 +318,7 @@ def test_a_picture_without_an_output_has_its_overlay_here(
     [
         (["photos", "-o", "seen.png"], 1, "seen.png: several pictures cannot go into one file; name a folder"),
         (["photos", "--masks", "m.png"], 1, "m.png: several pictures cannot go into one file; name a folder"),
+        (["photos", "--masks", "m/*.png"], 2, "m/*.png: * is a video's name; for pictures name folders"),
         (["photos/a.jpg", "-o", "seen.txt"], 2, "seen.txt: overlays of pictures are .png, .jpg"),
         (["photos/a.jpg", "--masks", "m.tif"], 2, "m.tif: the mask of a picture is a .png"),
         (["photos/a.jpg", "--as", "pictures", "-o", "seen.mp4"], 2, "seen.mp4: overlays of pictures are"),
