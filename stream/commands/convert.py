@@ -125,7 +125,7 @@ def convert(
             )
             count = give_to_tool(settings, on_mask=on_mask)
     if not quiet:
-        _talk.print(f"{printable(masks)}: {count} masks", soft_wrap=True, markup=False)
+        _talk.print(f"{printable(masks)}: {count} mask{'s' * (count != 1)}", soft_wrap=True, markup=False)
         if tool is not None:
             _talk.print(f"{tool}: {_WHAT_NEXT[tool].format(subset=_subset(subset))}", soft_wrap=True, markup=False)
     write_result(output)

@@ -158,9 +158,7 @@ def describe(path: Path) -> dict[str, Any]:
 def _model(path: Path) -> dict[str, Any]:
     model = Model.load(path, device="cpu")
     spec = model.spec
-    size = f"{spec.width}x{spec.height}"
-    multiples = f"multiples of {spec.stride}, best at about {size}" if spec.stride > 1 else f"any, best at about {size}"
-    sides = f"{size} alone" if spec.fixed else f"height and width {multiples}"
+    sides = f"height and width multiples of {spec.stride}, best at about {spec.width}x{spec.height}"
     return {
         "kind": "model",
         "file": path.name,

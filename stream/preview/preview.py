@@ -83,7 +83,7 @@ class PreviewReport:
     def __str__(self) -> str:
         rate, rest = self.frames / (self.seconds or 1), ", interrupted" if self.interrupted else ""
         told = f"; sound: {self.sound}" if self.sound else ""
-        return f"{self.frames} frames, {self.seconds:.1f} s, {rate:.1f} fps{rest}{told}"
+        return f"{self.frames} frame{'s' * (self.frames != 1)}, {self.seconds:.1f} s, {rate:.1f} fps{rest}{told}"
 
 
 def preview_video(

@@ -195,7 +195,7 @@ class Report:
 
     def __str__(self) -> str:
         if self.before:
-            return f"{self.frames} frames, done before" + self._concerns
+            return f"{self.frames} frame{'s' * (self.frames != 1)}, done before" + self._concerns
         if self.picture:
             return f"{self.seconds:.2f} s" + self._concerns
         return (
