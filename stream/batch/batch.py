@@ -143,7 +143,8 @@ def run(job: SegmentSettings, run_job: RunJob) -> Outcome:
     except BaseException as exc:  # noqa: BLE001 - carried to the main thread, which tells it
         error = _in_words(exc, job)
         return Outcome(job, "failed", started, datetime.now(UTC), reason=_reason(error), error=error)
-    reason = f"interrupted after {report.frames} frame{'s' * (report.frames != 1)}" if report.interrupted else report.lost
+    frames = f"{report.frames} frame{'s' * (report.frames != 1)}"
+    reason = f"interrupted after {frames}" if report.interrupted else report.lost
     return Outcome(job, report.state, started, datetime.now(UTC), reason=reason, report=report)
 
 

@@ -158,7 +158,9 @@ def describe(path: Path) -> dict[str, Any]:
 def _model(path: Path) -> dict[str, Any]:
     model = Model.load(path, device="cpu")
     spec = model.spec
-    sides = f"height and width multiples of {spec.stride}, best at about {spec.width}x{spec.height}"
+    size = f"{spec.width}x{spec.height}"
+    multiples = f"multiples of {spec.stride}, best at about {size}" if spec.stride > 1 else f"any, best at about {size}"
+    sides = f"{size} alone" if spec.fixed else f"height and width {multiples}"
     return {
         "kind": "model",
         "file": path.name,
@@ -295,7 +297,8 @@ def _archive(path: Path) -> dict[str, Any]:
 
 def _run(ending: Mapping[str, Any]) -> str:
     lost = f"lost: {ending['lost']}" if ending["lost"] else ""
-    words = (f"{ending['state']}, {ending['frames']} frames", lost, warning_of(ending["unlike"]))
+    frames = f"{ending['frames']} frame{'s' * (ending['frames'] != 1)}"
+    words = (f"{ending['state']}, {frames}", lost, warning_of(ending["unlike"]))
     return "; ".join(filter(None, words))
 
 

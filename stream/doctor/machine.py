@@ -24,7 +24,7 @@ from .doctor import Finding, State
 
 EXTRAS = {
     "train": "roadmask train, lr-find and data",
-    "export": "roadmask export and eval",
+    "export": "roadmask export, adopt and eval",
     "openvino": "--device openvino, the quickest on CPUs with VNNI or BF16",
     "serve": "--serve, the live view in a browser",
     "heic": "pictures as .heic",
