@@ -84,7 +84,7 @@ def made_otherwise(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[st
 
 def in_words(value: object) -> str:
     """What an option was given; also as summaries of version 1.0.0 hold it."""
-    if value is None or value == [] or value == "None":
+    if value in (None, "", "None", []):
         return "not given"
     if str(value) in ("True", "False"):
         return "on" if str(value) == "True" else "off"
