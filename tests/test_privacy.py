@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.support.clips import cfr, make_clip
-from tests.support.own_process import LIMIT_S, no_network, python
+from tests.support.own_process import no_network
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="namespaces of Linux")
@@ -27,16 +27,3 @@ def test_a_file_job_needs_no_network_and_leaves_nothing_in_a_fresh_home(tmp_path
     assert (out / "drive_overlay.mp4").exists()
     left = [path.relative_to(home).as_posix() for path in home.rglob("*") if path.is_file()]
     assert [path for path in left if "roadmask" not in path] == []
-
-
-def test_a_cluster_that_is_asked_for_tells_ray_s_makers_nothing() -> None:
-    script = """
-        import sys
-        from roadmask.stream.commands.run_files import cluster_of
-        assert "ray" not in sys.modules
-        cluster_of("local", 1, 1)
-        print("ray" in sys.modules, os.environ["RAY_USAGE_STATS_ENABLED"])
-    """
-    env = {name: value for name, value in os.environ.items() if not name.startswith("RAY_")}
-    done = subprocess.run(python(script), env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
-    assert done.stdout.split() == ["True", "0"], done.stderr
