@@ -164,7 +164,7 @@ def test_what_was_made_before_a_stop_is_whole_and_is_not_made_again(clip: Path, 
         assert masks.ending.state == "interrupted"
     with pytest.raises(OutputError, match="an earlier run was stopped; pass --resume"):
         StretchFolder(job, model)
-    with pytest.raises(OutputError, match="cannot be gone on with: --smooth was True, now False"):
+    with pytest.raises(OutputError, match="cannot be gone on with: --smooth was on, is now off"):
         StretchFolder(replace(job, resume=True, smooth=False), model)
     again = replace(job, resume=True)
     first = facts_path(StretchFolder(again, model).path, cut_up(job)[0])

@@ -241,12 +241,12 @@ def test_going_on_with_another_model_or_source_is_refused(clip: Path, model: Mod
     run_until(settings, model, 5)
     changed = spec(provenance={"data": "other streets"})
     other = Model.load(write_color_model(tmp_path / "other.onnx", metadata=changed), device="cpu")
-    with pytest.raises(OutputError, match=r"model was colors.onnx \(\w+\), now other.onnx"):
+    with pytest.raises(OutputError, match=r"model was colors.onnx \(\w+\), is now other.onnx"):
         resumed(settings, other)
     shorter = tmp_path / "short" / clip.name
     shorter.parent.mkdir()
     shorter.write_bytes(clip.read_bytes()[:-1])
-    with pytest.raises(OutputError, match=r"source was moving.mp4 \(\d+ bytes, \w+\), now moving.mp4 \(\d+ bytes"):
+    with pytest.raises(OutputError, match=r"source was moving.mp4 \(\d+ bytes, \w+\), is now moving.mp4 \(\d+ bytes"):
         resumed(replace(settings, source=shorter), model)
 
 
