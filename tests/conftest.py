@@ -65,6 +65,15 @@ def _no_error_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
         assert not errors, [f"{record.name}: {record.getMessage()}" for record in errors]
 
 
+@pytest.fixture(autouse=True)
+def _logs_begin_anew() -> None:
+    """`run` sets up the logs of its process: what it writes to, and from which level on, would stay for later tests."""
+    root = logging.getLogger()
+    root.setLevel(logging.WARNING)
+    for handler in [handler for handler in root.handlers if type(handler).__module__.startswith("roadmask.")]:
+        root.removeHandler(handler)
+
+
 @pytest.fixture
 def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is lost is tried again soon."""
