@@ -21,7 +21,7 @@ from .model_file import check_output, placed, write
 from .pictures import samples
 from .verify import ParityReport, verify
 
-OPSET = 17  # of 2022; every ONNX Runtime that roadmask supports and the other runtimes know it
+_OPSET = 17  # of 2022; every ONNX Runtime that roadmask supports and the other runtimes know it
 
 
 def export_model(
@@ -31,7 +31,6 @@ def export_model(
     overwrite: bool = False,
     pictures: Sequence[Path] | None = None,
     size: tuple[int, int] | None = None,
-    opset: int = OPSET,
 ) -> ParityReport:
     """Write `output`, an ONNX file, and say how it compares with the checkpoint.
 
@@ -44,7 +43,6 @@ def export_model(
         pictures: to compare on; `None` for frames of the data set it was trained on.
         size: (height, width) that the model asks for, about; `None` for the one it was scored at in training. With
             another one, those scores are left out of the file, as they would not hold.
-        opset: version of the ONNX operators.
 
     Raises:
         ExportError: `output` cannot or must not be written, or the model disagrees with its checkpoint.
@@ -55,7 +53,7 @@ def export_model(
     checkpoint = _resized(load(checkpoint_path), size)
     compared = samples(checkpoint, pictures)
     network = DeployedNetwork(checkpoint)
-    graph = _to_onnx(network, checkpoint, opset)
+    graph = _to_onnx(network, checkpoint)
     onnx.helper.set_model_props(graph, metadata(checkpoint))
     onnx.checker.check_model(graph, full_check=True)
     with placed(output) as temporary:
@@ -74,7 +72,7 @@ def _resized(checkpoint: Checkpoint, size: tuple[int, int] | None) -> Checkpoint
     return replace(checkpoint, input_height=height, input_width=width, scores={})
 
 
-def _to_onnx(network: DeployedNetwork, checkpoint: Checkpoint, opset: int) -> onnx.ModelProto:
+def _to_onnx(network: DeployedNetwork, checkpoint: Checkpoint) -> onnx.ModelProto:
     """The graph, with batch, height and width free, and batch normalisation folded into the convolutions.
 
     By torch's older exporter. Measured with torch 2.13, both give the same graph of convolutions, clips and resizes
@@ -93,7 +91,7 @@ def _to_onnx(network: DeployedNetwork, checkpoint: Checkpoint, opset: int) -> on
             (torch.zeros(1, height, width, 3, dtype=torch.uint8),),
             path,
             dynamo=False,
-            opset_version=opset,
+            opset_version=_OPSET,
             input_names=[INPUT_NAME],
             output_names=[OUTPUT_NAME],
             dynamic_axes={

@@ -42,9 +42,9 @@ class Pictures:
     A process that is forked off has what was kept; one that is started anew decodes for itself.
     """
 
-    def __init__(self, parts: Sequence[Part], limit: int | None = None) -> None:
+    def __init__(self, parts: Sequence[Part]) -> None:
         self._parts = parts
-        self._left = _memory() * _MEMORY_SHARE if limit is None else limit
+        self._left = _memory() * _MEMORY_SHARE
         self._kept: dict[Key, Crop] = {}
 
     def read(self, part: int, example: Example) -> Crop:

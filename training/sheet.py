@@ -13,6 +13,7 @@ from .console import printable
 from .dataset import Color, Dataset
 from .layouts import Example
 
+_COLUMNS = 4  # of a sheet of labels
 _GAP, _CAPTION_HEIGHT, _LEGEND_HEIGHT, _FONT_SIZE = 8, 24, 30, 16
 _Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 _PAPER, _INK = (255, 255, 255), (0, 0, 0)
@@ -24,13 +25,11 @@ class Cell:
     picture: NDArray[np.uint8]  # (height, width, 3) RGB
 
 
-def paint(
-    picture: NDArray[np.uint8], mask: NDArray[np.uint8], colors: Sequence[Color], *, alpha: float = 0.5
-) -> NDArray[np.uint8]:
-    """The picture with each class's colour blended over it; what is void stays as it was."""
+def paint(picture: NDArray[np.uint8], mask: NDArray[np.uint8], colors: Sequence[Color]) -> NDArray[np.uint8]:
+    """The picture with each class's colour blended half over it; what is void stays as it was."""
     known = mask < len(colors)
     painted = picture.copy()
-    painted[known] = np.round((1 - alpha) * picture[known] + alpha * np.array(colors)[mask[known]])
+    painted[known] = np.round((picture[known] + np.array(colors)[mask[known]]) / 2)
     return painted
 
 
@@ -59,13 +58,13 @@ def draw_sheet(rows: Sequence[Sequence[Cell]], class_names: Sequence[str], color
     return sheet
 
 
-def label_sheet(dataset: Dataset, examples: Sequence[Example], *, columns: int = 4) -> Image.Image:
+def label_sheet(dataset: Dataset, examples: Sequence[Example]) -> Image.Image:
     """Pictures of a data set with their labels over them."""
     cells = []
     for example in examples:
         picture, mask = dataset.read(example)
         cells.append(Cell(printable(example.name), paint(picture, mask, dataset.class_colors)))
-    rows = [cells[first : first + columns] for first in range(0, len(cells), columns)]
+    rows = [cells[first : first + _COLUMNS] for first in range(0, len(cells), _COLUMNS)]
     return draw_sheet(rows, dataset.class_names, dataset.class_colors)
 
 

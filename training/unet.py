@@ -55,8 +55,9 @@ class WideContext(nn.Module):
     "Strip pooling", 2020). It begins as nothing, so that a network trained without it can go on with it.
     """
 
-    def __init__(self, channels: int, middle: int = 128) -> None:
+    def __init__(self, channels: int) -> None:
         super().__init__()
+        middle = 128
         self.narrow = nn.Sequential(nn.Conv2d(channels, middle, 1, bias=False), nn.BatchNorm2d(middle), nn.ReLU())
         self.filters = nn.ModuleList(_wide_filter(middle) for _ in range(2))
         self.row = nn.Conv2d(middle, middle, (5, 1), padding=(2, 0))

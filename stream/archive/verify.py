@@ -14,6 +14,7 @@ from .masked_frames import seconds
 
 Told = Callable[[int], None]  # how many masks, or frames, are done
 
+_MOST_GAPS = 8  # told of
 _SMALLEST = 16, 16  # of the network's picture, which nobody looks at here
 
 
@@ -169,8 +170,8 @@ class VideoCheck:
         return [(before + 1, after - 1) for before, after in pairwise(indices) if after - before > 1]
 
 
-def told_ranges(ranges: Iterable[tuple[int, int]], *, most: int = 8) -> str:
+def told_ranges(ranges: Iterable[tuple[int, int]]) -> str:
     """As in "0-4, 9, 12-30", and how many more there are."""
     told = [str(first) if first == last else f"{first}-{last}" for first, last in ranges]
-    rest = len(told) - most
-    return ", ".join(told[:most]) + (f" and {rest} more gaps" if rest > 0 else "")
+    rest = len(told) - _MOST_GAPS
+    return ", ".join(told[:_MOST_GAPS]) + (f" and {rest} more gaps" if rest > 0 else "")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from fractions import Fraction
 from pathlib import Path
 
 import av
@@ -17,14 +16,14 @@ _TEXTURE = 512  # pixels a side
 _DASH = 8.0  # length of a lane marking and of the gap after it
 
 
-def draw_drive(path: Path, *, height: int, width: int, frames: int, rate: Fraction = Fraction(30)) -> None:
+def draw_drive(path: Path, *, height: int, width: int, frames: int) -> None:
     """Encode a H.264 clip of a road with markings, verges, a sky and a camera's noise. Even sides.
 
     What it shows is simple; what decoder and encoder have to do is not, as everything moves and nothing is flat.
     """
     scene = _Scene(height, width)
     with av.open(path, "w") as container:
-        stream = container.add_stream("libx264", rate=rate, width=width, height=height, options={"crf": "20"})
+        stream = container.add_stream("libx264", rate=30, width=width, height=height, options={"crf": "20"})
         stream.pix_fmt = "yuv420p"
         for number in range(frames):
             container.mux(stream.encode(av.VideoFrame.from_ndarray(scene.picture(number), format="rgb24")))

@@ -32,6 +32,7 @@ from .pictures import Shown, message, overlay_jpeg, shown
 log = logging.getLogger(__name__)
 
 _HISTORY_S = 300  # of shares, one sample a second
+_WIDTH = 960  # at most, of the pictures sent to the page; snapshots have their full size
 _SHARE = 1 / 16  # of the machine, that making and sending pictures may take
 _STOCK_S = 1.0
 _JOIN_S = 1.0
@@ -70,7 +71,6 @@ class CameraFeed(Sink):
         status: of the camera; its name is the feed's.
         classes: of the masks.
         style: of the overlays for players.
-        max_width: of the pictures sent, in pixels.
         wake: called where a result has come that somebody wants.
     """
 
@@ -80,7 +80,6 @@ class CameraFeed(Sink):
         classes: Sequence[PixelClass],
         *,
         style: Style,
-        max_width: int,
         wake: Callable[[], None],
     ) -> None:
         self.name = status.name
@@ -89,7 +88,6 @@ class CameraFeed(Sink):
         self.pictures = Rendition(self._message)
         self.overlays = Rendition(lambda result: overlay_jpeg(self._shown(result), classes, style))
         self._class_count = len(classes)
-        self._max_width = max_width
         self._wake = wake
         self._reformatter = VideoReformatter()
         self._last: tuple[SegmentedFrame, Shown] | None = None
@@ -140,7 +138,7 @@ class CameraFeed(Sink):
     def _shown(self, result: SegmentedFrame) -> Shown:
         """Made once where several forms of a result are wanted."""
         if self._last is None or self._last[0] is not result:
-            self._last = (result, shown(result, self._reformatter, max_width=self._max_width))
+            self._last = (result, shown(result, self._reformatter, max_width=_WIDTH))
         return self._last[1]
 
     def __enter__(self) -> Self:

@@ -47,7 +47,6 @@ class LiveView:
         classes: of all cameras' masks, in the colours to draw them in.
         style: what is drawn until a viewer wants it otherwise.
         token: what viewers have to know; None for none, on loopback.
-        max_width: of the pictures sent to the page, in pixels; snapshots have their full size.
         run: asked how a run of files is, which the page then shows, too; what is added are the places of those at work.
 
     Raises:
@@ -62,7 +61,6 @@ class LiveView:
         *,
         style: Style = "fill",
         token: str | None = None,
-        max_width: int = 960,
         run: RunFacts | None = None,
     ) -> None:
         if missing := [name for name in _NEEDED if find_spec(name) is None]:
@@ -75,7 +73,6 @@ class LiveView:
             raise OutputError(f"--token: is shorter than {_SHORTEST_TOKEN} characters, which can be guessed")
         self._address = address
         self._token = token
-        self._max_width = max_width
         self._view = OnView(tuple(classes), style, run)
         self._pictures_bell, self._news_bell = Bell(), Bell()
         self._journal = Journal(self._view, self._news_bell)
@@ -92,7 +89,7 @@ class LiveView:
         if any(feed.name == status.name for feed in self._view.feeds):
             raise OutputError(f"{status.name}: two cameras have this name; give each its own: front=rtsp://...")
         view, wake = self._view, self._studio.wake
-        feed = CameraFeed(status, view.classes, style=view.style, max_width=self._max_width, wake=wake)
+        feed = CameraFeed(status, view.classes, style=view.style, wake=wake)
         view.feeds.append(feed)
         return feed
 

@@ -34,7 +34,6 @@ from roadmask.stream.run.stages import network_size
 from roadmask.stream.segmenter import _frame_of
 from roadmask.training.metrics import confusion_matrix, iou
 
-Scored = list[tuple[Frame, NDArray[np.float32]]]
 Masks = list[NDArray[np.uint8]]
 
 

@@ -22,7 +22,6 @@ from tests.support.clips import cfr, make_clip, sound_times_of, times_of
 from tests.support.heard import make_heard, plays, seen_and_heard, sound_of
 
 SUFFIXES = (".mp4", ".mov", ".mkv")
-PACKET_S = 1024 / 8000  # of AAC at the slowest rate
 
 
 @pytest.fixture

@@ -152,7 +152,7 @@ def test_a_sheet_of_a_spoilt_data_set_shows_what_is_readable(data: Path, tmp_pat
 
 def test_paint_blends_known_pixels_and_leaves_void() -> None:
     picture = np.full((1, 3, 3), 100, np.uint8)
-    painted = paint(picture, np.array([[0, 1, VOID]], np.uint8), [(0, 0, 0), (200, 100, 0)], alpha=0.5)
+    painted = paint(picture, np.array([[0, 1, VOID]], np.uint8), [(0, 0, 0), (200, 100, 0)])
     assert painted.tolist() == [[[50, 50, 50], [150, 100, 50], [100, 100, 100]]]
     assert (picture == 100).all()
 

@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from roadmask.export.convert import OPSET, _to_onnx
+from roadmask.export.convert import _to_onnx
 from roadmask.export.deploy import DeployedNetwork
 from roadmask.export.metadata import metadata
 from roadmask.export.pictures import draw
@@ -35,7 +35,6 @@ from tests.support.datasets import make_fastai, tiny_settings
 from tests.support.untrained import COLORS, HEIGHT, NAMES, WIDTH, untrained_checkpoint
 
 CPU = torch.device("cpu")
-BOX = Path(__file__).parents[2] / "stream" / "models"
 SHAPES = [
     UNetSettings(len(NAMES), (8, 8, 8, 8), dropout=0.1),
     UNetSettings(len(NAMES), (24, 16, 12, 8), "plain", 0.1, "lite1", "wide"),
@@ -44,7 +43,7 @@ PICTURES = [draw(HEIGHT, WIDTH, seed=seed) for seed in range(8)]
 
 
 def write_model(checkpoint: Checkpoint, path: Path) -> Path:
-    graph = _to_onnx(DeployedNetwork(checkpoint), checkpoint, OPSET)
+    graph = _to_onnx(DeployedNetwork(checkpoint), checkpoint)
     onnx.helper.set_model_props(graph, metadata(checkpoint))
     onnx.save(graph, path)
     return path
