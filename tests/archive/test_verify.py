@@ -14,6 +14,7 @@ import pytest
 
 from roadmask.stream.archive.archive import open_masks
 from roadmask.stream.cli import main
+from roadmask.stream.errors import ArchiveError
 from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, TICK, cfr, make_clip, result_of, video_info
 from tests.support.tool_masks import any_archive
@@ -280,9 +281,9 @@ def test_a_mask_is_found_by_its_frames_index_and_by_time(tmp_path: Path, name: s
         np.testing.assert_array_equal(masks.at(float(masks.records[2].time)), MASKS[2])
         assert masks.position_at(Fraction(15, 25)) == 2, "shown until the next"
         assert masks.position_at(1000) == 11
-        with pytest.raises(Exception, match=r"holds no mask of frame 15; it holds 12, from frame 10 \(0.400 s\) to"):
+        with pytest.raises(ArchiveError, match=r"holds no mask of frame 15; it holds 12, from frame 10 \(0.400 s\) to"):
             masks.position(15)
-        with pytest.raises(Exception, match=r"shows no mask yet at 0.399 s; it holds 12, from frame 10"):
+        with pytest.raises(ArchiveError, match=r"shows no mask yet at 0.399 s; it holds 12, from frame 10"):
             masks.at(0.399)
 
 
