@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, settings
 
 from roadmask.stream.system.machine import usable_cores
 from tests.support.color_model import write_color_model
@@ -21,6 +22,9 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 # No test loses its power, and to wait for the disk would be a large part of the time of those that write.
 os.fsync = lambda _: None
+# How long an example takes says something of the machine, and of what else it does.
+settings.register_profile("roadmask", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("roadmask")
 
 
 @pytest.hookimpl(optionalhook=True)

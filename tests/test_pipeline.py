@@ -188,7 +188,7 @@ def test_a_stage_that_will_not_stop_does_not_hide_the_readers_error(driver: Stuc
         read_stuck(driver, RuntimeError("disk full"))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     count=st.integers(0, 40),
     depth=st.integers(1, 5),
@@ -225,7 +225,7 @@ def test_several_workers_work_at_once_and_keep_the_order() -> None:
 
 
 @given(count=st.integers(0, 30), workers=st.integers(1, 5), depth=st.integers(1, 4))
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 def test_parallel_results_are_the_same_for_any_workers_and_depth(count: int, workers: int, depth: int) -> None:
     with Pipeline(stop_timeout_s=LONG_S) as pipeline:
         results = pipeline.parallel("infer", lambda number: number + 1, numbers(count), workers=workers, depth=depth)

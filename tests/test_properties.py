@@ -110,7 +110,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Model:
 
 
 # What fails is as small as it is found: to look for smaller ones takes minutes.
-few = settings(max_examples=40, deadline=None, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate])
+few = settings(max_examples=40, derandomize=True, database=None, phases=[Phase.explicit, Phase.generate])
 
 
 @few

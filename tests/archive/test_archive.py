@@ -58,7 +58,7 @@ def test_masks_come_back_exactly_with_their_frames_index_and_time(tmp_path: Path
             archive[8]
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(
     name=st.sampled_from(NAMES),
     size=st.tuples(st.integers(1, 20), st.integers(2, 20)),  # FFV1 cannot do a single column

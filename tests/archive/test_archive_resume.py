@@ -58,7 +58,7 @@ def resumed(path: Path, keep: int, count: int) -> Path:
     return path
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(name=st.sampled_from(NAMES), counts=st.lists(st.integers(1, len(MASKS)), min_size=3, max_size=3).map(sorted))
 def test_a_resumed_archive_is_byte_for_byte_one_that_was_never_interrupted(
     tmp_path_factory: pytest.TempPathFactory, name: str, counts: list[int]

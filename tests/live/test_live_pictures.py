@@ -26,7 +26,7 @@ from tests.support.live_results import ANYWHERE, camera, noisy, striped
 from tests.support.waiting import eventually
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 40), st.integers(1, 40), st.randoms(use_true_random=False))
 def test_masks_survive_packing_exactly(height: int, width: int, random: object) -> None:
     mask = np.random.default_rng(random.getrandbits(32)).integers(0, 256, (height, width), np.uint8)  # type: ignore[attr-defined]

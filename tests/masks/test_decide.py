@@ -53,7 +53,7 @@ CASES = given(
 )
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @CASES
 def test_the_mask_is_the_best_class_of_the_enlarged_scores(
     seed: int, classes: int, low: tuple[int, int], more: tuple[int, int]
@@ -63,7 +63,7 @@ def test_the_mask_is_the_best_class_of_the_enlarged_scores(
     assert_best(Decider(classes).mask(scores, *high), enlarged(scores, *high))
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @CASES
 def test_enlarging_only_the_mixed_cells_gives_the_best_class_too(
     seed: int, classes: int, low: tuple[int, int], more: tuple[int, int]

@@ -91,7 +91,7 @@ def test_the_same_generator_gives_the_same_crop() -> None:
     assert (augmented(AugmentSettings(), 5)[0] != augmented(AugmentSettings(), 6)[0]).any()
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(height=st.integers(40, 90), full_height=st.integers(32, 200), seed=st.integers(0, 1000))
 def test_a_column_is_in_picture_and_mask_at_the_same_place(height: int, full_height: int, seed: int) -> None:
     """Both say which column a pixel came from: the mask to a whole one, the picture by a gray ramp of 4 levels each."""
