@@ -252,7 +252,7 @@ class Connection:
         stream.codec_context.options = {"max_pixels": str(self._max_pixels)}
         reformatter = VideoReformatter() if stream.codec_context.is_hwaccel else None
         arrivals, had_key = _Arrivals(), False
-        ear = Ear(container, self._camera.name)
+        ear = Ear(container, self._status)
         packets: Iterator[Any] = container.demux([stream, *ear.tracks])  # what PyAV makes of each is its stream's
         for packet in packets:
             if packet.stream_index != stream.index:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from fractions import Fraction
-from functools import lru_cache
 
 import av
 from av.audio.stream import AudioStream
@@ -12,6 +11,7 @@ from av.container import InputContainer
 from av.video.stream import VideoStream
 
 from ..frames import HeardSound
+from .status import CameraStatus
 
 log = logging.getLogger(__name__)
 
@@ -23,17 +23,19 @@ class Ear:
 
     Args:
         container: of the connection; its first track is taken.
-        name: of the camera.
+        status: of the camera; it knows what its earlier connections have told.
     """
 
-    def __init__(self, container: InputContainer, name: str) -> None:
+    def __init__(self, container: InputContainer, status: CameraStatus) -> None:
         self.tracks: list[AudioStream] = list(container.streams.audio[:1])
         self.sound: HeardSound | None = None
         self._seen: Fraction | None = None  # the time of the picture that came last
         self._apart = Fraction(0)  # from the sound's clock to the pictures'
         for track in self.tracks:
             if (context := track.codec_context) is None:
-                _tell_deaf(name)
+                if not status.is_deaf:
+                    log.warning("%s: its sound is of a kind that cannot be decoded, and is not recorded", status.name)
+                status.is_deaf = True
                 continue
             self.sound = HeardSound(context.codec.canonical_name, context.sample_rate, context.layout.nb_channels)
 
@@ -57,9 +59,3 @@ class Ear:
             if abs(time - self._seen) > _APART_S:
                 self._apart, time = self._apart + self._seen - time, self._seen
             self.sound.add(time, frame)
-
-
-@lru_cache
-def _tell_deaf(name: str) -> None:
-    """Once, and not with every connection."""
-    log.warning("%s: its sound is of a kind that cannot be decoded, and is not recorded", name)

@@ -70,6 +70,7 @@ class CameraStatus:
 
     def __init__(self, name: str, on_event: Callable[[CameraEvent], None] | None = None) -> None:
         self.name = name
+        self.is_deaf = False  # its sound cannot be decoded, as has been told
         self._on_event = on_event
         self._lock = threading.Lock()
         self._event = CameraEvent(time.time(), name, CameraState.CONNECTING, "")

@@ -31,6 +31,7 @@ from tests.support.heard import make_heard, plays, seen_and_heard, sound_of, sou
 from tests.support.live_viewer import FILM
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
+from tests.support.rtsp_session import Session
 from tests.support.short_pieces import PIECE, shorten_pieces
 
 
@@ -123,11 +124,21 @@ def test_a_late_video_made_in_stretches_has_the_sound_of_one_made_at_once(model:
     assert times_of(many.overlay) == times_of(one.overlay)
 
 
-def record(server: RtspServer, model: Model, folder: Path, frames: int) -> list[Path]:
-    """What is recorded of a camera until it has so many frames, in parts of a second."""
-    stop = Event()
+def record(server: RtspServer, model: Model, folder: Path, frames: int, *, breaks_at: int = 0) -> list[Path]:
+    """What is recorded of a camera until it has so many frames, in parts of a second.
+
+    Where it breaks off at one, until it has come back, too.
+    """
+    stop, wanted = Event(), len(server.sessions) + 1 + bool(breaks_at)
+
+    def on_frame(done: int) -> None:
+        if done == breaks_at:
+            server.break_off(Session.close)
+        if done >= frames and len(server.sessions) >= wanted and len(server.sessions[-1].sent) > 10:
+            stop.set()
+
     settings = SegmentSettings(parse_camera(f"front={server.url}"), overlay=folder / "front.mp4", segment_s=1.0)
-    process_video(settings, model, stop=stop, on_frame=lambda done: stop.set() if done >= frames else None)
+    process_video(settings, model, stop=stop, on_frame=on_frame)
     return sorted(folder.glob("front_*.mp4"))
 
 
@@ -145,13 +156,16 @@ def test_the_sound_of_a_camera_is_in_every_part_of_its_recording(model: Model, t
             )
 
 
-def test_a_camera_whose_sound_nobody_can_decode_says_so_once_and_is_recorded_without(
+@pytest.mark.usefixtures("short_pauses")
+def test_a_camera_whose_sound_nobody_can_decode_says_so_once_a_run_and_is_recorded_without(
     model: Model, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     with RtspServer(FILM, faults=Faults(media="both", sound="97 XYZ")) as server, caplog.at_level(logging.WARNING):
-        parts = record(server, model, tmp_path, 10)
+        for day in ("monday", "tuesday"):
+            (tmp_path / day).mkdir()
+            parts = record(server, model, tmp_path / day, 10, breaks_at=5)
     said = [record.getMessage() for record in caplog.records if "sound" in record.getMessage()]
-    assert said == ["front: its sound is of a kind that cannot be decoded, and is not recorded"]
+    assert said == ["front: its sound is of a kind that cannot be decoded, and is not recorded"] * 2
     assert sound_of(parts[0]) == []
 
 
