@@ -49,10 +49,10 @@ class Finding:
     advice: str = ""  # empty where there is nothing to do
 
 
-def examine(checks: Iterable[str], *, patience_s: float | None = None) -> Iterator[tuple[str, Finding]]:
+def examine(checks: Iterable[str]) -> Iterator[tuple[str, Finding]]:
     """Every finding of `checks`, with the name of its check, as it comes.
 
-    A check that finds nothing for `patience_s` is ended, and told as a problem; `None` for what suits it.
+    A check that finds nothing for long is ended, and told as a problem.
     """
     waiting = list(checks)
     with ExitStack() as stack:
@@ -60,12 +60,12 @@ def examine(checks: Iterable[str], *, patience_s: float | None = None) -> Iterat
         with suppress(OSError):  # "disk" tells it
             orders["folder"] = stack.enter_context(tempfile.TemporaryDirectory(prefix="roadmask-"))
         while waiting:
-            reason = yield from _made(orders, patience_s)
+            reason = yield from _made(orders)
             if waiting:  # that check has come to no end
                 yield waiting.pop(0), Finding("check", "problem", reason, REPORT)
 
 
-def _made(orders: dict[str, Any], patience_s: float | None) -> Generator[tuple[str, Finding], None, str]:
+def _made(orders: dict[str, Any]) -> Generator[tuple[str, Finding], None, str]:
     """What a process finds, whose checks are taken off those that wait; returns why it made no more of them."""
     words: SimpleQueue[dict[str, Any] | None] = SimpleQueue()
     waiting, patience = orders["checks"], 0.0
@@ -73,7 +73,7 @@ def _made(orders: dict[str, Any], patience_s: float | None) -> Generator[tuple[s
         with HelperProcess("doctor.doctor", orders, words.put, on_end=lambda: words.put(None)) as process:
             process.start()
             while waiting:
-                patience = patience_s or (_SLOW_PATIENCE_S if waiting[0] in SLOW_CHECKS else _PATIENCE_S)
+                patience = _SLOW_PATIENCE_S if waiting[0] in SLOW_CHECKS else _PATIENCE_S
                 if (word := words.get(timeout=patience)) is None:
                     break
                 if word.pop("event") == "found":
