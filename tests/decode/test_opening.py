@@ -52,11 +52,11 @@ def test_a_name_is_only_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, 
 
 def test_a_video_keeps_no_descriptor_and_reads_from_its_beginning_each_time(tmp_path: Path) -> None:
     clip = make_clip(tmp_path / "clip.mp4", cfr(3))
-    before = len(list(DESCRIPTORS.iterdir())) if DESCRIPTORS.exists() else 0
+    before = len(list(DESCRIPTORS.glob("*")))
     for _ in range(3):
         with open_container(clip) as one, open_container(clip) as other:
             assert len(list(one.decode(video=0))) == len(list(other.decode(video=0))) == 3
-    assert not before or len(list(DESCRIPTORS.iterdir())) == before
+    assert len(list(DESCRIPTORS.glob("*"))) <= before
 
 
 def test_a_pipe_is_told_apart_from_a_file_and_not_waited_for(tmp_path: Path) -> None:
