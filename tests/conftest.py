@@ -35,8 +35,9 @@ def pytest_xdist_auto_num_workers() -> int:
 
 # Files that take longest are begun first, or a worker would be alone with one in the end.
 _LONGEST = (
-    *("instants", "live_loss", "resume", "cluster", "training_run", "budget", "corpus", "guide_commands", "publish"),
-    *("watch_folders", "several_data_sets", "signals", "live_page", "stretches", "training_tools", "same_masks"),
+    *("instants", "cluster", "openvino", "live_loss", "resume", "training_run", "budget", "corpus", "guide_commands"),
+    *("publish", "gpu_check", "watch_folders", "several_data_sets", "signals", "live_page", "stretches", "same_masks"),
+    "training_tools",
 )
 
 
