@@ -111,6 +111,8 @@ def _classes_of_json(path: Path) -> list[tuple[str, Color | None]]:
     if isinstance(content, dict):
         content = content.get("id2label", content)
         content = [content[key] for key in sorted(content, key=int)]
+    if not isinstance(content, list):
+        raise TypeError("one name, or none")  # whose letters would be names
     named: list[tuple[str, Color | None]] = []
     for item in content:
         if isinstance(item, str):

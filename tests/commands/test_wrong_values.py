@@ -72,6 +72,7 @@ WRONG = [
             "--start 1e3",
             f"--segment-time {'9' * 400}h",
             "--segment-time nan",
+            "--start 2 --end 2",
         )
     ),
     f"{CAMERA} --serve nonsense",
@@ -90,7 +91,11 @@ WRONG = [
     "convert masks.zip -o x.txt",
     "convert masks.zip -o x.mp4 --to cvat",
     "convert masks.zip -o x.zip --to cvat --classes rode",
+    "convert masks.zip -o x.zip --to cvat --blur road",
     "report masks.zip --stats x.txt",
+    "report masks.zip --style outline",
+    "report masks.zip -o .",
+    "suggest-ignore drive.mp4 -o x.jpg",
     "doctor nonsense",
     *(
         f"{TRAIN} {option}"
@@ -110,6 +115,10 @@ WRONG = [
             "--size 33x64",
             "--crop 99999x99999",
             "--shares 1,2",
+            "--shares 1;2",
+            "--scale 1",
+            "--crop 64",
+            "--split 0.2 --valid-drive A",
             "--teacher-scales 0",
             "--unlabelled data",
             "--device nonsense",
@@ -121,9 +130,12 @@ WRONG = [
     "data data -o sheet.nonsense",
     "export best.pt -o x.txt",
     "export best.pt --size 33x64",
+    "export best.pt --int8",
+    "export best.pt --calibrate data",
     "eval colors.onnx data --device nonsense",
     "eval colors.onnx data --size huge",
     "eval colors.onnx data --drive nowhere",
+    "eval colors.onnx data --drive A --all",
     "eval colors.onnx data --map nonsense",
     "eval colors.onnx data --map Sky=rode",
 ]

@@ -63,6 +63,13 @@ def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: py
     assert found["[ray]"].advice == f"for --ray, a cluster of machines: {install_command('ray')}"
 
 
+def test_an_extra_that_is_too_old_is_a_warning_and_says_what_does_not_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    fake_versions(monkeypatch, ray="1.13.0")
+    found = by_name(doctor_machine.versions())["[ray]"]
+    assert (found.state, found.found) == ("warning", "too old for --ray, a cluster of machines: ray 1.13.0")
+    assert found.advice == f"{install_command('ray')} --upgrade"
+
+
 def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_packages(monkeypatch, av=[])
     monkeypatch.setattr(np, "__version__", "1.25.2")

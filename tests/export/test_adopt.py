@@ -19,6 +19,7 @@ from torch.nn import functional
 import roadmask
 from roadmask import Model
 from roadmask.export.adopt import read_classes
+from roadmask.export.errors import ExportError
 from roadmask.stream.cli import main
 from tests.support.clips import cfr, make_clip
 
@@ -199,6 +200,21 @@ def test_numbered_classes_are_in_the_order_of_their_numbers_whatever_stands_firs
     named = {str(number): f"class {number}" for number in (11, 2, 10, *range(2), *range(3, 10))}
     (tmp_path / "config.json").write_text(json.dumps({"id2label": named}))
     assert [name for name, _ in read_classes(tmp_path / "config.json")] == [f"class {n}" for n in range(12)]
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        ("one.json", '"Road"', "no list of classes; a name a line, or JSON as in"),
+        ("one.json", '[["Road"]]', "no list of classes; a name a line, or JSON as in"),
+        ("none.txt", "", "0 classes; 1 to 255 are possible, each with a name"),
+        ("some.json", '["Road", ""]', "2 classes; 1 to 255 are possible, each with a name"),
+    ],
+)
+def test_a_list_of_classes_that_is_none_is_told_in_one_line(name: str, text: str, message: str, tmp_path: Path) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(ExportError, match=f"{name}: {message}"):
+        read_classes(tmp_path / name)
 
 
 def of_two_inputs(path: Path) -> Path:

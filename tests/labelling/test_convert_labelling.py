@@ -27,6 +27,7 @@ from roadmask.stream.labelling.coco import CocoWriter
 from roadmask.stream.labelling.frames import LabelledFrame, LabelTable
 from roadmask.stream.labelling.labelling import Tool
 from roadmask.stream.labelling.tree import FolderTree
+from roadmask.stream.spec import PixelClass
 from roadmask.stream.system.talk import install_command
 from roadmask.training.dataset import open_dataset
 from tests.support.clips import SPEC, cfr, make_clip, open_archive_sink, times_of
@@ -35,6 +36,7 @@ from tests.support.full_disk import full_disk
 from tests.support.tool_masks import CLASSES, MASKS, frame_name, names_in, write_masks
 
 TOOLS: tuple[Tool, ...] = get_args(Tool)
+CYAN = (0, 255, 255)
 SMALL = {index: MASKS[index] for index in (0, 3, 7)}
 
 
@@ -144,6 +146,34 @@ def test_an_option_that_would_do_nothing_is_refused(
 ) -> None:
     assert convert(masks, "-o", tmp_path / "out.zip", *arguments) == 2
     assert message in " ".join(capsys.readouterr().err.split())
+
+
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        ("fiftyone", "FiftyOne needs the pictures: pass --video"),
+        ("colmap", "COLMAP finds a mask by its picture's name: yours must be frame_000012."),
+        ("label-studio", "Label Studio needs the pictures: pass --video, or say with --image-root"),
+        ("cvat", None),
+    ],
+)
+def test_a_tool_that_needs_the_pictures_and_gets_none_says_what_to_do(
+    masks: Path, tmp_path: Path, tool: Tool, told: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert convert(masks, "--to", tool, "-o", tmp_path / "out") == 0
+    lines = [line for line in caplog.messages if not line.startswith("class ")]  # which get other colours
+    assert len(lines) == (told is not None)
+    assert told is None or lines[0].startswith(told)
+
+
+def test_classes_that_cannot_be_given_to_a_tool_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    twice = (PixelClass("pole", (0, 0, 0)), PixelClass("traffic light", (1, 1, 1)), PixelClass("traffic_light", CYAN))
+    masks = write_masks(tmp_path / "twice.zip", {0: np.zeros((4, 4), np.uint8)}, classes=twice)
+    assert convert(masks, "--to", "camvid", "-o", tmp_path / "out") == 1
+    assert "two classes would be called traffic_light, as label_colors.txt has no blanks in names" in said(capsys)
+    assert convert(masks, "--to", "camvid", "-o", tmp_path / "out", "--exclude", "traffic_light") == 0
+    assert convert(masks, "--to", "cvat", "-o", tmp_path / "none", "--classes", "pole", "--exclude", "pole") == 1
+    assert "--classes and --exclude leave no class" in said(capsys)
 
 
 @pytest.mark.parametrize(

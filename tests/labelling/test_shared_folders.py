@@ -227,3 +227,15 @@ def test_what_stands_in_the_way_aside_is_not_removed_and_two_do_not_add_at_once(
     with hold(tmp_path / ".other.lock"):
         assert give(drives, "day", "camvid", tmp_path / "other") == 1
     assert "another roadmask is adding to it" in capsys.readouterr().err
+
+
+def test_a_file_of_coco_that_is_damaged_is_not_added_to(
+    drives: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert give(drives, "day", "coco", tmp_path) == 0
+    path = tmp_path / "annotations/instances_default.json"
+    path.write_text('{"images": [{}]}')
+    before = files(tmp_path)
+    assert give(drives, "night", "coco", tmp_path) == 1
+    assert f"{path}: cannot be added to (KeyError('file_name')); name another --subset" in capsys.readouterr().err
+    assert files(tmp_path) == before

@@ -219,17 +219,19 @@ def test_the_page_finds_back_to_a_server_that_was_gone(page: webdriver.Chrome) -
         eventually(lambda: shows(page, 5) and not text_of(page, "#gone"))
 
 
-def test_a_snapshot_is_saved_at_full_size_under_a_good_name(page: webdriver.Chrome, downloads: Path) -> None:
-    with LiveView(Address("127.0.0.1", 0), SPEC.classes, max_width=WIDTH // 2) as view:
-        camera(view, "front door/1").write(result())
-        page.get(view.url)
-        eventually(lambda: shows(page, 0, "front door/1"))
-        slide(page, 100)
-        page.find_element(By.CSS_SELECTOR, ".snapshot").click()
-        # The name is taken, empty, before the picture has it.
-        [path] = eventually(lambda: [path for path in downloads.glob("*.jpg") if path.stat().st_size])
-        saved = cv2.imread(str(path), cv2.IMREAD_COLOR)
-        assert eventually(lambda: text_of(page, "#toast")) == f"Saved {path.name}"
+def test_a_snapshot_is_saved_at_full_size_under_a_good_name(
+    page: webdriver.Chrome, view: LiveView, downloads: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("roadmask.stream.live.feed._WIDTH", WIDTH // 2)
+    camera(view, "front door/1").write(result())
+    page.get(view.url)
+    eventually(lambda: shows(page, 0, "front door/1"))
+    slide(page, 100)
+    page.find_element(By.CSS_SELECTOR, ".snapshot").click()
+    # The name is taken, empty, before the picture has it.
+    [path] = eventually(lambda: [path for path in downloads.glob("*.jpg") if path.stat().st_size])
+    saved = cv2.imread(str(path), cv2.IMREAD_COLOR)
+    assert eventually(lambda: text_of(page, "#toast")) == f"Saved {path.name}"
     assert path.name.startswith("roadmask_front_door_1_20")
     assert saved.shape == (HEIGHT, WIDTH, 3)
     assert np.abs(saved.mean(axis=(0, 1))[::-1] - COLORS[result().mask].mean(axis=(0, 1))).max() < 4

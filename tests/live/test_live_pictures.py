@@ -49,13 +49,13 @@ def test_a_viewer_gets_the_picture_its_ids_and_its_shares(view: LiveView) -> Non
     assert message.picture.max() <= 3
 
 
-def test_wide_pictures_are_shrunk_and_pixels_made_square() -> None:
-    with LiveView(ANYWHERE, SPEC.classes, max_width=100) as view:
-        wide = striped(100, 160)
-        info = replace(wide.frame.info, sample_aspect_ratio=Fraction(5, 4))
-        camera(view).write(replace(wide, frame=replace(wide.frame, info=info)))
-        with Viewer(view) as viewer:
-            message = viewer.message()
+def test_wide_pictures_are_shrunk_and_pixels_made_square(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadmask.stream.live.feed._WIDTH", 100)
+    wide = striped(100, 160)
+    info = replace(wide.frame.info, sample_aspect_ratio=Fraction(5, 4))
+    camera(view).write(replace(wide, frame=replace(wide.frame, info=info)))
+    with Viewer(view) as viewer:
+        message = viewer.message()
     assert message.mask.shape == message.picture.shape[:2] == (50, 100)
     assert message.header["full_size"] == [160, 100]
 
@@ -137,15 +137,15 @@ def flat(class_id: int) -> SegmentedFrame:
     return replace(result, mask=np.full((64, 64), class_id, np.uint8))
 
 
-def test_a_snapshot_has_the_full_size_and_what_is_switched_on() -> None:
-    with LiveView(ANYWHERE, SPEC.classes, max_width=32) as view:
-        camera(view, "a/b").write(flat(2))
-        status, headers, body = get(view, "/cameras/a%2Fb/snapshot.png?alpha=1&classes=SKY,road")
-        assert (status, headers["Content-Type"]) == (200, "image/png")
-        assert (pixels(body) == SPEC.classes[2].color[::-1]).all()
-        _, _, body = get(view, "/cameras/a%2Fb/snapshot.jpg?alpha=1&classes=road")
-        assert pixels(body).shape == (64, 64, 3)
-        assert pixels(body).max() < 4
+def test_a_snapshot_has_the_full_size_and_what_is_switched_on(view: LiveView, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("roadmask.stream.live.feed._WIDTH", 32)
+    camera(view, "a/b").write(flat(2))
+    status, headers, body = get(view, "/cameras/a%2Fb/snapshot.png?alpha=1&classes=SKY,road")
+    assert (status, headers["Content-Type"]) == (200, "image/png")
+    assert (pixels(body) == SPEC.classes[2].color[::-1]).all()
+    _, _, body = get(view, "/cameras/a%2Fb/snapshot.jpg?alpha=1&classes=road")
+    assert pixels(body).shape == (64, 64, 3)
+    assert pixels(body).max() < 4
 
 
 def test_what_is_left_out_is_not_drawn_and_has_no_share(view: LiveView) -> None:

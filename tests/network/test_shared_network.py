@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from roadmask.stream.network.networks import SharedNetwork
 from roadmask.stream.network.providers import Shape
+from tests.support.waiting import until
 
 
 class Doubling:
@@ -42,8 +43,7 @@ def picture(value: int, side: int = 4) -> NDArray[np.uint8]:
 
 
 def waiting(network: SharedNetwork, count: int) -> None:
-    while len(network._waiting) < count:
-        threading.Event().wait(0.005)
+    until(lambda: len(network._waiting) >= count, what="they wait")
 
 
 def test_what_waits_is_run_together_up_to_the_batch_and_each_gets_its_own() -> None:
@@ -87,3 +87,10 @@ def test_its_threads_end_with_it() -> None:
     with SharedNetwork(Doubling(), workers=3, batch=1):
         assert len(set(threading.enumerate()) - before) == 3
     assert set(threading.enumerate()) <= before
+
+
+def test_who_comes_when_it_has_ended_is_not_left_waiting() -> None:
+    with SharedNetwork(Doubling(), workers=1, batch=1) as network:
+        pass
+    with pytest.raises(RuntimeError, match="the network is closed"):
+        network.run(picture(1))

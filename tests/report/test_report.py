@@ -306,6 +306,7 @@ def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         ([path, "--stats", tmp_path / "none.csv"], "statistics that cannot be read"),
         ([path, "--video", tmp_path / "none.mp4"], "no such file"),
         ([path, save(tmp_path / "b", [bands(1)]), "--stats", tmp_path / "other.csv"], "statistics of one run"),
+        ([path, tmp_path / "b", "--video", tmp_path / "other.csv"], "a video of one run, but 2 archives were named"),
     ):
         output = [] if "-o" in arguments else ["-o", tmp_path / "page.html"]
         assert report(*arguments, *output) == 1
