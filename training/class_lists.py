@@ -98,13 +98,13 @@ def read_class_list(path: Path) -> ClassList:
         text = "\n".join(read_lines(path))
         return class_list(map(html.unescape, re.findall(r"""<Label\b[^>]*?\bvalue=["']([^"']+)""", text)), str(path))
     lines = read_lines(path)
-    if len(lines) == 1 and "," in lines[0]:
-        return class_list([name.strip() for name in lines[0].split(",")], str(path))
     if path.name.lower() == "labelmap.txt" or any(re.search(r":\d+,\d+,\d+:", line) for line in lines):
         return _read_labelmap(path, lines)
     is_colored = path.name.lower() == "label_colors.txt" or any(re.match(r"\d+\s+\d+\s+\d+\s", line) for line in lines)
     if is_colored:
         return _read_label_colors(path, lines)
+    if len(lines) == 1 and "," in lines[0]:
+        return class_list([name.strip() for name in lines[0].split(",")], str(path))
     numbered = [re.fullmatch(r"(\d{1,3})(?:\s*[:;,=]\s*|\s+)(\S.*)", line) for line in lines]
     by_id = {int(match[1]): match[2] for match in numbered if match is not None}
     # Names such as `2 wheeler` begin with numbers, too, but with none that count from the first line on.
