@@ -129,6 +129,7 @@ def test_a_stream_that_cannot_be_decoded_for_long_is_given_up(monkeypatch: pytes
         server.faults.joins_at_key = False
         with LiveViewer(server.url, WATCHFUL) as viewer:
             assert viewer.until(lambda: viewer.reasons) < NOTICED_S
+            assert viewer.reasons == [f"no keyframe for {TIMEOUT_S:g} s"]
             server.faults.joins_at_key = True
             viewer.wait(5)
 
