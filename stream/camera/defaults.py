@@ -39,7 +39,9 @@ def saved_ignored() -> dict[str, Ignored]:
         return {}
     try:
         return {name: _ignored(facts["ignore"]) for name, facts in _read(path).items() if "ignore" in facts}
-    except (ValueError, KeyError, TypeError, AttributeError) as exc:
+    except OutputError:
+        raise
+    except (RoadmaskError, ValueError, KeyError, TypeError, AttributeError) as exc:
         raise RoadmaskError(f"{path}: cannot be used ({exc!r}); move it away") from exc
 
 

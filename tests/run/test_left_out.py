@@ -253,6 +253,33 @@ def test_what_is_saved_with_a_camera_s_name_holds_until_it_is_told_otherwise(
     assert rows_left_out("front", "--ignore", "none")[0] == 0
 
 
+@pytest.mark.parametrize(
+    "content",
+    [
+        "{",
+        "5",
+        '{"front": 5}',
+        '{"front": {"ignore": 5}}',
+        '{"front": {"ignore": [5]}}',
+        '{"front": {"ignore": ["nonsense"]}}',
+        '{"front": {"ignore": [{"mask": "a.png"}]}}',
+        '{"front": {"ignore": [{"mask": "a.png", "png": "?"}]}}',
+        '{"front": {"ignore": [{"mask": "a.png", "png": "aaaa"}]}}',
+    ],
+)
+def test_what_was_saved_and_is_damaged_is_one_line_that_names_the_file(
+    content: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = tmp_path / "roadmask" / "cameras.json"
+    path.parent.mkdir()
+    path.write_text(content)
+    assert main(["run", "front=rtsp://127.0.0.1:1/", "--masks", str(tmp_path / "m.zip"), "--max-retries", "0"]) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith(f"roadmask: {path}: cannot be used (")
+    assert line.endswith("); move it away")
+
+
 def test_masks_made_without_are_left_out_afterwards(
     clip: Path, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
