@@ -59,6 +59,13 @@ def test_a_video_keeps_no_descriptor_and_reads_from_its_beginning_each_time(tmp_
     assert len(list(DESCRIPTORS.glob("*"))) <= before
 
 
+def test_a_video_that_nothing_decodes_is_one_line_with_what_to_do(tmp_path: Path) -> None:
+    clip = make_clip(tmp_path / "clip.mkv", cfr(3))
+    clip.write_bytes(clip.read_bytes().replace(b"V_MPEG4/ISO/AVC", b"V_MPEG4/ISO/XYZ"))
+    with pytest.raises(SourceError, match=r"clip\.mkv: no decoder for its video; make it H\.264 with another program"):
+        open_source(clip)
+
+
 def test_a_pipe_is_told_apart_from_a_file_and_not_waited_for(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe.mp4")
     with pytest.raises(SourceError, match=r"pipe\.mp4: not a file, but a pipe"):
