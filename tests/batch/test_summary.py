@@ -193,6 +193,20 @@ def test_a_remote_summary_that_cannot_be_read_is_not_replaced(
     assert not store.exists("/out/b_overlay.mp4"), "it is found before the work"
 
 
+def test_a_summary_of_a_newer_version_is_not_replaced(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_clip(tmp_path / "a.mp4", cfr(3), size=(24, 32))
+    (tmp_path / "out").mkdir()
+    summary = tmp_path / "out" / "summary.json"
+    summary.write_text('{"schema": 99, "sources": []}')
+    assert run(tmp_path / "a.mp4", "-o", f"{tmp_path}/out/", "--summary", summary, model=model) == 1
+    told = f"roadmask: {summary}: of another roadmask (schema 99); name another file: --summary FILE\n"
+    assert capsys.readouterr().err == told
+    assert [path.name for path in summary.parent.iterdir()] == ["summary.json"]
+    assert "99" in summary.read_text()
+
+
 @pytest.mark.logs_errors
 def test_a_remote_result_that_cannot_be_asked_for_is_not_made_anew(
     store: Any, model: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]

@@ -343,6 +343,13 @@ def test_a_server_that_gives_the_beginning_where_a_part_is_asked_for_is_not_beli
             file.seek(50)
 
 
+def test_a_camera_that_sends_on_in_a_circle_is_given_up() -> None:
+    circle = [head("302 Found", Location="/there", Content_Length="0")]
+    with odd_server(lambda _: circle) as server, LiveViewer(f"{server.url}/here", ONCE) as viewer:
+        viewer.until(lambda: viewer.is_over)
+    assert "it sends us on again and again; name the address it is at" in str(viewer.error)
+
+
 @pytest.mark.parametrize(
     ("location", "there"),
     [

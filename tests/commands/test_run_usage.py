@@ -188,6 +188,14 @@ def test_options_that_would_do_nothing_together_are_wrong_usage(
     assert {path.name for path in tmp_path.iterdir()} == {"pipe.ts", "drive.mp4"}
 
 
+def test_cameras_of_one_name_are_told_to_have_two(
+    model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(f"front={RTSP}", f"front={RTSP}/2", "-o", f"{tmp_path}/", model=model) == 1
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line == "roadmask: 2 cameras are called front; give them names: left=rtsp://... right=rtsp://..."
+
+
 @pytest.mark.parametrize("rate", ["10", "30000/1001"])
 def test_numbered_pictures_have_the_rate_that_is_asked_for(rate: str, model: Path, tmp_path: Path) -> None:
     for number in range(10):

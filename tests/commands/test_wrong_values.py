@@ -72,7 +72,6 @@ WRONG = [
             "--start 1e3",
             f"--segment-time {'9' * 400}h",
             "--segment-time nan",
-            "--start 2 --end 2",
         )
     ),
     f"{CAMERA} --serve nonsense",
