@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -149,6 +150,13 @@ def test_what_is_missing_damaged_or_shifted_is_told_with_frame_numbers(tmp_path:
             "A gap of 1.64 s after frame 7 at 0:00.3; 0.040 s is usual. The video may have one there too.",
             False,
         ),
+    ]
+
+
+def test_a_manifest_that_is_out_of_order_is_told() -> None:
+    scan = replace(scan_with(np.ones((4, 1), np.float32)), indices=np.array([0, 1, 5, 4]))
+    assert [item.text for item in problems_of(scan) if "order" in item.text] == [
+        "The mask of frame 4 comes after that of frame 5: the manifest is out of order."
     ]
 
 

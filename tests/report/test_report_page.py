@@ -12,6 +12,7 @@ from selenium import webdriver
 from selenium.webdriver.common.by import By
 from selenium.webdriver.common.keys import Keys
 
+from roadmask.stream.archive.manifest import ENDING_NAME
 from roadmask.stream.cli import main
 from roadmask.stream.frames import Ending
 from tests.support.browser import IS_MISSING, WHY_MISSING, browsing
@@ -71,6 +72,12 @@ def test_what_the_run_lost_is_a_problem_on_the_page_though_its_files_are_whole(
     text, _ = page_of(save(tmp_path / "masks.zip", ending=ending))
     assert told in text
     assert "Files whole" not in text
+
+
+def test_how_a_run_ended_that_cannot_be_read_is_a_problem_on_the_page(tmp_path: Path) -> None:
+    path = save(tmp_path / "masks", ending=Ending("done", MASKS))
+    (path / ENDING_NAME).write_text("{")
+    assert "How the run ended is not known: " in page_of(path)[0]
 
 
 def test_a_drive_unlike_what_the_model_knows_is_told_once_and_a_familiar_one_not(

@@ -71,6 +71,23 @@ def test_overwriting_replaces_a_folder_and_leaves_nothing_beside_it(tmp_path: Pa
     assert list(tmp_path.iterdir()) == [final]
 
 
+def test_a_folder_that_cannot_be_replaced_is_there_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    final = tmp_path / "masks"
+    write_folder(final, "old")
+    replace = Path.replace
+
+    def refused(path: Path, target: Path) -> Path:
+        if path == partial_path(final):
+            raise PermissionError(13, "Permission denied")
+        return replace(path, target)
+
+    monkeypatch.setattr(Path, "replace", refused)
+    with pytest.raises(OutputError, match=r"masks: cannot be written \(Permission denied\)"):
+        write_folder(final, "new", overwrite=True)
+    assert (final / MARKER).read_text() == "old"
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["masks", "masks.partial"]
+
+
 def test_a_folder_of_the_users_is_never_replaced(tmp_path: Path) -> None:
     (tmp_path / "holiday.jpg").touch()
     with pytest.raises(OutputError, match=r"holds no classes\.json"):
