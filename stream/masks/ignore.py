@@ -176,7 +176,7 @@ def read_painted(path: Path) -> Painted:
     except FileNotFoundError:
         raise RoadmaskError(f"--ignore {path}: no such file; name a PNG, or a side as in bottom:12%") from None
     except OSError as exc:
-        raise RoadmaskError(f"--ignore {path}: cannot be read ({first_line(exc)})") from exc
+        raise RoadmaskError(f"--ignore {path}: cannot be read ({first_line(exc)}); name a PNG") from exc
     return painted_of(content, path.name)
 
 

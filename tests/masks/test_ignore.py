@@ -118,6 +118,11 @@ def test_a_mask_may_have_the_shape_of_the_pixels_or_of_the_picture_that_is_shown
         shown.refuse_misfit("drive.mp4", HEIGHT, WIDTH)
 
 
+def test_a_mask_is_a_file(tmp_path: Path) -> None:
+    with pytest.raises(RoadmaskError, match=r"cannot be read \(not a regular file\); name a PNG"):
+        parse_ignored(str(tmp_path))
+
+
 def test_nothing_may_not_be_left_of_a_picture() -> None:
     with pytest.raises(RoadmaskError, match=r"drive\.mp4: --ignore bottom:50%, top:50% leaves nothing"):
         parse_ignored("top:50%,bottom:50%").refuse_misfit("drive.mp4", HEIGHT, WIDTH)
