@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from importlib import import_module
 from pathlib import Path
 from typing import BinaryIO
 
@@ -10,6 +11,7 @@ import pytest
 
 from roadmask.stream.errors import OutputError
 from roadmask.stream.system.disk import PartialOutput, partial_path, replace_file
+from tests.support.full_disk import full_disk
 
 MARKER = "classes.json"
 
@@ -176,3 +178,13 @@ def test_a_file_whose_new_content_cannot_be_written_keeps_the_old(tmp_path: Path
     assert list(tmp_path.iterdir()) == [path]
     replace_file(path, lambda file: file.write(b"new"))
     assert path.read_bytes() == b"new"
+
+
+def test_what_is_imported_on_a_disk_that_a_test_fills_is_not_kept_cut(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "long_module_of_a_test.py").write_text(f"TEXT = {'x' * 1000!r}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    with full_disk(100):
+        assert len(import_module("long_module_of_a_test").TEXT) == 1000
+    assert not list(tmp_path.rglob("*.pyc"))
