@@ -34,7 +34,7 @@ CASES = {
     "run: masks, FFV1",
     "run: overlay",
     "run: overlay, masks, statistics",
-    "run: overlay, --every 170ms",
+    "run: overlay, --every 200ms",
 }
 
 

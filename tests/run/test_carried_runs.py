@@ -206,7 +206,7 @@ def test_which_masks_were_carried_is_told_wherever_one_looks(
         assert [record.carried for record in masks.records] == carried
     page = tmp_path / "page.html"
     assert main(["report", str(out / "masks"), "-o", str(page), "--stats", str(out / "shares.csv")]) == 0
-    assert "5, of frames that the network has not seen" in page.read_text()
+    assert "<b>5</b> of frames that the network has not seen" in page.read_text()
     assert "the same of them" in page.read_text(), "statistics are read with their column"
 
 
@@ -267,8 +267,8 @@ def test_fast_means_every_so_often(
     clip: Path, model_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert run(clip, "--masks", tmp_path / "fast", "--fast", "--max-frames", "7", model=model_file) == 0
-    assert "smoothed over time, the network every 170ms\n" in capsys.readouterr().err
-    assert run(clip, "--masks", tmp_path / "told", "--every", "170ms", "--max-frames", "7", model=model_file) == 0
+    assert "smoothed over time, the network every 200ms\n" in capsys.readouterr().err
+    assert run(clip, "--masks", tmp_path / "told", "--every", "200ms", "--max-frames", "7", model=model_file) == 0
     with open_masks(tmp_path / "fast") as fast, open_masks(tmp_path / "told") as other:
         assert [record.carried for record in fast.records] == [False, True, True, True, True, False, True]
         assert fast.records == other.records
