@@ -140,7 +140,7 @@ def test_shares_alone_are_a_table_as_csv_or_parquet(
         assert told["latitude"] is None
     for name in ("shares.csv", "shares.parquet"):
         assert main(["info", str(tmp_path / name)]) == 0
-    assert capsys.readouterr().out.count("pictures  4") == 2
+    assert capsys.readouterr().out.count("pictures     4") == 2
     assert run(photos, "--stats", tmp_path / "shares.csv", model=model) == 1
     assert names_in(tmp_path) - {f"photos/{name}" for name in (*NAMES, "notes.txt")} == {"shares.csv", "shares.parquet"}
 

@@ -93,7 +93,7 @@ def test_statistics_and_report_are_of_the_rest(
     assert main(["report", *map(str, words), "-o", str(tmp_path / "report.html")]) == 0
     assert "files whole" in capsys.readouterr().err
     page = (tmp_path / "report.html").read_text(encoding="utf-8")
-    assert "right:75%; shares are of the rest" in page
+    assert "<b>right:75%</b> shares are of the rest" in page
     assert "100.0 %" in page
 
 

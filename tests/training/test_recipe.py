@@ -85,7 +85,7 @@ def test_a_budget_that_is_no_time_is_wrong_usage(
     with pytest.raises(SystemExit) as ended:
         recipe.main()
     assert ended.value.code == 2
-    assert "'soon' is not a time such as 90s, 8m or 1.5h" in capsys.readouterr().err
+    assert "'soon' is no length of time; write 90s, 8m, 1.5h or 1h30m" in capsys.readouterr().err
 
 
 def test_a_packed_data_set_has_the_same_labels_and_nearly_the_same_pictures(tmp_path: Path) -> None:
