@@ -51,8 +51,8 @@ class FileDecoder:
 
     def _open(self) -> None:
         self.container = _opened(self._path, self._hardware, self._max_pixels)
-        is_cut = self.container.file is not None and torn_fragment(self._path) is not None
-        self.undecodable = int(is_cut)
+        self.is_torn = self.container.file is not None and torn_fragment(self._path) is not None
+        self.undecodable = int(self.is_torn)
         try:
             self.stream = video_stream(self.container, self._path, self._wanted_stream)
             self._decodes_ahead = pixels_of(self.stream) > MOST_AT_A_TIME

@@ -19,7 +19,7 @@ import struct
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from functools import lru_cache, partial
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import BinaryIO
@@ -137,7 +137,6 @@ def open_container(
     except av.FFmpegError:
         if (end := torn_fragment(path)) is None:
             raise
-        _tell_torn(path)
         return opened(_Beginning(path, end), options=options | {"protocol_whitelist": ""})
     finally:
         os.close(descriptor)  # FFmpeg has made one of its own
@@ -161,18 +160,15 @@ def tell_what_is_behind(path: Path) -> None:
             log.warning("%s: has another video behind the first, which is not read; join by ffmpeg -f concat", path)
 
 
-@lru_cache
-def _tell_torn(path: Path) -> None:
-    """Once, however often it is opened."""
-    log.warning("%s: cut off in the head of a fragment, and read up to there", path)
-
-
 class _Beginning(io.FileIO):
-    """A file, up to one of its bytes."""
+    """A file, up to one of its bytes. It is closed when the container that reads it is gone: PyAV does not do so."""
 
     def __init__(self, path: Path, end: int) -> None:
         super().__init__(path)
         self._end = end
+
+    def __del__(self) -> None:
+        self.close()
 
     def read(self, size: int | None = -1) -> bytes:
         left = max(self._end - self.tell(), 0)

@@ -6,6 +6,7 @@ was cut off tells its full length to the end: what is missing of it is counted, 
 
 from __future__ import annotations
 
+import logging
 import math
 import re
 from bisect import bisect_left
@@ -33,6 +34,8 @@ from .opening import MAX_PIXELS, PICTURE_MS, is_sequence, tell_what_is_behind
 from .pixels import network_input
 from .place import FrameClock, Selection, look_of
 from .video_stream import info_of, picture_times
+
+log = logging.getLogger(__name__)
 
 _FROM_ITS_OWN_0 = ("matroska", "nut")  # containers whose declared length is where their last frame ends
 
@@ -157,6 +160,8 @@ class FileSource:
         self._selection = selection
         self._displayed = Display()
         self._decoder = FileDecoder(path, hardware=hardware, max_pixels=max_pixels, stream=stream)
+        if self._decoder.is_torn:
+            log.warning("%s: cut off in the head of a fragment, and read up to there", path)
         try:
             first = self._decoder.first()
             self.info = info_of(self._decoder.container, self._decoder.stream, first)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from roadmask.stream.decode.opening import open_container, open_file
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.errors import SourceError
 from tests.support.clips import cfr, make_clip
+from tests.support.corpus import CASES
 
 DESCRIPTORS = Path("/proc/self/fd")
 
@@ -107,3 +109,13 @@ def test_a_file_that_may_not_be_read_says_so(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setattr(os, "open", refused)
     with pytest.raises(SourceError, match=r"clip\.mp4: cannot be read \(Permission denied\)"):
         open_file(clip)
+
+
+def test_a_file_that_is_read_up_to_a_cut_is_closed_with_its_video(tmp_path: Path) -> None:
+    path = tmp_path / "cut.mp4"
+    next(case for case in CASES if case.name == "cut_head_of_a_fragment.mp4").make(path)
+    with open_source(path) as source:
+        assert len(list(source.frames(lambda _: (64, 64)))) == 20
+    del source
+    gc.collect()  # what is left open would be warned of here, which is an error
+    assert path not in {item.resolve() for item in DESCRIPTORS.iterdir()}
