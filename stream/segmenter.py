@@ -241,10 +241,8 @@ class Session:
         self._bgr = bgr
         self._every = every
         self._smoother = Smoother()
-        self._reformatter, self._decider = (
-            VideoReformatter(),
-            Decider(len(model.spec.classes), carries=every is not None),
-        )
+        self._reformatter = VideoReformatter()
+        self._decider = Decider(len(model.spec.classes), carries=every is not None)
         self._count = 0
         self.reset()
 

@@ -36,6 +36,7 @@ _PROGRESS = {
     "meanings": list[dict[str, str]],
 }
 _MAY_CHANGE = frozenset({"device", "loaders"})  # where a run is computed, not what
+_PATHS = frozenset({"data", "unlabelled", "teachers", "valid_list", "start_from"})
 # Stand in the checkpoint, and need not be told.
 _KNOWN = frozenset({"encoder", "decoder", "convolution", "context", *OPEN})
 
@@ -74,11 +75,13 @@ def load_previous(run: Path, settings: TrainSettings, *, resume: bool) -> Checkp
 
 def _place(name: str, value: Any) -> Any:
     """What is compared of a setting: of paths, which may be written in several ways, where they lead to."""
-    if isinstance(value, list) and name in ("data", "unlabelled", "teachers"):
-        return [_place("valid_list", item) for item in value]
-    if name not in ("valid_list", "start_from") or not isinstance(value, str):
+    if name not in _PATHS or value is None:
         return value
-    folder, mapped = split_map(value)
+    return _resolved(value) if isinstance(value, str) else list(map(_resolved, value))
+
+
+def _resolved(text: str) -> tuple[Path, Path | str]:
+    folder, mapped = split_map(text)
     return folder.resolve(), Path(mapped).resolve() if Path(mapped).is_file() else mapped
 
 

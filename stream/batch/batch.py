@@ -15,6 +15,7 @@ from typing import Literal, get_args
 from ..errors import DeviceError, RoadmaskError
 from ..run.settings import Report, SegmentSettings
 from ..system.machine import is_out_of_memory
+from ..system.talk import number_of
 
 _LOOK_S = 0.2  # how often the calling thread wakes up, to take signals
 
@@ -143,8 +144,7 @@ def run(job: SegmentSettings, run_job: RunJob) -> Outcome:
     except BaseException as exc:  # noqa: BLE001 - carried to the main thread, which tells it
         error = _in_words(exc, job)
         return Outcome(job, "failed", started, datetime.now(UTC), reason=_reason(error), error=error)
-    frames = f"{report.frames} frame{'s' * (report.frames != 1)}"
-    reason = f"interrupted after {frames}" if report.interrupted else report.lost
+    reason = f"interrupted after {number_of(report.frames, 'frame')}" if report.interrupted else report.lost
     return Outcome(job, report.state, started, datetime.now(UTC), reason=reason, report=report)
 
 

@@ -16,7 +16,7 @@ from ..errors import OutputError
 from ..masks.familiar import warning_of
 from ..stats.stats import PictureRow
 from ..system.stop import Stop
-from ..system.talk import printable
+from ..system.talk import number_of, printable
 from .batch import STATES, Outcome, State, is_disk_full
 from .summary import Summary
 from .talk import FilesTalk, clock
@@ -171,10 +171,9 @@ def counts(states: Counter[State], *, files: int | None, frames: int, unlike: in
         words.append(f"{files - states.total()} not begun")
     warning = f"; {unlike} of them unlike what the model has learnt: look at those masks" if unlike else ""
     speed = f", {frames / seconds:.1f} fps" if frames and seconds else ""
-    made = f"{frames} {'frame' if frames == 1 else 'frames'}"
     taken = f" in {clock(seconds)}{speed}" if seconds is not None else ""
     told = ", ".join(words) or "none had its turn"
-    return f"{files} {'file' if files == 1 else 'files'}: {told}; {made}{taken}{warning}"
+    return f"{number_of(files, 'file')}: {told}; {number_of(frames, 'frame')}{taken}{warning}"
 
 
 def _table(outcomes: Sequence[Outcome]) -> Table:

@@ -175,7 +175,7 @@ class Connection:
         if camera.url.startswith(("rtsp://", "rtsps://")):
             self._decode(stack.enter_context(self._open(lambda: self._relayed(stack))))
         elif camera.url.startswith(("http://", "https://")):
-            self._link = web = Web(camera)
+            self._link = web = Web(camera, self._status)
             file = stack.enter_context(closing(web.open()))
             file.refuse_page()
             if camera.format is None and "framerate" in dict(camera.options) and not file.is_one_jpeg:

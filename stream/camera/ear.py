@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from fractions import Fraction
 
 import av
@@ -13,8 +12,6 @@ from av.video.stream import VideoStream
 from ..frames import HeardSound
 from .status import CameraStatus
 
-log = logging.getLogger(__name__)
-
 _APART_S = 10  # by which sound and pictures that come together may differ in time and still have one clock
 
 
@@ -23,7 +20,7 @@ class Ear:
 
     Args:
         container: of the connection; its first track is taken.
-        status: of the camera; it knows what its earlier connections have told.
+        status: of the camera, which warns.
     """
 
     def __init__(self, container: InputContainer, status: CameraStatus) -> None:
@@ -33,9 +30,7 @@ class Ear:
         self._apart = Fraction(0)  # from the sound's clock to the pictures'
         for track in self.tracks:
             if (context := track.codec_context) is None:
-                if not status.is_deaf:
-                    log.warning("%s: its sound is of a kind that cannot be decoded, and is not recorded", status.name)
-                status.is_deaf = True
+                status.warn_once("its sound is of a kind that cannot be decoded, and is not recorded")
                 continue
             self.sound = HeardSound(context.codec.canonical_name, context.sample_rate, context.layout.nb_channels)
 

@@ -7,12 +7,10 @@ anywhere.
 from __future__ import annotations
 
 import io
-import logging
 import re
 import socket
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
-from functools import lru_cache
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
 from urllib.parse import quote
 from urllib.request import getproxies, proxy_bypass
@@ -23,8 +21,7 @@ from ..errors import SourceError
 from ..system.url import Url, parse_url
 from .access import MOST_REDIRECTS, Login, naming_failures, sent_on, unverified
 from .camera import Camera
-
-log = logging.getLogger(__name__)
+from .status import CameraStatus
 
 _HEAD_BYTES = 64  # that tell what it is
 _PLAYLIST_BYTES = 1 << 22  # FFmpeg keeps all that a playlist names
@@ -37,11 +34,12 @@ class Web:
 
     Args:
         camera: whose URL is HTTP's.
+        status: of the camera, which warns.
     """
 
-    def __init__(self, camera: Camera) -> None:
+    def __init__(self, camera: Camera, status: CameraStatus) -> None:
         self.refusal: str | None = None  # why something was not opened, in words
-        self._camera = camera
+        self._camera, self._status = camera, status
         self._address = parse_url(camera.url)
         self._logins: dict[tuple[str, int | None], Login] = {}
         self._cookies: dict[tuple[str, int | None], dict[str, str]] = {}
@@ -67,7 +65,9 @@ class Web:
             except av.error.HTTPNotFoundError:
                 if address.rest.partition("?")[0].endswith(".m3u8"):
                     raise
-                _tell_gone(self._camera.name)
+                self._status.warn_once(
+                    "a piece that its playlist names is not there (404); such pieces are passed over"
+                )
                 return io.BytesIO()  # FFmpeg goes on with the piece after it
             file.most = _PLAYLIST_BYTES if file.is_playlist else None
         except SourceError as exc:
@@ -236,12 +236,6 @@ class WebFile:
     def close(self) -> None:
         with suppress(OSError):
             self._response.close()
-
-
-@lru_cache
-def _tell_gone(name: str) -> None:
-    """Once."""
-    log.warning("%s: a piece that its playlist names is not there (404); such pieces are passed over", name)
 
 
 def _refuse_encrypted(url: str) -> None:

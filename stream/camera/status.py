@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import statistics
 import threading
 import time
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from ..system.talk import utc_text
+
+log = logging.getLogger(__name__)
 
 _RATE_S = 5.0  # that the rate and the latency are taken over
 
@@ -70,7 +73,7 @@ class CameraStatus:
 
     def __init__(self, name: str, on_event: Callable[[CameraEvent], None] | None = None) -> None:
         self.name = name
-        self.is_deaf = False  # its sound cannot be decoded, as has been told
+        self._told: set[str] = set()
         self._on_event = on_event
         self._lock = threading.Lock()
         self._event = CameraEvent(time.time(), name, CameraState.CONNECTING, "")
@@ -89,6 +92,12 @@ class CameraStatus:
                 self._under_way, self._unwritten_since = 0, None
         if self._on_event:
             self._on_event(event)
+
+    def warn_once(self, words: str) -> None:
+        """What each connection finds anew is told with the first."""
+        if words not in self._told:
+            self._told.add(words)
+            log.warning("%s: %s", self.name, words)
 
     @property
     def state(self) -> CameraState:

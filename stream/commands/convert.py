@@ -13,7 +13,7 @@ from rich.console import Console
 from ..archive.convert import convert_archive
 from ..labelling.frames import PictureFormat
 from ..labelling.labelling import LabellingSettings, Tool, give_to_tool
-from ..system.talk import counted, printable, progress_bar, write_result
+from ..system.talk import counted, number_of, printable, progress_bar, write_result
 from . import options as of
 from .idle_options import is_given, option_of
 
@@ -125,7 +125,7 @@ def convert(
             )
             count = give_to_tool(settings, on_mask=on_mask)
     if not quiet:
-        _talk.print(f"{printable(masks)}: {count} mask{'s' * (count != 1)}", soft_wrap=True, markup=False)
+        _talk.print(f"{printable(masks)}: {number_of(count, 'mask')}", soft_wrap=True, markup=False)
         if tool is not None:
             _talk.print(f"{tool}: {_WHAT_NEXT[tool].format(subset=_subset(subset))}", soft_wrap=True, markup=False)
     write_result(output)

@@ -33,7 +33,7 @@ from ..network.model import Model, bundled_models, find_model
 from ..spec import PixelClass
 from ..stats.stats import CARRIED_COLUMN, PLACE_COLUMNS, read_columns
 from ..stats.stats import SUFFIXES as STATS_SUFFIXES
-from ..system.talk import did_you_mean, printable
+from ..system.talk import did_you_mean, number_of, printable
 from .options import AsJson
 
 _CALLED = {
@@ -48,8 +48,7 @@ _CALLED = {
 }
 _TOLD_WITH_THE_NEXT = ("width", "stored_width", "orientation", "latitude")
 _TOLD_BY: dict[str, Callable[[Any], object]] = {
-    "first": lambda place: f"frame {place['index']}, {place['time']:.3f} s",
-    "last": lambda place: f"frame {place['index']}, {place['time']:.3f} s",
+    **dict.fromkeys(("first", "last"), lambda place: f"frame {place['index']}, {place['time']:.3f} s"),
     "familiar": lambda lead: f"where the best class leads by {lead:.2f} or more",
     "finished": lambda is_so: is_so or "no, its run was killed or goes on; the masks told here are whole",
     "run": lambda ending: _run(ending),
@@ -297,8 +296,7 @@ def _archive(path: Path) -> dict[str, Any]:
 
 def _run(ending: Mapping[str, Any]) -> str:
     lost = f"lost: {ending['lost']}" if ending["lost"] else ""
-    frames = f"{ending['frames']} frame{'s' * (ending['frames'] != 1)}"
-    words = (f"{ending['state']}, {frames}", lost, warning_of(ending["unlike"]))
+    words = (f"{ending['state']}, {number_of(ending['frames'], 'frame')}", lost, warning_of(ending["unlike"]))
     return "; ".join(filter(None, words))
 
 

@@ -11,7 +11,7 @@ import typer
 from ..masks.familiar import warning_of
 from ..report.report import write_report
 from ..report.run import ReportSettings
-from ..system.talk import progress_bar, write_result, write_talk
+from ..system.talk import number_of, progress_bar, write_result, write_talk
 from . import options as of
 
 
@@ -55,7 +55,7 @@ def report(
     if not quiet:
         for run in runs:
             serious = [item.text for item in run.problems if item.is_serious]
-            state = f"{len(serious)} problem{'s' * (len(serious) > 1)}: {serious[0]}" if serious else "files whole"
+            state = f"{number_of(len(serious), 'problem')}: {serious[0]}" if serious else "files whole"
             warning = f"; {warning}" if (warning := warning_of(run.unlike)) else ""
             write_talk(f"{run.name}: {len(run.scan.indices)} masks, {state}{warning}")
     write_result(output)

@@ -52,7 +52,7 @@ from ..stats.stats import PictureRow, refuse_other_table, write_picture_table
 from ..system.hold import Taken
 from ..system.machine import usable_cores
 from ..system.stop import Stop, stop_on_signal
-from ..system.talk import install_command
+from ..system.talk import install_command, number_of
 
 if TYPE_CHECKING:
     from ..cluster.cluster import Cluster
@@ -161,7 +161,7 @@ def _run(
             stack.enter_context(workload.looking_ahead())
         stack.enter_context(talk)
         if many:
-            talk.say(f"{len(jobs)} file{'s' * (len(jobs) > 1)}; {model.path.stem} on {model.device}")
+            talk.say(f"{number_of(len(jobs), 'file')}; {model.path.stem} on {model.device}")
         run_job: RunJob = _Here(workload, talk, shared, views, places, stop, is_told=not many)
         if cluster:
             at_once, run_job = _on_cluster(cluster, workload, stop)

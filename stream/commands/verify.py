@@ -12,7 +12,7 @@ from rich.console import Console
 
 from ..archive.archive import MaskArchive, open_masks
 from ..archive.verify import VideoCheck, archive_problems, told_ranges
-from ..system.talk import printable, progress_bar
+from ..system.talk import number_of, printable, progress_bar
 from . import options as of
 
 _talk = Console(stderr=True, highlight=False)
@@ -50,13 +50,13 @@ def verify(
             problems += check.problems()
             coverage = _coverage(archive, check, video)
         count = len(archive)
-        counted = f"{count} mask{'s' * (count != 1)}"
+        told = number_of(count, "mask")
         lost = archive.ending.lost if archive.ending else ""
     sys.stdout.writelines(printable(f"{masks}: {problem}") + "\n" for problem in problems)
     if problems:
-        sys.stdout.write(f"{counted}, {len(problems)} problem{'s' * (len(problems) > 1)}\n")
+        sys.stdout.write(f"{told}, {number_of(len(problems), 'problem')}\n")
         raise typer.Exit(1)
-    sys.stdout.write(f"{counted}, {'' if count == 1 else 'all '}whole{printable(coverage)}\n")
+    sys.stdout.write(f"{told}, {'' if count == 1 else 'all '}whole{printable(coverage)}\n")
     if lost:
         sys.stdout.write(f"the video could not be had in full: {printable(lost)}\n")
 

@@ -39,6 +39,18 @@ _LARGEST_PORT = 65535
 _SEND_BUFFER = 1 << 18
 
 
+def refuse_no_page(address: Address, token: str | None) -> None:
+    """Raises `OutputError`: it lacks a package, or is open to everybody."""
+    if missing := [name for name in _NEEDED if find_spec(name) is None]:
+        raise OutputError(f"--serve needs {missing[0]}: {install_command('serve')}")
+    if token is None and not address.is_loopback:
+        raise OutputError(
+            f"--serve {address}: is open to other machines; pass --token WORD, which viewers then have to know"
+        )
+    if token is not None and len(token) < _SHORTEST_TOKEN:
+        raise OutputError(f"--token: is shorter than {_SHORTEST_TOKEN} characters, which can be guessed")
+
+
 class LiveView:
     """A context manager that serves the page; cameras may be added before and while it does.
 
@@ -63,14 +75,7 @@ class LiveView:
         token: str | None = None,
         run: RunFacts | None = None,
     ) -> None:
-        if missing := [name for name in _NEEDED if find_spec(name) is None]:
-            raise OutputError(f"--serve needs {missing[0]}: {install_command('serve')}")
-        if token is None and not address.is_loopback:
-            raise OutputError(
-                f"--serve {address}: is open to other machines; pass --token WORD, which viewers then have to know"
-            )
-        if token is not None and len(token) < _SHORTEST_TOKEN:
-            raise OutputError(f"--token: is shorter than {_SHORTEST_TOKEN} characters, which can be guessed")
+        refuse_no_page(address, token)
         self._address = address
         self._token = token
         self._view = OnView(tuple(classes), style, run)

@@ -63,9 +63,9 @@ class Views:
         if self.window:
             refuse_no_window()
         if self.address is not None:
-            from .live_view import LiveView, parse_address
+            from .live_view import parse_address, refuse_no_page
 
-            LiveView(parse_address(self.address), (), token=self.token)
+            refuse_no_page(parse_address(self.address), self.token)
 
     @contextmanager
     def places(self, job: SegmentSettings, model: Model, run: RunFacts, count: int) -> Iterator[Places]:

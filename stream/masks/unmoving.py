@@ -20,6 +20,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from ..system.talk import number_of
+
 LEAST = 30  # pictures in which the scene has moved on; of fewer, a horizon or a lane's line looks as fixed as a bonnet
 # Of the gradients of a picture and of the last that counted, those that are not the same. Between pictures 0.2 s apart
 # it was 0.4 in a street and 0.28 on a motorway at night; of a car that stands it is next to nothing.
@@ -66,7 +68,7 @@ class Unmoving:
     def __str__(self) -> str:
         parts = [f"{side} {share:.1%}" for side, share in self.sides.items()]
         if self.places:
-            parts.append(f"{self.places} small place{'s' * (self.places > 1)}")
+            parts.append(number_of(self.places, "small place"))
         return f"{np.count_nonzero(self.pixels) / self.pixels.size:.1%} of the picture ({', '.join(parts)})"
 
 

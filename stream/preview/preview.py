@@ -34,6 +34,7 @@ from ..pipeline import Pipeline
 from ..spec import PixelClass, select_classes
 from ..system.hold import held_to_make, refuse_inputs
 from ..system.stop import end_if_set
+from ..system.talk import number_of
 
 _AHEAD = 4  # items that wait between two stages
 _NO_INPUT = (2, 2)  # size of the network's input, which nobody looks at; interlaced, 1 row cannot be made
@@ -83,7 +84,7 @@ class PreviewReport:
     def __str__(self) -> str:
         rate, rest = self.frames / (self.seconds or 1), ", interrupted" if self.interrupted else ""
         told = f"; sound: {self.sound}" if self.sound else ""
-        return f"{self.frames} frame{'s' * (self.frames != 1)}, {self.seconds:.1f} s, {rate:.1f} fps{rest}{told}"
+        return f"{number_of(self.frames, 'frame')}, {self.seconds:.1f} s, {rate:.1f} fps{rest}{told}"
 
 
 def preview_video(

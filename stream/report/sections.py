@@ -14,6 +14,7 @@ import numpy as np
 
 from ..masks.familiar import warning_of
 from ..spec import PixelClass
+from ..system.talk import number_of
 from .run import RunLook, clock
 from .track import track_section
 
@@ -33,7 +34,7 @@ def overview(runs: Sequence[RunLook]) -> str:
             _duration(run),
             _size(run),
             percent(run.scan.changed_share),
-            f"<b class='bad'>{serious} problem{'s' * (serious > 1)}</b>" if serious else "whole",
+            f"<b class='bad'>{number_of(serious, 'problem')}</b>" if serious else "whole",
             "&ndash;" if run.unlike is None else percent(run.unlike, digits=0),
             f"<div class='strip'>{_strip(run)}</div>",
         )

@@ -23,6 +23,7 @@ from ..masks.ignore import Ignored
 from ..network.model import Model
 from ..spec import Renamed
 from ..stats.stats import PictureRow
+from ..system.talk import number_of
 
 # Since this version the same run gives the same bytes, and notes in the same way how far it is; to be raised with
 # either change. A run that another version has begun is gone on with where this is the same, and else refused.
@@ -183,7 +184,7 @@ class Report:
     def lost(self) -> str:
         """What of a file could not be had, in words; empty where everything that it holds has come out."""
         counts = [(self.undecodable, "undecodable packet"), (self.damaged, "damaged frame")]
-        parts = [f"{count} {what}{'s' * (count > 1)}" for count, what in counts if count]
+        parts = [number_of(count, what) for count, what in counts if count]
         if self.missing_s:
             parts.append(f"ends {self.missing_s:.1f} s before the length that it declares")
         return ", ".join(parts)
@@ -195,11 +196,11 @@ class Report:
 
     def __str__(self) -> str:
         if self.before:
-            return f"{self.frames} frame{'s' * (self.frames != 1)}, done before" + self._concerns
+            return f"{number_of(self.frames, 'frame')}, done before" + self._concerns
         if self.picture:
             return f"{self.seconds:.2f} s" + self._concerns
         return (
-            f"{self.frames} frame{'s' * (self.frames != 1)}, "
+            f"{number_of(self.frames, 'frame')}, "
             + (f"{self.resumed} of them from before, " if self.resumed else "")
             + f"{self.seconds:.1f} s, {self.fps:.1f} fps, "
             f"{self.dropped} dropped, {self.undecodable} undecodable"

@@ -92,6 +92,11 @@ def utc_text(moment: datetime | float) -> str:
     return when.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
+def number_of(count: int, what: str) -> str:
+    """As in "1 frame", "2 frames"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def printable(text: object) -> str:
     """On one line; what is not shown is as Python writes it, as an escape."""
     return _NOT_SHOWN.sub(lambda match: match[0].encode("unicode_escape").decode(), str(text))

@@ -15,6 +15,7 @@ from roadmask.stream.camera.access import Login, sent_on
 from roadmask.stream.camera.camera import CameraSettings, Transport, parse_camera
 from roadmask.stream.camera.http import Web
 from roadmask.stream.camera.relay import RtspRelay
+from roadmask.stream.camera.status import CameraStatus
 from roadmask.stream.errors import SourceError
 from roadmask.stream.system.url import parse_url
 from tests.support.clips import cfr, make_clip
@@ -338,7 +339,7 @@ def test_a_password_that_went_over_tls_goes_nowhere_without() -> None:
 
 def test_a_server_that_gives_the_beginning_where_a_part_is_asked_for_is_not_believed() -> None:
     with odd_server(lambda _: [head(Accept_Ranges="bytes", Content_Length="100"), bytes(100)]) as server:
-        file = Web(parse_camera(f"{server.url}/drive.mp4", ONCE)).open()
+        file = Web(parse_camera(f"{server.url}/drive.mp4", ONCE), CameraStatus("camera")).open()
         with closing(file), pytest.raises(av.error.InvalidDataError):
             file.seek(50)
 
