@@ -102,12 +102,10 @@ def _run(arguments: Sequence[str] | None, on_import: Callable[[], None]) -> int:
     called = next((command for command in _COMMANDS if command.name in first), None)
     try:
         return _call(called, arguments, on_import, completes=typed is not None)
-    except ImportError as exc:  # of an extra, which the help of a command is told without
-        return _missing_package(called, exc)
-    except OSError as exc:  # of a name that no file can have, for one: too long, or a loop of links
-        if not isinstance(exc.filename, str):
-            raise
-        return _fail(f"{exc.filename}: {exc.strerror}", 1)
+    except Exception as exc:
+        if told := _told(called, exc):
+            return _fail(told, 1)
+        raise
     except Stopped:  # by a second Ctrl-C
         return _STOPPED
     except SystemExit as exc:  # how Typer ends, well or not
@@ -219,14 +217,21 @@ def _not_called() -> None:
     """Stands for a command in the list of commands."""
 
 
-def _missing_package(command: _Command | None, exc: ImportError) -> int:
-    package = (exc.name or "roadmask").partition(".")[0]
-    if command is None or package == "roadmask":
-        raise exc
+def _told(command: _Command | None, exc: Exception) -> str:
+    """What has gone wrong where nobody expected it, if that can be told in a line."""
+    if isinstance(exc, OSError) and isinstance(exc.filename, str):  # no file can have the name, for one
+        return f"{exc.filename}: {exc.strerror}"
+    from .doctor.doctor import broken_library
+    from .doctor.machine import MODULES
+
+    package = (getattr(exc, "name", None) or "roadmask").partition(".")[0]
+    if not isinstance(exc, ImportError) or command is None or package in ("roadmask", *MODULES):
+        return broken_library()
+    # Of an extra, which the help of a command is told without.
     if not isinstance(exc, ModuleNotFoundError):
         again = f"pip install --force-reinstall {package}"
-        return _fail(f"'{command.name}' needs {package}, which cannot be imported ({first_line(exc)}): {again}", 1)
-    return _fail(f"'{command.name}' needs {exc.name}, which is not installed: {install_command(command.extra)}", 1)
+        return f"'{command.name}' needs {package}, which cannot be imported ({first_line(exc)}): {again}"
+    return f"'{command.name}' needs {exc.name}, which is not installed: {install_command(command.extra)}"
 
 
 def _fail(message: str, code: int) -> int:

@@ -15,7 +15,6 @@ from rich.text import Text
 
 from ..doctor.doctor import CHECKS, SLOW_CHECKS, STATES, Finding, State, examine
 from ..system.talk import printable
-from . import options as of
 
 _ALL = [*CHECKS, *SLOW_CHECKS]
 _STYLES: dict[State, str] = {"ok": "green", "warning": "bold yellow", "problem": "bold red"}
@@ -28,7 +27,8 @@ def doctor(
     checks: Annotated[
         list[str] | None, typer.Argument(metavar="CHECK...", help=f"Only these: {', '.join(_ALL)}.")
     ] = None,
-    as_json: of.AsJson = False,
+    # Not from `options`, which imports what may be broken.
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON, for programs.")] = False,
 ) -> None:
     """Check this installation, and say what to do where something is amiss.
 

@@ -65,6 +65,14 @@ def examine(checks: Iterable[str]) -> Iterator[tuple[str, Finding]]:
                 yield waiting.pop(0), Finding("check", "problem", reason, REPORT)
 
 
+def broken_library() -> str:
+    """The first library of the base install that cannot be used, and what to do, in one line; empty where all can."""
+    for _, finding in examine(["versions"]):  # in another process: what has failed to be imported may fail otherwise
+        if finding.state == "problem" and finding.name != "check":
+            return f"{finding.name} {finding.found}; {finding.advice}"
+    return ""
+
+
 def _made(orders: dict[str, Any]) -> Generator[tuple[str, Finding], None, str]:
     """What a process finds, whose checks are taken off those that wait; returns why it made no more of them."""
     words: SimpleQueue[dict[str, Any] | None] = SimpleQueue()

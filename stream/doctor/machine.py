@@ -14,8 +14,6 @@ from importlib import import_module
 from importlib.metadata import PackageNotFoundError, packages_distributions, requires, version
 from pathlib import Path
 
-from rich.filesize import decimal
-
 from .. import __version__
 from ..errors import first_line
 from ..system.machine import cache_folder, usable_cores
@@ -34,8 +32,8 @@ EXTRAS = {
     "zarr": "convert -o masks.zarr",
     "remote": "videos and results by s3:// and other URLs",
 }
-# Of the base install, and the package that each is imported from after a plain install.
-MODULES = {name: name for name in ("av", "onnxruntime", "cv2", "numpy", "rich", "typer")} | {
+# Of the base install, and the package that each is imported from after a plain install; numpy first, as others need it.
+MODULES = {name: name for name in ("numpy", "av", "onnxruntime", "cv2", "rich", "typer")} | {
     "cv2": "opencv-python-headless"
 }
 _CGROUP, _MEMINFO = Path("/sys/fs/cgroup"), Path("/proc/meminfo")
@@ -48,43 +46,53 @@ _ROOM, _LITTLE_ROOM = (5_000_000_000, 50_000_000), (500_000_000, 50_000_000)
 def versions() -> Iterator[Finding]:
     system = f"Python {platform.python_version()} on {platform.system()} {platform.release()} {platform.machine()}"
     yield Finding("roadmask", "ok", f"{__version__}, {system}")
-    least, bringing = _least_versions(), packages_distributions()
+    wanted, bringing = _wanted_versions(), packages_distributions()
     for module, usual in MODULES.items():
-        yield _library(module, usual, sorted(set(filter(None, bringing.get(module, ())))), least[""].get(usual, "0"))
+        there = sorted(set(filter(None, bringing.get(module, ()))))
+        yield _library(module, usual, there, wanted[""].get(usual, ""))
     for extra, gives in EXTRAS.items():
-        yield _extra(extra, gives, least[extra])
+        yield _extra(extra, gives, wanted[extra])
 
 
 def _library(module: str, usual: str, there: Sequence[str], wanted: str) -> Finding:
     """`there` are the packages that bring it here; several overwrite each other's files."""
     name, package = usual.partition("-")[0], (*there, usual)[0]
+    imported, failure, found = None, "", _version(package)
     try:
         imported = import_module(module)
+        found = str(getattr(imported, "__version__", None) or found or "of unknown version")
     except Exception as exc:  # noqa: BLE001 - a broken library raises what it likes
-        advice = f"pip install {'--force-reinstall ' if there else ''}{package}"
+        failure = _root_of(exc)
+    if found and (misfit := _misfit(found, wanted)):
+        return Finding(name, "problem", f"{found} is {misfit}: {wanted} is needed", f"pip install '{package}{wanted}'")
+    if failure:
+        advice = f"pip install {'--force-reinstall ' if there else ''}'{package}{wanted}'"
         if package != usual:  # it wants more of the system than the usual one: a display's libraries, CUDA's
-            advice = f"install what it lacks; or pip uninstall {package}, then pip install {usual}"
-        return Finding(name, "problem", f"cannot be imported: {first_line(exc)}", advice)
-    found = str(getattr(imported, "__version__", None) or _version(package) or "of unknown version")
+            advice = f"install what it lacks; or pip uninstall {package}, then pip install '{usual}{wanted}'"
+        return Finding(name, "problem", f"{found or ''} cannot be imported: {failure}".strip(), advice)
     if module == "av":
-        found += f", FFmpeg {getattr(imported, 'ffmpeg_version_info', 'of unknown version')}"
+        found = f"{found}, FFmpeg {getattr(imported, 'ffmpeg_version_info', 'of unknown version')}"
     if len(there) > 1:
         advice = f"pip uninstall {' '.join(there)}; then pip install the one that you want"
         return Finding(name, "warning", f"{found}; {' and '.join(there)} overwrite each other's files", advice)
-    if _numbers(found) < _numbers(wanted):
-        return Finding(name, "problem", f"{found} is too old", f"pip install --upgrade '{package}>={wanted}'")
-    return Finding(name, "ok", found if package == name else f"{found}, {package}")
+    return Finding(name, "ok", f"{found}" if package == name else f"{found}, {package}")
 
 
-def _extra(extra: str, gives: str, least: dict[str, str]) -> Finding:
+def _root_of(exc: BaseException) -> str:
+    """In one line, what is behind it: NumPy wraps what is wrong with it into a page of advice."""
+    while exc.__cause__ is not None:
+        exc = exc.__cause__
+    return first_line(exc)
+
+
+def _extra(extra: str, gives: str, wanted: dict[str, str]) -> Finding:
     name, command = f"[{extra}]", install_command(extra)
-    found = {package: _version(package) for package in least}
-    if missing := [package for package in least if found[package] is None]:
+    found = {package: _version(package) for package in wanted}
+    if missing := [package for package in wanted if found[package] is None]:
         return Finding(name, "ok", f"not installed: no {', '.join(missing)}", f"for {gives}: {command}")
-    if old := [
-        f"{package} {found[package]}" for package in least if _numbers(found[package]) < _numbers(least[package])
-    ]:
-        return Finding(name, "warning", f"too old for {gives}: {', '.join(old)}", f"{command} --upgrade")
+    misfits = {package: _misfit(found[package], wanted[package]) for package in wanted}
+    if told := [f"{package} {found[package]} is {misfit}" for package, misfit in misfits.items() if misfit]:
+        return Finding(name, "warning", f"not for {gives}: {', '.join(told)}", f"{command} --upgrade")
     return Finding(name, "ok", gives)
 
 
@@ -94,14 +102,24 @@ def _version(package: str) -> str | None:
     return None
 
 
-def _least_versions() -> dict[str, dict[str, str]]:
-    """The oldest version of each package of each extra, "" for the base install, as this installation was told."""
-    least: dict[str, dict[str, str]] = defaultdict(dict)
+def _wanted_versions() -> dict[str, dict[str, str]]:
+    """Of each package of each extra, "" for the base install, as this installation was told: ">=18.1,<19"."""
+    wanted: dict[str, dict[str, str]] = defaultdict(dict)
     with suppress(PackageNotFoundError):
         for line in requires("roadmask") or []:
-            if match := re.match(r"([\w.-]+)[^;]*>=([\w.]+)(?:.*extra == .(\w+))?", line):
-                least[match[3] or ""][match[1]] = match[2]
-    return least
+            if match := re.match(r"([\w.-]+)([<>][^; ]*)(?:.*extra == .(\w+))?", line):
+                wanted[match[3] or ""][match[1]] = ",".join(sorted(match[2].split(","), reverse=True))
+    return wanted
+
+
+def _misfit(found: str | None, wanted: str) -> str:
+    numbers = _numbers(found)
+    for limit in filter(None, wanted.split(",")):
+        if limit.startswith(">=") and numbers < _numbers(limit[2:]):
+            return "too old"
+        if limit.startswith("<") and numbers >= _numbers(limit[1:]):
+            return "too new"
+    return ""
 
 
 def _numbers(text: str | None) -> tuple[int, ...]:
@@ -118,6 +136,8 @@ def machine() -> Iterator[Finding]:
 
 def memory(meminfo: Path = _MEMINFO, cgroup: Path = _CGROUP) -> Finding:
     """Of the machine or of the container (control groups, version 2), whichever has less; caches of files are free."""
+    from rich.filesize import decimal  # which may be what is broken
+
     found = []
     with suppress(OSError, ValueError, KeyError):
         told = dict(re.findall(r"(\w+): +(\d+)", meminfo.read_text(encoding="ascii")))
@@ -146,6 +166,8 @@ def folder(
     name: str, find: Callable[[], Path], state: State, room: tuple[int, int], advice: str, *, touched: bool = True
 ) -> Finding:
     """What permissions promise, a file system may not keep (quotas, network shares, sandboxes), so it is touched."""
+    from rich.filesize import decimal  # as above
+
     path = Path(name)
     try:
         path = find()

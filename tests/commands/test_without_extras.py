@@ -1,9 +1,10 @@
-"""The base install: help of every command, runs without what needs an extra, and how to get one."""
+"""The base install: help of every command, runs without what needs an extra, how to get one, and what is broken."""
 
 from __future__ import annotations
 
 import importlib
 import json
+import os
 import re
 import subprocess
 import sys
@@ -12,13 +13,14 @@ from pathlib import Path
 import pytest
 
 from roadmask.stream.cli import _COMMANDS, main
+from roadmask.stream.doctor.doctor import Finding
 from roadmask.stream.errors import OutputError
 from roadmask.stream.live.live_view import LiveView
 from roadmask.stream.system import talk
 from tests.support.clips import SPEC, cfr, make_clip
 from tests.support.color_model import write_color_model
 from tests.support.live_results import ANYWHERE
-from tests.support.own_process import LIMIT_S, ROOT, python
+from tests.support.own_process import LIMIT_S, PYTHONPATH, ROOT, python
 
 BASE = """
     sys.modules |= dict.fromkeys(  # as Python keeps what it has looked for in vain
@@ -114,6 +116,56 @@ def test_a_package_that_is_there_and_broken_is_told_in_one_line(
         "roadmask: 'lr-find' needs matplotlib, which cannot be imported (libpng16.so: no such file): "
         "pip install --force-reinstall matplotlib\n"
     )
+
+
+@pytest.mark.parametrize(
+    ("module", "content", "told"),
+    [
+        (
+            "numpy",
+            "raise ImportError('libfoo.so: no such file')",
+            r"numpy \S+ cannot be imported: libfoo.so: no such file",
+        ),
+        ("av", "__version__ = '14.0.1'", r"av 14\.0\.1 is too old: >=\S+ is needed"),  # without what is imported of it
+        ("typer", "__version__ = '0.9'", r"typer 0\.9 is too old: >=\S+ is needed"),
+    ],
+)
+def test_a_library_that_cannot_be_imported_is_one_line_of_every_command_that_needs_it_with_its_cure(
+    module: str, content: str, told: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"{module}.py").write_text(f"{content}\n")
+    env = os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), PYTHONPATH])}
+
+    def said(*words: str) -> tuple[str, str]:
+        run = [sys.executable, "-m", "roadmask", *words]
+        done = subprocess.run(run, env=env, capture_output=True, text=True, timeout=LIMIT_S, check=False)
+        assert done.returncode == 1
+        return re.sub(r"\s+", " ", done.stdout), done.stderr
+
+    cure = rf"pip install (--force-reinstall )?'{module}>=\S+'"
+    assert re.fullmatch(rf"(OpenCV .*\n.*\n.*\n\n)?roadmask: {told}; {cure}\n", said("info", "drive.mp4")[1])
+    if module != "typer":  # without which doctor cannot be asked, either
+        report, errors = said("doctor", "versions")
+        assert re.search(rf"problem {told} > {cure}", report), report
+        assert errors == ""
+
+
+def test_a_library_that_is_too_old_for_what_is_asked_of_it_is_told_in_place_of_the_attribute_that_it_lacks(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def lacks(*_: object, **__: object) -> object:
+        raise AttributeError("'VideoFrame' object has no attribute 'interlaced_frame'")
+
+    make_clip(tmp_path / "drive.mp4", cfr(3))
+    monkeypatch.setattr("roadmask.stream.commands.preview.preview_video", lacks)
+    monkeypatch.setattr("roadmask.stream.doctor.doctor.examine", lambda _: iter([]))
+    command = ["preview", str(tmp_path / "masks.zip"), str(tmp_path / "drive.mp4"), "-o", str(tmp_path / "seen.mp4")]
+    with pytest.raises(AttributeError):  # where nothing is wrong with the libraries, it is a fault of ours
+        main(command)
+    amiss = Finding("av", "problem", "17.0 is too old: >=18.1 is needed", "pip install 'av>=18.1'")
+    monkeypatch.setattr("roadmask.stream.doctor.doctor.examine", lambda _: iter([("versions", amiss)]))
+    assert main(command) == 1
+    assert capsys.readouterr().err == "roadmask: av 17.0 is too old: >=18.1 is needed; pip install 'av>=18.1'\n"
 
 
 def test_what_serves_or_shares_work_without_its_extra_begins_nothing(tmp_path: Path) -> None:

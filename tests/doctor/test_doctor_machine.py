@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import typer
 
 import roadmask
 from roadmask.stream.doctor import machine as doctor_machine
@@ -28,7 +29,7 @@ def test_the_extras_are_those_of_the_project() -> None:
     base = {re.split("[>=]", line)[0] for line in project["dependencies"]}
     assert base == set(doctor_machine.MODULES.values())
     declared = {name: {re.split("[>=]", line)[0] for line in lines} for name, lines in extras.items()}
-    installed = doctor_machine._least_versions()
+    installed = doctor_machine._wanted_versions()
     assert {name: set(installed[name]) for name in extras} == declared
     assert set(installed[""]) == base
 
@@ -66,28 +67,49 @@ def test_a_missing_extra_is_no_fault_and_says_what_it_would_give(monkeypatch: py
 def test_an_extra_that_is_too_old_is_a_warning_and_says_what_does_not_go(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_versions(monkeypatch, ray="1.13.0")
     found = by_name(doctor_machine.versions())["[ray]"]
-    assert (found.state, found.found) == ("warning", "too old for --ray, a cluster of machines: ray 1.13.0")
+    assert (found.state, found.found) == ("warning", "not for --ray, a cluster of machines: ray 1.13.0 is too old")
     assert found.advice == f"{install_command('ray')} --upgrade"
 
 
-def test_a_library_that_is_broken_missing_or_too_old_is_a_problem(monkeypatch: pytest.MonkeyPatch) -> None:
-    fake_packages(monkeypatch, av=[])
+def test_a_library_that_is_broken_missing_too_old_or_too_new_is_a_problem_with_the_command_that_cures_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    told = ["numpy>=1.26", "av<19,>=18.1", "rich>=13.8", "typer<0.29,>=0.26.8", "opencv-python-headless>=4.9"]
+    monkeypatch.setattr(doctor_machine, "requires", lambda _: [*told, "ray>=2.30; extra == 'ray'"])
+    fake_packages(monkeypatch, rich=[])
+    fake_versions(monkeypatch, rich=None)
     monkeypatch.setattr(np, "__version__", "1.25.2")
-    monkeypatch.setitem(sys.modules, "cv2", None)
-    monkeypatch.setitem(sys.modules, "av", None)
+    monkeypatch.setattr(typer, "__version__", "0.30.0")
+    for module in ("cv2", "rich"):
+        monkeypatch.setitem(sys.modules, module, None)
     found = by_name(doctor_machine.versions())
-    assert {found[name].state for name in ("numpy", "opencv", "av")} == {"problem"}
-    assert found["numpy"].found == "1.25.2 is too old"
-    assert found["opencv"].advice == "pip install --force-reinstall opencv-python-headless"
-    assert found["av"].advice == "pip install av"
-    assert found["rich"].state == "ok"
+    assert {found[name].state for name in ("numpy", "opencv", "rich", "typer")} == {"problem"}
+    assert found["numpy"].found == "1.25.2 is too old: >=1.26 is needed"
+    assert found["numpy"].advice == "pip install 'numpy>=1.26'"
+    assert found["typer"].found == "0.30.0 is too new: >=0.26.8,<0.29 is needed"
+    assert found["typer"].advice == "pip install 'typer>=0.26.8,<0.29'"
+    assert found["opencv"].advice == "pip install --force-reinstall 'opencv-python-headless>=4.9'"
+    assert found["rich"].advice == "pip install 'rich>=13.8'"
+    assert found["av"].state == "ok"
+
+
+def test_of_a_library_that_wraps_what_is_wrong_with_it_the_root_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "av.py").write_text(
+        "try:\n    raise ImportError('libm.so: no such file')\n"
+        "except ImportError as exc:\n    raise ImportError('\\n\\nIMPORTANT: A PAGE OF ADVICE') from exc\n"
+    )
+    monkeypatch.delitem(sys.modules, "av")
+    monkeypatch.syspath_prepend(tmp_path)
+    assert by_name(doctor_machine.versions())["av"].found.endswith("cannot be imported: libm.so: no such file")
 
 
 def test_a_library_that_wants_a_display_may_be_replaced_by_one_that_does_not(monkeypatch: pytest.MonkeyPatch) -> None:
     fake_packages(monkeypatch, cv2=["opencv-python"])
     monkeypatch.setitem(sys.modules, "cv2", None)
     advice = by_name(doctor_machine.versions())["opencv"].advice
-    assert advice.endswith("pip uninstall opencv-python, then pip install opencv-python-headless")
+    assert "pip uninstall opencv-python, then pip install 'opencv-python-headless" in advice
 
 
 def test_two_packages_of_one_library_are_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
