@@ -72,8 +72,7 @@ class OverlayVideoSink(Sink):
         overwrite: bool = False,
         encoding: Encoding = ANY_ENCODING,
     ) -> None:
-        if path.suffix.lower() not in SUFFIXES:
-            raise OutputError(f"{path}: a video's suffix is one of {', '.join(SUFFIXES)}", usage=True)
+        refuse_no_video(path)
         self._info = info
         self._render = render
         self._source = source
@@ -330,6 +329,12 @@ def _packets(path: Path) -> int:
             return sum(1 for packet in container.demux(container.streams.video[0]) if packet.size)
     except (av.FFmpegError, OSError, IndexError):
         return 0  # its run was killed before it came to that
+
+
+def refuse_no_video(path: Path) -> None:
+    """Raises `OutputError` where the suffix is none of a video that can be written."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise OutputError(f"{path}: a video's suffix is one of {', '.join(SUFFIXES)}", usage=True)
 
 
 def _timescale(time_base: Fraction) -> int:

@@ -25,7 +25,7 @@ from ..encode.h264 import ANY_ENCODING, Encoding
 from ..encode.legend import LegendPlace
 from ..encode.overlay import Overlay, Style
 from ..encode.palette import CLEAR, Palette
-from ..encode.video_sink import OverlayVideoSink
+from ..encode.video_sink import OverlayVideoSink, refuse_no_video
 from ..errors import ArchiveError, Stopped
 from ..frames import SegmentedFrame, VideoInfo
 from ..masks.deciding import Decided
@@ -105,6 +105,7 @@ def preview_video(
         OutputError: the output exists, is the video itself, or cannot be written.
         RoadmaskError: a class that was named is none of the archive's.
     """
+    refuse_no_video(settings.output)
     refuse_inputs(settings.output, settings.video, settings.masks)
     started, writing_started = time.monotonic(), time.thread_time()
     frames, interrupted, sound = 0, False, ""
@@ -126,9 +127,9 @@ def preview_video(
             pair.refuse_other_size(source.info)
             blur = Blur(pair.masks.classes, settings.blur) if settings.blur else None
             draw = _draw(settings, pair.masks.classes)
-            if on_open:
-                on_open(source.info, pair.masks)
             sink = stack.enter_context(_sink(settings, source.info))
+            if on_open:  # now that nothing is refused any more
+                on_open(source.info, pair.masks)
             stack.enter_context(pipeline)
             for result in _results(settings, pair, source, blur, draw, pipeline):
                 sink.write(result)

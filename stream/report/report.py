@@ -21,6 +21,7 @@ from .sections import overview, run_section
 log = logging.getLogger(__name__)
 
 _KEYFRAMES, _FEW_KEYFRAMES, _MANY_RUNS = 12, 6, 5
+_PAGES = (".html", ".htm")
 _SUFFIXES = (".zip", ".mkv", ".npz", ".zarr")  # of archives that are no folders of PNGs
 
 
@@ -30,6 +31,8 @@ def write_report(settings: ReportSettings, *, on_progress: Callable[[str, str, i
     Raises:
         RoadmaskError: masks, video or statistics cannot be read or do not belong together, or the page not be written.
     """
+    if settings.output.suffix.lower() not in _PAGES:
+        raise RoadmaskError(f"{settings.output}: a report is a page; give it the suffix {_PAGES[0]}", usage=True)
     archives = list(dict.fromkeys(found for path in settings.masks for found in _archives(path)))
     _refuse(settings, len(archives))
     keyframes = _FEW_KEYFRAMES if len(archives) >= _MANY_RUNS else _KEYFRAMES

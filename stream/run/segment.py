@@ -84,16 +84,16 @@ def process_video(
             tally.source = source = stack.enter_context(open_video(settings, model, stop, status))
             if settings.ignore:
                 settings.ignore.refuse_misfitting(source.info, settings.name)
-            if on_open:
-                on_open(source.info)
-            if not settings.picture:  # each may be of another size
-                model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
             if progress:
                 stack.enter_context(progress)
                 settings = replace(settings, overwrite=settings.overwrite or progress.is_ours)
             stack.push(lambda _, exc, __: None if is_failure(exc) else keep_times(settings))
             outputs = Outputs(_outputs(settings, source.info, model, also, saved), progress, tally.ending)
             tally.outputs = outputs
+            if on_open:  # now that nothing is refused any more
+                on_open(source.info)
+            if not settings.picture:  # each may be of another size
+                model.prepare(batch_size(model, settings.batch), network_size(model, source.info))
             stack.enter_context(outputs)
             stack.enter_context(pipeline)
             place = saved.place_for(outputs.position) if saved else None

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from roadmask.stream.cli import main
+from roadmask.stream.encode.h264 import H264Encoder
 from tests.support.clips import cfr, make_clip, times_of
 from tests.support.color_model import halves, spec, write_color_model
 from tests.support.run_command import run
@@ -95,6 +96,15 @@ def test_bad_input_gets_one_line_and_its_code_and_leaves_nothing_behind(
     assert len(lines) == 1
     assert message in lines[0]
     assert {path: path.read_bytes() for path in [clip, *tmp_path.iterdir()]} == before
+
+
+def test_an_encoder_that_does_not_start_is_told_before_anything_is_said_of_the_run(
+    clip: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(H264Encoder, "failure", lambda *_: "no GPU here")
+    assert run(clip, "-o", tmp_path / "out.mp4", "--encoder", "nvenc", model=model) == 1
+    assert re.fullmatch(r"roadmask: encoder nvenc does not start .*\n", capsys.readouterr().err)
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize(

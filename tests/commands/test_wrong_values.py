@@ -94,6 +94,7 @@ WRONG = [
     "report masks.zip --stats x.txt",
     "report masks.zip --style outline",
     "report masks.zip -o .",
+    "report masks.zip -o x.png",
     "suggest-ignore drive.mp4 -o x.jpg",
     "doctor nonsense",
     *(

@@ -175,7 +175,9 @@ def test_a_copy_in_another_container_is_the_same_video(tmp_path: Path) -> None:
     assert len(times_of(tmp_path / "seen.mp4")) == 30
 
 
-def test_bad_paths_and_options_are_one_line(clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_bad_paths_and_options_are_one_line_and_nothing_is_said_before_it(
+    clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     masks = save_masks(tmp_path / "masks.zip", clip, start=Fraction(1))
     (tmp_path / "there.mp4").touch()
     for arguments, message in (
@@ -189,8 +191,9 @@ def test_bad_paths_and_options_are_one_line(clip: Path, tmp_path: Path, capsys: 
     ):
         is_wrong_value = message.startswith(("a video's suffix", "class"))
         assert preview(*arguments) == (2 if is_wrong_value else 1)
-        *_, last = capsys.readouterr().err.splitlines()
+        *before, last = capsys.readouterr().err.splitlines()
         assert message in last
+        assert len(before) == ("holds no mask" in message)  # which only reading tells
         assert not (tmp_path / "seen.mp4").exists()
     assert preview(masks, clip, "--start", "2", "--end", "1") == 2
 
