@@ -16,7 +16,6 @@ from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -25,7 +24,7 @@ from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
 from ..decode.hardware_decode import HardwareDecoder, as_software
-from ..decode.opening import MAX_PIXELS
+from ..decode.opening import MAX_PIXELS, demuxed
 from ..decode.video_stream import pixels_of, video_stream
 from ..errors import SourceError
 from ..frames import HeardSound
@@ -253,7 +252,7 @@ class Connection:
         reformatter = VideoReformatter() if stream.codec_context.is_hwaccel else None
         arrivals, had_key = _Arrivals(), False
         ear = Ear(container, self._status)
-        packets: Iterator[Any] = container.demux([stream, *ear.tracks])  # what PyAV makes of each is its stream's
+        packets = demuxed(container, stream, *ear.tracks)
         for packet in packets:
             if packet.stream_index != stream.index:
                 ear.hear(packet)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterable, Iterator
+import logging
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import suppress
 from itertools import chain
 from pathlib import Path
@@ -15,8 +16,11 @@ from av.video.stream import VideoStream
 
 from ..errors import SourceError
 from .hardware_decode import HardwareDecoder, as_software
-from .opening import declared_size, open_container, open_file, torn_fragment, why_not_decoded
+from .joined import Gap, packets_and_gaps, video_within
+from .opening import declared_size, demuxed, open_container, open_file, torn_fragment, why_not_decoded
 from .video_stream import counted, pixels_of, video_stream
+
+log = logging.getLogger(__name__)
 
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 # Pixels of a picture up to which one is decoded at a time: quick enough, and always the same. FFmpeg's decoders that
@@ -47,6 +51,7 @@ class FileDecoder:
         self._wanted_stream = stream
         self._spoilt: set[int | None] = set()  # pts of packets that the container knows to be damaged
         self._last_pts = cast("int | None", None)  # of the last picture that was given
+        self._is_joined = False  # with another, which has been met
         self._open()
 
     def _open(self) -> None:
@@ -56,8 +61,7 @@ class FileDecoder:
         try:
             self.stream = video_stream(self.container, self._path, self._wanted_stream)
             self._decodes_ahead = pixels_of(self.stream) > MOST_AT_A_TIME
-            self.stream.thread_type = "AUTO" if self._decodes_ahead else "SLICE"
-            self.stream.codec_context.options = self._decoder_options()
+            self._set_up(self.stream, ahead=self._decodes_ahead)
         except BaseException:
             self.container.close()
             raise
@@ -118,11 +122,12 @@ class FileDecoder:
             self.pictures.close()
         self.container.close()
 
-    def _decoder_options(self) -> dict[str, str]:
+    def _set_up(self, stream: VideoStream, *, ahead: bool = False) -> None:
+        stream.thread_type = "AUTO" if ahead else "SLICE"
         # FFmpeg's HEVC decoder alone leaves out pictures in mid-video that lack some of what they are made from. They
         # come out, and are counted as damaged.
-        flags = {"flags": "+output_corrupt"} if self.stream.codec_context.name == "hevc" else {}
-        return {"max_pixels": str(self._max_pixels)} | flags
+        flags = {"flags": "+output_corrupt"} if stream.codec_context.name == "hevc" else {}
+        stream.codec_context.options = {"max_pixels": str(self._max_pixels)} | flags
 
     def _decode(self, *, jumped: bool = False) -> Generator[av.VideoFrame, None, None]:
         """Decode to the end, counting what cannot be; after a jump from the first keyframe on."""
@@ -130,24 +135,15 @@ class FileDecoder:
         self.given, self._last_pts = 0, None
         sent = SentPackets()
         for packet in self._packets(self.container, self.stream):
-            is_last = packet.dts is None and not packet.size
-            if not packet.size and not is_last:
-                continue  # "the picture before stays": a picture that is not there, as in Theora
-            if jumped and not is_last and not packet.is_keyframe:
+            is_last = _flushes(packet)
+            # Without a size it says that the picture before stays: one that is not there, as in Theora.
+            if not is_last and (not packet.size or (jumped and not packet.is_keyframe)):
                 continue
             jumped = False
-            try:
-                pictures: Iterable[av.VideoFrame] = packet.decode()
-            except av.FFmpegError:
-                self.undecodable += 1
-                sent.note(packet, failed=True)
-                pictures = ()
-            else:
-                sent.note(packet)
-                # Where a transport stream was joined it only looks so.
-                if packet.is_corrupt and self.container.format.name != "mpegts":
-                    self._spoilt.add(packet.pts)
-            if is_last and self._decodes_ahead and not reformatter:
+            pictures = self._pictures_of(packet, sent)
+            if is_last and self._is_joined:
+                packet.stream.codec_context.flush_buffers()  # it is to go on after what was joined
+            elif is_last and self._decodes_ahead and not reformatter:
                 pictures = chain(pictures, self._rest(sent))
             for picture in pictures:
                 self.undecodable += sent.lost_before(picture)
@@ -156,6 +152,19 @@ class FileDecoder:
                 # PyAV crashes the process when a container is read after `close`; a generator may outlive the `with`.
                 if self.closed:
                     return
+
+    def _pictures_of(self, packet: av.Packet[VideoStream], sent: SentPackets) -> Iterable[av.VideoFrame]:
+        try:
+            pictures = packet.decode()
+        except av.FFmpegError:
+            self.undecodable += 1
+            sent.note(packet, failed=True)
+            return ()
+        sent.note(packet)
+        # Where a transport stream was joined it only looks so.
+        if packet.is_corrupt and self.container.format.name != "mpegts":
+            self._spoilt.add(packet.pts)
+        return pictures
 
     def _rest(self, sent: SentPackets) -> Iterator[av.VideoFrame]:
         """The pictures after those that were given, by decoding all once more, one after the other.
@@ -171,8 +180,7 @@ class FileDecoder:
         self.undecodable = 0
         with open_container(self._path, max_pixels=self._max_pixels) as container:
             stream = video_stream(container, self._path, self._wanted_stream)
-            stream.thread_type = "SLICE"
-            stream.codec_context.options = self._decoder_options()
+            self._set_up(stream)
             for packet in self._packets(container, stream):
                 try:
                     pictures = packet.decode()
@@ -187,20 +195,55 @@ class FileDecoder:
 
     def _packets(self, container: InputContainer, stream: VideoStream) -> Iterator[av.Packet[VideoStream]]:
         """Read to the end; the last packet is the empty one that flushes the decoder."""
+        if container.format.name != "mpegts" or self._wanted_stream is not None:
+            yield from self._read(container, [stream])
+        else:
+            yield from self._with_joined(container, stream, container.size)
+        yield _flushing(stream)
+
+    def _with_joined(
+        self, container: InputContainer, stream: VideoStream, end: int
+    ) -> Iterator[av.Packet[VideoStream]]:
+        """The packets before byte `end` of the file, of what was joined there, too; see `joined`."""
+        for item in packets_and_gaps(self._read(container, container.streams.video), stream, end):
+            if not isinstance(item, Gap):
+                yield item
+            elif found := video_within(self._path, item, stream, max_pixels=self._max_pixels):
+                with found[0]:
+                    self._tell_of_joined(item.begin)
+                    yield _flushing(stream)
+                    self._set_up(found[1])
+                    yield from self._with_joined(*found, item.end)
+                    yield _flushing(found[1])
+
+    def _tell_of_joined(self, begin: int) -> None:
+        if not self._is_joined:
+            log.warning("%s: another video was joined to it at byte %d; they are read as one", self._path, begin)
+        self._is_joined = True
+
+    def _read(self, container: InputContainer, streams: Sequence[VideoStream]) -> Iterator[av.Packet[VideoStream]]:
         errors_in_a_row = 0
         while errors_in_a_row < _READ_ERRORS_IN_A_ROW:
             try:
-                for packet in container.demux(stream):
+                for packet in demuxed(container, *streams):
                     errors_in_a_row = 0
-                    yield packet
+                    if not _flushes(packet):
+                        yield packet
             except av.FFmpegError:
                 self.undecodable += 1
                 errors_in_a_row += 1
             else:
                 return
-        last = cast("av.Packet[VideoStream]", av.Packet())
-        last.stream = stream
-        yield last
+
+
+def _flushes(packet: av.Packet[VideoStream]) -> bool:
+    return packet.dts is None and not packet.size
+
+
+def _flushing(stream: VideoStream) -> av.Packet[VideoStream]:
+    packet = cast("av.Packet[VideoStream]", av.Packet())
+    packet.stream = stream
+    return packet
 
 
 def _jump_before(container: InputContainer, stream: VideoStream, pts: int) -> int:
@@ -224,7 +267,7 @@ def _jump_before(container: InputContainer, stream: VideoStream, pts: int) -> in
 def _keyframes(container: InputContainer, stream: VideoStream, until: int) -> tuple[int | None, list[int]]:
     """The time of the next packet, and those of the keyframes from there up to `until`."""
     first, keys = None, []
-    for packet in container.demux(stream):
+    for packet in demuxed(container, stream):
         if packet.pts is None:
             continue
         first = packet.pts if first is None else first

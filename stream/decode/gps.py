@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from ..errors import SourceError
 from .boxes import boxes
 from .gps_formats import TEXTS, Fix, box_fix, gpmd_fixes, is_fix, text_fixes, text_of
-from .opening import open_file, open_regular
+from .opening import demuxed, open_file, open_regular
 from .video_stream import DISCARD_ALL, is_read_already
 
 log = logging.getLogger(__name__)
@@ -112,7 +112,7 @@ def _read(container: InputContainer, path: Path) -> GpsTrack | None:
 def _packets(container: InputContainer, streams: Sequence[Stream]) -> Iterator[Any]:
     """Up to the first that cannot be read."""
     try:
-        for packet in container.demux(streams):
+        for packet in demuxed(container, streams):
             if packet.pts is not None and packet.size:
                 yield packet
     except av.FFmpegError:

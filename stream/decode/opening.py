@@ -22,7 +22,7 @@ from contextlib import suppress
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import av
 from av.codec.hwaccel import HWAccel
@@ -107,7 +107,12 @@ def declared_size(path: Path) -> tuple[int, int]:
 
 
 def open_container(
-    path: Path, *, max_pixels: int = MAX_PIXELS, hwaccel: HWAccel | None = None, decoders: str | None = None
+    path: Path,
+    *,
+    max_pixels: int = MAX_PIXELS,
+    hwaccel: HWAccel | None = None,
+    decoders: str | None = None,
+    begin: int = 0,
 ) -> InputContainer:
     """As `open_file`, for those who have words of their own for what FFmpeg and the system raise.
 
@@ -116,12 +121,14 @@ def open_container(
         max_pixels: larger pictures are not decoded.
         hwaccel: to decode with.
         decoders: those that may be used, by FFmpeg's names; `None` for all.
+        begin: bytes of a transport stream that are skipped.
 
     Raises:
         OSError, av.FFmpegError: it cannot be opened, or is no regular file.
         RuntimeError, NotImplementedError: `hwaccel` does not know the codec.
     """
     options = {"max_pixels": str(max_pixels)} if decoders is None else {"codec_whitelist": decoders}
+    options |= {"skip_initial_bytes": str(begin)} if begin else {}
     if is_sequence(path):
         pictures = sequence_stream(path, lambda picture: os.fdopen(open_regular(picture), "rb"))
         # Without parsers: that of PNG would take what follows a damaged picture for its rest.
@@ -140,6 +147,12 @@ def open_container(
         return opened(_Beginning(path, end), options=options | {"protocol_whitelist": ""})
     finally:
         os.close(descriptor)  # FFmpeg has made one of its own
+
+
+def demuxed(container: InputContainer, *streams: Any) -> Iterator[av.Packet[Any]]:
+    """As PyAV's `demux`, of files, too, in which streams turn up that they did not have when they were opened."""
+    with suppress(IndexError):  # PyAV's, where it comes to flush one of those: all others are flushed by then
+        yield from container.demux(*streams)
 
 
 def torn_fragment(path: Path) -> int | None:

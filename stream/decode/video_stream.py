@@ -19,7 +19,7 @@ from av.video.stream import VideoStream
 from ..errors import SourceError
 from ..frames import Carried, Chapter, VideoInfo
 from .display import rotation
-from .opening import open_container
+from .opening import demuxed, open_container
 
 _LENGTH_SIZE_AT = {"h264": 4, "hevc": 21}  # where a codec's header says in how many bytes its units' lengths are
 # What programs call any track of pictures, as "VideoHandler", "Core Media Video", "GPAC ISO Video Handler".
@@ -199,7 +199,7 @@ def _told_times(container: InputContainer, stream: VideoStream, reached: Callabl
     is_whole, is_sent = _wholeness(stream), container.format.name in _SENT
     reset = round(1 / stream.time_base)  # back by more than this is a clock that starts again, as for `FrameClock`
     highest, due = -sys.maxsize, sys.maxsize
-    for packet in container.demux(stream):
+    for packet in demuxed(container, stream):
         pts, dts = packet.pts, packet.dts
         if packet.size == 0 or packet.is_discard:
             continue

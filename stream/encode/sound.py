@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from itertools import islice
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 import av
 from av.audio.stream import AudioStream
@@ -20,7 +20,7 @@ from av.container import InputContainer, OutputContainer
 from av.stream import Stream
 
 from ..decode.gps import gps_boxes
-from ..decode.opening import open_file
+from ..decode.opening import demuxed, open_file
 from ..decode.place import RESET_S
 from ..decode.video_stream import is_read_already, video_stream
 from ..errors import SourceError
@@ -235,7 +235,7 @@ class FileTracks(Sound):
         """The packets in file order, up to the first that cannot be read; pictures, too, to see how far it is."""
         indices = [*self._looked_at, video_stream(self._container, self._name).index]
         streams = [stream for stream in self._container.streams if stream.index in indices]
-        packets: Iterator[Any] = self._container.demux(streams)
+        packets = demuxed(self._container, streams)
         try:
             if cut:
                 self._container.seek(int(self._shift * av.time_base))
