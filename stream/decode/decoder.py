@@ -243,6 +243,8 @@ def _flushes(packet: av.Packet[VideoStream]) -> bool:
 def _flushing(stream: VideoStream) -> av.Packet[VideoStream]:
     packet = cast("av.Packet[VideoStream]", av.Packet())
     packet.stream = stream
+    if stream.time_base:
+        packet.time_base = stream.time_base  # which the pictures have that come out for it
     return packet
 
 
