@@ -23,13 +23,14 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from fractions import Fraction
 from pathlib import Path
+from queue import SimpleQueue
 from types import TracebackType
 from typing import Self
 
 from ..archive.manifest import CLASSES_NAME
 from ..errors import OutputError
 from ..frames import Frame, SegmentedFrame, Sink, VideoInfo
-from ..system.disk import partial_path, writing
+from ..system.disk import partial_path, sync_output, writing
 from ..system.hold import Taken, hold
 
 log = logging.getLogger(__name__)
@@ -43,8 +44,9 @@ class PartsSink(Sink):
     """A `Sink` that gives its frames to one sink after the other.
 
     A part begins where the picture changes its size or codec (`frame.info` is another object then), and where the one
-    before is `segment_time_s` long. Times begin at 0 in each part; frames keep their index. Parts left in progress by
-    a run that was killed are renamed on entering, never written over. One process at a time records under a name.
+    before is `segment_time_s` long. Times begin at 0 in each part; frames keep their index. A part that is whole is
+    synced to disk, while the next one is written. Parts left in progress by a run that was killed are renamed on
+    entering, never written over. One process at a time records under a name.
 
     Args:
         path: where to, and what the parts are called, each with its time in UTC put behind: see `PartNames`.
@@ -75,6 +77,8 @@ class PartsSink(Sink):
         self._stack = ExitStack()  # holds the part, and nothing else
         self._lock = ExitStack()
         self._cleaning: threading.Thread | None = None
+        self._whole: SimpleQueue[Path | None] = SimpleQueue()  # parts to be synced, and None after the last
+        self._syncing = threading.Thread(target=_sync_all, args=(self._whole,), daemon=True)
 
     def write(self, result: SegmentedFrame) -> None:
         with _fullness_explained(self._path):
@@ -93,7 +97,10 @@ class PartsSink(Sink):
         self._part = None
         self._stack.close()  # the part before is whole now
         self._info, self._first_pts, self._first_time = frame.info, frame.pts, frame.time
-        self._part = self._stack.enter_context(self._make(self._names.new(_began(frame)), frame.info))
+        path = self._names.new(_began(frame))
+        part = self._make(path, frame.info)
+        self._stack.callback(self._whole.put, path)
+        self._part = self._stack.enter_context(part)
         self.parts += 1
         self._delete_old()
         return self._part
@@ -117,6 +124,7 @@ class PartsSink(Sink):
             if self._keep_s is not None:
                 self._names.delete_old(self._keep_s)
             self._lock = stack.pop_all()
+        self._syncing.start()
         return self
 
     def _take(self, stack: ExitStack) -> None:
@@ -136,8 +144,21 @@ class PartsSink(Sink):
             with self._lock, _fullness_explained(self._path):
                 self._stack.__exit__(kind, exc, at)
         finally:
+            self._whole.put(None)
+            self._syncing.join()
             if self._cleaning:
                 self._cleaning.join(timeout=1)
+
+
+def _sync_all(parts: SimpleQueue[Path | None]) -> None:
+    """Each as it is whole, on a thread: a disk may take seconds for what ten minutes have left in memory."""
+    while path := parts.get():
+        try:
+            sync_output(path, inside=True)
+        except FileNotFoundError:
+            pass  # deleted meanwhile, or it never came to a part
+        except OSError as exc:
+            log.warning("%s: may be lost in a power cut, as it cannot be synced (%s)", path, exc.strerror or exc)
 
 
 def _began(frame: Frame) -> float:

@@ -292,8 +292,15 @@ def sync_file(path: Path) -> None:
         os.close(descriptor)
 
 
-def sync_output(path: Path) -> None:
-    """A file, or the names in a folder, are on disk, and so is its own; what is in a folder was synced before."""
+def sync_output(path: Path, *, inside: bool = False) -> None:
+    """A file, or the names in a folder, are on disk, and so is its own name.
+
+    Args:
+        path: of it.
+        inside: sync what is in a folder, too; else it was before.
+    """
+    for item in path.iterdir() if inside and path.is_dir() else ():
+        sync_file(item)
     sync = sync_folder if path.is_dir() else sync_file
     sync(path)
     sync_folder(path.parent)

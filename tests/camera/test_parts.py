@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import re
 import signal
 import subprocess
+import sys
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -31,6 +34,7 @@ from roadmask.stream.system.disk import partial_path
 from tests.support.clips import SPEC, open_archive_sink, times_of, video_info
 from tests.support.full_disk import full_disk
 from tests.support.own_process import python
+from tests.support.power import Disk
 from tests.support.seen import seen
 from tests.support.waiting import until
 
@@ -293,6 +297,46 @@ def test_two_runs_do_not_record_under_one_name(tmp_path: Path) -> None:
 def test_a_part_that_nothing_was_written_to_is_not_kept(tmp_path: Path) -> None:
     (tmp_path / f"front_{stamp()}.partial.mp4").touch()
     assert len(record(tmp_path / "front.mp4", seen(3, first=1))) == 1
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="/proc")
+@pytest.mark.parametrize(
+    ("name", "make"), [("front.mp4", overlay), ("front_masks", masks), ("front.zip", masks), ("front.csv", stats)]
+)
+def test_a_part_that_is_whole_outlives_a_power_cut_and_no_frame_waits_for_that(
+    name: str, make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    disk, may_sync, threads = Disk(monkeypatch), threading.Event(), set()
+    sync = os.fsync
+
+    def slow(descriptor: int) -> None:
+        threads.add(threading.current_thread())
+        assert may_sync.wait(60)
+        sync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", slow)
+    with PartsSink(tmp_path / name, make, segment_time_s=1) as sink:
+        for result in seen(60, first=1):  # of three parts, while the disk is busy with the first
+            sink.write(result)
+        assert sink.parts == 3
+        may_sync.set()
+    assert threading.current_thread() not in threads
+    made = [path for path in tmp_path.rglob("*") if path.is_file() and path.stat().st_size]
+    assert len(made) >= 3
+    assert [path.name for path in made if not disk.has(path) or not disk.has_name(path)] == []
+
+
+def test_a_part_that_the_disk_does_not_take_is_told_and_the_recording_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(_: int) -> None:
+        raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr(os, "fsync", broken)
+    assert len(record(tmp_path / "front.mp4", seen(60, first=1), segment_time_s=1)) == 3
+    told = [record.getMessage() for record in caplog.records]
+    assert len(told) == 3
+    assert all("may be lost in a power cut, as it cannot be synced (Input/output error)" in line for line in told)
 
 
 def test_a_full_disk_is_one_line_and_leaves_what_was_recorded(tmp_path: Path) -> None:
