@@ -140,6 +140,11 @@ class PacketQueue:
         """Packets are wanted from the next keyframe on."""
         with self._changed:
             self._is_open = self._needs_key = True
+            self._changed.notify_all()
+
+    def wait_until_open(self, timeout_s: float) -> bool:
+        with self._changed:
+            return self._changed.wait_for(lambda: self._is_open, timeout_s)
 
     def shut(self) -> None:
         """Packets are not wanted until it is opened again; those that wait are dropped."""

@@ -68,12 +68,14 @@ class Publisher:
 
     def __init__(self, target: PublishTarget, queue: PacketQueue, *, timeout_s: float) -> None:
         self.connections = 0  # that were made so far
+        self.reason = ""  # why the last one was lost, or was none
         self._target = target
         self._queue = queue
         self._timeout_s = timeout_s
         self._sample: Sample | None = None
         self._complained, self._quiet_until = 0, 0.0
         self._stop = threading.Event()
+        self._finish_s = _FINISH_S
         self._failure: _Lost | None = None  # as the process tells it
         self._helper: HelperProcess | None = None
         self._thread = threading.Thread(target=self._run, name=target.name, daemon=True)
@@ -85,12 +87,13 @@ class Publisher:
         if not self._thread.is_alive():
             self._thread.start()
 
-    def stop(self) -> None:
-        """Send what is left to a server that takes it; returns within two seconds, whatever the server does."""
+    def stop(self, finish_s: float = _FINISH_S) -> None:
+        """Send what is left to a server that takes it; returns a second after `finish_s`, whatever the server does."""
+        self._finish_s = finish_s
         self._stop.set()
         if not self._thread.is_alive():
             return
-        self._thread.join(_FINISH_S)
+        self._thread.join(finish_s)
         if (helper := self._helper) is not None:
             helper.kill()
         self._thread.join(_KILL_S)
@@ -106,7 +109,7 @@ class Publisher:
             if lost is None:
                 continue
             tries = 1 if time.monotonic() - began > _SETTLED_S else tries + 1
-            pause = pause_s(tries, refused=lost.refused)
+            self.reason, pause = lost.reason, pause_s(tries, refused=lost.refused)
             log.warning("%s: %s; next try in %.1f s", self._target.name, lost.reason, pause)
             self._stop.wait(pause)
 
@@ -140,7 +143,7 @@ class Publisher:
     def _send_rest(self, helper: HelperProcess) -> None:
         while packet := self._queue.take(0):
             helper.send(_packed(packet))
-        helper.finish(_FINISH_S)
+        helper.finish(self._finish_s)
 
     def _complain(self) -> None:
         if self._queue.overflowed > self._complained and time.monotonic() > self._quiet_until:

@@ -111,6 +111,7 @@ class Views:
                     overlay_of(job, model).render,
                     timeout_s=self.timeout_s,
                     must_arrive=is_all and job.file is not None,
+                    stop=stop,
                     encoding=job.encoding(model.device),
                 )
             )

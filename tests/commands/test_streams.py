@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import os
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
+import av
 import pytest
 
 from tests.support.clips import cfr, make_clip
@@ -67,10 +71,27 @@ def test_results_that_cannot_be_written_are_told_in_one_line_and_by_the_exit_cod
     assert done.stderr == "roadmask: standard output cannot be written (No space left on device)\n"
 
 
+def test_a_file_that_is_over_before_the_sender_has_begun_is_sent_whole(folder: Path) -> None:
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as port:
+        port.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        port.bind(("127.0.0.1", 0))
+        port.settimeout(0.5)
+        done = shell(f"rm run drive.mp4 --model colors.onnx -o udp://127.0.0.1:{port.getsockname()[1]}", folder)
+        assert done.returncode == 0, done.stderr
+        assert "5 of 5 frames sent" in done.stderr
+        sent = io.BytesIO()
+        with suppress(TimeoutError):
+            while datagram := port.recv(1 << 16):
+                sent.write(datagram)
+    sent.seek(0)
+    with av.open(sent, format="mpegts") as container:
+        assert sum(1 for _ in container.decode(video=0)) == 5
+
+
 def test_a_file_that_is_only_sent_to_a_server_has_failed_where_none_took_it(folder: Path) -> None:
-    done = shell("rm run drive.mp4 --model colors.onnx -o rtsp://127.0.0.1:9/seen", folder)
+    done = shell("rm run drive.mp4 --model colors.onnx -o rtsp://127.0.0.1:9/seen --timeout 1", folder)
     assert done.returncode == 1
-    assert "\nroadmask: rtsp://127.0.0.1:9/seen: none of 5 frames was sent: no server there took them" in done.stderr
+    assert "\nroadmask: rtsp://127.0.0.1:9/seen: none of 5 frames was sent: nothing there took them (" in done.stderr
     beside = shell("rm run drive.mp4 --model colors.onnx -o rtsp://127.0.0.1:9/seen --masks masks2.zip", folder)
     assert beside.returncode == 0
     assert "0 of 5 frames sent" in beside.stderr
