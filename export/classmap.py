@@ -85,7 +85,7 @@ def match_classes(
     for name, absent in unknown.items():
         if absent and name in mapping:
             raise ExportError(
-                f"--map {name}={mapping[name]}: the model has no class {absent[0]}; it has {', '.join(class_names)}, "
+                f"--map {name}={mapping[name]}: the model has no class {absent[0]!r}; it has {', '.join(class_names)}, "
                 f"and void leaves a class out{did_you_mean(absent[0], class_names)}",
                 usage=True,
             )

@@ -221,7 +221,7 @@ def _label_studio(root: Path, files: Sequence[tuple[Path, Sequence[Item]]], name
     classes = named or class_list(sorted(names), f"{files[0][0]}: labels")
     if unknown := sorted(names - {*classes.codes}):
         raise DataError(
-            f"{classes.origin}: lacks {', '.join(unknown)}, as which something is labelled; add what is lacking"
+            f"{classes.origin}: lacks {', '.join(map(repr, unknown))}, as which something is labelled; add that"
         )
     reader = _Brushes(by_picture, {name: number for number, name in enumerate(classes.codes)})
     return _annotated("Label Studio", root, [path for path, _ in files], examples, absent, classes, reader)
@@ -314,7 +314,7 @@ def _annotated(
     reader: Outlines,
 ) -> Annotated:
     if not examples:
-        such = f", such as {absent[0]}," if absent else ""
+        such = f", such as {absent[0]!r}," if absent else ""
         raise DataError(f"{paths[0]}: none of its {len(absent)} pictures{such} is below {root}; put them there")
     names = ", ".join(path.relative_to(root).as_posix() for path in paths[:3])
     strangers = tuple(f"{name}: is named in {names}, and is no picture here" for name in absent)

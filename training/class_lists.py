@@ -51,7 +51,7 @@ def class_list(
             raise DataError(f"{origin}: {code!r:.40} is no name of a class; take up to {MOST_NAME} letters")
     if len(set(codes)) != len(codes):
         twice = next(code for code in codes if codes.count(code) > 1)
-        raise DataError(f"{origin}: a class is named twice: {twice}; give each a name of its own")
+        raise DataError(f"{origin}: class {twice!r} is named twice; give each a name of its own")
     if not 1 <= len(codes) <= _MOST:
         raise DataError(f"{origin}: {len(codes)} classes; 2 to {_MOST} can be told apart")
     by_name = {code for code in codes if code.lower() in VOID_NAMES}

@@ -31,7 +31,7 @@ def targets(text: str) -> tuple[str, ...]:
     if not all(map(is_class_name, names)):
         raise DataError(f"{text!r} lacks the name of a class")
     if any(is_void) and not all(is_void):
-        raise DataError(f"{text} is void and a class; it is one or the other")
+        raise DataError(f"{text!r} is void and a class; it is one or the other")
     return () if all(is_void) else tuple(dict.fromkeys(names))
 
 
@@ -47,7 +47,7 @@ def read_map(value: str, dataset: Dataset) -> ClassMap:
         known = {folded(name) for name in dataset.codes}
         return checked_map({name: text for name, text in MAPS[value].items() if folded(name) in known}, dataset, value)
     if not value.lower().endswith(".json"):
-        raise DataError(f"{value}: no class map; there are {', '.join(MAPS)}, or give a .json file")
+        raise DataError(f"{value!r} is no class map; there are {', '.join(MAPS)}, or give a .json file")
     return checked_map(_read_json(Path(value)), dataset, value)
 
 
@@ -61,13 +61,13 @@ def checked_map(given: ClassMap, dataset: Dataset, name: str) -> ClassMap:
     found: dict[str, str] = {}
     for code, text in given.items():
         if folded(code) not in known:
-            raise DataError(f"{name}: the data has no class {code}; it has {', '.join(dataset.codes)}")
+            raise DataError(f"{name}: the data has no class {code!r}; it has {', '.join(dataset.codes)}")
         try:
             is_void = not targets(text)
         except DataError as exc:
-            raise DataError(f"{name}: {code}: {exc}") from exc
+            raise DataError(f"{name}: class {code!r}: {exc}") from exc
         if known[folded(code)] not in dataset.class_names and not is_void:
-            raise DataError(f"{name}: what is {code} in the data is never scored nor learnt")
+            raise DataError(f"{name}: class {code!r} of the data is never scored nor learnt")
         found[known[folded(code)]] = text
     return found
 
@@ -112,14 +112,14 @@ def _read_json(path: Path) -> ClassMap:
         text = _text(name, value, path)
         first = spelled.setdefault(name.lower(), name)
         if _sorted(found.setdefault(first, text)) != _sorted(text):
-            raise DataError(f"{path}: says two things of {name}: {found[first]} and {text}")
+            raise DataError(f"{path}: says two things of class {name!r}: {found[first]!r} and {text!r}")
     return found
 
 
 def _text(name: str, value: object, path: Path) -> str:
     listed = [value] if isinstance(value, str) else value
     if not isinstance(listed, list) or not listed or not all(isinstance(item, str) for item in listed):
-        raise DataError(f'{path}: {name} must be a class, a list of classes, or "void"; not {json.dumps(value)}')
+        raise DataError(f'{path}: {name!r} must be a class, a list of classes, or "void"; not {json.dumps(value)}')
     return "|".join(listed)
 
 

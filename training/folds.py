@@ -113,7 +113,7 @@ def _fold(settings: TrainSettings, output: Path, drive: str) -> Fold:
     try:
         present = class_shares(first.dataset, first.split.valid) > 0
     except DataError as exc:
-        raise DataError(f"drive {drive} cannot be held out: {exc}") from exc
+        raise DataError(f"drive {drive!r} cannot be held out: {exc}") from exc
     return Fold(drive, len(first.split.valid), names, present, output / f"fold-{drive}", settings)
 
 

@@ -113,9 +113,9 @@ def _meant(dataset: Dataset, given: ClassMap, names: Sequence[str]) -> dict[str,
     found = {}
     for name, some in meanings(dataset, given).items():
         if unknown := [target for target in some if folded(target) not in index_of]:
-            what = f"its map takes {name} for" if name in given else "there is no partner for its class"
+            what = f"its map takes {name!r} for" if name in given else "there is no partner for its class"
             raise DataError(
-                f"{dataset.root}: {what} {', '.join(unknown)}, which is none of the classes to learn "
+                f"{dataset.root}: {what} {', '.join(map(repr, unknown))}, which is none of the classes to learn "
                 f"({', '.join(names)}); give a map (FOLDER:MAP.json)"
             )
         found[name] = frozenset(index_of[folded(target)] for target in some)

@@ -111,7 +111,7 @@ def of_drives(dataset: Dataset, candidates: list[Example], drives: frozenset[str
     known = sorted({example.drive for example in candidates})
     if unknown := sorted(drive for drive in drives if not any(is_drive(name, drive) for name in known)):
         some = ", ".join(known[:20]) + (f" and {len(known) - 20} more" if len(known) > 20 else "")
-        raise DataError(f"{dataset.root}: no drive {', '.join(unknown)}; there are {some}", usage=True)
+        raise DataError(f"{dataset.root}: no drive {', '.join(map(repr, unknown))}; there are {some}", usage=True)
     return [example for example in candidates if any(is_drive(example.drive, drive) for drive in drives)]
 
 
@@ -127,7 +127,7 @@ def of_list(candidates: Sequence[Example], path: Path) -> list[Example]:
     valid = [example for example in candidates if example.name in listed]
     if absent := sorted(listed - {example.name for example in valid}):
         others = f" and {len(absent) - 1} more that are" if len(absent) > 1 else ", which is"
-        raise DataError(f"{path}: lists {absent[0]}{others} not among the pictures here; mend the list")
+        raise DataError(f"{path}: lists {absent[0]!r}{others} not among the pictures here; mend the list")
     return valid
 
 

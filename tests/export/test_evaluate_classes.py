@@ -117,9 +117,9 @@ def test_classes_that_do_not_match_are_named_on_both_sides_with_a_map_that_works
 @pytest.mark.parametrize(
     ("class_map", "message"),
     [
-        ("Trukc=Car", "the data has no class Trukc; it has sky, Void, road, car"),
-        ("car=Lorry", "the model has no class Lorry; it has Road, Sky, Car, and void leaves a class out"),
-        ("Void=Car", "what is Void in the data is never scored"),
+        ("Trukc=Car", "the data has no class 'Trukc'; it has sky, Void, road, car"),
+        ("car=Lorry", "the model has no class 'Lorry'; it has Road, Sky, Car, and void leaves a class out"),
+        ("Void=Car", "class 'Void' of the data is never scored"),
         ("car", "neither CLASS=CLASS"),
         ("=Car", "neither CLASS=CLASS"),
         ("no.json", "cannot be read"),
@@ -136,7 +136,7 @@ def test_a_map_that_makes_no_sense_is_refused_in_one_line(data: Path, class_map:
     ("text", "message"),
     [
         ("[1]", "one object of pairs"),
-        ('{"a": 1}', 'a must be a class, a list of classes, or "void"; not 1'),
+        ('{"a": 1}', "'a' must be a class, a list of classes, or \"void\"; not 1"),
         ("{", "not JSON"),
     ],
 )

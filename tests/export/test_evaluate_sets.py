@@ -82,9 +82,9 @@ def test_a_later_mapping_of_a_set_counts(model_path: Path, data: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("solid=Road|Lorry", r"--map solid=Road\|Lorry: the model has no class Lorry; it has Road, Sky, Car"),
-        ("solid=Road|void", r"--map solid=Road\|void: solid: Road\|void is void and a class"),
-        ("solid=Road|", r"--map solid=Road\|: solid: 'Road\|' lacks the name of a class"),
+        ("solid=Road|Lorry", r"--map solid=Road\|Lorry: the model has no class 'Lorry'; it has Road, Sky, Car"),
+        ("solid=Road|void", r"--map solid=Road\|void: class 'solid': 'Road\|void' is void and a class"),
+        ("solid=Road|", r"--map solid=Road\|: class 'solid': 'Road\|' lacks the name of a class"),
     ],
 )
 def test_a_set_that_makes_no_sense_is_one_line(model_path: Path, data: Path, value: str, message: str) -> None:

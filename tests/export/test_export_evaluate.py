@@ -152,7 +152,7 @@ def test_a_choice_of_nothing_is_an_error_of_one_line(model_path: Path, data: Pat
     empty = tmp_path / "empty.txt"
     empty.write_text("\n", encoding="utf-8")
     for choice, message in (
-        (of_drive(["c"]), "no drive c; there are a, b"),
+        (of_drive(["c"]), "no drive 'c'; there are a, b"),
         (on_list(tmp_path / "no.txt"), "no such list"),
         (on_list(empty), "names no picture"),
         (in_folder("test"), "choose by --drive or --list"),

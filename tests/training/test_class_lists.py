@@ -95,7 +95,7 @@ def test_a_list_in_another_encoding_is_refused_with_the_cure(tmp_path: Path) -> 
     ("name", "text", "message"),
     [
         ("codes.txt", f"road\n{'x' * 101}\n", "'x+ is no name of a class; take up to 100 letters"),
-        ("codes.txt", "road\nsky\nroad\n", "a class is named twice: road; give each a name of its own"),
+        ("codes.txt", "road\nsky\nroad\n", "class 'road' is named twice; give each a name of its own"),
         ("label_colors.txt", "128 64 road\n", "'128 64 road' is not R G B NAME, such as 128 64 128 Road"),
         ("label_colors.txt", "128 64 300 road\n", "'128 64 300 road' is not R G B NAME"),
         ("label_colors.txt", f"1 2 3 {'x' * 101}\n", "'x+ is no name of a class; take up to 100 letters"),

@@ -66,11 +66,12 @@ def test_a_map_that_does_not_fit_is_one_line(data: Path, tmp_path: Path, capsys:
     path = tmp_path / "map.json"
     path.write_text('{"Lorry": "Car"}', encoding="utf-8")
     assert main(["data", f"{data}:{path}"]) == 1
-    assert capsys.readouterr().err == f"roadmask: {path}: the data has no class Lorry; it has Sky, Void, Road, Car\n"
+    assert capsys.readouterr().err == f"roadmask: {path}: the data has no class 'Lorry'; it has Sky, Void, Road, Car\n"
     assert main(["data", f"{data}:nonsense"]) == 1
     said = capsys.readouterr().err
     assert (
-        "nonsense: no class map; there are cityscapes, bdd100k, camvid32, idd, idd-lite, mapillary, or give a" in said
+        "'nonsense' is no class map; there are cityscapes, bdd100k, camvid32, idd, idd-lite, mapillary, or give a"
+        in said
     )
 
 

@@ -141,7 +141,7 @@ def break_list(root: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"valid_drives": ["C"]}, "no drive C; there are A, B"),
+        ({"valid_drives": ["C"]}, "no drive 'C'; there are A, B"),
         ({"valid_drives": ["A", "B"]}, "0 pictures to train on, 8 to score on"),
         ({"valid_list": Path("nowhere.txt")}, "no such list"),
     ],
@@ -159,7 +159,7 @@ def test_an_empty_list_is_refused(fastai: Path) -> None:
 
 def test_a_list_with_a_picture_that_is_not_there_is_refused(fastai: Path) -> None:
     break_list(fastai)
-    with pytest.raises(DataError, match="lists A_9999, which is not among the pictures here"):
+    with pytest.raises(DataError, match="lists 'A_9999', which is not among the pictures here"):
         split(open_dataset(fastai))
 
 
@@ -175,7 +175,7 @@ def test_without_a_list_the_way_out_is_named(fastai: Path) -> None:
         (None, "no codes.txt"),
         ("void\nVoid\n", "no class but void"),
         ("road\n", "names one class; name what is not of it, too: roadmask data .* --codes other,road"),
-        ("road\nroad\n", "named twice"),
+        ("road\nroad\n", "class 'road' is named twice"),
     ],
 )
 def test_an_unusable_class_list_is_refused(fastai: Path, codes: str | None, message: str) -> None:

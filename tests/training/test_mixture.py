@@ -73,19 +73,23 @@ def test_a_map_file_names_a_class_several_or_void_in_whatever_case(fine: Path, t
     [
         ("[1]", "must be one object"),
         ("{", "not JSON"),
-        ('{"Sky": 1}', 'Sky must be a class, a list of classes, or "void"; not 1'),
-        ('{"Sky": []}', "Sky must be a class"),
-        ('{"Sky": ["Road", {}]}', "Sky must be a class"),
-        ('{"Sky": {"Road": 1}}', "Sky must be a class"),
+        ('{"Sky": 1}', "'Sky' must be a class, a list of classes, or \"void\"; not 1"),
+        ('{"Sky": []}', "'Sky' must be a class"),
+        ('{"Sky": ["Road", {}]}', "'Sky' must be a class"),
+        ('{"Sky": {"Road": 1}}', "'Sky' must be a class"),
         ('{"Sky": ["Road", ""]}', "lacks the name of a class"),
-        ('{"Sky": ["Road", "void"]}', r"Sky: Road\|void is void and a class; it is one or the other"),
-        ('{"Sky": "Sky", "Sky": "Road"}', "says two things of Sky: Sky and Road"),
-        ('{"Sky": "Sky", "sky": ["Road", "Car"]}', r"says two things of sky: Sky and Road\|Car"),
-        ('{"Skye": "Sky"}', "the data has no class Skye; it has Sky, Void, Road, Car"),
-        ('{"Void": "Car"}', "what is Void in the data is never scored nor learnt"),
+        ('{"Sky": ["Road", "void"]}', r"class 'Sky': 'Road\|void' is void and a class; it is one or the other"),
+        ('{"Sky": "Sky", "Sky": "Road"}', "says two things of class 'Sky': 'Sky' and 'Road'"),
+        ('{"Sky": "Sky", "sky": ["Road", "Car"]}', r"says two things of class 'sky': 'Sky' and 'Road\|Car'"),
+        ('{"Skye": "Sky"}', "the data has no class 'Skye'; it has Sky, Void, Road, Car"),
+        ('{"": "Sky"}', "the data has no class ''; it has"),
+        ('{"a\\nb, c": "Sky"}', r"the data has no class 'a\\nb, c'; it has"),
+        ('{"Void": "Car"}', "class 'Void' of the data is never scored nor learnt"),
     ],
 )
-def test_a_map_that_makes_no_sense_is_one_line(fine: Path, tmp_path: Path, text: str, message: str) -> None:
+def test_a_map_that_makes_no_sense_is_one_line_with_names_in_quotes(
+    fine: Path, tmp_path: Path, text: str, message: str
+) -> None:
     path = written(tmp_path / "a.json", text)
     with pytest.raises(DataError, match=message) as caught:
         read_map(str(path), open_dataset(fine))
@@ -100,7 +104,7 @@ def test_a_class_that_is_named_twice_with_the_same_meaning_is_no_contradiction(f
 
 @pytest.mark.parametrize(
     ("value", "message"),
-    [("iddd", "no class map; there are cityscapes, bdd100k, camvid32"), ("no.json", "cannot be read")],
+    [("iddd", "'iddd' is no class map; there are cityscapes, bdd100k, camvid32"), ("no.json", "cannot be read")],
 )
 def test_a_map_that_is_not_there_is_one_line(fine: Path, value: str, message: str) -> None:
     with pytest.raises(DataError, match=message):
@@ -182,9 +186,9 @@ def test_sets_that_overlap_make_one_group() -> None:
     [
         (
             {"vehicle": "Lorry"},
-            r"its map takes vehicle for Lorry, which is none of the classes to learn \(Sky, Road, Car\)",
+            r"its map takes 'vehicle' for 'Lorry', which is none of the classes to learn \(Sky, Road, Car\)",
         ),
-        ({"vehicle": ["Car", "Lorry"]}, "its map takes vehicle for Lorry"),
+        ({"vehicle": ["Car", "Lorry"]}, "its map takes 'vehicle' for 'Lorry'"),
         ({"heaven": "void", "street": "void", "vehicle": "void"}, "every class is mapped to void"),
     ],
 )
@@ -201,7 +205,7 @@ def test_a_map_to_what_is_not_learnt_is_one_line(
 def test_a_class_without_a_partner_is_one_line_that_says_how_to_give_it_one(
     fine: Path, coarse: tuple[Path, Path]
 ) -> None:
-    with pytest.raises(DataError, match=r"coarse: there is no partner for its class heaven.*give a map \(FOLDER:MAP"):
+    with pytest.raises(DataError, match=r"coarse: there is no partner for its class 'heaven'.*give a map \(FOLDER:MAP"):
         open_mixture(tiny_settings(fine, coarse[0]))
 
 
@@ -253,7 +257,7 @@ def test_drives_are_held_out_where_they_are_and_may_be_named_by_a_pattern(
     assert names_of(second_alone[1].split.valid) == {"C_0000", "C_0002"}
     both = parts_of(fine, f"{coarse[0]}:{coarse[1]}", valid_drives=("B", "[CX]")).parts
     assert {example.drive for part in both for example in part.split.valid} == {"B", "C"}
-    with pytest.raises(DataError, match=r"fine: no drive Z; there are A, B"):
+    with pytest.raises(DataError, match=r"fine: no drive 'Z'; there are A, B"):
         parts_of(fine, f"{coarse[0]}:{coarse[1]}", valid_drives=("C", "Z"))
 
 

@@ -188,7 +188,7 @@ def test_a_drive_of_nothing_but_void_is_named_before_any_fold_trains(tmp_path: P
     root = make_fastai(tmp_path / "data", count=4)
     ids = np.full((64, 96), CODES.index("Void"), np.uint8)
     save_pair(root / "images" / "Z_1.png", root / "labels" / "Z_1_P.png", ids)
-    with pytest.raises(DataError, match=r"drive Z cannot be held out: .* every pixel of the labels is void"):
+    with pytest.raises(DataError, match=r"drive 'Z' cannot be held out: .* every pixel of the labels is void"):
         train_in_folds(short(root), tmp_path / "run", resume=False, stop_at=None)
     assert not (tmp_path / "run").exists()
 
