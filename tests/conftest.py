@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -44,6 +46,17 @@ _LONGEST = (
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     places = {f"test_{name}.py": place for place, name in enumerate(_LONGEST)}
     items.sort(key=lambda item: places.get(item.path.name, len(places)))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_sessionfinish() -> None:
+    """Threads that tests left inside libraries: C++ that comes back while Python is taken down aborts the worker."""
+    until = time.monotonic() + 5
+    for thread in threading.enumerate():
+        if thread.daemon and thread.name.startswith(
+            ("decode", "infer", "decide", "network", "limited", "job", "camera")
+        ):
+            thread.join(max(until - time.monotonic(), 0))
 
 
 @pytest.fixture(autouse=True)

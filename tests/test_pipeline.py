@@ -317,3 +317,26 @@ def test_a_program_that_ends_in_the_middle_of_a_stream_ends_well(tmp_path: Path,
         own_process.python(script), capture_output=True, text=True, timeout=own_process.LIMIT_S, check=False
     )
     assert (done.returncode, done.stderr, done.stdout) == (0, "", "0\nalive 0\n")
+
+
+def test_a_command_that_is_ended_at_once_has_its_exit_code_though_threads_are_inside_libraries() -> None:
+    script = """
+        import atexit, threading
+        import cv2
+        import numpy as np
+        from roadmask.stream.system.stop import leave
+        picture, begun = np.zeros((1500, 1500, 3), np.uint8), threading.Barrier(3)
+        def work():
+            begun.wait()
+            while True:
+                cv2.GaussianBlur(picture, (31, 31), 5)
+        for _ in range(2):
+            threading.Thread(target=work, daemon=True).start()
+        begun.wait()
+        atexit.register(print, "tidied up")
+        leave(130)
+    """
+    done = subprocess.run(
+        own_process.python(script), capture_output=True, text=True, timeout=own_process.LIMIT_S, check=False
+    )
+    assert (done.returncode, done.stderr, done.stdout) == (130, "", "tidied up\n")

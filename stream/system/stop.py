@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import Future, wait
 from contextlib import contextmanager
 from threading import Event, Thread
+from threading import enumerate as enumerate_threads
 from types import FrameType
 from typing import NoReturn, TypeVar, cast
 
@@ -86,14 +87,25 @@ def within(limit_s: float, call: Callable[[], T], *, cancel: Callable[[], None],
     cancel()
     wait([future], GRACE_S)
     _left.append(future)
-    # C++ that comes back while Python is being taken down aborts the process: better before that, or never.
-    atexit.register(wait, [future], GRACE_S)
     raise late
 
 
+@atexit.register
+def _wait_for_left() -> None:
+    """C++ that comes back while Python is being taken down aborts the process: better before that, or never."""
+    wait(_left, GRACE_S)
+
+
 def leave(code: int) -> NoReturn:
-    """End the process as `sys.exit` does; where a call goes on that was given up, without taking Python down first."""
-    if wait(_left, GRACE_S).not_done:
+    """End the process as `sys.exit` does; where threads go on, without taking Python down.
+
+    Calls that were given up do, and all that a second Ctrl-C has left in the middle. C++ that comes back to Python
+    while that is taken down ends the process by abort: "terminate called without an active exception".
+    """
+    _wait_for_left()
+    _left.clear()
+    if any(thread.daemon for thread in enumerate_threads()):
+        atexit._run_exitfuncs()  # noqa: SLF001 - as `multiprocessing` does before it ends so
         for stream in (sys.stdout, sys.stderr):
             if stream:  # `None` where it was closed when Python began
                 stream.flush()
