@@ -301,11 +301,13 @@ def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
     (tmp_path / "other.csv").write_text("index,time,lawn\n0,0.0,1.0\n")
     (tmp_path / "broken.csv").write_text("index,time,road,car,sky\n0,0.0,1.0,x,y\n")
     (tmp_path / "there.html").touch()
+    (tmp_path / "same.html").symlink_to(path)
     for arguments, message in (
         ([tmp_path / "empty"], "is no mask archive, and holds none"),
         ([tmp_path / "none"], "no such file or folder"),
         ([path, "-o", tmp_path / "there.html"], "exists; pass --overwrite"),
-        ([path, "--overwrite", "-o", path], "is one of the inputs"),
+        ([path, "--overwrite", "-o", tmp_path / "same.html"], "is one of the inputs"),
+        ([path, "-o", tmp_path / "page.png"], "a report is a page; give it the suffix .html"),
         (
             [path, "--stats", tmp_path / "other.csv"],
             "its columns are index, time, lawn; these masks have road, car, sky",
@@ -317,7 +319,7 @@ def test_bad_arguments_are_one_line(tmp_path: Path, capsys: pytest.CaptureFixtur
         ([path, tmp_path / "b", "--video", tmp_path / "other.csv"], "a video of one run, but 2 archives were named"),
     ):
         output = [] if "-o" in arguments else ["-o", tmp_path / "page.html"]
-        assert report(*arguments, *output) == 1
+        assert report(*arguments, *output) == (2 if "suffix" in message else 1)
         *_, last = capsys.readouterr().err.splitlines()
         assert message in last
         assert not (tmp_path / "page.html").exists()
