@@ -27,6 +27,9 @@ _TORN = 0.8  # pixels by which the origins of neighbours lie apart, or on each o
 _CONTRAST = 16  # levels from the middle, so that a ratio says more than noise
 _FAINT = 2  # levels by which a change of exposure does not count
 _MAX_GAIN = 2.0  # of the exposure from one frame to the next; beyond, it is another picture
+# Levels, where neighbours come from one point: with more, less of a car is left behind it, and masks flicker more. On
+# CamVid smoothing took 1.2 points of cars' IoU without it, and with it 0.1, for as little flicker.
+_PARTING = 100.0
 # Of the quick flow. Most of DIS's time goes into patches that overlap: wider apart, at half the picture's size, and
 # with the pixels' own steps after them, takes half the time of patches at the picture's size for nearly the same masks.
 _STRIDE = 6
@@ -156,13 +159,15 @@ def differences(
     now: NDArray[np.uint8], expected: NDArray[np.uint8], origins: NDArray[np.float32], change: Exposure
 ) -> NDArray[np.uint8]:
     """(h, w): by how many levels, in the worst channel, `now` differs from `expected`, moved from `origins`."""
-    red, green, blue, *_ = cv2.split(cv2.absdiff(now, expected if change == _UNCHANGED else exposed(expected, change)))
+    red, green, blue, *_ = cv2.split(cv2.absdiff(now, exposed(expected, change)))
     unseen = cv2.bitwise_not(_inside(origins))  # 255 there, else 0
     return np.asarray(cv2.max(cv2.max(cv2.max(red, green), blue), unseen), np.uint8)
 
 
 def exposed(picture: NDArray[T], change: Exposure) -> NDArray[np.uint8]:
     """`picture` as it would look after a change of exposure."""
+    if change == _UNCHANGED:
+        return np.asarray(cv2.convertScaleAbs(picture), np.uint8)  # the same, in a third of the time
     return np.asarray(cv2.addWeighted(picture, change.gain, picture, 0, change.offset, dtype=cv2.CV_8U), np.uint8)
 
 
@@ -181,6 +186,23 @@ def explained(residual: NDArray[np.uint8], origins: NDArray[np.float32], *, limi
     torn_by = np.abs(right - here - 1) + np.abs(below - here - 1j)
     is_alike = residual[:-1:_SAMPLE, :-1:_SAMPLE] < limit
     return float(np.count_nonzero(is_alike & (torn_by < _TORN)) / max(is_alike.size, 1))
+
+
+def beside_partings(difference: NDArray[np.uint8], origins: NDArray[np.float32]) -> NDArray[np.uint8]:
+    """`difference` as of `differences`, more of it where things part.
+
+    What comes out from behind a car has no origin. Flow, which goes over smoothly from the car to what is beside it,
+    stretches the car over it, and where both are dark a difference of a few levels is all that tells. So there it
+    counts as the geometric mean of itself and of the stretch, the same at any frame rate: frames twice as near to each
+    other are stretched by half, and doubted by half, twice. Sand and Teller, Particle Video, CVPR 2006, find what is
+    hidden by the two as well.
+    """
+    right, down = cv2.split(cv2.subtract(origins, _pixels(*origins.shape[:2])))
+    along_x = cv2.Sobel(right, cv2.CV_32F, 1, 0, scale=-_PARTING / 8)
+    along_y = cv2.Sobel(down, cv2.CV_32F, 0, 1, scale=-_PARTING / 8)
+    levels = difference.astype(np.float32)
+    stretch = cv2.max(cv2.max(along_x, along_y), levels)
+    return np.asarray(cv2.convertScaleAbs(cv2.sqrt(cv2.multiply(stretch, levels))), np.uint8)
 
 
 def returning(back: NDArray[np.float32], forth: NDArray[np.float32]) -> NDArray[np.bool_]:

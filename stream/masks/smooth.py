@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .deciding_state import SmootherState, View
-from .flow import Flow, explained, exposed, four_channels, halved, matched, origins_of
+from .flow import Flow, beside_partings, explained, exposed, four_channels, halved, matched, origins_of
 
 # Measured on CamVid's valid.txt, which is at 15 Hz, with the model in the box: more costs IoU, less flickers.
 _MEMORY_S = 0.3  # seconds after which what was weighs 1/e, where the pictures agree
@@ -120,6 +120,7 @@ class Smoother:
         origins, change, difference = matched(view.small, self._view.small, motion, limit=_ALIKE)
         if not is_followed and explained(difference, origins, limit=_ALIKE) < _MIN_EXPLAINED:
             return scores
+        difference = beside_partings(difference, origins)
         bright, *past = moved = self._past.moved(origins_of(motion, *view.bright.shape))
         memory = min(math.exp(-gap_s / _MEMORY_S), _MAX_MEMORY)
         weights = self._weights(view.bright, exposed(bright, change), difference, memory)

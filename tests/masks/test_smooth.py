@@ -18,7 +18,7 @@ from roadmask.stream.cli import main
 from roadmask.stream.decode.source import open_source
 from roadmask.stream.masks.deciding import Decider
 from roadmask.stream.masks.flicker import FlickerMeter
-from roadmask.stream.masks.flow import Flow, exposure, likely_exposure
+from roadmask.stream.masks.flow import Flow, beside_partings, exposure, likely_exposure, origins_of
 from roadmask.stream.masks.smooth import Smoother
 from roadmask.stream.network.model import Model
 from roadmask.stream.pipeline import Pipeline
@@ -68,6 +68,40 @@ def test_a_car_leaves_no_ghost_behind() -> None:
         found = smoother.blend(scores_of(mask), doubled(picture)).argmax(axis=0)
     assert (found[30:60, : left - 1] == 0).mean() > 0.98
     assert (found[30:60, left : left + 30] == 1).mean() > 0.98
+
+
+@pytest.mark.parametrize(("levels", "most"), [(10, 40), (20, 5)])  # of contrast, of the car as of the ground
+@pytest.mark.parametrize(("speed", "of_ground"), [(2, -2), (1, -3), (4, 0)])
+def test_a_dark_car_is_not_stretched_over_the_dark_ground_that_comes_out_behind_it(
+    speed: int, of_ground: int, levels: int, most: int
+) -> None:
+    scene, car = (50 + (picture - 128.0) / 40 * levels for picture in (SCENE, texture(40, 44, seed=9)))
+    smoother, astray = Smoother(), 0
+    for number in range(14):
+        left, start = 20 + speed * number, 60 - of_ground * number
+        picture, mask = scene[:, start : start + WIDTH].copy(), np.zeros((HEIGHT, WIDTH), np.uint8)
+        picture[28:68, left : left + 44], mask[28:68, left : left + 44] = car, 1
+        shown = doubled(picture.clip(0, 255).astype(np.uint8))
+        is_car = smoother.blend(scores_of(mask), shown, time=Fraction(number, 25)).argmax(axis=0) == 1
+        assert is_car[mask == 1].mean() > 0.9
+        astray += np.count_nonzero(is_car & (cv2.dilate(mask, np.ones((7, 7), np.uint8)) == 0))
+    assert astray <= most, "pixels called car more than three pixels from it: without care, six times as many"
+
+
+@pytest.mark.parametrize("axis", [0, 1])
+def test_a_difference_counts_for_more_the_more_things_part_there(axis: int) -> None:
+    def doubt(share: float, levels: int) -> int:
+        """In the middle, where the origins of neighbours lie nearer to each other by that share of a pixel."""
+        motion = np.full((20, 30, 2), 3.3, np.float32)
+        motion[..., axis] -= np.float32(share) * np.indices((20, 30))[1 - axis]
+        difference = np.full((20, 30), levels, np.uint8)
+        return int(beside_partings(difference, origins_of(motion, 20, 30))[10, 15])
+
+    assert [doubt(share, 5) for share in (-0.5, 0, 0.02)] == [5] * 3, "with things that near each other, too"
+    assert doubt(0.1, 0) == 0, "the ground that one drives over is no other, however it grows"
+    # Of half the gap in time there are twice as many, and trust is exp(-doubt ** 2).
+    assert 2 * doubt(0.2, 10) ** 2 == pytest.approx(doubt(0.4, 10) ** 2, rel=0.05)
+    assert doubt(2, 255) == 255
 
 
 def test_a_cut_starts_anew() -> None:
