@@ -197,7 +197,9 @@ class Overlay:
 
 def line_width(height: int, width: int) -> int:
     """Pixels, on either side of an edge, of lines that are seen at any size of the picture."""
-    return max(round(min(height, width) / 400), 1)
+    side = min(height, width)
+    # Video has half the rows and columns of colour: of lines of one pixel every second bit would be left.
+    return max(round(side / 400), 2 if side >= 180 else 1)
 
 
 def edges(mask: Plane, width: int, room: Plane | None = None) -> Plane:

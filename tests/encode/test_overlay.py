@@ -148,7 +148,7 @@ def test_a_class_that_is_not_drawn_has_no_lines(style: Style) -> None:
 
 
 def test_lines_are_as_wide_as_the_picture_s_size_asks_for_in_every_plane() -> None:
-    for height, width in ((360, 1), (720, 2), (1080, 3), (2160, 5)):
+    for height, width in ((144, 1), (360, 2), (720, 2), (1080, 3), (2160, 5)):
         assert line_width(height, height * 16 // 9) == width
         mask = np.zeros((height, 64), np.uint8)
         mask[:, 32:] = 1
@@ -159,6 +159,20 @@ def test_lines_are_as_wide_as_the_picture_s_size_asks_for_in_every_plane() -> No
     drawn = planes_of(Overlay(CLASSES, style="outline").render(result))
     for plane, source, wide in zip(drawn, planes_of(result.frame.picture), (6, 3, 3), strict=True):
         assert abs(int((plane[5] != source[5]).sum()) - wide) <= 1
+
+
+@pytest.mark.parametrize("size", [(240, 320), (540, 960), (720, 1280)])
+def test_lines_have_their_colours_all_along_wherever_they_lie(size: tuple[int, int]) -> None:
+    rows, columns = np.indices(size)
+    for axis, mask in enumerate((rows > 100 + columns // 9, columns > 100 + rows // 9)):
+        result = segmented(gray(*size), mask.astype(np.uint8))
+        lined, filled = (
+            planes_of(overlay.render(result))
+            for overlay in (Overlay(CLASSES, style="outline"), Overlay(CLASSES, alpha=1))
+        )
+        for plane, of_classes in zip(lined, filled, strict=True):
+            for color in np.unique(of_classes):
+                assert (plane == color).any(axis=axis).all(), "in each column, or row"
 
 
 def test_a_mask_of_one_class_and_one_smaller_than_a_line_have_no_lines() -> None:
