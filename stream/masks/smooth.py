@@ -134,8 +134,8 @@ class Smoother:
     ) -> NDArray[np.float32]:
         """(h, w): of the present, by its brightness, what was `expected`, and the `difference` at half the size."""
         height, width = bright.shape
-        # Blurred: one pixel's noise is no sign of another thing.
-        of_brightness = cv2.blur(cv2.absdiff(bright, expected), (3, 3))
+        # Blurred: one pixel's noise is no sign of another thing. Upright, as is what is thin in a street: poles stay.
+        of_brightness = cv2.blur(cv2.absdiff(bright, expected), (1, 7))
         worst = cv2.max(of_brightness, cv2.resize(difference, (width, height), interpolation=cv2.INTER_LINEAR))
         return np.asarray(cv2.LUT(worst, (1 - memory * self._trust).astype(np.float32)), np.float32)
 

@@ -88,6 +88,22 @@ def test_a_dark_car_is_not_stretched_over_the_dark_ground_that_comes_out_behind_
     assert astray <= most, "pixels called car more than three pixels from it: without care, six times as many"
 
 
+@pytest.mark.parametrize("levels", [4, 12])  # of contrast, of what is behind it
+def test_a_thin_pole_that_passes_stays(levels: int) -> None:
+    behind = 150 + (texture(2 * HEIGHT, 2 * WIDTH) - 128.0) / 40 * levels
+    smoother, kept = Smoother(), []
+    for left in range(60, 102, 3):  # half a pixel of the scores more than one is what blurs them most
+        picture, is_pole = behind.copy(), np.zeros((2 * HEIGHT, 2 * WIDTH), np.float32)
+        picture[:, left : left + 4] -= 30
+        is_pole[:, left : left + 4] = 1
+        share = cv2.resize(is_pole, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        scores = np.stack([1 - share, share]).astype(np.float32)
+        blended = smoother.blend(scores, picture.clip(0, 255).astype(np.uint8), time=Fraction(left, 75))
+        kept.append((blended.argmax(axis=0) == 1)[scores.argmax(axis=0) == 1].mean())
+    assert min(kept) > 0.85
+    assert np.mean(kept) > 0.97
+
+
 @pytest.mark.parametrize("axis", [0, 1])
 def test_a_difference_counts_for_more_the_more_things_part_there(axis: int) -> None:
     def doubt(share: float, levels: int) -> int:
