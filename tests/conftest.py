@@ -16,6 +16,7 @@ from hypothesis import HealthCheck, settings
 
 from roadmask.stream.system.machine import usable_cores
 from tests.support.color_model import write_color_model
+from tests.support.own_process import end_processes
 
 # Tests start hundreds of processes, each of which would compile the package again.
 sys.dont_write_bytecode = False
@@ -81,6 +82,12 @@ def _no_error_is_logged(request: pytest.FixtureRequest) -> Iterator[None]:
         assert errors, "no error was logged: it is marked in vain"
     else:
         assert not errors, [f"{record.name}: {record.getMessage()}" for record in errors]
+
+
+@pytest.fixture(autouse=True)
+def _processes_end() -> Iterator[None]:
+    yield
+    end_processes()
 
 
 @pytest.fixture(autouse=True)

@@ -70,7 +70,10 @@ def verified_in_little_memory(tmp_path_factory: pytest.TempPathFactory) -> Itera
             assert may_ask or "allocate" not in told, "it was refused before memory was asked for"
             return told
 
-        yield verified
+        try:
+            yield verified
+        finally:
+            process.kill()  # one that hangs would be waited for
 
 
 def png(width: int, height: int, *chunks: tuple[bytes, bytes]) -> bytes:

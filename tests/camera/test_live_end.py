@@ -20,7 +20,7 @@ from roadmask.stream.camera.status import CameraState, CameraStatus
 from roadmask.stream.decode.place import Selection
 from roadmask.stream.errors import SourceError, Stopped
 from roadmask.stream.run.segment import segment_video
-from tests.support.live_viewer import FILM, SETTINGS, STOPPED_S, TIMEOUT_S, WATCHFUL, LiveViewer, play_into
+from tests.support.live_viewer import FILM, PATIENT, SETTINGS, STOPPED_S, TIMEOUT_S, WATCHFUL, LiveViewer, play_into
 from tests.support.odd_http import head, odd_server
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
@@ -213,7 +213,7 @@ def test_it_stops_at_any_moment(server: RtspServer, moment: str) -> None:
         server.faults.hang_at = "DESCRIBE"
     if moment == "refused":
         server.faults.user = "joe"
-    with LiveViewer(server.url, replace(SETTINGS, timeout_s=8)) as viewer:
+    with LiveViewer(server.url, PATIENT) as viewer:
         if moment == "connecting":
             until(lambda: server.sessions and server.sessions[0].requests[-1:] == ["DESCRIBE"])
         elif moment == "refused":
@@ -232,7 +232,7 @@ def test_it_stops_at_any_moment(server: RtspServer, moment: str) -> None:
 
 
 def test_a_loop_in_python_can_be_left_while_the_camera_sends_nothing(server: RtspServer, model: Path) -> None:
-    results = segment_video(server.url, model=model, device="cpu")
+    results = segment_video(parse_camera(f"gate={server.url}", PATIENT), model=model, device="cpu")
     next(results)
     server.faults.stalled = "all"
     until(lambda: server.sessions[0].held_back > 20)

@@ -87,18 +87,21 @@ class Watched:
     ) -> None:
         """Watch until `act` is over; its failure is the test's."""
         failures: list[BaseException] = []
+        over = threading.Event()
 
         def work() -> None:
             try:
                 act()
             except BaseException as exc:  # noqa: BLE001 - carried to the test
                 failures.append(exc)
-            os.kill(os.getpid(), number)
+            if not over.is_set():  # or it would end the tests
+                os.kill(os.getpid(), number)
 
         thread = threading.Thread(target=work)
         thread.start()
         words = [self.folder, "-o", f"{self.out}/", "--watch", "--settle", "0.1s", *options]
         ended = run(*words, model=self._model)
+        over.set()
         thread.join()
         if failures:
             raise failures[0]

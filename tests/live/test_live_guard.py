@@ -7,7 +7,7 @@ import http.client
 import re
 import threading
 from collections.abc import Iterator
-from contextlib import closing, suppress
+from contextlib import ExitStack, closing, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
@@ -153,13 +153,13 @@ class _BelowCam1(BaseHTTPRequestHandler):
 
 def test_behind_a_proxy_the_page_and_its_token_work_below_a_path(guarded: LiveView, browser: webdriver.Chrome) -> None:
     _BelowCam1.port = int(guarded.url.rstrip("/").rpartition(":")[2])
-    with ThreadingHTTPServer(("127.0.0.1", 0), _BelowCam1) as proxy:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _BelowCam1) as proxy, ExitStack() as stack:
         proxy.daemon_threads = True
         threading.Thread(target=proxy.serve_forever, args=(0.05,), daemon=True).start()
+        stack.callback(proxy.shutdown)
         below = f"http://127.0.0.1:{proxy.server_port}/cam1/"
         browser.get(f"{below}?token=correct+horse")
         eventually(lambda: browser.find_elements(By.CSS_SELECTOR, ".camera[data-index]"))
         assert browser.current_url == below
         assert browser.execute_cdp_cmd("Network.getCookies", {})["cookies"][0]["path"] == "/cam1"
         browser.get("about:blank")
-        proxy.shutdown()

@@ -28,7 +28,7 @@ from roadmask.stream.live.publish_sink import PublishSink
 from roadmask.stream.live.publisher import parse_target
 from tests.support.clips import SPEC, TICK, video_info
 from tests.support.heard import with_tone
-from tests.support.own_process import python
+from tests.support.own_process import ends_with_test, python
 from tests.support.seen import seen
 from tests.support.server_process import a_free_port
 from tests.support.waiting import LONG_S, until
@@ -144,11 +144,13 @@ def mute_server() -> Iterator[int]:
 
         thread = threading.Thread(target=take)
         thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
-        for connection in taken:
-            connection.close()
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join()
+            for connection in taken:
+                connection.close()
 
 
 @pytest.mark.parametrize("kind", ["rtsp", "flv", "mpegts"])
@@ -285,9 +287,11 @@ def server_that_answers(answer: bytes) -> Iterator[int]:
 
         thread = threading.Thread(target=serve)
         thread.start()
-        yield server.getsockname()[1]
-        server.shutdown(socket.SHUT_RDWR)
-        thread.join(5)
+        try:
+            yield server.getsockname()[1]
+        finally:
+            server.shutdown(socket.SHUT_RDWR)
+            thread.join(LONG_S)
 
 
 def test_a_wrong_password_is_told_and_not_tried_again_soon(caplog: pytest.LogCaptureFixture) -> None:
@@ -314,12 +318,12 @@ KILLED = """
 def test_the_process_ends_with_a_run_that_is_killed_even_where_it_hangs() -> None:
     with mute_server() as port:
         script = KILLED.format(module=__name__, url=url_of("flv", port))
-        with subprocess.Popen(python(script), stdout=subprocess.PIPE, text=True) as run:
-            assert run.stdout
-            pid = int(run.stdout.readline())
-            until(lambda: connections_to(port), 30, what="the process has connected, and hangs")
-            assert alive(pid)
-            run.kill()
+        run = ends_with_test(subprocess.Popen(python(script), stdout=subprocess.PIPE, text=True))
+        assert run.stdout
+        pid = int(run.stdout.readline())
+        until(lambda: connections_to(port), what="the process has connected, and hangs")
+        assert alive(pid)
+        run.kill()
         until(lambda: not alive(pid), what="the process ends")
 
 

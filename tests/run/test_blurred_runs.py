@@ -7,7 +7,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from threading import Thread
 from types import TracebackType
 from typing import Self
 
@@ -28,6 +27,7 @@ from roadmask.stream.run.settings import SegmentSettings
 from tests.support.clips import cfr, make_clip, sound_times_of
 from tests.support.color_model import COLORS, write_color_model
 from tests.support.file_content import content, pictures_of
+from tests.support.live_viewer import play_into
 from tests.support.run_command import run
 from tests.support.short_pieces import PIECE, shorten_pieces
 
@@ -189,11 +189,10 @@ def test_pages_windows_and_streams_are_given_hidden_pictures(drive: Path, model:
 def test_of_a_pipe_too_and_no_frame_waits_for_the_next(model: Model, tmp_path: Path) -> None:
     pipe, stream = tmp_path / "pipe", write_drive(tmp_path / "drive.ts", 40, bf="0")
     os.mkfifo(pipe)
-    feeder = Thread(target=lambda: pipe.write_bytes(stream.read_bytes()), daemon=True)
-    feeder.start()
+    feeder = play_into(pipe, stream)
     camera = parse_camera(str(pipe), CameraSettings(policy="every-frame"))
     pictures = given_to_views(SegmentSettings(camera, blur=("Car",)), model)
-    feeder.join(timeout=10)
+    feeder.join()
     assert (len(pictures), read_share(pictures)) == (40, 0)
 
 

@@ -42,7 +42,10 @@ def in_a_process_of_its_own(scenario: Callable[[Path, Model, Path], None], folde
     """Of this clip and model, below this folder. Forks of the tests' own process, which has grown, take long."""
     process = get_context("spawn").Process(target=_play, args=(scenario, folder))
     process.start()
-    process.join()
+    try:
+        process.join()
+    finally:
+        process.kill()
     assert process.exitcode == 0, "what it was stands in its stderr"
 
 

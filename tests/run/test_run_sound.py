@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import logging
 import os
-import threading
 from collections.abc import Iterator
 from fractions import Fraction
 from pathlib import Path
@@ -28,7 +27,7 @@ from tests.support.clips import times_of
 from tests.support.color_model import write_color_model
 from tests.support.file_content import pictures_of
 from tests.support.heard import make_heard, plays, seen_and_heard, sound_of, sound_packets
-from tests.support.live_viewer import FILM
+from tests.support.live_viewer import FILM, play_into
 from tests.support.rtsp_faults import Faults
 from tests.support.rtsp_server import RtspServer
 from tests.support.rtsp_session import Session
@@ -172,8 +171,7 @@ def test_a_camera_whose_sound_nobody_can_decode_says_so_once_a_run_and_is_record
 def test_the_sound_of_a_pipe_is_recorded(model_path: Path, tmp_path: Path) -> None:
     clip, pipe, out = make_heard(tmp_path / "a.ts", "ac3"), tmp_path / "pipe", tmp_path / "o.mp4"
     os.mkfifo(pipe)
-    writer = threading.Thread(target=lambda: pipe.write_bytes(clip.read_bytes()))
-    writer.start()
+    writer = play_into(pipe, clip)
     assert roadmask("run", pipe, "--model", model_path, "-o", out) == 0
     writer.join()
     assert sound_of(out) == [("aac", 48000, "mono")]

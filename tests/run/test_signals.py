@@ -26,7 +26,7 @@ from tests.support.fault_runs import (
     names_in,
     told,
 )
-from tests.support.own_process import LIMIT_S, python
+from tests.support.own_process import LIMIT_S, ends_with_test, python
 from tests.support.waiting import eventually, until
 
 
@@ -104,13 +104,13 @@ def test_a_terminal_that_is_closed_ends_a_run_in_order(clip: Path, model: Path, 
 
 def test_a_reader_that_closes_the_pipe_ends_a_run_well(clip: Path, model: Path) -> None:
     arguments = command(clip, "-o", "-", model=model)
-    with subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
-        assert run.stdout is not None
-        assert run.stderr is not None
-        assert len(run.stdout.read(1000)) == 1000
-        run.stdout.close()
-        errors = run.stderr.read().decode()
-        assert (run.wait(LIMIT_S), told(errors)) == (0, ["roadmask: -: nobody reads standard output any more"])
+    run = ends_with_test(subprocess.Popen(arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE))
+    assert run.stdout is not None
+    assert run.stderr is not None
+    assert len(run.stdout.read(1000)) == 1000
+    run.stdout.close()
+    errors = run.stderr.read().decode()
+    assert (run.wait(LIMIT_S), told(errors)) == (0, ["roadmask: -: nobody reads standard output any more"])
 
 
 @pytest.mark.parametrize("closed", ["stdout", "stderr"])

@@ -13,7 +13,7 @@ import pytest
 
 from tests.support.clips import cfr, make_clip
 from tests.support.numbered_camera import Film
-from tests.support.own_process import PYTHONPATH
+from tests.support.own_process import PYTHONPATH, ends_with_test
 from tests.support.rtsp_server import RtspServer
 from tests.support.waiting import until
 
@@ -29,8 +29,8 @@ class Terminal:
         environment = {**os.environ, "TERM": "xterm", "COLUMNS": "120", "LINES": "40"}
         environment["PYTHONPATH"] = PYTHONPATH
         command = [sys.executable, "-m", "roadmask", "run", *map(str, arguments)]
-        self.process = subprocess.Popen(
-            command, stdin=inner, stdout=subprocess.DEVNULL, stderr=inner, cwd=folder, env=environment
+        self.process = ends_with_test(
+            subprocess.Popen(command, stdin=inner, stdout=subprocess.DEVNULL, stderr=inner, cwd=folder, env=environment)
         )
         os.close(inner)
         self._reader = threading.Thread(target=self._read)

@@ -55,10 +55,7 @@ def masks_in(folder: Path) -> int:
 
 
 def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
-    try:
-        _, errors = process.communicate(timeout=LIMIT_S)
-    finally:
-        process.kill()
+    _, errors = process.communicate(timeout=LIMIT_S)
     return process.returncode, errors
 
 

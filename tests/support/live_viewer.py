@@ -26,8 +26,8 @@ TIMEOUT_S = 0.8
 SETTINGS = CameraSettings(timeout_s=5)  # so that no busy machine looks like a camera that is lost
 WATCHFUL = CameraSettings(timeout_s=TIMEOUT_S)
 EVERY_FRAME = replace(SETTINGS, policy="every-frame")
-NOTICED_S = TIMEOUT_S + 5  # on a busy machine
-STOPPED_S = 5.0  # there too
+NOTICED_S = STOPPED_S = 15.0  # on a busy machine
+PATIENT = CameraSettings(timeout_s=2 * LONG_S)  # who waits for it stops too late
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +154,7 @@ class LiveViewer:
 
 
 def play_into(path: Path, clip: Path) -> threading.Thread:
-    """Another program that writes a video, at its own pace, and ends."""
-    thread = threading.Thread(target=lambda: path.write_bytes(clip.read_bytes()))
+    """Another program that writes a video, at its own pace, and ends; it waits for who reads, and keeps nobody."""
+    thread = threading.Thread(target=lambda: path.write_bytes(clip.read_bytes()), daemon=True)
     thread.start()
     return thread

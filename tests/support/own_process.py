@@ -9,6 +9,7 @@ import sys
 import textwrap
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any, AnyStr
 
 from tests.support.waiting import until
 
@@ -39,15 +40,26 @@ def eager(*arguments: object) -> list[str]:
     return [*python(_EAGER), *map(str, arguments)]
 
 
+_begun: list[subprocess.Popen[Any]] = []
+
+
+def ends_with_test(process: subprocess.Popen[AnyStr]) -> subprocess.Popen[AnyStr]:
+    """It is ended with the test that began it, if that fails too: what is left would be a later test's fault."""
+    _begun.append(process)
+    return process
+
+
+def end_processes() -> None:
+    """After each test."""
+    while _begun:
+        with _begun.pop() as process:  # which waits for it, and closes its pipes
+            process.kill()
+
+
 def started(command: Sequence[str | Path], ready: Callable[[], object]) -> subprocess.Popen[str]:
     """A command in a process of its own, once it is `ready`."""
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    try:
-        until(lambda: process.poll() is not None or ready(), LIMIT_S, what="the command is ready")
-    except AssertionError:
-        process.kill()
-        process.communicate()
-        raise
+    process = ends_with_test(subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True))
+    until(lambda: process.poll() is not None or ready(), LIMIT_S, what="the command is ready")
     assert process.poll() is None, process.communicate()[1]
     return process
 
