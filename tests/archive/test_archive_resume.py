@@ -162,12 +162,6 @@ def test_another_videos_masks_are_not_gone_on_with(tmp_path: Path, name: str) ->
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_what_is_gone_cannot_be_gone_on_with(tmp_path: Path, name: str) -> None:
-    with pytest.raises(OutputError, match=r"masks\.partial.*: is not there any more"):
-        sink_for(tmp_path / name).resume(5)
-
-
-@pytest.mark.parametrize("name", NAMES)
 def test_after_a_full_disk_an_archive_goes_on_with_all_that_it_has(tmp_path: Path, name: str) -> None:
     path = tmp_path / name
     with full_disk(3_000), pytest.raises(OutputError, match="cannot be written"):

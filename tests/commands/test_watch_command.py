@@ -177,9 +177,3 @@ def test_an_unknown_kind_of_address_is_one_line(model: Path, capsys: pytest.Capt
     assert error.startswith("roadmask: gopher://camera/1: unknown kind of address gopher://; known are rtsp, ")
     assert error.count("\n") == 1
     assert "secret" not in error
-
-
-def test_two_cameras_of_one_name_are_refused(model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    url = "rtsp://127.0.0.1:1/camera"
-    assert run(f"gate={url}", f"gate={url}", "-o", f"{tmp_path}/", model=model) in (1, 2)
-    assert "gate" in capsys.readouterr().err
