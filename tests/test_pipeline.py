@@ -293,7 +293,7 @@ def test_a_stage_that_is_made_by_another_while_the_pipeline_is_left_is_not_begun
 
     def outer() -> Iterator[int]:
         yield 0
-        assert asked.wait(timeout=10)
+        assert asked.wait(LONG_S)
         yield from pipeline.stage("inner", (begun.append(number) or number for number in range(3)), depth=1)
 
     with Pipeline() as pipeline:

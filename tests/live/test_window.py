@@ -109,7 +109,7 @@ def test_a_key_or_closing_it_ends_the_run(toolkit: Path, key: str | None) -> Non
             (toolkit / "key").write_text(key)
         else:
             (toolkit / "close").touch()
-        assert closed.wait(10)
+        assert closed.wait(LONG_S)
         for result in seen(5):
             sink.write(result)  # harms nobody
 

@@ -22,6 +22,7 @@ from roadmask.stream.network.model import Model
 from roadmask.stream.network.providers import DEVICES
 from tests.support.color_model import SPEC, spec, write_color_model
 from tests.support.fake_session import FakeRuntime
+from tests.support.waiting import LONG_S
 
 
 @pytest.fixture
@@ -100,7 +101,7 @@ def test_directml_gets_no_memory_pattern_and_one_call_at_a_time(runtime: FakeRun
 
 def test_other_devices_are_called_by_several_threads_at_once(runtime: FakeRuntime, path: Path) -> None:
     model = Model.load(path, device="cuda")
-    runtime.meeting = threading.Barrier(model.workers, timeout=10)  # a call alone would wait for the other in vain
+    runtime.meeting = threading.Barrier(model.workers, timeout=LONG_S)  # a call alone would wait for the other in vain
     with ThreadPoolExecutor(model.workers) as threads:
         list(threads.map(model.scores, [pictures(4)] * 8))
     assert runtime.most_calls == model.workers == 2

@@ -27,6 +27,7 @@ from roadmask.stream.network.providers import choices
 from roadmask.stream.system.machine import computes_in
 from tests.support.color_model import SPEC, spec, write_color_model
 from tests.support.own_process import LIMIT_S, python
+from tests.support.waiting import LONG_S
 
 pytest.importorskip("openvino", reason="the extra [openvino] is not installed")
 SIZE = (96, 160)
@@ -247,7 +248,7 @@ def test_calls_side_by_side_do_not_wait_for_each_other(tmp_path: Path) -> None:
     pictures = np.zeros((1, 64, 96, 3), np.uint8)
     (session,) = [model._network._session((1, 64, 96))[1]]  # type: ignore[attr-defined]
     calls = [session.call(pictures) for _ in range(3)]  # each has a request of its own
-    meeting = threading.Barrier(3, timeout=10)
+    meeting = threading.Barrier(3, timeout=LONG_S)
 
     def run(call: sessions.Call) -> NDArray[np.float32]:
         meeting.wait()

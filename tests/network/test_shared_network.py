@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from roadmask.stream.network.networks import SharedNetwork
 from roadmask.stream.network.providers import Shape
-from tests.support.waiting import until
+from tests.support.waiting import LONG_S, until
 
 
 class Doubling:
@@ -32,7 +32,7 @@ class Doubling:
     def run(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
         self.calls.append(pictures)
         self.called.set()
-        assert self.go.wait(10)
+        assert self.go.wait(LONG_S)
         if pictures.max() == 255:
             raise MemoryError("too many")
         return 2 * pictures[:, :1, :1, 0].astype(np.float32)
@@ -50,13 +50,13 @@ def test_what_waits_is_run_together_up_to_the_batch_and_each_gets_its_own() -> N
     inner = Doubling()
     with SharedNetwork(inner, workers=1, batch=3) as network, ThreadPoolExecutor(8) as pool:
         first = pool.submit(network.run, picture(1))
-        assert inner.called.wait(10)
+        assert inner.called.wait(LONG_S)
         others = []
         for number in range(2, 7):
             others.append(pool.submit(network.run, picture(number)))
             waiting(network, number - 1)
         inner.go.set()
-        assert [float(future.result(10).item()) for future in (first, *others)] == [2, 4, 6, 8, 10, 12]
+        assert [float(future.result(LONG_S).item()) for future in (first, *others)] == [2, 4, 6, 8, 10, 12]
     assert [len(call) for call in inner.calls] == [1, 3, 2]
 
 
@@ -64,12 +64,12 @@ def test_pictures_of_another_size_wait_for_a_call_of_their_own() -> None:
     inner = Doubling()
     with SharedNetwork(inner, workers=1, batch=8) as network, ThreadPoolExecutor(8) as pool:
         futures = [pool.submit(network.run, picture(1))]
-        assert inner.called.wait(10)
+        assert inner.called.wait(LONG_S)
         for number, side in enumerate((4, 8, 4, 8)):
             futures.append(pool.submit(network.run, picture(10 + number, side)))
             waiting(network, number + 1)
         inner.go.set()
-        assert [float(future.result(10).item()) for future in futures] == [2, 20, 22, 24, 26]
+        assert [float(future.result(LONG_S).item()) for future in futures] == [2, 20, 22, 24, 26]
     assert [call.shape[:2] for call in inner.calls] == [(1, 4), (2, 4), (2, 8)]
 
 

@@ -38,6 +38,7 @@ from tests.support.file_content import content, pictures_of
 from tests.support.moving_scene import texture
 from tests.support.run_command import run
 from tests.support.short_pieces import shorten_pieces
+from tests.support.waiting import LONG_S
 
 PIECE = 75  # whose second begins to warm up behind the first frames, which are told of one by one
 FRAMES = PIECE + 40
@@ -240,7 +241,7 @@ def test_a_carried_frame_is_out_before_the_next_one_comes(clip: Path, model: Mod
     def one_by_one(*_: object, **__: object) -> Iterator[Frame]:
         for frame, event in zip(frames, came_out, strict=True):
             yield frame
-            assert event.wait(10), f"frame {frame.index} waits for another"
+            assert event.wait(LONG_S), f"frame {frame.index} waits for another"
 
     source = SimpleNamespace(info=replace(frames[0].info, live=live), frames=one_by_one)
     carried = []
