@@ -173,10 +173,10 @@ def test_cameras_that_want_more_than_there_is_get_equal_shares(model: Model) -> 
     with ExitStack() as stack:
         servers = [stack.enter_context(RtspServer(Film(rate=rate, gop=10))) for rate in (30, 50, 50, 100)]
         runs = [run_of(server.url, f"camera{number}") for number, server in enumerate(servers)]
-        with watched(slowed(model, 0.015), *runs):
+        with watched(slowed(model, 0.04), *runs):  # so slow that on a busy machine too each sends more than its share
             until(lambda: all(written(run) for run in runs))
             first = [written(run) for run in runs]
-            until(lambda: sum(map(written, runs)) >= sum(first) + 120, 30)
+            until(lambda: sum(map(written, runs)) >= sum(first) + 80)
             shares = [written(run) - start for run, start in zip(runs, first, strict=True)]
     mean = sum(shares) / len(shares)
     assert 0.8 * mean < min(shares), shares
