@@ -145,7 +145,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_the_wheel_holds_one_package_with_the_three_in_it_and_nothing_more(site: Path) -> None:
-    paths = [path.relative_to(site) for path in site.rglob("*") if path.is_file()]
+    paths = [path.relative_to(site) for path in files_of(site)]
     names = {path.as_posix() for path in paths if not path.parts[0].endswith(".dist-info")}
     # Below `roadmask`, nothing shadows what others call `stream`, `export` or `training`.
     assert {name.partition("/")[0] for name in names} == {"roadmask"}
@@ -164,8 +164,8 @@ def test_the_wheel_holds_one_package_with_the_three_in_it_and_nothing_more(site:
     assert notes == {"LICENSE", "NOTICE", "LICENSES/Apache-2.0.txt"}
 
 
-def files_of(folder: str) -> Iterator[Path]:
-    """All that is in a folder of the checkout, but for what Python keeps for itself."""
+def files_of(folder: str | Path) -> Iterator[Path]:
+    """All that is in a folder, one of the checkout by its name, but for what Python keeps for itself."""
     return (path for path in (ROOT / folder).rglob("*") if path.is_file() and "__pycache__" not in path.parts)
 
 
