@@ -154,13 +154,21 @@ def _wrapped(model: onnx.ModelProto, found: Found, adoption: Adoption) -> onnx.M
 def _out_of_the_way(graph: onnx.GraphProto, found: Found) -> Found:
     """Its own tensors of our names get others."""
     names = {name: f"roadmask.its.{name}" for name in (INPUT_NAME, OUTPUT_NAME)}
+    _rename(graph, names)
+    source, output = (names.get(name, name) for name in (found.input_name, found.output))
+    return replace(found, input_name=source, output=output)
+
+
+def _rename(graph: onnx.GraphProto, names: dict[str, str]) -> None:
+    """In the branches of an If too, which see the tensors around them."""
     for node in graph.node:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
-    for tensor in graph.initializer:
-        tensor.name = names.get(tensor.name, tensor.name)
-    source, output = (names.get(name, name) for name in (found.input_name, found.output))
-    return replace(found, input_name=source, output=output)
+        for attribute in node.attribute:
+            if attribute.HasField("g"):
+                _rename(attribute.g, names)
+    for item in (*graph.initializer, *graph.output):
+        item.name = names.get(item.name, item.name)
 
 
 class _Nodes:

@@ -1,4 +1,4 @@
-"""Networks from elsewhere whose pictures or labels cannot be told: each is refused with what to export instead."""
+"""What is found out of a network from elsewhere; where it cannot be told, it is refused with what to export instead."""
 
 from __future__ import annotations
 
@@ -10,6 +10,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from roadmask import Model
+from roadmask.export.adopt import adopt
 from roadmask.export.errors import ExportError
 from roadmask.export.foreign import Adoption, Original, loaded
 
@@ -24,16 +26,21 @@ def network(
     given: int = TensorProto.FLOAT,
     constants: dict[str, list[int]] | None = None,
     gives: int = 4,
+    made: int | None = None,
+    opset: int = 17,
 ) -> Path:
-    """From x to y; without a node y is x. The output has `gives` sides, of any length."""
+    """From x to y; without a node y is x, and of its type if it is not `made` another.
+
+    The output has `gives` sides, of any length.
+    """
     graph = helper.make_graph(
         list(nodes) or [helper.make_node("Identity", ["x"], ["y"])],
         "g",
         [helper.make_tensor_value_info("x", given, shape)],
-        [helper.make_tensor_value_info("y", given, [f"side {number}" for number in range(gives)])],
+        [helper.make_tensor_value_info("y", made or given, [f"side {number}" for number in range(gives)])],
         [numpy_helper.from_array(np.array(values), name) for name, values in (constants or {}).items()],
     )
-    opsets = [helper.make_opsetid("", 17), helper.make_opsetid("elsewhere", 1)]
+    opsets = [helper.make_opsetid("", opset), helper.make_opsetid("elsewhere", 1)]
     onnx.save(helper.make_model(graph, opset_imports=opsets, ir_version=9), path)
     return path
 
@@ -116,3 +123,47 @@ def test_weights_beside_it_that_are_cut_short_are_told(tmp_path: Path) -> None:
     onnx.save_model(whole, tmp_path / "net.onnx", save_as_external_data=True, location="net.data", size_threshold=0)
     (tmp_path / "net.data").write_bytes(b"short")
     assert refusal(tmp_path / "net.onnx").startswith("its weights cannot be read (")
+
+
+PICTURE = np.random.default_rng(0).integers(0, 256, (1, 64, 96, 3), np.uint8)
+NORMAL = ((PICTURE / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]).transpose(0, 3, 1, 2)
+
+
+def adopted(path: Path, **known: Any) -> Model:
+    adopt(path, path.with_name("adopted.onnx"), Adoption(THREE, **known))
+    return Model.load(path.with_name("adopted.onnx"), device="cpu")
+
+
+def test_a_network_of_bytes_sees_the_pictures_as_they_are(tmp_path: Path) -> None:
+    cast = helper.make_node("Cast", ["x"], ["y"], to=TensorProto.FLOAT)
+    shape: Shape = ["n", "height", "width", 3]
+    path = network(tmp_path / "net.onnx", shape, cast, given=TensorProto.UINT8, made=TensorProto.FLOAT)
+    np.testing.assert_array_equal(adopted(path).scores(PICTURE), PICTURE.transpose(0, 3, 1, 2))
+
+
+def test_a_network_of_half_floats_sees_pictures_as_such(tmp_path: Path) -> None:
+    path = network(tmp_path / "net.onnx", ["n", 3, "height", "width"], given=TensorProto.FLOAT16)
+    np.testing.assert_allclose(adopted(path).scores(PICTURE), NORMAL, atol=2e-3)
+
+
+@pytest.mark.parametrize("opset", [11, 13])
+def test_labels_without_a_channel_become_scores_in_a_file_of_an_older_kind_too(opset: int, tmp_path: Path) -> None:
+    best = helper.make_node("ArgMax", ["x"], ["y"], axis=1, keepdims=0)
+    shape: Shape = ["n", 3, "height", "width"]
+    path = network(tmp_path / "net.onnx", shape, best, made=TensorProto.INT64, gives=3, opset=opset)
+    scores = adopted(path).scores(PICTURE)
+    assert scores.sum(1).tolist() == np.ones((1, 64, 96)).tolist()
+    assert (scores.argmax(1) == NORMAL.argmax(1)).mean() > 0.999
+
+
+def test_tensors_that_are_called_as_a_model_file_s_own_are_others_in_branches_too(tmp_path: Path) -> None:
+    twice = helper.make_node("Add", ["image", "image"], ["scores"])
+    result = helper.make_tensor_value_info("scores", TensorProto.FLOAT, ["n", 3, "height", "width"])
+    branch = helper.make_graph([twice], "branch", [], [result])
+    nodes = [
+        helper.make_node("Identity", ["x"], ["image"]),
+        helper.make_node("Cast", ["one"], ["yes"], to=TensorProto.BOOL),
+        helper.make_node("If", ["yes"], ["y"], then_branch=branch, else_branch=branch),
+    ]
+    path = network(tmp_path / "net.onnx", ["n", 3, "height", "width"], *nodes, constants={"one": [1]})
+    np.testing.assert_allclose(adopted(path).scores(PICTURE), 2 * NORMAL, atol=1e-5)
