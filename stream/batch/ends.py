@@ -134,8 +134,9 @@ class Ends:
         self._talk.sum_up(table, line, is_loud=bool(self._states["failed"]))
 
     def exit_code(self, stop: Stop) -> int:
-        """0 all complete, 1 all failed, 3 some failed or are partial, 130 interrupted; as of cameras, for what is for
-        ever: 0 where it was asked to end, 130 by Ctrl-C, 1 where it cannot go on.
+        """0 all complete, 1 all failed, 3 some failed, are partial or were not begun, as nothing can be written down;
+        130 interrupted. As of cameras, for what is for ever: 0 where it was asked to end, 130 by Ctrl-C, 1 where it
+        cannot go on.
         """
         if self._for_ever:
             return 130 if stop.by == signal.SIGINT else int(self._is_broken or self._is_disk_full)
@@ -144,7 +145,9 @@ class Ends:
         failed = self._states["failed"]
         if failed == self._states.total():
             return 1
-        return 3 if failed or self._is_partial else 0  # where a window was closed, or nobody reads any more, too
+        if failed or self._is_partial or self._is_broken:
+            return 3
+        return 0  # where a window was closed, or nobody reads any more, too
 
 
 def outcome_table(outcomes: Collection[Outcome], line: str, *, summary: Path | None = None) -> RenderableType:
