@@ -110,6 +110,18 @@ def test_an_overlay_says_what_it_is_and_is_no_source_unless_it_is_named(
     assert run(folder / name, "-o", tmp_path / "twice.mp4", model=model) == 0
 
 
+def test_a_file_that_is_named_and_would_be_written_for_another_is_refused_before_either_is_touched(
+    clip: Path, folder: Path, model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, second = (Path(shutil.copy(clip, folder / name)) for name in ("drive.mp4", "drive_overlay.mp4"))
+    before = second.read_bytes()
+    assert run(first, second, "-o", f"{folder}/", "--overwrite", model=model) == 1
+    told = "roadmask: drive_overlay.mp4 is to be segmented, and drive.mp4 would write it; run them apart\n"
+    assert capsys.readouterr().err == told
+    assert {path.name for path in folder.iterdir()} == {"drive.mp4", "drive_overlay.mp4"}
+    assert second.read_bytes() == before
+
+
 def test_a_preview_s_video_says_so_too(clip: Path, folder: Path, model: Path) -> None:
     assert run(clip, "--masks", folder / "masks.zip", model=model) == 0
     assert main(["preview", str(folder / "masks.zip"), str(clip), "-o", str(folder / "look.mp4")]) == 0

@@ -22,6 +22,7 @@ from roadmask.stream.network.model import Model
 from roadmask.stream.run.segment import process_video
 from roadmask.stream.run.settings import SegmentSettings
 from tests.support.clips import cfr, make_clip
+from tests.support.waiting import until
 
 
 class Watching:
@@ -280,6 +281,19 @@ def test_what_is_no_folder_is_not_watched(words: list[str], folder: Path, monkey
     put(folder / "drive.ts")
     with pytest.raises(SourceError, match=r"^(nowhere: no such|drive.ts: is no) folder; --watch is for folders$"):
         watched_folders(words)
+
+
+def test_a_fault_of_the_thread_that_looks_ends_what_waits_for_files(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def look(_: Watch) -> None:
+        raise MemoryError("no more")
+
+    monkeypatch.setattr(Watch, "look", look)
+    with Watching(folder).watch as watch:
+        until(lambda: not watch._thread.is_alive(), what="the thread ends")
+        with pytest.raises(MemoryError, match="no more"):
+            watch.check()
 
 
 def fragmented(path: Path) -> Path:

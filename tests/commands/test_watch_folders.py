@@ -86,8 +86,7 @@ class Watched:
         self, *options: object, act: Callable[[], object], number: signal.Signals = signal.SIGTERM, code: int = 0
     ) -> None:
         """Watch until `act` is over; its failure is the test's."""
-        failures: list[BaseException] = []
-        over = threading.Event()
+        failures, over = list[BaseException](), threading.Event()
 
         def work() -> None:
             try:
