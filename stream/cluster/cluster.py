@@ -129,7 +129,8 @@ class Cluster:
             if (report := self._run_in_stretches(job, stop, on_frame)) is not None:
                 return report
         except NotAsPlanned as exc:
-            log.info("%s: one worker makes all of it, as %s", job.name, exc)
+            # What was joined so far has been told to be not finished.
+            log.warning("%s: one worker makes all of it anew, as %s", job.name, exc)
 
         def start(worker: Any, deaths: int) -> Any:
             return worker.run.remote(replace(job, resume=True) if deaths else job)

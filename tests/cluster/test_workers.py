@@ -92,7 +92,12 @@ def alone(job: SegmentSettings, model: Model, folder: Path) -> dict[str, Any]:
 
 
 def test_a_video_that_turns_out_to_be_none_to_be_cut_is_made_by_one_worker(
-    made: Any, job: SegmentSettings, model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    made: Any,
+    job: SegmentSettings,
+    model: Model,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     looks = count()  # where it is jumped into it gives other pictures
     monkeypatch.setattr("roadmask.stream.cluster.stretch.look_of", lambda _: next(looks))
@@ -100,6 +105,8 @@ def test_a_video_that_turns_out_to_be_none_to_be_cut_is_made_by_one_worker(
     assert calls[0] == "run_stretch"
     assert calls.count("run") == 1
     assert report.frames == FRAMES
+    words = "drive.mp4: one worker makes all of it anew, as where it is jumped into it gives other pictures"
+    assert caplog.messages[-1] == words
     assert outputs(job) == alone(job, model, tmp_path / "alone")
     assert not [path.name for path in tmp_path.iterdir() if path.name.startswith(".") or "partial" in path.name]
 
