@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 import re
 import socket
+import ssl
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
@@ -17,7 +18,7 @@ from urllib.request import getproxies, proxy_bypass
 
 import av
 
-from ..errors import SourceError
+from ..errors import SourceError, first_line
 from ..system.url import Url, parse_url
 from .access import MOST_REDIRECTS, Login, naming_failures, sent_on, unverified
 from .camera import Camera
@@ -128,7 +129,13 @@ class Web:
         named = address.host if address.port is None else f"{address.host}:{address.port}"
         with ExitStack() as stack, naming_failures():
             stack.callback(connection.close)
-            connection.connect()
+            try:
+                connection.connect()
+            except OSError as exc:
+                if not proxy or isinstance(exc, ssl.SSLError):
+                    raise
+                words = f"the proxy {via[0]}:{via[1]} does not lead to it ({first_line(exc)})"
+                raise SourceError(f"{words}; with no_proxy={host} in the environment it is asked itself") from exc
             self._socket = connection.sock
             connection.request(
                 "GET", target, headers={"Host": named, "User-Agent": "roadmask", "Accept": "*/*", **headers}
