@@ -81,10 +81,18 @@ class Peer:
 def peer(kind: str, port: int) -> Iterator[Peer]:
     started = Peer(kind, port)
     try:
-        until(lambda: "listening" in started.lines, 30, what="the peer listens")
+        until(lambda: "listening" in started.lines, what="the peer listens")
+        if kind == "mpegts":  # nobody waits for it: what is sent before is lost
+            until(lambda: takes_datagrams(port), what="the peer has its port")
         yield started
     finally:
         started.kill()
+
+
+def takes_datagrams(port: int) -> bool:
+    """Whether anybody does there."""
+    lines = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    return any(line[1].endswith(f":{port:04X}") for line in lines)
 
 
 class Run:
