@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import closing
 from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
@@ -21,7 +22,7 @@ from roadmask.stream.live.live_view import LiveView
 from roadmask.stream.live.pictures import packed
 from roadmask.stream.spec import NO_CLASS
 from tests.support.clips import SPEC, TICK, cfr, make_clip
-from tests.support.live_client import Viewer, get
+from tests.support.live_client import Viewer, connection_to, get
 from tests.support.live_results import ANYWHERE, camera, noisy, striped
 from tests.support.waiting import eventually
 
@@ -130,6 +131,35 @@ def test_a_player_shows_the_overlay(view: LiveView) -> None:
             seen = picture.mean(axis=(0, 1))
             if color == 1:
                 assert np.abs(seen - np.array(SPEC.classes[1].color) / 2).max() < 4
+
+
+def test_where_nothing_new_comes_a_player_gets_the_last_picture_again_and_the_page_a_sign_of_life(
+    view: LiveView, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has gone is found out by that, and nothing on the way takes the connection for dead."""
+    monkeypatch.setattr("roadmask.stream.live.app._IDLE_S", 0.05)
+    camera(view).write(flat(1))
+    with Viewer(view, "/cameras/front/overlay.mjpg") as player:
+        assert len({next_part(player) for _ in range(3)}) == 1
+    with Viewer(view) as page:
+        page.message()
+        assert page.response.read(24) == bytes(24)
+
+
+def next_part(player: Viewer) -> bytes:
+    """The content of the next picture of an endless answer."""
+    while not (line := player.response.readline()).startswith(b"Content-Length: "):
+        assert line, "it has ended"
+    player.response.readline()
+    return player.response.read(int(line.partition(b": ")[2]))
+
+
+@pytest.mark.parametrize("path", ["/pictures", "/events", "/cameras/front/overlay.mjpg"])
+def test_who_asks_for_the_head_of_an_endless_answer_has_it_at_once(running: LiveView, path: str) -> None:
+    with closing(connection_to(running)) as connection:
+        connection.request("HEAD", path)
+        response = connection.getresponse()
+        assert (response.status, response.read()) == (200, b"")
 
 
 def flat(class_id: int) -> SegmentedFrame:
