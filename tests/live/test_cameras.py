@@ -169,6 +169,25 @@ def test_an_output_that_fails_ends_its_camera_alone(model: Model) -> None:
     assert runs[1].error is None
 
 
+def test_a_fault_that_is_ours_ends_all_cameras_in_order_and_is_raised(
+    model: Model, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: SegmentedFrame) -> None:
+        until(lambda: written(good) >= 3)
+        raise ZeroDivisionError("ours")
+
+    sink = Noting()
+    monkeypatch.setattr(sink, "write", fail)
+    with RtspServer(FILM) as server:
+        good, bad = run_of(server.url, "good", folder=tmp_path), run_of(server.url, "bad", sink=sink)
+        with pytest.raises(ZeroDivisionError, match="ours"):
+            watch((good, bad), model, stop=threading.Event())
+    assert good.error is None
+    assert good.report
+    assert good.report.interrupted
+    assert [len(times_of(overlay)) for overlay in tmp_path.glob("good*.mkv")] == [good.report.frames]
+
+
 def test_cameras_that_want_more_than_there_is_get_equal_shares(model: Model) -> None:
     with ExitStack() as stack:
         servers = [stack.enter_context(RtspServer(Film(rate=rate, gop=10))) for rate in (30, 50, 50, 100)]
