@@ -128,7 +128,7 @@ class Login:
     def header(self, method: str, uri: str) -> str | None:
         """The value of `Authorization` for a request; `None` where nothing was asked."""
         if self._kind == "basic":
-            return "Basic " + base64.b64encode(f"{self._user}:{self._password}".encode()).decode()
+            return basic(self._user, self._password)
         if self._kind != "digest":
             return None
         self._count += 1
@@ -157,6 +157,11 @@ class Login:
         text = ", ".join(f'{name}="{value}"' for name, value in given.items())
         text += f", algorithm={fields['algorithm']}" if "algorithm" in fields else ""
         return f"Digest {text}" + (f", qop=auth, nc={count}" if quality else "")
+
+
+def basic(user: str, password: str) -> str:
+    """The value of `Authorization` by the plain way (RFC 7617), of servers and of proxies."""
+    return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
 
 
 def _fields(text: str) -> dict[str, str]:

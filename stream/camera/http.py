@@ -20,7 +20,7 @@ import av
 
 from ..errors import SourceError, first_line
 from ..system.url import Url, parse_url
-from .access import MOST_REDIRECTS, Login, naming_failures, sent_on, unverified
+from .access import MOST_REDIRECTS, Login, basic, naming_failures, sent_on, unverified
 from .camera import Camera
 from .status import CameraStatus
 
@@ -116,16 +116,19 @@ class Web:
         host, port = address.connect_to
         is_secure = address.scheme == "https"
         proxy = None if proxy_bypass(host) else getproxies().get(address.scheme)
-        via = parse_url(proxy if "://" in proxy else f"http://{proxy}").connect_to if proxy else (host, port)
+        hop = parse_url(proxy if "://" in proxy else f"http://{proxy}") if proxy else address
+        via = hop.connect_to
+        permit = {"Proxy-Authorization": basic(*hop.credentials)} if proxy and hop.user else {}
         connection = (
             HTTPSConnection(*via, timeout=timeout_s, context=unverified())
             if is_secure
             else HTTPConnection(*via, timeout=timeout_s)
         )
         if proxy and is_secure:
-            connection.set_tunnel(host, port)
+            connection.set_tunnel(host, port, permit)
         elif proxy:
             target = f"http://{address.host}:{port}{target}"
+            headers = headers | permit
         named = address.host if address.port is None else f"{address.host}:{address.port}"
         with ExitStack() as stack, naming_failures():
             stack.callback(connection.close)
@@ -134,8 +137,7 @@ class Web:
             except OSError as exc:
                 if not proxy or isinstance(exc, ssl.SSLError):
                     raise
-                words = f"the proxy {via[0]}:{via[1]} does not lead to it ({first_line(exc)})"
-                raise SourceError(f"{words}; with no_proxy={host} in the environment it is asked itself") from exc
+                raise _closed_proxy(via, first_line(exc), host) from exc
             self._socket = connection.sock
             connection.request(
                 "GET", target, headers={"Host": named, "User-Agent": "roadmask", "Accept": "*/*", **headers}
@@ -144,7 +146,10 @@ class Web:
             if connection.sock:  # the response has the socket now, and closes it
                 connection.sock.close()
             stack.pop_all()
-            return response
+        if proxy and response.status == 407:
+            response.close()
+            raise _closed_proxy(via, f"407 {response.reason}", host)
+        return response
 
 
 class WebFile:
@@ -255,6 +260,13 @@ def _target(address: Url) -> str:
     """What stands in a request; a # would end it for the server, where it is part of a password."""
     rest = address.rest if address.rest.startswith("/") else f"/{address.rest}"
     return quote(rest, safe="/%:@!$&'()*+,;=?-._~[]|\\^`{}\"<>")
+
+
+def _closed_proxy(proxy: tuple[str, int], reason: str, host: str) -> SourceError:
+    # A tunnel's 407 is in words alone.
+    cure = "write its password into it, http://user:password@host:port; " if "407" in reason else ""
+    words = f"the proxy {proxy[0]}:{proxy[1]} does not lead to it ({reason})"
+    return SourceError(f"{words}; {cure}with no_proxy={host} in the environment it is asked itself")
 
 
 def _error(status: int) -> av.FFmpegError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import hashlib
 import io
 from collections.abc import Sequence
@@ -76,6 +77,20 @@ def test_a_proxy_that_is_not_there_is_told_as_the_proxy(proxied: pytest.MonkeyPa
     proxied.setenv("http_proxy", "http://joe:secret@127.0.0.1:1")
     told = str(watched("http://camera.example/mjpeg").error)
     assert told.startswith("gate: the proxy 127.0.0.1:1 does not lead to it (Connection refused); with no_proxy=")
+
+
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_a_proxy_gets_its_password_and_the_camera_does_not_and_one_that_wants_another_is_told(
+    scheme: str, proxied: pytest.MonkeyPatch
+) -> None:
+    with odd_server(lambda _: [head("407 Proxy Authentication Required", Content_Length="0")]) as server:
+        proxied.setenv(f"{scheme}_proxy", server.url.replace("://", "://jo%40e:secret@"))
+        told = str(watched(f"{scheme}://camera.example/mjpeg").error)
+    given = base64.b64encode(b"jo@e:secret").decode()
+    assert f"\r\nProxy-Authorization: Basic {given}\r\n" in server.requests[0]
+    assert "\r\nAuthorization" not in server.requests[0]
+    assert "407 Proxy Authentication Required); write its password into it, http://user:password@host:port; " in told
+    assert "secret" not in told
 
 
 def test_a_host_that_is_to_be_asked_without_the_proxy_is(proxied: pytest.MonkeyPatch) -> None:
