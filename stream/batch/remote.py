@@ -22,7 +22,7 @@ from typing import Any
 import av
 from av.container import InputContainer
 
-from ..decode.opening import open_file
+from ..decode.opening import ANY_TAGS, open_file
 from ..decode.picture import is_picture
 from ..encode.picture_sink import says_made_here
 from ..errors import OutputError, RoadmaskError, SourceError, first_line
@@ -166,7 +166,7 @@ def _is_result(system: Any, path: PurePosixPath) -> bool:
 
 def _opened(file: Any) -> InputContainer:
     options = {"codec_whitelist": "none", "protocol_whitelist": ""}
-    container: InputContainer = av.open(file, options=options, metadata_errors="replace")
+    container: InputContainer = av.open(file, options=options, **ANY_TAGS)
     return container
 
 

@@ -23,9 +23,10 @@ from av.container import InputContainer
 from av.video.reformatter import VideoReformatter
 from av.video.stream import VideoStream
 
+from ..decode.decoder import UNDECODABLE
 from ..decode.hardware_decode import HardwareDecoder, as_software
-from ..decode.opening import MAX_PIXELS, demuxed
-from ..decode.video_stream import pixels_of, video_stream
+from ..decode.opening import ANY_TAGS, MAX_PIXELS, demuxed
+from ..decode.video_stream import pixels_of, rate_of, video_stream
 from ..errors import SourceError
 from ..frames import HeardSound
 from ..pipeline import Cancelled, Channel
@@ -211,7 +212,7 @@ class Connection:
             arrived = time.monotonic()
             try:
                 pictures = context.decode(av.Packet(content))
-            except av.FFmpegError as exc:
+            except UNDECODABLE as exc:
                 if isinstance(exc, av.ArgumentError) and not context.width:  # a decoder that may not make them
                     raise self._too_large("cannot be decoded, or are") from None
                 self._status.count(undecodable=1)
@@ -264,7 +265,7 @@ class Connection:
                 self.hopeful_at = time.monotonic()
             try:
                 pictures = packet.decode()
-            except av.FFmpegError as exc:
+            except UNDECODABLE as exc:
                 if isinstance(exc, av.ArgumentError) and not pixels_of(stream):  # a decoder that may not make them
                     raise self._too_large("cannot be decoded, or are") from None
                 self._status.count(undecodable=1)
@@ -298,9 +299,9 @@ class Connection:
                 format="hls" if web else camera.format,
                 options=given,
                 timeout=camera.socket_timeout_s,
-                metadata_errors="replace",  # cameras write theirs in any encoding
                 hwaccel=hwaccel,
                 io_open=io_open,
+                **ANY_TAGS,
             )
 
         return (self._hardware and self._hardware.start(camera.name, opened)) or opened(None)
@@ -310,13 +311,13 @@ class Connection:
 
     def _give(self, picture: av.VideoFrame, stream: VideoStream, arrived: float, sound: HeardSound | None) -> None:
         time_base = picture.time_base or stream.time_base
-        assert time_base is not None, "every stream that gave a frame has one"
+        assert time_base, "every stream that gave a frame has one"
         self._put(
             Picture(
                 picture,
                 arrived,
                 Fraction(time_base),
-                stream.average_rate or stream.guessed_rate or None,
+                rate_of(stream),
                 Fraction(stream.sample_aspect_ratio or 1),
                 stream.codec_context.name,
                 sound,

@@ -22,6 +22,8 @@ from .video_stream import counted, pixels_of, video_stream
 
 log = logging.getLogger(__name__)
 
+# Of a packet; `ValueError` is PyAV 19's where the decoder could not be opened for an earlier one.
+UNDECODABLE = (av.FFmpegError, ValueError)
 _READ_ERRORS_IN_A_ROW = 8  # then the container is taken to be lost; a demuxer may fail for ever without moving on
 # Pixels of a picture up to which one is decoded at a time: quick enough, and always the same. FFmpeg's decoders that
 # have several in hand find damage in one when others have made use of it, or have gone out.
@@ -156,7 +158,7 @@ class FileDecoder:
     def _pictures_of(self, packet: av.Packet[VideoStream], sent: SentPackets) -> Iterable[av.VideoFrame]:
         try:
             pictures = packet.decode()
-        except av.FFmpegError:
+        except UNDECODABLE:
             self.undecodable += 1
             sent.note(packet, failed=True)
             return ()
@@ -184,7 +186,7 @@ class FileDecoder:
             for packet in self._packets(container, stream):
                 try:
                     pictures = packet.decode()
-                except av.FFmpegError:
+                except UNDECODABLE:
                     self.undecodable += bool(packet.size)
                     continue
                 for picture in pictures[count:]:

@@ -34,6 +34,9 @@ from .boxes import FIRST_KINDS, INDEX, boxes
 
 log = logging.getLogger(__name__)
 
+# For `av.open`: cameras write tags in any encoding, which are read and written as they are, byte for byte, where PyAV
+# would else refuse the video for its title. PyAV 19 and newer do so without being told, and have no word for it.
+ANY_TAGS: dict[str, Any] = {"metadata_errors": "surrogateescape"} if av.__version__ < "19" else {}
 MAX_PIXELS = 1 << 24  # 4096 x 4096; a run then stays below 1 GiB, and cameras up to 5.3K are served
 _TEXT_ART = frozenset({"tty", "bin", "xbin", "adf", "idf"})  # FFmpeg plays any text file as a terminal's screen
 _WEBP_ANIMATION = 0x02  # of a WebP's flags
@@ -135,8 +138,7 @@ def open_container(
         options |= {"protocol_whitelist": "", "fflags": "noparse"}
         return av.open(pictures, "r", format="matroska", options=options)
     descriptor = open_regular(path)
-    # Cameras write metadata in any encoding; strict decoding would refuse the video for its title.
-    opened = partial(av.open, metadata_errors="replace", hwaccel=hwaccel)
+    opened = partial(av.open, hwaccel=hwaccel, **ANY_TAGS)
     if sys.platform == "win32":  # FFmpeg's C library may not be the one whose descriptors these are
         return opened(os.fdopen(descriptor, "rb"), options=options | {"protocol_whitelist": ""})
     try:

@@ -100,12 +100,12 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
         aspect = Fraction(1)
     if turn in (90, 270):
         width, height, aspect = height, width, 1 / aspect
-    assert stream.time_base is not None, "every stream that gave a frame has one"
+    assert stream.time_base, "every stream that gave a frame has one"
     count, note = counted(container, stream)
     return VideoInfo(
         width=width,
         height=height,
-        rate=stream.average_rate or stream.guessed_rate or None,  # PyAV gives 0 or None where it does not know
+        rate=rate_of(stream),
         frame_count=count,
         count_note=note,
         duration=duration_of(container, stream),
@@ -120,6 +120,12 @@ def info_of(container: InputContainer, stream: VideoStream, first: av.VideoFrame
         streams=len(_without_covers(container)),
         carried=_carried(container, stream),
     )
+
+
+def rate_of(stream: VideoStream) -> Fraction | None:
+    """Pictures a second, as its header or its first pictures tell."""
+    # Where PyAV does not know, it gives `None`, 0, or from 19 on an `AVRational` of 0, which is false, too.
+    return Fraction(stream.average_rate or stream.guessed_rate or 0) or None
 
 
 def _carried(container: InputContainer, stream: VideoStream) -> Carried:
@@ -193,7 +199,7 @@ def picture_times(
 
 
 def _told_times(container: InputContainer, stream: VideoStream, reached: Callable[[int], bool]) -> list[int] | None:
-    assert stream.time_base is not None
+    assert stream.time_base
     told: set[int] = set()
     last: int | None = None  # the first that is enough
     is_whole, is_sent = _wholeness(stream), container.format.name in _SENT

@@ -6,6 +6,7 @@ A file is encoded in pieces, each by an encoder of its own, so that none of its 
 from __future__ import annotations
 
 import logging
+import math
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Final, Literal, get_args
@@ -198,7 +199,7 @@ class PiecewiseEncoder:
             return
         unit = packet.time_base
         if self._last_dts is not None and packet.dts * unit <= self._last_dts:
-            packet.dts = int(self._last_dts // unit) + 1
+            packet.dts = math.floor(self._last_dts / unit) + 1
         self._last_dts = packet.dts * unit
 
     def _new_context(self) -> VideoCodecContext:

@@ -20,7 +20,7 @@ from av.packet import Packet
 from av.video.stream import VideoStream
 
 from ..decode.boxes import boxes
-from ..decode.opening import open_container
+from ..decode.opening import ANY_TAGS, open_container
 from ..errors import OutputError, is_failure
 from ..frames import PIECE, Carried, Moment, Piece, Place, Position, SegmentedFrame, Sink, VideoInfo
 from ..system.disk import PartialOutput, closing, earlier_path, partial_path, sync_file, writing
@@ -143,7 +143,7 @@ class OverlayVideoSink(Sink):
         since_s = self._shift_s - carried.first_s if began.index else Fraction(0)
         tags = tags_for(carried, since_s=since_s, rate=self._info.rate)
         options = self._container_options(time_base, keys=needs_keys(tags, self._path.suffix.lower()))
-        self._container = av.open(self._output.path, "w", container_options=options)
+        self._container = av.open(self._output.path, "w", container_options=options, **ANY_TAGS)
         self._container.metadata.update(tags)
         self._stream = add_video(self._container, self._encoder, picture, self._info)
         self._encoder_of_pieces = PiecewiseEncoder(self._stream, self._encoder, live=self._info.live)

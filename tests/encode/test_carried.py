@@ -76,6 +76,13 @@ def test_tags_of_phones_and_cameras_that_have_no_place_of_their_own_are_kept(tmp
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
+def test_a_tag_that_is_not_utf_8_is_kept_byte_for_byte(tmp_path: Path, suffix: str) -> None:
+    drive = make_drive(tmp_path / "drive.mp4")
+    drive.write_bytes(drive.read_bytes().replace(b"To work", b"To w\xf6rk"))
+    assert b"To w\xf6rk" in made(drive, tmp_path / f"out{suffix}").read_bytes()
+
+
+@pytest.mark.parametrize("suffix", SUFFIXES)
 @pytest.mark.parametrize(
     ("name", "codec"), [("a.mp4", "mov_text"), ("a.mov", "mov_text"), ("a.mkv", "subrip"), ("b.mkv", "ass")]
 )
@@ -151,6 +158,9 @@ def test_dates_are_moved_and_what_is_none_is_left_as_it_is() -> None:
         "comment": COMMENT,
     }
     assert tags_for(Carried(tags={"creation_time": "yesterday"}), since_s=Fraction(0)) == {"comment": COMMENT}
+    twice = {"creation_time": ";".join(2 * [TAGS["creation_time"]])}  # as FFmpeg 9 reads what an MP4 has in two places
+    moved = tags_for(Carried(tags=twice), since_s=Fraction(1))
+    assert moved["creation_time"] == "2026-05-01T10:00:01Z"
     assert tags_for(Carried(tags={"comment": COMMENT}), since_s=Fraction(0)) == {"comment": COMMENT}
 
 

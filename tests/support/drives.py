@@ -190,9 +190,9 @@ def klv(key: str, kind: str, size: int, content: bytes) -> bytes:
 
 
 def tags_of(path: Path) -> dict[str, str]:
-    """With names in lower case."""
+    """With names in lower case; what FFmpeg 9 gives twice, as an MP4's header and its keys have it, is there once."""
     with av.open(path) as container:
-        return {name.lower(): value for name, value in container.metadata.items()}
+        return {name.lower(): ";".join(dict.fromkeys(it.split(";"))) for name, it in container.metadata.items()}
 
 
 def chapters_of(path: Path) -> list[Timed]:
