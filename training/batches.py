@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -141,6 +142,9 @@ def train_batches(
         pin_memory=on_gpu,
         prefetch_factor=4 if loaders else None,
         worker_init_fn=_start_worker,
+        # As Python does it there by itself up to 3.13. Else each would import torch anew in every epoch, which takes
+        # seconds, and hold a copy of what the teachers said.
+        multiprocessing_context="fork" if loaders and sys.platform == "linux" else None,
     )
     with _one_thread():
         started = iter(loader)

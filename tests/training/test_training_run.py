@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+import multiprocessing
 import signal
 import subprocess
+import sys
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -170,6 +172,20 @@ def test_processes_load_although_opencv_has_threads_in_this_one(data: Path) -> N
         assert cv2.getNumThreads() == 4
     finally:
         cv2.setNumThreads(before)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a fork is not safe")
+def test_processes_are_sent_no_picture_however_python_starts_others(
+    data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Pictures, "__getstate__", None)  # so that to send them fails
+    crops = crops_of(data, AugmentSettings())
+    usual = multiprocessing.get_start_method()
+    multiprocessing.set_start_method("spawn", force=True)  # Python 3.14 has another one in its place
+    try:
+        assert list(train_batches(crops, batches_of(crops), loaders=1, device=torch.device("cpu")))
+    finally:
+        multiprocessing.set_start_method(usual, force=True)
 
 
 def test_fewer_pictures_than_a_batch_are_one_small_batch(data: Path) -> None:
