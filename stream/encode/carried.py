@@ -69,7 +69,7 @@ def tags_for(carried: Carried, *, since_s: Fraction, rate: Fraction | None = Non
 
 def _later(date: str, by_s: Fraction) -> str:
     """A date and time moved; a day alone stays. Empty where it is none."""
-    date = date.partition(";")[0]  # FFmpeg 9 joins that of an MP4's header and that of its keys
+    date = date.rpartition(";")[2]  # FFmpeg 9 joins that of an MP4's header, in whole seconds, and that of its keys
     try:
         moved = datetime.fromisoformat(date) + timedelta(seconds=float(by_s))
     except (ValueError, OverflowError):

@@ -190,9 +190,10 @@ def klv(key: str, kind: str, size: int, content: bytes) -> bytes:
 
 
 def tags_of(path: Path) -> dict[str, str]:
-    """With names in lower case; what FFmpeg 9 gives twice, as an MP4's header and its keys have it, is there once."""
+    """With names in lower case. Of an MP4 with keys FFmpeg 9 gives two dates, that of its header and then theirs."""
     with av.open(path) as container:
-        return {name.lower(): ";".join(dict.fromkeys(it.split(";"))) for name, it in container.metadata.items()}
+        tags = {name.lower(): value for name, value in container.metadata.items()}
+    return tags | {name: value.rpartition(";")[2] for name, value in tags.items() if name == "creation_time"}
 
 
 def chapters_of(path: Path) -> list[Timed]:
