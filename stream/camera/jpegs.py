@@ -79,16 +79,20 @@ class _Scan:
                 self._at += 1
             elif (end := _segment_end(buffer, self._at)) is None:
                 return None
-            elif marker not in _NOTES and (again := buffer.find(_BEGIN, self._at, end)) >= 0:
-                return again  # what was taken for its length, in damage, reaches over some pictures
             else:
                 self._at, self._in_pixels = end, marker == _PIXELS
         return None
 
 
 def _segment_end(buffer: bytearray, at: int) -> int | None:
-    """`None` where that is not known; of other segments than notes, also where it is not there."""
+    """`None` where that is not known yet. It is where the next picture begins, if that is before.
+
+    In damage what is taken for its length may reach into the next picture, or over some. Notes may hold a picture.
+    """
     if at + 4 > len(buffer):
         return None
     end = at + 2 + int.from_bytes(buffer[at + 2 : at + 4])
-    return end if buffer[at + 1] in _NOTES or end <= len(buffer) else None
+    if buffer[at + 1] in _NOTES:
+        return end
+    again = buffer.find(_BEGIN, at, end + 2)
+    return again if again >= 0 else end if end + 2 <= len(buffer) else None
