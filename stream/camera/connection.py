@@ -293,7 +293,7 @@ class Connection:
             if isinstance(opens, WebFile):
                 given = {name: value for name, value in given.items() if not name.endswith("timeout")}
                 given["protocol_whitelist"] = ""  # of what a list or a description in it names, nothing is opened
-            return av.open(
+            container: InputContainer = av.open(
                 opens,
                 "r",
                 format="hls" if web else camera.format,
@@ -303,6 +303,7 @@ class Connection:
                 io_open=io_open,
                 **ANY_TAGS,
             )
+            return container
 
         return (self._hardware and self._hardware.start(camera.name, opened)) or opened(None)
 

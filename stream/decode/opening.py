@@ -95,7 +95,7 @@ def why_not_decoded(path: Path) -> str | None:
     with suppress(OSError), path.open("rb") as file:
         head = file.read(34)
         if head[:4] == b"RIFF" and head[8:16] == b"WEBPVP8X" and head[20] & _WEBP_ANIMATION:
-            return "an animated WebP, which FFmpeg cannot decode; make a video, a GIF or an animated PNG of it first"
+            return "an animated WebP, which takes PyAV 19; make a video, a GIF or an animated PNG of it first"
     return None
 
 
