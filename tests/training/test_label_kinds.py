@@ -263,7 +263,7 @@ def test_what_it_was_taken_for_is_said_in_five_lines(tmp_path: Path, capsys: pyt
         (
             "coco_polygons",
             lambda text: text.replace('"file_name": "', '"file_name": "no_'),
-            "such as no_A_0000.png, is",
+            "such as 'no_A_0000.png', is",
         ),
         ("label_studio", lambda text: text.replace('"rle": [0, ', '"rle": [1, '), "brush that is not of 96x64 pixels"),
         ("labelme", lambda text: text.replace("points", "dots"), "not as such a file is known here"),
