@@ -57,7 +57,7 @@ def versions() -> Iterator[Finding]:
 def _library(module: str, usual: str, there: Sequence[str], wanted: str) -> Finding:
     """`there` are the packages that bring it here; several overwrite each other's files."""
     name, package = usual.partition("-")[0], (*there, usual)[0]
-    imported, failure, found = None, "", _version(package)
+    imported, failure, found = None, "", _version(package) or ""
     try:
         imported = import_module(module)
         found = str(getattr(imported, "__version__", None) or found or "of unknown version")
@@ -69,13 +69,13 @@ def _library(module: str, usual: str, there: Sequence[str], wanted: str) -> Find
         advice = f"pip install {'--force-reinstall ' if there else ''}'{package}{wanted}'"
         if package != usual:  # it wants more of the system than the usual one: a display's libraries, CUDA's
             advice = f"install what it lacks; or pip uninstall {package}, then pip install '{usual}{wanted}'"
-        return Finding(name, "problem", f"{found or ''} cannot be imported: {failure}".strip(), advice)
+        return Finding(name, "problem", f"{found} cannot be imported: {failure}".strip(), advice)
     if module == "av":
-        found = f"{found}, FFmpeg {getattr(imported, 'ffmpeg_version_info', 'of unknown version')}"
+        found += f", FFmpeg {getattr(imported, 'ffmpeg_version_info', 'of unknown version')}"
     if len(there) > 1:
         advice = f"pip uninstall {' '.join(there)}; then pip install the one that you want"
         return Finding(name, "warning", f"{found}; {' and '.join(there)} overwrite each other's files", advice)
-    return Finding(name, "ok", f"{found}" if package == name else f"{found}, {package}")
+    return Finding(name, "ok", found if package == name else f"{found}, {package}")
 
 
 def _root_of(exc: BaseException) -> str:
